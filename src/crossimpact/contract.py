@@ -1,0 +1,345 @@
+"""The calibration data contract, version 1: the one declaration everything else reads.
+
+The GX suites, the DuckDB casts, the simulator's writer and the docs page are generated from
+`TABLES`. Rules that need more than one table live in `sql/checks/` and are listed in `CROSS_RULES`
+by the same identifiers, so a violation report names every rule in one vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+VERSION = "1"
+SYMBOL_PATTERN = "^[A-Z0-9][A-Z0-9._-]{0,23}$"
+ID_PATTERN = "^[A-Za-z0-9_.:-]{1,64}$"
+
+#: Share of duplicate keys, and of quarantined rows, above which a table blocks the refit.
+MAX_DUPLICATE_SHARE = 0.001
+MAX_QUARANTINE_SHARE = 0.01
+#: A snapshot older than this is no state to price against, and a longer silence is a coverage gap.
+MAX_SNAPSHOT_AGE_S = 60
+#: A fill further than this from the prevailing mid is a violation.
+MAX_FILL_DISTANCE = 0.10
+#: A parent's notional against quantity x decision price.
+MAX_NOTIONAL_ERROR = 0.01
+
+Type = Literal["str", "f64", "i64", "ts"]
+Severity = Literal["block", "quarantine", "warn"]
+
+#: DuckDB type of each contract type.
+SQL_TYPE: dict[Type, str] = {
+    "str": "VARCHAR",
+    "f64": "DOUBLE",
+    "i64": "BIGINT",
+    "ts": "TIMESTAMPTZ",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes
+    ----------
+    name, type
+        Its name in the file and its contract type.
+    nullable
+        Whether a missing value is allowed.
+    above, at_least, at_most
+        Numeric bounds (exclusive, inclusive, inclusive). Every number has a finite upper bound, so
+        infinities never pass.
+    pattern
+        A regular expression the whole text must match.
+    values
+        The closed set of allowed values.
+    doc
+        Meaning and unit, as printed in the docs.
+    """
+
+    name: str
+    type: Type
+    doc: str
+    nullable: bool = False
+    above: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    pattern: str | None = None
+    values: tuple[str | int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A rule between columns of one row: `sql` is true on a good row (null counts as good)."""
+
+    id: str
+    sql: str
+    doc: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the contract: columns in file order, its key, its row rules."""
+
+    name: str
+    grain: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    row_rules: tuple[RowRule, ...] = ()
+    optional: bool = False
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+@dataclass(frozen=True)
+class CrossRule:
+    """A rule across rows or tables, written in `sql/checks/<id>.sql`.
+
+    The query returns the `file` and `row` of every offending row of `table`.
+    """
+
+    id: str
+    table: str
+    severity: Severity
+    doc: str
+
+
+BIG = 1e15  # no notional, size or price of this platform reaches it
+
+
+def _symbol() -> Column:
+    return Column("symbol", "str", "ticker", pattern=SYMBOL_PATTERN)
+
+
+def _id(name: str, doc: str, *, nullable: bool = False) -> Column:
+    return Column(name, "str", doc, nullable=nullable, pattern=ID_PATTERN)
+
+
+def _positive(name: str, doc: str) -> Column:
+    return Column(name, "f64", doc, above=0.0, at_most=BIG)
+
+
+def _signed(name: str, doc: str, *, nullable: bool = False) -> Column:
+    return Column(name, "f64", doc, nullable=nullable, at_least=-BIG, at_most=BIG)
+
+
+def _side() -> Column:
+    return Column("side", "str", "BUY or SELL", values=("BUY", "SELL"))
+
+
+def _ts(name: str, doc: str) -> Column:
+    return Column(name, "ts", doc + " (UTC)")
+
+
+INSTRUMENTS = Table(
+    "instruments",
+    "a symbol on a date",
+    (
+        _symbol(),
+        Column("sector", "str", "sector name", pattern="^.{1,64}$"),
+        _positive("adv_notional", "trailing average daily traded notional, USD"),
+        Column(
+            "market_beta", "f64", "beta to the market", nullable=True, at_least=-100, at_most=100
+        ),
+        _positive("tick_size", "price increment"),
+        Column("lot_size", "i64", "shares per lot", at_least=1, at_most=BIG),
+    ),
+    key=("symbol",),
+)
+
+PARENT_ORDERS = Table(
+    "parent_orders",
+    "a parent order",
+    (
+        _id("order_id", "unique id of the parent"),
+        _id("basket_id", "basket the parent belongs to", nullable=True),
+        _symbol(),
+        _side(),
+        Column("parent_qty", "i64", "ordered quantity, shares", at_least=1, at_most=BIG),
+        _positive("parent_notional", "parent_qty x decision_px within 1%, USD"),
+        _ts("decision_ts", "when the decision was taken"),
+        _positive("decision_px", "mid at the decision"),
+        _ts("start_ts", "first moment the parent may trade"),
+        _ts("end_ts", "last moment the parent may trade"),
+        Column(
+            "alpha_bps",
+            "f64",
+            "expected alpha over the horizon, signed in the order's favour, bps",
+            nullable=True,
+            at_least=-1e5,
+            at_most=1e5,
+        ),
+    ),
+    key=("order_id",),
+    row_rules=(
+        RowRule(
+            "window_ordered",
+            "decision_ts <= start_ts AND start_ts < end_ts",
+            "decision_ts <= start_ts < end_ts",
+        ),
+        RowRule(
+            "notional_consistent",
+            f"abs(parent_notional - parent_qty * decision_px)"
+            f" <= {MAX_NOTIONAL_ERROR} * abs(parent_qty * decision_px)",
+            "parent_notional = parent_qty x decision_px within 1%",
+        ),
+    ),
+)
+
+CHILD_FILLS = Table(
+    "child_fills",
+    "an execution",
+    (
+        _id("fill_id", "unique id of the execution"),
+        _id("order_id", "parent of the execution"),
+        _symbol(),
+        _side(),
+        _ts("fill_ts", "time of the execution"),
+        _positive("fill_px", "execution price"),
+        Column("fill_qty", "i64", "executed quantity, shares", at_least=1, at_most=BIG),
+        Column("venue", "str", "venue name", pattern="^.{1,64}$"),
+        Column("liquidity", "str", "PASSIVE or AGGRESSIVE", values=("PASSIVE", "AGGRESSIVE")),
+        _signed("fee", "fee of the execution, USD, rebates negative"),
+    ),
+    key=("fill_id",),
+)
+
+MARKET_SNAPSHOTS = Table(
+    "market_snapshots",
+    "a symbol's top of book, every 1 to 5 s",
+    (
+        _symbol(),
+        _ts("ts", "time of the snapshot"),
+        _positive("bid_px", "best bid"),
+        _positive("ask_px", "best ask"),
+        Column("bid_size", "f64", "size at the best bid, shares", at_least=0, at_most=BIG),
+        Column("ask_size", "f64", "size at the best ask, shares", at_least=0, at_most=BIG),
+        Column(
+            "short_vol_bps",
+            "f64",
+            "std of 1-snapshot mid returns over the trailing 5 minutes, bps; derived when null",
+            nullable=True,
+            at_least=0,
+            at_most=1e5,
+        ),
+    ),
+    key=("symbol", "ts"),
+    row_rules=(
+        RowRule("book_not_crossed", "bid_px < ask_px", "locked and crossed quotes are violations"),
+    ),
+)
+
+BENCHMARK_MARKS = Table(
+    "benchmark_marks",
+    "a mark of a parent order",
+    (
+        _id("order_id", "parent of the mark"),
+        Column(
+            "mark",
+            "str",
+            "which mark",
+            values=("DECISION", "ARRIVAL", "INTERVAL_MID", "CLOSE"),
+        ),
+        _ts("ts", "time of the mark"),
+        _positive("px", "price of the mark"),
+    ),
+    key=("order_id", "mark"),
+)
+
+PEER_FLOW = Table(
+    "peer_flow",
+    "a symbol in a bucket",
+    (
+        _symbol(),
+        _ts("ts", "bucket start"),
+        _signed("sector_flow", "net signed notional of the sector's other participants, USD"),
+        _signed("factor_flow", "the same for the market factor, USD"),
+    ),
+    key=("symbol", "ts"),
+)
+
+PUBLIC_TRADES = Table(
+    "public_trades",
+    "a public print",
+    (
+        _symbol(),
+        _ts("ts", "time of the print"),
+        _positive("px", "price"),
+        _positive("qty", "quantity, shares"),
+        Column("aggressor_side", "i64", "+1 buyer, -1 seller", values=(1, -1)),
+    ),
+    key=(),
+    optional=True,
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        INSTRUMENTS,
+        PARENT_ORDERS,
+        CHILD_FILLS,
+        MARKET_SNAPSHOTS,
+        BENCHMARK_MARKS,
+        PEER_FLOW,
+        PUBLIC_TRADES,
+    )
+}
+
+CROSS_RULES: tuple[CrossRule, ...] = (
+    CrossRule("order_known", "child_fills", "quarantine", "the fill's order is in parent_orders"),
+    CrossRule(
+        "order_agrees", "child_fills", "quarantine", "same symbol and side as the fill's order"
+    ),
+    CrossRule(
+        "fill_in_window", "child_fills", "quarantine", "start_ts <= fill_ts <= end_ts of its order"
+    ),
+    CrossRule(
+        "not_overfilled",
+        "child_fills",
+        "quarantine",
+        "filled quantity, in time order, never exceeds parent_qty",
+    ),
+    CrossRule(
+        "fill_near_mid", "child_fills", "quarantine", "within 10% of the prevailing mid"
+    ),
+    CrossRule(
+        "snapshot_fresh", "child_fills", "quarantine", "a snapshot no older than 60 s at the fill"
+    ),
+    CrossRule(
+        "fill_symbol_known", "child_fills", "quarantine", "the fill's symbol is in instruments"
+    ),
+    CrossRule(
+        "parent_symbol_known",
+        "parent_orders",
+        "quarantine",
+        "the parent's symbol is in instruments",
+    ),
+    CrossRule(
+        "marks_complete",
+        "parent_orders",
+        "quarantine",
+        "a filled parent has DECISION, ARRIVAL and CLOSE marks",
+    ),
+    CrossRule(
+        "mark_order_known", "benchmark_marks", "quarantine", "the mark's order is in parent_orders"
+    ),
+    CrossRule(
+        "snapshots_increase",
+        "market_snapshots",
+        "quarantine",
+        "per symbol, snapshots strictly increase in time in file order",
+    ),
+    CrossRule(
+        "snapshot_gap",
+        "market_snapshots",
+        "warn",
+        "per symbol, no silence of more than 60 s inside the session",
+    ),
+)
+
+#: Rules every table has beside its columns' own: key, and the partition's date.
+UNIQUE_KEY = "unique_key"
+DATE_IN_PARTITION = "date_in_partition"
+CAST = "cast"

@@ -1,0 +1,296 @@
+"""The impact model: the one place where a cost is computed.
+
+Per regime and bucket, with ``q_i = Q_i / adv_i`` the signed fraction of ADV executed in symbol i,
+
+    s_i  = alpha_i + beta_i |q_i| + sign(q_i) sum_{j != i} gamma_ij q_j           [bps]
+    cost = 1e-4 sum_i |Q_i| (alpha_i + beta_i |q_i|)
+         + 1e-4 sum_{i != j} Q_i gamma_ij q_j                                      [USD]
+
+Positive is worse for the desk. The double sum meets each unordered pair twice, once from each side.
+The symmetric object is the dollar matrix ``S_ij = 1e-4 gamma_ij / adv_j``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crossimpact.errors import ModelError
+
+Array = NDArray[np.float64]
+BPS = 1e-4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Expected cost in USD, split into the model's three parts (positive = worse).
+
+    Attributes
+    ----------
+    linear
+        Spread-like part, ``1e-4 sum |Q_i| alpha_i``.
+    self_impact
+        ``1e-4 sum |Q_i| beta_i |q_i|``.
+    cross
+        ``1e-4 sum_{i != j} Q_i gamma_ij q_j``.
+    """
+
+    linear: Array
+    self_impact: Array
+    cross: Array
+
+    @property
+    def total(self) -> Array:
+        return self.linear + self.self_impact + self.cross
+
+
+@dataclass(frozen=True)
+class ImpactModel:
+    """Self and cross impact of one regime.
+
+    Parameters
+    ----------
+    symbols, sectors
+        Names and their sectors, length n.
+    adv
+        Average daily traded notional, USD, > 0, shape (n,).
+    regime
+        Label of the regime the numbers belong to.
+    alpha, beta
+        Linear cost in bps, and self impact in bps per unit of ADV fraction (>= 0), shape (n,).
+    gamma
+        bps on i per unit of ADV fraction in j, zero diagonal, shape (n, n). Positive: trading both
+        in the same direction costs more together. Typical values: 0.1 to 0.5 of beta in a sector.
+    alpha_se, beta_se, gamma_se
+        Standard errors, NaN where none was estimated. Default: NaN.
+    provenance
+        Plain data: who made the numbers, from what, when.
+
+    Raises
+    ------
+    ModelError
+        On a wrong shape, a non-finite number, ADV <= 0, beta < 0, a non-zero diagonal of gamma or a
+        symbol named twice.
+    """
+
+    symbols: tuple[str, ...]
+    sectors: tuple[str, ...]
+    adv: Array
+    regime: str
+    alpha: Array
+    beta: Array
+    gamma: Array
+    alpha_se: Array = field(default_factory=lambda: np.empty(0))
+    beta_se: Array = field(default_factory=lambda: np.empty(0))
+    gamma_se: Array = field(default_factory=lambda: np.empty(0))
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.symbols)
+        shapes = {name: (n,) for name in ("adv", "alpha", "beta", "alpha_se", "beta_se")}
+        for name, shape in {**shapes, "gamma": (n, n), "gamma_se": (n, n)}.items():
+            value = np.array(getattr(self, name), dtype=np.float64)
+            if value.size == 0 and name.endswith("_se"):
+                value = np.full(shape, np.nan)
+            if value.shape != shape:
+                raise ModelError(f"{name} of regime {self.regime} has shape {value.shape}, "
+                                 f"not {shape}")
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        where = f"regime {self.regime}"
+        if len(set(self.symbols)) != len(self.symbols):
+            raise ModelError(f"a symbol is named twice in {where}")
+        if len(self.sectors) != len(self.symbols):
+            raise ModelError(f"{len(self.sectors)} sectors for {len(self.symbols)} symbols")
+        for name in ("adv", "alpha", "beta", "gamma"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ModelError(f"{name} of {where} is not finite")
+        for name, good in (("adv", self.adv > 0), ("beta", self.beta >= 0)):
+            if not good.all():
+                i = int(np.argmin(good))
+                limit = "> 0" if name == "adv" else ">= 0"
+                raise ModelError(
+                    f"{name} of {self.symbols[i]} in {where} is {getattr(self, name)[i]:g}, "
+                    f"must be {limit}"
+                )
+        if np.diagonal(self.gamma).any():
+            raise ModelError(f"gamma of {where} has a non-zero diagonal: own impact is beta")
+
+    @property
+    def n(self) -> int:
+        return len(self.symbols)
+
+    # -- the formula ---------------------------------------------------------------------------
+
+    def self_bps(self, q: ArrayLike) -> Array:
+        """Signed price move on each name from its own flow, ``beta_i q_i``, bps, shape of `q`."""
+        return np.asarray(q, dtype=np.float64) * self.beta
+
+    def cross_bps(self, q: ArrayLike) -> Array:
+        """Signed price move on each name from the others, ``sum_j gamma_ij q_j``, bps."""
+        return np.asarray(q, dtype=np.float64) @ self.gamma.T
+
+    def cost(self, q: ArrayLike) -> Cost:
+        """Expected cost of trading `q` in one bucket.
+
+        Parameters
+        ----------
+        q
+            Signed fractions of ADV, shape (n,) or (buckets, n); buys positive.
+
+        Returns
+        -------
+        Cost
+            In USD, one number per bucket.
+        """
+        q = np.asarray(q, dtype=np.float64)
+        notional = BPS * q * self.adv
+        return Cost(
+            linear=(np.abs(notional) * self.alpha).sum(axis=-1),
+            self_impact=(notional * self.self_bps(q)).sum(axis=-1),
+            cross=(notional * self.cross_bps(q)).sum(axis=-1),
+        )
+
+    def marginal_cost(self, q: ArrayLike) -> Array:
+        """Exact gradient of ``cost(q).total`` in the traded notional ``Q``, USD per USD.
+
+        The quadratic form carries its factor 2 (both rows of a pair move). At ``q_i = 0`` the
+        linear term has a kink and contributes its central subgradient, zero.
+        """
+        q = np.asarray(q, dtype=np.float64)
+        reverse = (q * self.adv) @ self.gamma / self.adv
+        return BPS * (
+            np.sign(q) * self.alpha + 2 * self.self_bps(q) + self.cross_bps(q) + reverse
+        )
+
+    def pair_cost(self, q: ArrayLike) -> Array:
+        """USD cost of each ordered pair over all buckets, shape (n, n): `[i, j]` is ``Q_i gamma_ij
+        q_j`` summed; `[i, j] + [j, i]` is what the pair cost together."""
+        q = np.atleast_2d(np.asarray(q, dtype=np.float64))
+        return BPS * self.adv[:, None] * self.gamma * (q.T @ q)
+
+    # -- the symmetric object ------------------------------------------------------------------
+
+    @property
+    def dollar_matrix(self) -> Array:
+        """``S_ij = 1e-4 gamma_ij / adv_j`` (USD cost per USD x USD), zero diagonal."""
+        return BPS * self.gamma / self.adv
+
+    @property
+    def scaled(self) -> Array:
+        """``S + diag(1e-4 beta/adv)`` scaled by ``1e4 sqrt(adv_i adv_j)``: bps, `beta` on the
+        diagonal. Positive semidefinite exactly when the dollar matrix is, and well conditioned."""
+        return to_scaled(self.gamma, self.adv) + np.diag(self.beta)
+
+    @property
+    def edges(self) -> int:
+        """Unordered pairs with a non-zero gamma."""
+        return int(np.count_nonzero(np.triu(self.gamma != 0, 1) | np.tril(self.gamma != 0, -1).T))
+
+    @property
+    def condition_number(self) -> float:
+        """Ratio of the largest to the smallest eigenvalue of `scaled`; inf when not definite."""
+        spectrum = np.linalg.eigvalsh((self.scaled + self.scaled.T) / 2)
+        return float(spectrum[-1] / spectrum[0]) if spectrum[0] > 0 else float("inf")
+
+    def self_only(self) -> ImpactModel:
+        """The same model without its cross terms: the self-only rung of the fallback ladder."""
+        zero = np.zeros_like(self.gamma)
+        return replace(self, gamma=zero, gamma_se=np.full_like(zero, np.nan))
+
+    # -- plain data ----------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; gamma as triplets of its non-zero entries, NaN standard errors as null."""
+        rows, columns = np.nonzero(self.gamma)
+        return {
+            "regime": self.regime,
+            "symbols": list(self.symbols),
+            "sectors": list(self.sectors),
+            "adv": self.adv.tolist(),
+            "alpha_bps": self.alpha.tolist(),
+            "beta_bps": self.beta.tolist(),
+            "alpha_se": _null_nan(self.alpha_se),
+            "beta_se": _null_nan(self.beta_se),
+            "gamma": {
+                "i": rows.tolist(),
+                "j": columns.tolist(),
+                "bps": self.gamma[rows, columns].tolist(),
+                "se": _null_nan(self.gamma_se[rows, columns]),
+            },
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ImpactModel:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        ModelError
+            When a field is missing, of the wrong kind, or an index lies outside the symbols.
+        """
+        try:
+            n, cells = len(data["symbols"]), data["gamma"]
+            index = np.array(cells["i"], dtype=int), np.array(cells["j"], dtype=int)
+            if index[0].size and not (0 <= min(map(np.min, index)) <= max(map(np.max, index)) < n):
+                raise ModelError(f"gamma of regime {data['regime']} has an index outside 0..{n - 1}")
+            gamma, gamma_se = np.zeros((n, n)), np.full((n, n), np.nan)
+            gamma[index] = cells["bps"]
+            gamma_se[index] = _nan_null(cells["se"])
+            return cls(
+                symbols=tuple(data["symbols"]),
+                sectors=tuple(data["sectors"]),
+                adv=np.array(data["adv"], dtype=float),
+                regime=str(data["regime"]),
+                alpha=np.array(data["alpha_bps"], dtype=float),
+                beta=np.array(data["beta_bps"], dtype=float),
+                gamma=gamma,
+                alpha_se=_nan_null(data["alpha_se"]),
+                beta_se=_nan_null(data["beta_se"]),
+                gamma_se=gamma_se,
+                provenance=data["provenance"],
+            )
+        except (KeyError, TypeError, IndexError) as error:
+            raise ModelError(f"not a model: {error!r} is missing or of the wrong kind") from error
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the canonical bytes: equal digests, equal numbers."""
+        return hashlib.sha256(canonical_json(self.to_dict())).hexdigest()
+
+
+def to_scaled(gamma: Array, adv: Array) -> Array:
+    """gamma in the space where it is symmetric and well scaled: ``gamma_ij sqrt(adv_i/adv_j)``."""
+    root = np.sqrt(adv)
+    return gamma * root[:, None] / root[None, :]
+
+
+def from_scaled(scaled: Array, adv: Array) -> Array:
+    """Inverse of `to_scaled`."""
+    root = np.sqrt(adv)
+    return scaled * root[None, :] / root[:, None]
+
+
+def canonical_json(data: Any) -> bytes:
+    """One byte string per value: sorted keys, no spaces, shortest round-trip floats, no NaN."""
+    return json.dumps(
+        data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+    ).encode()
+
+
+def _null_nan(values: Array) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _nan_null(values: list[float | None]) -> Array:
+    return np.array([np.nan if value is None else value for value in values], dtype=float)
