@@ -301,9 +301,7 @@ CROSS_RULES: tuple[CrossRule, ...] = (
         "quarantine",
         "filled quantity, in time order, never exceeds parent_qty",
     ),
-    CrossRule(
-        "fill_near_mid", "child_fills", "quarantine", "within 10% of the prevailing mid"
-    ),
+    CrossRule("fill_near_mid", "child_fills", "quarantine", "within 10% of the prevailing mid"),
     CrossRule(
         "snapshot_fresh", "child_fills", "quarantine", "a snapshot no older than 60 s at the fill"
     ),

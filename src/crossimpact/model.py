@@ -93,14 +93,15 @@ class ImpactModel:
 
     def __post_init__(self) -> None:
         n = len(self.symbols)
-        shapes = {name: (n,) for name in ("adv", "alpha", "beta", "alpha_se", "beta_se")}
+        shapes = dict.fromkeys(("adv", "alpha", "beta", "alpha_se", "beta_se"), (n,))
         for name, shape in {**shapes, "gamma": (n, n), "gamma_se": (n, n)}.items():
             value = np.array(getattr(self, name), dtype=np.float64)
             if value.size == 0 and name.endswith("_se"):
                 value = np.full(shape, np.nan)
             if value.shape != shape:
-                raise ModelError(f"{name} of regime {self.regime} has shape {value.shape}, "
-                                 f"not {shape}")
+                raise ModelError(
+                    f"{name} of regime {self.regime} has shape {value.shape}, not {shape}"
+                )
             value.setflags(write=False)
             object.__setattr__(self, name, value)
         self._check()
@@ -133,11 +134,11 @@ class ImpactModel:
 
     def self_bps(self, q: ArrayLike) -> Array:
         """Signed price move on each name from its own flow, ``beta_i q_i``, bps, shape of `q`."""
-        return np.asarray(q, dtype=np.float64) * self.beta
+        return np.asarray(np.asarray(q, dtype=np.float64) * self.beta)
 
     def cross_bps(self, q: ArrayLike) -> Array:
         """Signed price move on each name from the others, ``sum_j gamma_ij q_j``, bps."""
-        return np.asarray(q, dtype=np.float64) @ self.gamma.T
+        return np.asarray(np.asarray(q, dtype=np.float64) @ self.gamma.T)
 
     def cost(self, q: ArrayLike) -> Cost:
         """Expected cost of trading `q` in one bucket.
@@ -168,22 +169,21 @@ class ImpactModel:
         """
         q = np.asarray(q, dtype=np.float64)
         reverse = (q * self.adv) @ self.gamma / self.adv
-        return BPS * (
-            np.sign(q) * self.alpha + 2 * self.self_bps(q) + self.cross_bps(q) + reverse
-        )
+        move = np.sign(q) * self.alpha + 2 * self.self_bps(q) + self.cross_bps(q) + reverse
+        return np.asarray(BPS * move)
 
     def pair_cost(self, q: ArrayLike) -> Array:
         """USD cost of each ordered pair over all buckets, shape (n, n): `[i, j]` is ``Q_i gamma_ij
         q_j`` summed; `[i, j] + [j, i]` is what the pair cost together."""
         q = np.atleast_2d(np.asarray(q, dtype=np.float64))
-        return BPS * self.adv[:, None] * self.gamma * (q.T @ q)
+        return np.asarray(BPS * self.adv[:, None] * self.gamma * (q.T @ q))
 
     # -- the symmetric object ------------------------------------------------------------------
 
     @property
     def dollar_matrix(self) -> Array:
         """``S_ij = 1e-4 gamma_ij / adv_j`` (USD cost per USD x USD), zero diagonal."""
-        return BPS * self.gamma / self.adv
+        return np.asarray(BPS * self.gamma / self.adv)
 
     @property
     def scaled(self) -> Array:
@@ -243,7 +243,9 @@ class ImpactModel:
             n, cells = len(data["symbols"]), data["gamma"]
             index = np.array(cells["i"], dtype=int), np.array(cells["j"], dtype=int)
             if index[0].size and not (0 <= min(map(np.min, index)) <= max(map(np.max, index)) < n):
-                raise ModelError(f"gamma of regime {data['regime']} has an index outside 0..{n - 1}")
+                raise ModelError(
+                    f"gamma of regime {data['regime']} has an index outside 0..{n - 1}"
+                )
             gamma, gamma_se = np.zeros((n, n)), np.full((n, n), np.nan)
             gamma[index] = cells["bps"]
             gamma_se[index] = _nan_null(cells["se"])
@@ -272,13 +274,13 @@ class ImpactModel:
 def to_scaled(gamma: Array, adv: Array) -> Array:
     """gamma in the space where it is symmetric and well scaled: ``gamma_ij sqrt(adv_i/adv_j)``."""
     root = np.sqrt(adv)
-    return gamma * root[:, None] / root[None, :]
+    return np.asarray(gamma * root[:, None] / root[None, :])
 
 
 def from_scaled(scaled: Array, adv: Array) -> Array:
     """Inverse of `to_scaled`."""
     root = np.sqrt(adv)
-    return scaled * root[None, :] / root[:, None]
+    return np.asarray(scaled * root[None, :] / root[:, None])
 
 
 def canonical_json(data: Any) -> bytes:

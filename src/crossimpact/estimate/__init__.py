@@ -1,0 +1,1 @@
+"""Estimation: from a panel of buckets to an admissible impact model."""

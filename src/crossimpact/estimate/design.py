@@ -1,0 +1,103 @@
+"""The panel of buckets every estimator reads, and the regressions' common parts.
+
+Everything is fitted in signed space, where the model is linear in the flows:
+
+    y_i = sign(q_i) s_i
+        = alpha_i sign(q_i) + beta_i q_i + sum_{j != i} gamma_ij q_j + controls + noise
+
+The own terms ``sign(q_i), q_i`` and the peer-flow controls are never penalised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossimpact.model import Array
+
+REGIMES = ("normal", "stressed")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Buckets x symbols.
+
+    Attributes
+    ----------
+    ts, date, regime
+        Bucket start (UTC), trading date and label of each bucket, shape (T,).
+    symbols, sectors, adv
+        Names, their sectors and average daily notional (USD), length n.
+    q
+        Signed fraction of ADV executed, 0 when none, shape (T, n).
+    s
+        Slippage in bps, positive = cost, NaN where nothing was executed, shape (T, n).
+    move
+        Mid move over the bucket in bps, NaN where a book is missing, shape (T, n).
+    sector_flow, factor_flow
+        Peer flow of the symbol's sector and of the market over the symbol's ADV, shape (T, n).
+    """
+
+    ts: NDArray[np.datetime64]
+    date: NDArray[np.str_]
+    regime: NDArray[np.str_]
+    symbols: tuple[str, ...]
+    sectors: tuple[str, ...]
+    adv: Array
+    q: Array
+    s: Array
+    move: Array
+    sector_flow: Array
+    factor_flow: Array
+
+    @property
+    def n(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def response(self) -> Array:
+        """Signed slippage ``sign(q) s``, bps, NaN where nothing was executed."""
+        return np.sign(self.q) * self.s
+
+    def where(self, keep: NDArray[np.bool_]) -> Panel:
+        """The buckets `keep` selects, shape (T,) of bool."""
+        rows = ("ts", "date", "regime", "q", "s", "move", "sector_flow", "factor_flow")
+        return replace(self, **{name: getattr(self, name)[keep] for name in rows})
+
+    def of_regime(self, regime: str) -> Panel:
+        return self.where(self.regime == regime)
+
+    def day_shifted_q(self) -> Array:
+        """The placebo's flow: what was traded one session earlier, shape (T, n)."""
+        per_session = int(np.unique(self.date, return_counts=True)[1].max(initial=1))
+        return np.roll(self.q, per_session, axis=0)
+
+    def typical_flow(self) -> Array:
+        """Median ``|q|`` of the buckets in which a symbol traded, shape (n,); 0 if it never did."""
+        size = np.where(self.q != 0, np.abs(self.q), np.nan)
+        typical = np.zeros(self.n)
+        traded = ~np.isnan(size).all(axis=0)
+        typical[traded] = np.nanmedian(size[:, traded], axis=0)
+        return typical
+
+
+def controls(panel: Panel, i: int) -> Array:
+    """Peer-flow controls of symbol `i` in signed space, shape (T, k); constant columns dropped."""
+    columns = np.column_stack((panel.sector_flow[:, i], panel.factor_flow[:, i]))
+    return columns[:, columns.std(axis=0) > 0]
+
+
+def blocked_folds(length: int, folds: int) -> NDArray[np.int64]:
+    """Fold number of each of `length` rows in time order: contiguous blocks, as equal as can be."""
+    return np.arange(length) * folds // max(length, 1)
+
+
+def partial_out(columns: Array, basis: Array, weights: Array) -> Array:
+    """Weighted residual of `columns` on `basis` (Frisch-Waugh-Lovell), rows scaled by sqrt(w)."""
+    root = np.sqrt(weights)[:, None]
+    a, b = columns * root, basis * root
+    norms = np.linalg.norm(b, axis=0)
+    b = b[:, norms > 0] / norms[norms > 0]
+    return np.asarray(a - b @ np.linalg.lstsq(b, a, rcond=1e-10)[0])
