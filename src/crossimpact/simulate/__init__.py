@@ -1,0 +1,22 @@
+"""A demo desk: a market with planted impact, and the desk's own trading in it.
+
+`plan_market` draws what is true (impact matrices per regime, regimes by bucket, spreads, volumes);
+`simulate_day` lets one day happen: orders are worked, their flow moves prices, fills are struck
+from the moved path. No row is drawn from the estimator's own equation. Same seed, same numbers;
+a day is the same whatever the number of days.
+"""
+
+from crossimpact.simulate.day import Tables, simulate_day
+from crossimpact.simulate.dirt import Spoiled, plan_dirt, spoil
+from crossimpact.simulate.market import DeskSpec, Truth, plan_market
+
+__all__ = [
+    "DeskSpec",
+    "Spoiled",
+    "Tables",
+    "Truth",
+    "plan_dirt",
+    "plan_market",
+    "simulate_day",
+    "spoil",
+]
