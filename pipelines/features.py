@@ -138,7 +138,10 @@ def _view(
     declared = ", ".join(f"{c.name} {contract.SQL_TYPE[c.type]}" for c in columns)
     connection.execute(f"CREATE TABLE {table} ({declared})")
     for file in warehouse.files("accepted", table, [date]):
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet(?)", [file])
+        connection.execute(
+            f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet(?, hive_partitioning = false)",
+            [file],
+        )
 
 
 def _partitions(

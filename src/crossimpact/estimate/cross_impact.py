@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from sklearn import config_context
 from sklearn.linear_model import enet_path
 
 from crossimpact.estimate.design import Panel, blocked_folds, controls, partial_out
@@ -28,9 +29,10 @@ from crossimpact.model import Array
 
 FOLDS = 5
 L1_RATIO = 0.7
-LAMBDAS = 40
+LAMBDAS = 30
+ROUNDS = 2  # alternations of blocks and deviations, each given the other
 FDR = 0.05
-MIN_EDGE_BPS = 0.05  # at typical flow: below it no schedule changes
+MIN_EDGE_BPS = 0.1  # at typical flow: below it no schedule changes
 
 
 @dataclass(frozen=True)
@@ -113,16 +115,16 @@ def fit_cross(panel: Panel, self_fit: SelfFit, flows: Array | None = None) -> Cr
     """
     rows = build_rows(panel, self_fit, flows)
     gram, xy = rows.gram.sum(axis=1), rows.xy.sum(axis=1)
-    template, template_se, blocks = fit_template(panel, self_fit.beta, gram, xy)
-    support = _nominate(rows, template)
-    deviation, deviation_se = _symmetric_fit(
-        gram, xy - np.einsum("ijk,ik->ij", gram, template), support
-    )
     floor = MIN_EDGE_BPS / _bps_per_unit(panel)
-    kept = _discoveries(deviation, deviation_se, floor)
-    deviation, deviation_se = _symmetric_fit(
-        gram, xy - np.einsum("ijk,ik->ij", gram, template), kept
-    )
+    template, template_se, blocks = fit_template(panel, self_fit.beta, gram, xy, floor)
+    support = _nominate(rows, template)
+    for _ in range(ROUNDS):
+        left = _without(xy, gram, template)
+        deviation, deviation_se = _symmetric_fit(gram, left, support)
+        kept = _discoveries(deviation, deviation_se, floor)
+        deviation, deviation_se = _symmetric_fit(gram, left, kept)
+        left = _without(xy, gram, deviation)
+        template, template_se, blocks = fit_template(panel, self_fit.beta, gram, left, floor)
     scaled = template + deviation
     se = np.sqrt(np.nan_to_num(template_se) ** 2 + np.nan_to_num(deviation_se) ** 2)
     return CrossFit(
@@ -133,6 +135,11 @@ def fit_cross(panel: Panel, self_fit: SelfFit, flows: Array | None = None) -> Cr
         kept=int(np.triu(kept, 1).sum()),
         blocks=blocks,
     )
+
+
+def _without(xy: Array, gram: Array, part: Array) -> Array:
+    """The rows' right-hand sides once `part` of the matrix is explained."""
+    return np.asarray(xy - np.einsum("ijk,ik->ij", gram, part))
 
 
 def _bps_per_unit(panel: Panel) -> Array:
@@ -146,9 +153,12 @@ def _bps_per_unit(panel: Panel) -> Array:
 
 
 def fit_template(
-    panel: Panel, beta: Array, gram: Array, xy: Array
+    panel: Panel, beta: Array, gram: Array, xy: Array, floor: Array
 ) -> tuple[Array, Array, dict[str, float]]:
     """Sector-by-sector couplings by joint least squares over all rows.
+
+    A block stays when it is significant at a family-wise 5% over all blocks and its median pair
+    reaches `floor` (scaled space, shape (n, n)).
 
     Returns
     -------
@@ -169,7 +179,9 @@ def fit_template(
     seen = np.diagonal(hessian) > 0
     rho, rho_se = _least_squares(hessian, score, seen)
     cutoff = norm.isf(FDR / 2 / max(int(seen.sum()), 1))
-    significant = seen & (np.abs(rho) > cutoff * rho_se)
+    strength = np.ma.masked_array(np.broadcast_to(shape / floor, masks.shape), patterns == 0)
+    size = np.ma.filled(np.ma.median(strength, axis=(1, 2)), 0.0)  # type: ignore[no-untyped-call]
+    significant = seen & (np.abs(rho) > cutoff * rho_se) & (np.abs(rho) * size >= 1)
     rho, rho_se = _least_squares(hessian, score, significant)
     blocks = {
         f"{names[first[b]]}|{names[second[b]]}": float(rho[b]) for b in np.flatnonzero(significant)
@@ -237,18 +249,20 @@ def _path(G: Array, c: Array, lambdas: Array) -> Array:
     """Elastic-net path (coefficients, lambdas) of normal equations, by a matrix root of G."""
     values, vectors = np.linalg.eigh(G)
     keep = values > values[-1] * 1e-10
-    X = np.sqrt(values[keep])[:, None] * vectors[:, keep].T
+    X = np.asfortranarray(np.sqrt(values[keep])[:, None] * vectors[:, keep].T)
     y = (vectors[:, keep].T @ c) / np.sqrt(values[keep])
-    _, path, _ = enet_path(
-        X,
-        y,
-        l1_ratio=L1_RATIO,
-        alphas=lambdas / len(X),
-        precompute=G,
-        Xy=X.T @ y,
-        tol=1e-6,
-        max_iter=5000,
-    )
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        _, path, _ = enet_path(
+            X,
+            y,
+            l1_ratio=L1_RATIO,
+            alphas=lambdas / len(X),
+            precompute=G,
+            Xy=X.T @ y,
+            check_input=False,
+            tol=1e-6,
+            max_iter=5000,
+        )
     return np.asarray(path)
 
 

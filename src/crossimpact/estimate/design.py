@@ -69,6 +69,29 @@ class Panel:
     def of_regime(self, regime: str) -> Panel:
         return self.where(self.regime == regime)
 
+    def on(self, symbols: tuple[str, ...], sectors: tuple[str, ...], adv: Array) -> Panel:
+        """The panel on a model's symbols: others are left out, missing ones did not trade."""
+        at = {symbol: column for column, symbol in enumerate(self.symbols)}
+        into = [k for k, symbol in enumerate(symbols) if symbol in at]
+        take = [at[symbols[k]] for k in into]
+
+        def wide(values: Array, missing: float) -> Array:
+            array = np.full((len(self.ts), len(symbols)), missing)
+            array[:, into] = values[:, take]
+            return array
+
+        return replace(
+            self,
+            symbols=symbols,
+            sectors=sectors,
+            adv=adv,
+            q=wide(self.q, 0.0),
+            s=wide(self.s, np.nan),
+            move=wide(self.move, np.nan),
+            sector_flow=wide(self.sector_flow, 0.0),
+            factor_flow=wide(self.factor_flow, 0.0),
+        )
+
     def day_shifted_q(self) -> Array:
         """The placebo's flow: what was traded one session earlier, shape (T, n)."""
         per_session = int(np.unique(self.date, return_counts=True)[1].max(initial=1))

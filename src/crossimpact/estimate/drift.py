@@ -103,9 +103,7 @@ def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift
     both = (now > 0) & (typical_flow > 0)
     ratio = float(np.median(now[both] / typical_flow[both])) if both.any() else float("nan")
     verdict, reason = _verdict(slope, slope_se, flips, ratio)
-    return Drift(
-        model.regime, buckets, slope, slope_se, distance, flips, ratio, verdict, reason
-    )
+    return Drift(model.regime, buckets, slope, slope_se, distance, flips, ratio, verdict, reason)
 
 
 def _fresh(model: ImpactModel, week: Panel) -> tuple[float, int]:
@@ -131,5 +129,8 @@ def _verdict(slope: float, se: float, flips: int, ratio: float) -> tuple[Verdict
     if away > WATCH_SE:
         return "watch", f"{told} is {away:.1f} standard errors from 1, limit {WATCH_SE:g}"
     if ratio > MAX_FLOW_RATIO or ratio < 1 / MAX_FLOW_RATIO:
-        return "watch", f"flows are {ratio:.2f} times those at calibration, limit {MAX_FLOW_RATIO:g}"
+        return (
+            "watch",
+            f"flows are {ratio:.2f} times those at calibration, limit {MAX_FLOW_RATIO:g}",
+        )
     return "ok", told

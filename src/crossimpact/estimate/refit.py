@@ -17,12 +17,13 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate import stability
 from crossimpact.estimate.cross_impact import CrossFit, fit_cross
 from crossimpact.estimate.design import Panel
-from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
+from crossimpact.estimate.self_impact import MAD, Loss, SelfFit, fit_self
 from crossimpact.model import Array, ImpactModel, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
 TRAIN_SHARE = 0.7  # of the regime's buckets, in time order
 PURGE = 12  # buckets left out between training and test
+OUTLIER = 6.0  # robust standard deviations beyond which a bucket is not scored
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def _model(panel: Panel, regime: str, own: SelfFit, cross: CrossFit, scaled: Arr
                 if source != "own"
             },
             "sector_couplings": cross.blocks,
+            "typical_flow": panel.typical_flow().tolist(),
         },
     )
 
@@ -195,8 +197,9 @@ def oos_r2(model: ImpactModel, scale: ImpactModel, panel: Panel, flows: Array) -
     """
     own = np.sign(panel.q) * scale.alpha + scale.self_bps(panel.q)
     residual = panel.response - own
-    sigma = 1.4826 * np.nanmedian(np.abs(residual), axis=0, keepdims=True)
-    usable = np.isfinite(residual) & (sigma > 0) & (np.abs(residual) < 6 * sigma)
+    size = np.ma.masked_invalid(np.abs(residual))
+    sigma = np.ma.filled(MAD * np.ma.median(size, axis=0), 0.0)  # type: ignore[no-untyped-call]
+    usable = np.isfinite(residual) & (sigma > 0) & (np.abs(residual) < OUTLIER * sigma)
     weight = np.where(usable, 1.0 / np.maximum(sigma, 1e-9) ** 2, 0.0)
     own_model = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
     predicted = own_model + flows @ model.gamma.T

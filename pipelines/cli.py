@@ -1,0 +1,295 @@
+"""The command line. Each command parses its words, calls one `pipelines` function and prints it.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 contract violation, 4 gate refused, 5 stale model.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from crossimpact import __version__
+from crossimpact.errors import CrossImpactError, UsageError
+from pipelines import console
+from pipelines.config import Flow, Settings, default_home, parse_bucket
+
+# Nothing the platform runs reports home.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="crossimpact: measure how trading A moves B, keep it honest, act on it.",
+)
+ledger_app = typer.Typer(no_args_is_help=True, help="The append-only record of promotions.")
+export_app = typer.Typer(no_args_is_help=True, help="Plain CSV for other systems.")
+app.add_typer(ledger_app, name="ledger")
+app.add_typer(export_app, name="export")
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where state lives [default: $CROSSIMPACT_HOME or .crossimpact]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout")]
+LandingPath = Annotated[
+    Path, typer.Argument(help="Landing zone: <table>/date=YYYY-MM-DD/*.parquet")
+]
+CsvFile = Annotated[Path, typer.Argument(help="CSV file to write")]
+Date = Annotated[str | None, typer.Option("--date", help="One trading date, YYYY-MM-DD")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Last date read, YYYY-MM-DD")]
+Bucket = Annotated[str, typer.Option(help="Bucket width: 30s, 5min, 1h")]
+FlowOption = Annotated[
+    Literal["own", "public"] | None,
+    typer.Option("--flow", help="Whose flow is q [default: own when parent orders are landed]"),
+]
+ReleaseOption = Annotated[
+    str, typer.Option("--release", help="champion, challenger or a release id")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the ledger")]
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and an exit code, never a traceback."""
+    as_json = "--json" in sys.argv
+    try:
+        app()
+    except CrossImpactError as error:
+        sys.exit(console.fail(error, as_json=as_json))
+    except OSError as error:
+        sys.exit(console.fail(CrossImpactError(f"{error}"), as_json=as_json))
+
+
+def _settings(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:
+    place = home.resolve() if home else default_home()
+    return Settings(home=place, bucket_s=parse_bucket(bucket), flow=flow)
+
+
+def _date(text: str | None) -> str | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date().isoformat() if text else None
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date", "write it like 2026-03-27") from error
+
+
+def _who() -> str:
+    return os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@app.command()
+def demo(
+    home: Home = None, symbols: int = 20, days: int = 20, seed: int = 7, json_: Json = False
+) -> None:
+    """The main job on a simulated desk, through the very DAGs a scheduler runs."""
+    place = home.resolve() if home else default_home()
+    sizes = ["--symbols", str(symbols), "--days", str(days), "--seed", str(seed)]
+    command = [sys.executable, "-m", "ops.demo", "--home", str(place), *sizes]
+    sys.exit(subprocess.call([*command, "--json"] if json_ else command))
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write landing/ and truth.json into")],
+    symbols: int = 20,
+    days: int = 20,
+    seed: int = 7,
+    dirt: Annotated[bool, typer.Option("--dirt", help="Break some rows on purpose")] = False,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Write a demo desk with planted impact."""
+    from crossimpact.simulate import DeskSpec
+    from pipelines import simulate as step
+
+    spec = DeskSpec(symbols=symbols, days=days, seed=seed)
+    console.show(step.run(_settings(home), out, spec, dirt).to_dict(), as_json=json_)
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Argument(help="Name of the source's format: cn10")],
+    src: Annotated[Path, typer.Argument(help="Folder of the source files")],
+    out: Annotated[Path, typer.Argument(help="Folder to write landing/ into")],
+    bucket: Bucket = "5min",
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Turn a public data set into a landing zone."""
+    from pipelines import ingest as step
+
+    console.show(step.run(_settings(home, bucket), source, src, out).to_dict(), as_json=json_)
+
+
+@app.command()
+def validate(
+    landing: LandingPath, date: Date = None, home: Home = None, json_: Json = False
+) -> None:
+    """Check the contract: accept, quarantine, or block (exit 3)."""
+    from pipelines import validate as step
+    from pipelines.landing import Landing
+
+    zone, day = Landing(landing), _date(date)
+    if day and day not in zone.all_dates():
+        raise UsageError(f"landing zone {landing} has no partition of {day}")
+    result = step.run(_settings(home), zone, [day] if day else None)
+    console.show(result.to_dict(), as_json=json_)
+
+
+@app.command()
+def refit(
+    landing: LandingPath,
+    as_of: AsOf = None,
+    window_days: Annotated[int, typer.Option(min=1, help="Trading dates")] = 60,
+    flow: FlowOption = None,
+    bucket: Bucket = "5min",
+    loss: Annotated[Literal["huber", "quantile"], typer.Option(help="Self fit's loss")] = "huber",
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Validate what is new, build features, fit, stabilise, register a challenger."""
+    from pipelines import refit as step
+    from pipelines.landing import Landing
+
+    settings = step.settings_for(_settings(home, bucket), Landing(landing), flow)
+    result = step.run(settings, landing, _date(as_of), window_days, loss)
+    console.show(result.to_dict(), as_json=json_)
+
+
+@app.command()
+def promote(
+    release: Annotated[str | None, typer.Option(help="Release id [default: challenger]")] = None,
+    override: Annotated[bool, typer.Option("--override", help="In spite of the gates")] = False,
+    reason: Reason = "",
+    approver: Annotated[str, typer.Option(help="Second name an override needs")] = "",
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Ask the gates, then move the alias `champion` (exit 4 when refused)."""
+    from pipelines import release as step
+
+    result = step.promote(
+        _settings(home), release, override=override, reason=reason, approver=approver,
+        who=_who(), now=datetime.now(UTC),
+    )  # fmt: skip
+    console.show(result.to_dict(), as_json=json_)
+
+
+@app.command()
+def rollback(reason: Reason = "", home: Home = None, json_: Json = False) -> None:
+    """Go back to the champion before this one."""
+    from pipelines import release as step
+
+    result = step.rollback(_settings(home), who=_who(), reason=reason, now=datetime.now(UTC))
+    console.show(result.to_dict(), as_json=json_)
+
+
+@app.command()
+def show(
+    as_of: Annotated[str | None, typer.Option(help="Champion at this moment, ISO 8601")] = None,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """The champion: regimes, edges, condition number, window, digest."""
+    from pipelines import release as step
+
+    console.show(step.show(_settings(home), _moment(as_of)).to_dict(), as_json=json_)
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a moment", "write it like 2026-03-27T14:30Z") from error
+    return moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None
+
+
+@ledger_app.command("verify")
+def ledger_verify(home: Home = None, json_: Json = False) -> None:
+    """Check the chain; names the first bad line."""
+    from pipelines import release as step
+
+    verdict = step.ledger_verify(_settings(home)).to_dict()
+    console.show(verdict, as_json=json_)
+    sys.exit(0 if verdict["ok"] else 1)
+
+
+@app.command()
+def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Json = False) -> None:
+    """The champion against the last five trading dates."""
+    from pipelines import drift as step
+
+    console.show(step.run(_settings(home), landing, _date(as_of)).to_dict(), as_json=json_)
+
+
+@app.command()
+def tca(landing: LandingPath, date: Date = None, home: Home = None, json_: Json = False) -> None:
+    """Daily TCA of one date, the last landed one by default."""
+    from pipelines import tca as step
+    from pipelines.landing import Landing
+
+    day = _date(date) or (Landing(landing).all_dates() or [""])[-1]
+    console.show(step.run_champion(_settings(home), landing, day).to_dict(), as_json=json_)
+
+
+@export_app.command("gamma")
+def export_gamma(
+    file: CsvFile, release: ReleaseOption = "champion", home: Home = None, json_: Json = False
+) -> None:
+    """regime,symbol_i,symbol_j,gamma_bps,se_bps; an absent pair is 0."""
+    from pipelines import release as step
+
+    console.show(step.export_gamma(_settings(home), file, release).to_dict(), as_json=json_)
+
+
+@export_app.command("self")
+def export_self(
+    file: CsvFile, release: ReleaseOption = "champion", home: Home = None, json_: Json = False
+) -> None:
+    """regime,symbol,alpha_bps,beta_bps,se_alpha,se_beta."""
+    from pipelines import release as step
+
+    console.show(step.export_self(_settings(home), file, release).to_dict(), as_json=json_)
+
+
+@export_app.command("violations")
+def export_violations(file: CsvFile, home: Home = None, json_: Json = False) -> None:
+    """table,date,file,row,key,rule_id,severity of everything validated under this home."""
+    from pipelines import export as step
+
+    rows = step.export_violations(_settings(home), None, file)
+    console.show({"path": str(file), "rows": rows}, as_json=json_)
+
+
+@export_app.command("regimes")
+def export_regimes(
+    file: CsvFile,
+    flow: FlowOption = None,
+    bucket: Bucket = "5min",
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """ts,regime (bucket start, UTC) of every labelled date."""
+    from pipelines import export as step
+
+    settings = _settings(home, bucket, flow or "own")
+    rows = step.export_regimes(settings, file)
+    console.show({"path": str(file), "rows": rows}, as_json=json_)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""The refit: validate what is new, features, fits per regime, a release, a challenger in MLflow.
+
+The steps are plain functions over files, so the DAG maps them and `run` calls them in turn. The
+plan names everything a step needs; a step whose inputs did not change changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from crossimpact import __version__, contract
+from crossimpact.errors import EstimationError, UsageError
+from crossimpact.estimate.design import REGIMES, Panel
+from crossimpact.estimate.refit import fit_regime
+from crossimpact.estimate.self_impact import Loss
+from crossimpact.model import ImpactModel
+from pipelines import features, plots, reports, validate
+from pipelines.config import Flow, Settings
+from pipelines.landing import Landing
+from pipelines.warehouse import Warehouse, text_sha256, write_atomic
+from registry import bundle, tracking
+from registry.bundle import Release
+
+#: Trading dates in a refit unless asked otherwise.
+WINDOW_DAYS = 60
+#: What a regime without a matrix may trade: this share of the market's volume.
+FIXED_POV = 0.05
+MAX_POV = 0.15
+
+
+@dataclass(frozen=True)
+class Result:
+    """A refit as the command line prints it."""
+
+    report: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.report)
+
+
+def settings_for(settings: Settings, landing: Landing, flow: Flow | None) -> Settings:
+    """`settings` with the flow asked, else the one the landing zone can give.
+
+    Raises
+    ------
+    UsageError
+        When own flow is asked of a landing zone without parent orders.
+    """
+    if flow == "own" and not landing.has_parents:
+        raise UsageError(
+            f"landing zone {landing.root} has no parent_orders, so there is no own flow",
+            "use --flow public",
+        )
+    return replace(settings, flow=flow or ("own" if landing.has_parents else "public"))
+
+
+def matching(settings: Settings, release: Release) -> Settings:
+    """`settings` with the flow and bucket width the release was fitted on."""
+    flow: Flow = "own" if release.flow == "own" else "public"
+    return replace(settings, flow=flow, bucket_s=release.bucket_s)
+
+
+def plan(
+    settings: Settings, landing_root: Path, as_of: str | None = None,
+    window_days: int = WINDOW_DAYS, loss: Loss = "huber",
+) -> dict[str, Any]:  # fmt: skip
+    """The refit's window and key: the last `window_days` landed dates up to `as_of`.
+
+    Raises
+    ------
+    UsageError
+        When no date is landed up to `as_of`.
+    """
+    dates = [d for d in Landing(landing_root).all_dates() if as_of is None or d <= as_of]
+    dates = dates[-window_days:]
+    if not dates:
+        raise UsageError(
+            f"landing zone {landing_root} has no date up to {as_of or 'today'}",
+            "check the date=YYYY-MM-DD folders",
+        )
+    key = text_sha256(settings.feature_layer, loss, *dates)[:8]
+    return {"key": f"{dates[-1]}-{settings.flow}-{key}", "dates": dates, "loss": loss}
+
+
+def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
+    """Fit one regime and leave it as plain data in the refit's folder."""
+    found = fit_regime(_panel(settings, plan), regime, loss=plan["loss"])
+    data = {
+        "rung": found.rung,
+        "reason": found.reason,
+        "metrics": bundle.plain(found.metrics),
+        "stability": found.stability,
+        "model": found.model.to_dict() if found.model else None,
+    }
+    write_atomic(_folder(settings, plan) / f"fit-{regime}.json", json.dumps(data, sort_keys=True))
+    return {"regime": regime, "rung": found.rung, "reason": found.reason}
+
+
+def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Bundle the regimes' fits as a release and register it as `challenger`.
+
+    Raises
+    ------
+    EstimationError
+        When not one regime could be fitted: nothing is registered.
+    """
+    fits = {regime: _read_fit(settings, plan, regime) for regime in REGIMES}
+    models = {
+        regime: ImpactModel.from_dict(found["model"])
+        for regime, found in fits.items()
+        if found["model"]
+    }
+    if not models:
+        reasons = "; ".join(f"{regime}: {found['reason']}" for regime, found in fits.items())
+        raise EstimationError(f"no regime could be fitted ({reasons})", "widen the window")
+    release = _release(settings, plan, fits, models)
+    folder = _folder(settings, plan) / "release"
+    bundle.write(release, folder)
+    version = tracking.register(
+        settings.mlflow_uri,
+        settings.home / "mlflow" / "artifacts",
+        folder,
+        release,
+        params={
+            "flow": release.flow, "bucket_s": release.bucket_s, "loss": plan["loss"],
+            "symbols": len(next(iter(models.values())).symbols), **release.window,
+        },
+        metrics=_metrics(fits),
+        figures=_figures(_panel(settings, plan), models),
+        card=reports.model_card(release),
+    )  # fmt: skip
+    return summary(release, version)
+
+
+def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
+    """What a caller wants to know of a release: digest, and per regime who answers and how."""
+    regimes = {}
+    for regime, policy in release.fallback.items():
+        metrics = release.report["metrics"].get(regime, {})
+        regimes[regime] = {"rung": policy["rung"], "reason": policy["reason"], **metrics}
+    return {
+        "release": release.id,
+        "digest": release.digest,
+        "version": version.version,
+        "as_of": release.as_of,
+        "window": dict(release.window),
+        "flow": release.flow,
+        "regimes": regimes,
+    }
+
+
+def run(
+    settings: Settings, landing_root: Path, as_of: str | None = None,
+    window_days: int = WINDOW_DAYS, loss: Loss = "huber",
+) -> Result:  # fmt: skip
+    """The whole refit in one process.
+
+    Raises
+    ------
+    ContractViolation
+        When the landed data block the refit.
+    EstimationError
+        When no regime can be fitted.
+    """
+    landing, stages = Landing(landing_root), dict[str, float]()
+    steps = plan(settings, landing_root, as_of, window_days, loss)
+    with _timed(stages, "validate"):
+        verdict = validate.run(settings, landing, steps["dates"])
+    with _timed(stages, "features"):
+        for date in steps["dates"]:
+            features.build(settings, date)
+        features.label(settings, steps["dates"])
+    with _timed(stages, "fit"):
+        for regime in REGIMES:
+            fit(settings, steps, regime)
+    with _timed(stages, "register"):
+        release = assemble(settings, steps)
+    return Result({**release, "contract": verdict.to_dict(), "stages": stages})
+
+
+def _panel(settings: Settings, plan: Mapping[str, Any]) -> Panel:
+    return features.load_panel(settings, plan["dates"])
+
+
+def _folder(settings: Settings, plan: Mapping[str, Any]) -> Path:
+    return settings.home / "refits" / str(plan["key"])
+
+
+def _read_fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((_folder(settings, plan) / f"fit-{regime}.json").read_text())
+    return data
+
+
+def _release(
+    settings: Settings, plan: Mapping[str, Any], fits: Mapping[str, Any],
+    models: Mapping[str, ImpactModel],
+) -> Release:  # fmt: skip
+    dates: Sequence[str] = plan["dates"]
+    fallback = {
+        regime: {
+            "rung": found["rung"],
+            "reason": found["reason"],
+            "max_pov": MAX_POV if found["model"] else FIXED_POV,
+        }
+        for regime, found in fits.items()
+    }
+    fallback["unknown"] = {
+        "rung": "fixed_pov", "reason": "no label for the bucket", "max_pov": FIXED_POV,
+    }  # fmt: skip
+    return Release(
+        as_of=dates[-1],
+        window={"first": dates[0], "last": dates[-1], "dates": len(dates)},
+        flow=settings.flow,
+        bucket_s=settings.bucket_s,
+        contract_version=contract.VERSION,
+        code_version=__version__,
+        data_digest=_data_digest(settings, dates),
+        models=models,
+        fallback=fallback,
+        report={
+            "contract": {"verdict": "ok"},
+            "metrics": {regime: found["metrics"] for regime, found in fits.items()},
+            "stability": {regime: found["stability"] for regime, found in fits.items()},
+        },
+    )
+
+
+def _data_digest(settings: Settings, dates: Sequence[str]) -> str:
+    """One digest of every feature partition that went in."""
+    warehouse = Warehouse(settings)
+    manifests = (
+        warehouse.manifest(settings.feature_layer, table, date)
+        for table in ("buckets", "regimes")
+        for date in dates
+    )
+    return text_sha256(*(f"{m.table} {m.date} {m.sha256}" for m in manifests if m))
+
+
+def _metrics(fits: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        f"{regime}.{name}": float(value)
+        for regime, found in fits.items()
+        for name, value in found["metrics"].items()
+    }
+
+
+def _figures(panel: Panel, models: Mapping[str, ImpactModel]) -> dict[str, bytes]:
+    figures = {}
+    for regime, model in models.items():
+        figures[f"gamma-{regime}"] = plots.heatmap(model)
+        figures[f"calibration-{regime}"] = plots.calibration(model, panel.of_regime(regime))
+    return figures
+
+
+@contextmanager
+def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    stages[name] = round(time.perf_counter() - start, 3)
