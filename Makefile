@@ -4,7 +4,7 @@ UV := .boot/bin/uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install
+.PHONY: help install demo up down
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -17,3 +17,12 @@ install: .venv/.ready  ## create the environment from the lock (done by the othe
 	@$(UV) pip sync -q -p $(BIN)/python --compile-bytecode requirements.lock
 	@$(UV) pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
+
+demo: .venv/.ready  ## run the whole job on a demo desk through Airflow and print what came out
+	@$(BIN)/python -m ops.demo
+
+up: .venv/.ready  ## start Airflow and an MLflow server on this machine (loopback only)
+	@$(BIN)/python -m ops.serve up
+
+down: .venv/.ready  ## stop them
+	@$(BIN)/python -m ops.serve down

@@ -1,0 +1,1 @@
+"""Schedules and wiring; the work is in `pipelines`."""

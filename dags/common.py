@@ -1,0 +1,113 @@
+"""What the four DAGs share: defaults, retry policy, parameters, and the settings of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+
+if TYPE_CHECKING:
+    from pipelines.config import Settings
+    from pipelines.landing import Landing
+
+DATE = r"^\d{4}-\d{2}-\d{2}$"
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+ACCEPTED = Asset(name="accepted_partitions", group="crossimpact")
+"""Partitions that passed the contract; an event's extra holds landing, dates, rows and sha."""
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception="crossimpact.errors.CrossImpactError",
+            action=RetryAction.FAIL,
+            reason="the same input gives the same answer: mend it, then clear the task",
+        ),
+        RetryRule(exception=OSError, action=RetryAction.RETRY, reason="disk or network: try again"),
+    ]
+)
+
+
+def say_why(context: Mapping[str, Any]) -> None:
+    """One line in the task's log: which task failed, on what, and why."""
+    instance = context["task_instance"]
+    logging.getLogger(__name__).error(
+        "%s.%s: %s", instance.dag_id, instance.task_id, context.get("exception")
+    )
+
+
+DEFAULTS = {
+    "owner": "execution-research",
+    "retries": 3,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": 2,
+    "max_retry_delay": timedelta(minutes=15),
+    "retry_policy": RETRY_POLICY,
+    "execution_timeout": timedelta(minutes=30),
+    "on_failure_callback": say_why,
+}
+
+
+def landing_param() -> Param:
+    """The landing zone; `$CROSSIMPACT_LANDING` when not given."""
+    return Param(
+        os.environ.get("CROSSIMPACT_LANDING"),
+        type=["null", "string"],
+        minLength=1,
+        title="Landing zone",
+        description="Folder with <table>/date=YYYY-MM-DD/ partitions in the contract's layout",
+    )
+
+
+def date_param(title: str, description: str) -> Param:
+    """An optional trading date."""
+    return Param(None, type=["null", "string"], pattern=DATE, title=title, description=description)
+
+
+def flow_param() -> Param:
+    """Whose flow is q."""
+    return Param(
+        "own",
+        type="string",
+        enum=["own", "public"],
+        title="Flow",
+        description="own: q is the desk's executed flow; public: net aggressor flow of all prints",
+    )
+
+
+def bucket_param() -> Param:
+    """Bucket width."""
+    return Param(
+        "5min",
+        type="string",
+        pattern=r"^\d+(s|min|h)$",
+        title="Bucket width",
+        description="A width that divides the day, from 5s to 1h",
+    )
+
+
+def settings(params: Mapping[str, Any]) -> Settings:
+    """Settings of this run: home from `$CROSSIMPACT_HOME`, flow and bucket from its params."""
+    from pipelines.config import Settings, default_home, parse_bucket
+
+    return Settings(
+        default_home(),
+        bucket_s=parse_bucket(params.get("bucket", "5min")),
+        flow=params.get("flow", "own"),
+    )
+
+
+def landing(params: Mapping[str, Any]) -> Landing:
+    """The landing zone of this run."""
+    from pathlib import Path
+
+    from crossimpact.errors import UsageError
+    from pipelines.landing import Landing
+
+    if not params.get("landing"):
+        raise UsageError("no landing zone", "give param `landing` or set CROSSIMPACT_LANDING")
+    return Landing(Path(params["landing"]))

@@ -1,0 +1,62 @@
+"""Daily, once partitions are accepted: what did the fills cost, what does the model say?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from dags.common import ACCEPTED, DEFAULTS, START, date_param, landing, landing_param, settings
+
+DOC = """
+### Transaction cost analysis
+
+Runs when `validate_contract` has updated `accepted_partitions`, for the dates it names; by hand,
+for `date`, or for every accepted date when none is given. Splits each parent's shortfall exactly
+into self, cross, delay, fees and spread, and opportunity, priced by the champion, and writes marts
+and a one-page report per date.
+"""
+
+
+@dag(
+    schedule=[ACCEPTED],
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=3),
+    default_args=DEFAULTS,
+    tags=["crossimpact", "tca", "daily"],
+    doc_md=DOC,
+    params={
+        "landing": landing_param(),
+        "date": date_param("Date", "Analyse this date only; empty: the dates just accepted"),
+    },
+)
+def daily_tca() -> None:
+    @task
+    def partitions(params: Any = None, triggering_asset_events: Any = None) -> list[dict[str, str]]:
+        """The dates to analyse, each with its landing zone."""
+        from pipelines.warehouse import Warehouse
+
+        if params["date"]:
+            return [{"landing": params["landing"], "date": params["date"]}]
+        events = [event for group in triggering_asset_events.values() for event in group]
+        if events:
+            announced = {d: e.extra["landing"] for e in events for d in e.extra["dates"]}
+            return [{"landing": announced[date], "date": date} for date in sorted(announced)]
+        dates = Warehouse(settings(params)).dates("accepted", "parent_orders")
+        return [{"landing": params["landing"], "date": date} for date in dates]
+
+    @task(map_index_template="{{ task.op_kwargs['partition']['date'] }}")
+    def tca(partition: dict[str, str], params: Any = None) -> dict[str, Any]:
+        """Marts and report of one date."""
+        from pipelines.tca import run_champion
+
+        root = landing(partition).root
+        return run_champion(settings(params), root, partition["date"]).to_dict()
+
+    tca.expand(partition=partitions())
+
+
+daily_tca()

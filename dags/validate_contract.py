@@ -1,0 +1,65 @@
+"""Daily: check what the desk landed against the data contract, and announce what was accepted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from dags.common import ACCEPTED, DEFAULTS, START, date_param, landing, landing_param, settings
+
+DOC = """
+### Contract check
+
+Every landed date is checked on its own: rows that keep the contract go to `accepted`, broken rows
+to `quarantine` with the rule they broke. Then one verdict over all of them: a missing table, a
+wrong type, too many duplicates or too large a quarantined share **fail the run** and nothing
+downstream starts. Otherwise the asset `accepted_partitions` is updated and the daily TCA runs.
+
+*If it fails:* read the one-line reason at the end of the task's log, mend the landed files, clear
+the failed tasks. Dates whose files did not change are not checked twice.
+"""
+
+
+@dag(
+    schedule=CronTriggerTimetable("30 22 * * MON-FRI", timezone="UTC"),
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=3),
+    default_args=DEFAULTS,
+    tags=["crossimpact", "data", "daily"],
+    doc_md=DOC,
+    params={
+        "landing": landing_param(),
+        "date": date_param("Date", "Check this date only; empty: every landed date"),
+    },
+)
+def validate_contract() -> None:
+    @task
+    def pending(params: Any = None) -> list[str]:
+        """The dates to check."""
+        return [params["date"]] if params["date"] else landing(params).all_dates()
+
+    @task(map_index_template="{{ task.op_kwargs['date'] }}")
+    def validate(date: str, params: Any = None) -> dict[str, Any]:
+        """Split one date's rows into accepted and quarantined."""
+        from pipelines.validate import validate_date
+
+        return validate_date(settings(params), landing(params), date)
+
+    @task(outlets=[ACCEPTED])
+    def verdict(dates: list[str], params: Any = None, outlet_events: Any = None) -> dict[str, Any]:
+        """Block, or announce the accepted partitions."""
+        from pipelines import validate
+
+        result = validate.verdict(settings(params), landing(params), dates).to_dict()
+        outlet_events[ACCEPTED].extra = {"landing": params["landing"], "dates": dates}
+        return result
+
+    dates = pending()
+    validate.expand(date=dates) >> verdict(dates)
+
+
+validate_contract()

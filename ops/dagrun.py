@@ -1,0 +1,69 @@
+"""Run the DAGs in this process, one task after the other, without a scheduler."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from crossimpact.errors import CrossImpactError
+from ops.airflow_env import DAGS
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+
+def load() -> dict[str, DAG]:
+    """The DAGs by id; a file that does not import is an error, not a gap."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(DAGS))
+    for path, trace in bag.import_errors.items():
+        reason = trace.strip().splitlines()[-1]
+        raise CrossImpactError(f"DAG file {path} does not import: {reason}")
+    return dict(bag.dags)
+
+
+def run(dag: DAG, conf: Mapping[str, Any]) -> None:
+    """Run `dag` to its end; the error of the first task that failed is raised."""
+    failures: list[tuple[str, BaseException]] = []
+
+    def keep(context: Mapping[str, Any]) -> None:
+        failures.append((context["task_instance"].task_id, context["exception"]))
+
+    dag.deadline = None  # Airflow 3.3 stops at the end of a test run that has one
+    for task in dag.tasks:
+        task.retries = 0  # someone is watching: say it now, do not wait for a second try
+        task.on_failure_callback = [*task.on_failure_callback, keep]
+    state = dag.test(run_conf=dict(conf)).state
+    for task_id, error in failures:
+        if isinstance(error, CrossImpactError):
+            raise error
+        raise CrossImpactError(
+            f"{dag.dag_id}.{task_id}: {type(error).__name__}: {error}"
+        ) from error
+    if state != "success":
+        raise CrossImpactError(f"DAG {dag.dag_id} ended as {state}")
+
+
+@contextmanager
+def output_to(log: Path) -> Iterator[TextIO]:
+    """Send whatever this process and its children print to `log`; gives the real stderr."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    stdout, stderr = os.dup(1), os.dup(2)
+    with log.open("ab") as stream, os.fdopen(os.dup(2), "w") as terminal:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        try:
+            yield terminal
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(stdout, 1)
+            os.dup2(stderr, 2)
+            os.close(stdout)
+            os.close(stderr)

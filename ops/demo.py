@@ -1,0 +1,125 @@
+"""The whole job on a demo desk, through the DAGs themselves, in one process.
+
+`python -m ops.demo [--home DIR] [--symbols N] [--days D] [--seed S] [--json]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from crossimpact.errors import CrossImpactError
+from ops import airflow_env, dagrun, summary
+from ops.processes import tail
+
+LOG = "demo.log"
+
+
+@dataclass
+class Clock:
+    """Times the stages and says on the terminal which one runs."""
+
+    terminal: TextIO
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        print(f"  {name:<18}", end="", file=self.terminal, flush=True)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = round(time.perf_counter() - start, 2)
+            print(f"{self.stages[name]:7.1f} s", file=self.terminal, flush=True)
+
+
+def demo(home: Path, size: dict[str, int], terminal: TextIO) -> dict[str, Any]:
+    """Simulate a desk if there is none, run the four DAGs over it, and sum up."""
+    clock, desk = Clock(terminal), home / "demo"
+    with clock.stage("simulate"):
+        simulate(desk, size)
+    with clock.stage("airflow"):
+        airflow_env.migrate(home, dict(os.environ))
+        dags = dagrun.load()
+    everywhere = {"landing": str(desk / "landing")}
+    for dag_id, conf in (
+        ("validate_contract", {}),
+        ("monthly_refit", {"auto_promote": True}),
+        ("weekly_drift", {}),
+        ("daily_tca", {}),
+    ):
+        with clock.stage(dag_id):
+            dagrun.run(dags[dag_id], everywhere | conf)
+    with clock.stage("summary"):
+        found = collect(home, desk)
+    return found | {"stages": clock.stages, "peak_mb": peak_mb()}
+
+
+def simulate(desk: Path, size: dict[str, int]) -> None:
+    """A dirty demo desk of that size; one that is already there is kept."""
+    from crossimpact.simulate import DeskSpec
+    from pipelines import simulate
+
+    spec = DeskSpec(**size)
+    if (desk / "truth.json").exists():
+        known = summary.read_truth(desk / "truth.json")["spec"]
+        if known == json.loads(json.dumps({**asdict(spec), "dates": spec.dates})):
+            return
+    simulate.run(None, desk, spec, dirt=True)
+
+
+def collect(home: Path, desk: Path) -> dict[str, Any]:
+    from pipelines.config import Settings
+    from pipelines.landing import Landing
+
+    truth = summary.read_truth(desk / "truth.json")
+    return summary.collect(Settings(home), Landing(desk / "landing"), truth)
+
+
+def peak_mb() -> float:
+    """Largest resident memory of this process or of one of its children, in MB."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(usage.ru_maxrss for usage in usages) / 1024
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ops.demo", description=__doc__)
+    parser.add_argument("--home", type=Path, default=os.environ.get("CROSSIMPACT_HOME"))
+    parser.add_argument("--symbols", type=int, default=20)
+    parser.add_argument("--days", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--json", action="store_true", help="the summary as JSON on stdout")
+    arguments = parser.parse_args(argv)
+    home = Path(arguments.home or ".crossimpact").resolve()
+    size = {name: getattr(arguments, name) for name in ("symbols", "days", "seed")}
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # the demo keeps to its home
+    airflow_env.enter(home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
+    log = home / "logs" / LOG
+    log.write_text("")
+    try:
+        with dagrun.output_to(log) as terminal:
+            found = demo(home, size, terminal)
+    except CrossImpactError as error:
+        print(f"\n{tail(log, 12)}\n\ndemo failed: {error} (log: {log})", file=sys.stderr)
+        return error.exit_code
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+    else:
+        summary.render(summary.Console(), found)
+    lost = summary.unbalanced(found["tables"])
+    if lost:
+        print(f"demo failed: rows were lost in {', '.join(lost)}", file=sys.stderr)
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

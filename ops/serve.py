@@ -1,0 +1,190 @@
+"""The long-running form on one machine: MLflow and Airflow on loopback, started and stopped.
+
+`python -m ops.serve up|down|status --home DIR`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from crossimpact.errors import CrossImpactError
+from ops.airflow_env import airflow_env, migrate, prepare
+from ops.credentials import airflow_secrets, passwords
+from ops.processes import Process, choose_port, tail
+
+COMPONENTS = ("mlflow", "api-server", "dag-processor", "scheduler")
+PRELOAD = (
+    "airflow,airflow.executors.local_executor,pandas,pyarrow,duckdb,sklearn.linear_model,mlflow"
+)
+READY_S = 240
+
+
+def ports(home: Path) -> dict[str, int]:
+    """Ports of this home; chosen at its start and kept while it runs."""
+    path = home / "run" / "ports.json"
+    if path.exists():
+        return dict(json.loads(path.read_text()))
+    chosen = {
+        "airflow": choose_port("CROSSIMPACT_AIRFLOW_PORT", 18080),
+        "mlflow": choose_port("CROSSIMPACT_MLFLOW_PORT", 15000),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(chosen))
+    return chosen
+
+
+def urls(home: Path) -> dict[str, str]:
+    return {name: f"http://127.0.0.1:{port}" for name, port in ports(home).items()}
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What the servers need beyond the common environment: addresses, keys, MLflow, preloading."""
+    url = urls(home)
+    served = {
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(ports(home)["airflow"]),
+        "AIRFLOW__API__BASE_URL": url["airflow"],
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": url["airflow"] + "/execution/",
+        "AIRFLOW__CORE__MP_START_METHOD": "forkserver",
+        "AIRFLOW__CORE__MP_FORKSERVER_PRELOAD": PRELOAD,
+        "MLFLOW_TRACKING_URI": url["mlflow"],
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    demo = home / "demo" / "landing"
+    if "CROSSIMPACT_LANDING" not in os.environ and demo.exists():
+        served["CROSSIMPACT_LANDING"] = str(demo)
+    return {**os.environ, **airflow_env(home), **airflow_secrets(home / "secrets"), **served}
+
+
+def commands(home: Path) -> dict[str, list[str]]:
+    """Command of each component."""
+    store = home / "mlflow"
+    mlflow = [
+        *("mlflow", "server", "--host", "127.0.0.1", "--port", str(ports(home)["mlflow"])),
+        *("--backend-store-uri", f"sqlite:///{store}/mlflow.db", "--workers", "1"),
+        *("--artifacts-destination", str(store / "artifacts")),
+    ]
+    arguments = {
+        "mlflow": mlflow,
+        "api-server": ["airflow", "api-server"],
+        "dag-processor": ["airflow", "dag-processor"],
+        "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
+    }
+    return {name: [sys.executable, "-m", *rest] for name, rest in arguments.items()}
+
+
+def fetch(url: str) -> str | None:
+    """Body of a local page, None while nobody answers."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as reply:
+            return str(reply.read().decode())
+    except (urllib.error.URLError, OSError):
+        return None
+
+
+def health(home: Path) -> dict[str, bool]:
+    """Whether each component says that it is well."""
+    url = urls(home)
+    body = fetch(url["airflow"] + "/api/v2/monitor/health")
+    airflow: dict[str, Any] = json.loads(body) if body else {}
+    well = {
+        name: (airflow.get(part) or {}).get("status") == "healthy"
+        for name, part in (
+            ("api-server", "metadatabase"),
+            ("dag-processor", "dag_processor"),
+            ("scheduler", "scheduler"),
+        )
+    }
+    return {"mlflow": fetch(url["mlflow"] + "/health") == "OK", **well}
+
+
+def wait_ready(home: Path) -> None:
+    """Return when all components are well; name the one that died or never answered."""
+    deadline = time.monotonic() + READY_S
+    while not all((well := health(home)).values()):
+        for process in (Process(name, home) for name in COMPONENTS):
+            if not process.members():
+                raise CrossImpactError(
+                    f"{process.name} ended during its start, see {process.log}\n"
+                    + tail(process.log, 15)
+                )
+        if time.monotonic() > deadline:
+            late = next(name for name in COMPONENTS if not well[name])
+            log = Process(late, home).log
+            raise CrossImpactError(f"{late} is not ready after {READY_S} s, see {log}")
+        time.sleep(1)
+
+
+def up(home: Path) -> None:
+    """Start what does not run yet and wait until all of it is healthy."""
+    missing = [name for name in COMPONENTS if not Process(name, home).members()]
+    if not missing:
+        print("already up")
+        return report(home)
+    if len(missing) == len(COMPONENTS):
+        (home / "run" / "ports.json").unlink(missing_ok=True)
+    prepare(home)
+    _, fresh = passwords(home / "secrets")
+    env = environment(home)
+    migrate(home, env)
+    try:
+        for name in missing:
+            Process(name, home).start(commands(home)[name], env)
+        wait_ready(home)
+    except BaseException:
+        down(home)
+        raise
+    for user, password in fresh.items():
+        print(f"{user:<9} {password}   (shown once; kept in {home}/secrets/passwords.json)")
+    return report(home)
+
+
+def down(home: Path) -> None:
+    """Stop everything; nothing to stop is fine."""
+    processes = [Process(name, home) for name in COMPONENTS]
+    for process in processes:
+        process.ask_to_end()
+    stopped = [process.name for process in processes if process.stop()]
+    (home / "run" / "ports.json").unlink(missing_ok=True)
+    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing is running")
+
+
+def report(home: Path) -> None:
+    """Addresses and state."""
+    if not any(Process(name, home).members() for name in COMPONENTS):
+        print("nothing is running")
+        return
+    for name, url in urls(home).items():
+        print(f"{name:<9} {url}")
+    print(", ".join(f"{name} {'ok' if well else 'NOT ok'}" for name, well in health(home).items()))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ops.serve", description=__doc__)
+    parser.add_argument("action", choices=["up", "down", "status"])
+    parser.add_argument(
+        "--home", type=Path, default=os.environ.get("CROSSIMPACT_HOME") or ".crossimpact"
+    )
+    arguments = parser.parse_args(argv)
+    action = {"up": up, "down": down, "status": report}[arguments.action]
+    try:
+        action(Path(arguments.home).resolve())
+    except CrossImpactError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,192 @@
+"""What a finished run left on disk, as plain data and as tables for a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from crossimpact import contract
+
+if TYPE_CHECKING:
+    from crossimpact.model import ImpactModel
+    from pipelines.config import Settings
+    from pipelines.landing import Landing
+
+#: A planted pair is strong when its coupling is at least this share of its regime's strongest.
+STRONG = 0.5
+PARTS = ("self", "cross", "delay", "fees_spread", "opportunity")
+
+
+def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows, regimes, edges against the planted ones, champion, shortfall and reports of a home."""
+    from pipelines import release
+
+    champion, facts = release.champion(settings)
+    shown = release.show(settings).to_dict()
+    planted = truth["regimes"]
+    return {
+        "tables": accounting(settings, landing),
+        "regimes": {row["regime"]: row for row in shown["regimes"]},
+        "edges": {
+            regime: recovery(model, planted[regime]["edges"])
+            for regime, model in champion.models.items()
+        },
+        "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
+        "window": dict(champion.window),
+        "shortfall": shortfall(settings),
+        "reports": sorted(str(path) for path in settings.reports.rglob("*.html")),
+    }
+
+
+def accounting(settings: Settings, landing: Landing) -> dict[str, dict[str, int]]:
+    """Per table: rows in the landed files, accepted rows, quarantined rows."""
+    from pipelines.warehouse import Warehouse
+
+    warehouse, counts = Warehouse(settings), {}
+    for table in landing.tables():
+        dates = landing.dates(table)
+        files = [file for date in dates for file in landing.files(table, date)]
+        counts[table] = {"landed": sum(pq.ParquetFile(file).metadata.num_rows for file in files)}
+        for layer, name in (("accepted", "accepted"), ("quarantine", "quarantined")):
+            manifests = (warehouse.manifest(layer, table, date) for date in dates)
+            counts[table][name] = sum(manifest.rows for manifest in manifests if manifest)
+    return counts
+
+
+def unbalanced(tables: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Tables whose rows in are not accepted plus quarantined."""
+    return [
+        name
+        for name, rows in tables.items()
+        if rows["landed"] != rows["accepted"] + rows["quarantined"]
+    ]
+
+
+def recovery(model: ImpactModel, planted: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Pairs of the model against the planted ones; a pair is true when its sign is right, too."""
+    sign = {
+        pair(edge["symbol_i"], edge["symbol_j"]): np.sign(edge["scaled_bps"]) for edge in planted
+    }
+    strongest = max((abs(edge["scaled_bps"]) for edge in planted), default=0.0)
+    strong = {
+        pair(edge["symbol_i"], edge["symbol_j"])
+        for edge in planted
+        if abs(edge["scaled_bps"]) >= STRONG * strongest
+    }
+    found = {
+        pair(model.symbols[i], model.symbols[j]): np.sign(model.gamma[i, j])
+        for i, j in zip(*np.nonzero(np.triu(model.gamma, 1)), strict=True)
+    }
+    true = {edge for edge, found_sign in found.items() if sign.get(edge) == found_sign}
+    return {
+        "planted": len(sign),
+        "strong": len(strong),
+        "strong_found": len(strong & true),
+        "found": len(found),
+        "found_true": len(true),
+    }
+
+
+def pair(a: str, b: str) -> tuple[str, str]:
+    """An unordered pair of symbols."""
+    return (a, b) if a < b else (b, a)
+
+
+def shortfall(settings: Settings) -> dict[str, Any]:
+    """Exact sums of the published TCA summaries, in USD, and of their parts."""
+    from pipelines.warehouse import Warehouse
+
+    warehouse = Warehouse(settings)
+    dates = warehouse.dates("marts", "tca_summary")
+    rows = [
+        row
+        for file in warehouse.files("marts", "tca_summary", dates)
+        for row in pq.read_table(file).to_pylist()
+    ]
+    return {"dates": dates, **{part: total(rows, f"{part}_usd") for part in ("total", *PARTS)}}
+
+
+def total(rows: Iterable[Mapping[str, Any]], column: str) -> str:
+    """Sum of a column of decimals, as text so that nothing is rounded."""
+    return str(sum((Decimal(str(row[column])) for row in rows), Decimal()))
+
+
+def read_truth(path: Path) -> dict[str, Any]:
+    truth: dict[str, Any] = json.loads(path.read_text())
+    return truth
+
+
+def render(console: Console, summary: Mapping[str, Any]) -> None:
+    """The summary as tables."""
+    console.print(_rows_table(summary["tables"]))
+    console.print(_regimes_table(summary))
+    console.print(_shortfall_table(summary["shortfall"]))
+    console.print(_stages_table(summary["stages"], summary["peak_mb"]))
+    champion = summary["champion"]
+    console.print(f"champion  {champion['id']} (version {champion['version']}), sha256 digest")
+    console.print(f"          {champion['digest']}", highlight=False)
+    for path in summary["reports"]:
+        console.print(f"report    {path}", highlight=False, soft_wrap=True)
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _rows_table(tables: Mapping[str, Mapping[str, int]]) -> Table:
+    view = _table("Rows in = accepted + quarantined", "table", "in", "accepted", "quarantined", "")
+    broken = unbalanced(tables)
+    for name in sorted(tables, key=list(contract.TABLES).index):
+        rows = tables[name]
+        counts = (f"{rows[column]:,}" for column in ("landed", "accepted", "quarantined"))
+        view.add_row(name, *counts, "LOST ROWS" if name in broken else "=")
+    return view
+
+
+def _regimes_table(summary: Mapping[str, Any]) -> Table:
+    view = _table(
+        "Champion against what was planted",
+        *("regime", "buckets", "answered by", "strong edges found", "edges found", "of them true"),
+    )
+    for regime, edges in summary["edges"].items():
+        facts = summary["regimes"][regime]
+        view.add_row(
+            regime,
+            f"{facts['buckets']:,.0f}",
+            facts["rung"],
+            f"{edges['strong_found']} of {edges['strong']}",
+            str(edges["found"]),
+            str(edges["found_true"]),
+        )
+    return view
+
+
+def _shortfall_table(shortfall: Mapping[str, Any]) -> Table:
+    dates = shortfall["dates"]
+    span = f"{dates[0]} to {dates[-1]}" if dates else "no date"
+    view = _table(f"Implementation shortfall, {span}", "part", "USD")
+    for part in (*PARTS, "total"):
+        name = {"fees_spread": "fees and spread"}.get(part, part)
+        view.add_row(name, f"{Decimal(shortfall[part]):,.2f}", end_section=part == PARTS[-1])
+    return view
+
+
+def _stages_table(stages: Mapping[str, float], peak_mb: float) -> Table:
+    view = _table(f"Time per stage (peak memory {peak_mb:,.0f} MB)", "stage", "s")
+    for name, seconds in stages.items():
+        view.add_row(name, f"{seconds:.1f}")
+    view.add_section()
+    view.add_row("all", f"{sum(stages.values()):.1f}")
+    return view

@@ -1,0 +1,27 @@
+"""Every test run has a home of its own, set before airflow, mlflow or matplotlib is imported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from ops.airflow_env import airflow_env, prepare  # noqa: E402
+
+HOME = Path(tempfile.mkdtemp(prefix="crossimpact-tests-"))
+for name in ("MLFLOW_TRACKING_URI", "CROSSIMPACT_LANDING"):
+    os.environ.pop(name, None)
+os.environ.update(airflow_env(HOME), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
+prepare(HOME)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(HOME, ignore_errors=True)
