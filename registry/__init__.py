@@ -1,0 +1,1 @@
+"""Releases as plain files, their versions in MLflow, the gates and the ledger of promotions."""

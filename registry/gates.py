@@ -1,0 +1,126 @@
+"""Promotion gates: rows of `gates.toml`, evaluated on a release's report.
+
+A gate passes only when its value is there, is finite and is on the right side of its limit; every
+comparison is written so that NaN fails.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from crossimpact.errors import UsageError
+from registry.bundle import UNKNOWN, Release
+
+DEFAULT = Path(__file__).with_name("gates.toml")
+PLACE = "{regime}"
+
+Outcome = Literal["pass", "fail", "skipped"]
+COMPARE: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "at_least": (">=", lambda value, limit: value >= limit),
+    "at_most": ("<=", lambda value, limit: value <= limit),
+}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One line of the file; the limit is a value, or the path of another metric."""
+
+    name: str
+    metric: str
+    direction: Literal["at_least", "at_most", "equals"]
+    limit: float | str | None = None
+    limit_metric: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.direction not in (*COMPARE, "equals"):
+            raise UsageError(f"gate {self.name}: direction {self.direction!r} is unknown")
+        if (self.limit is None) == (self.limit_metric is None):
+            raise UsageError(f"gate {self.name} needs either limit or limit_metric")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a gate saw in a regime (empty: the whole release) and what it said."""
+
+    gate: str
+    regime: str
+    value: Any
+    direction: str
+    limit: Any
+    verdict: Outcome
+    note: str = ""
+
+    def __str__(self) -> str:
+        where = f" [{self.regime}]" if self.regime else ""
+        sign = COMPARE[self.direction][0] if self.direction in COMPARE else "="
+        value = "missing" if self.value is None else self.value
+        return f"{self.gate}{where}: {value}, must be {sign} {self.limit}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load(path: Path = DEFAULT) -> tuple[Gate, ...]:
+    """The gates of a file, in its order."""
+    try:
+        return tuple(Gate(**gate) for gate in tomllib.loads(path.read_text())["gate"])
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"gates {path} cannot be read: {error!r}") from error
+
+
+def evaluate(release: Release, gates: Sequence[Gate] | None = None) -> list[Row]:
+    """One row per gate and regime; a regime answered at a fixed POV has no matrix to judge."""
+    return [row for gate in (load() if gates is None else gates) for row in _rows(gate, release)]
+
+
+def failures(rows: Sequence[Row]) -> list[Row]:
+    """The rows that refuse the promotion."""
+    return [row for row in rows if row.verdict == "fail"]
+
+
+def _rows(gate: Gate, release: Release) -> Iterator[Row]:
+    if PLACE not in gate.metric:
+        yield _judge(gate, "", release.report)
+        return
+    for regime in sorted(release.fallback):
+        _, rung, reason = release.model_for(regime)
+        if rung != "fixed_pov":
+            yield _judge(gate, regime, release.report)
+        elif regime != UNKNOWN:
+            yield Row(gate.name, regime, None, gate.direction, None, "skipped", f"{rung}: {reason}")
+
+
+def _judge(gate: Gate, regime: str, report: Mapping[str, Any]) -> Row:
+    value = _lookup(report, gate.metric.replace(PLACE, regime))
+    limit = gate.limit
+    if gate.limit_metric is not None:
+        limit = _lookup(report, gate.limit_metric.replace(PLACE, regime))
+    verdict: Outcome = "pass" if _passes(gate.direction, value, limit) else "fail"
+    return Row(gate.name, regime, value, gate.direction, limit, verdict)
+
+
+def _passes(direction: str, value: Any, limit: Any) -> bool:
+    if direction == "equals":
+        return value is not None and bool(value == limit)
+    if not all(_is_number(number) for number in (value, limit)):
+        return False
+    return COMPARE[direction][1](value, limit)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _lookup(report: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, None when a step is missing."""
+    value: Any = report
+    for step in path.split("."):
+        if not isinstance(value, Mapping) or step not in value:
+            return None
+        value = value[step]
+    return value

@@ -1,0 +1,360 @@
+"""A release's life on a real SQLite store: promoted, refused, overridden, rolled back, exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossimpact.errors import CrossImpactError, GateRefused, StaleModel, UsageError
+from crossimpact.model import ImpactModel
+from pipelines import release as life
+from pipelines.config import Settings
+from registry import bundle, ledger, tracking
+from registry.bundle import Release
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+GOOD = {
+    "psd_margin": 0.5,
+    "condition_number": 40.0,
+    "capped_share": 0.01,
+    "oos_r2_shipped": 0.03,
+    "oos_r2_self_only": 0.02,
+    "buckets": 1500,
+}
+
+
+def at(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def sample(beta: float, **metrics: float) -> Release:
+    """A release told apart by its beta; `metrics` replace good ones."""
+    model = ImpactModel(
+        symbols=("A", "B", "C"),
+        sectors=("T", "T", "U"),
+        adv=np.array([1e6, 2e6, 3e6]),
+        regime="normal",
+        alpha=np.array([1.0, 2.0, 0.1 + 0.2]),
+        beta=np.full(3, beta),
+        gamma=np.array([[0.0, 5.0, 0.0], [2.5, 0.0, 0.0], [0.0, 0.0, 0.0]]),
+        gamma_se=np.array([[np.nan, 0.5, np.nan], [np.nan] * 3, [np.nan] * 3]),
+        alpha_se=np.array([0.25, np.nan, 0.5]),
+    )
+    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": 0.05}
+    return Release(
+        as_of="2026-02-28",
+        window={"first": "2026-01-01", "last": "2026-02-28", "dates": 40},
+        flow="own",
+        bucket_s=300,
+        contract_version="1",
+        code_version="0.1.0",
+        data_digest="d" * 64,
+        models={"normal": model},
+        fallback={
+            "normal": {"rung": "full", "reason": "fitted", "max_pov": 0.1},
+            "stressed": fixed,
+            "unknown": fixed,
+        },
+        report={"contract": {"verdict": "ok"}, "metrics": {"normal": GOOD | metrics}},
+    )
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its schema, made once: that takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    assert tracking.versions(f"sqlite:///{path}") == []
+    return path
+
+
+@pytest.fixture
+def desk(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy(empty_store, tmp_path / "mlflow" / "mlflow.db")
+    return Settings(home=tmp_path)
+
+
+def register(desk: Settings, release: Release) -> tracking.Version:
+    folder = desk.home / "refits" / release.id
+    bundle.write(release, folder)
+    root = desk.home / "mlflow" / "artifacts"
+    return tracking.register(
+        desk.mlflow_uri, root, folder, release, params={}, metrics={}, figures={}, card="# Card"
+    )
+
+
+def promoted(desk: Settings, *betas: float) -> list[Release]:
+    """Releases promoted one after the other, at hours 1, 2, ..."""
+    found = [sample(beta) for beta in betas]
+    for hour, release in enumerate(found, start=1):
+        register(desk, release)
+        life.promote(desk, who="ann", now=at(hour))
+    return found
+
+
+def champion_id(desk: Settings) -> str:
+    release, facts = life.champion(desk)
+    assert facts["id"] == release.id
+    return release.id
+
+
+def alias(desk: Settings) -> int | None:
+    return tracking.alias_version(desk.mlflow_uri, "champion")
+
+
+def test_promote_show_and_promote_again(desk: Settings) -> None:
+    release = sample(30.0)
+    version = register(desk, release)
+    done = life.promote(desk, who="ann", reason="March", now=at(1))
+    assert (done.action, done.changed, done.id) == ("promote", True, release.id)
+    assert (done.old, done.new) == (None, release.digest)
+    assert {row["verdict"] for row in done.gates} == {"pass", "skipped"}
+    assert alias(desk) == version.version
+
+    shown = life.show(desk)
+    assert (shown.id, shown.version, shown.note) == (release.id, version.version, "")
+    assert shown.promoted == {
+        "when": "2026-03-01T01:00:00+00:00",
+        "who": "ann",
+        "action": "promote",
+        "why": "March",
+        "approver": "",
+    }
+    normal, stressed, _ = shown.regimes
+    assert (normal["regime"], normal["rung"], normal["buckets"], normal["edges"]) == (
+        "normal",
+        "full",
+        1500,
+        1,
+    )
+    assert normal["condition_number"] == pytest.approx(release.models["normal"].condition_number)
+    assert (stressed["rung"], stressed["reason"], stressed["edges"]) == (
+        "fixed_pov",
+        "3 buckets",
+        None,
+    )
+    for result in (done, shown, life.ledger_verify(desk)):
+        json.dumps(result.to_dict(), allow_nan=False)
+
+    before = desk.ledger_path.read_bytes()
+    again = life.promote(desk, release.id, who="ann", now=at(2))
+    assert (again.changed, again.note) == (False, "already champion")
+    assert desk.ledger_path.read_bytes() == before
+
+
+def test_a_refusing_gate_is_named_and_nothing_moves(desk: Settings) -> None:
+    (first,) = promoted(desk, 30.0)
+    register(desk, sample(31.0, condition_number=1e9, psd_margin=float("nan")))
+    ledger_before, alias_before = desk.ledger_path.read_bytes(), alias(desk)
+    with pytest.raises(GateRefused) as refused:
+        life.promote(desk, who="ann", now=at(2))
+    assert "condition_number [normal]: 1000000000.0, must be <= 1000000.0" in str(refused.value)
+    assert "psd_margin [normal]: nan, must be >= 0.0" in str(refused.value)
+    assert refused.value.exit_code == 4
+    assert (desk.ledger_path.read_bytes(), alias(desk)) == (ledger_before, alias_before)
+    assert champion_id(desk) == first.id
+
+
+def test_an_override_takes_two_people_and_a_reason(desk: Settings) -> None:
+    release = sample(30.0, condition_number=1e9)
+    register(desk, release)
+
+    def override(reason: str, approver: str) -> life.Promotion:
+        return life.promote(
+            desk, override=True, reason=reason, approver=approver, who="ann", now=at(1)
+        )
+
+    for reason, approver in (("", "bob"), ("calm market", ""), (" ", "bob")):
+        with pytest.raises(UsageError):
+            override(reason, approver)
+    with pytest.raises(GateRefused, match="their own"):
+        override("calm market", " Ann ")
+    assert not ledger.entries(desk.ledger_path)
+
+    assert override("calm market", "bob").action == "override"
+    (entry,) = ledger.entries(desk.ledger_path)
+    assert (entry.who, entry.approver, entry.why) == ("ann", "bob", "calm market")
+    assert entry.refused == ("condition_number [normal]: 1000000000.0, must be <= 1000000.0",)
+    assert champion_id(desk) == release.id
+
+
+def test_rollback_goes_back_one_promotion_at_a_time(desk: Settings) -> None:
+    first, second, third = promoted(desk, 30.0, 31.0, 32.0)
+    for hour, expected in ((4, second), (5, first)):
+        done = life.rollback(desk, who="bob", reason="drift", now=at(hour))
+        assert (done.action, done.new) == ("rollback", expected.digest)
+        assert champion_id(desk) == expected.id
+        assert tracking.find(desk.mlflow_uri, "champion").id == expected.id
+    with pytest.raises(StaleModel, match="no earlier champion"):
+        life.rollback(desk, who="bob", reason="more", now=at(6))
+    history = [(1, first), (2.5, second), (3, third), (4.5, second), (99, first)]
+    assert [life.show(desk, at(hours)).id for hours, _ in history] == [
+        release.id for _, release in history
+    ]
+    with pytest.raises(StaleModel, match="no release was champion at 2026-03-01T00:30"):
+        life.show(desk, at(0.5))
+    assert life.ledger_verify(desk).lines == 5
+
+
+@pytest.mark.parametrize("kill", ["alias", "ledger"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda desk: life.promote(desk, who="ann", now=at(5)),
+        lambda desk: life.rollback(desk, who="ann", reason="drift", now=at(5)),
+    ],
+)
+def test_a_kill_leaves_the_old_champion_and_a_rerun_completes(
+    desk: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    kill: str,
+    change: Callable[[Settings], life.Promotion],
+) -> None:
+    _, second = promoted(desk, 30.0, 31.0)
+    register(desk, sample(32.0))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if kill == "alias":
+            patch.setattr(tracking, "move_alias", die)
+        else:
+            patch.setattr(ledger, "_append_bytes", die)
+        with pytest.raises(KeyboardInterrupt):
+            change(desk)
+    assert champion_id(desk) == second.id
+    assert life.show(desk).note.startswith("alias champion points") == (kill == "ledger")
+    assert life.ledger_verify(desk).lines == 2
+
+    done = change(desk)
+    assert champion_id(desk) == done.id != second.id
+    assert life.show(desk).note == ""
+    assert alias(desk) == done.version
+    assert life.ledger_verify(desk).lines == 3
+
+
+def test_an_alias_moved_by_hand_changes_nobody_and_is_put_back(desk: Settings) -> None:
+    (first,) = promoted(desk, 30.0)
+    other = register(desk, sample(31.0, condition_number=1e9))
+    tracking.move_alias(desk.mlflow_uri, "champion", other.version)
+    assert champion_id(desk) == first.id
+    assert f"promote --release {first.id}" in life.show(desk).note
+    done = life.promote(desk, first.id, who="ann", now=at(2))
+    assert not done.changed
+    assert "put back" in done.note
+    assert life.show(desk).note == ""
+
+
+def test_a_tampered_champion_is_refused_though_its_tag_agrees(desk: Settings) -> None:
+    first, second = promoted(desk, 30.0, 31.0)
+    version = tracking.find(desk.mlflow_uri, "champion")
+    (files,) = (desk.home / "mlflow" / "artifacts").glob(f"{version.run_id}/artifacts/release")
+    forged = replace(second, models=sample(99.0).models)
+    shutil.rmtree(files)
+    bundle.write(forged, files)
+    with tracking._session(desk.mlflow_uri) as client:
+        client.set_model_version_tag(tracking.MODEL, str(version.version), "digest", forged.digest)
+    with pytest.raises(StaleModel, match=second.digest) as refused:
+        life.champion(desk)
+    assert refused.value.exit_code == 5
+    with pytest.raises(StaleModel, match=second.digest):
+        life.promote(desk, forged.id, who="eve", now=at(3))
+    life.rollback(desk, who="bob", reason="tampered", now=at(4))
+    assert champion_id(desk) == first.id
+
+
+def test_a_tampered_ledger_stops_everything_and_names_the_line(desk: Settings) -> None:
+    promoted(desk, 30.0, 31.0)
+    desk.ledger_path.write_bytes(desk.ledger_path.read_bytes().replace(b"ann", b"eve", 1))
+    verdict = life.ledger_verify(desk)
+    assert (verdict.ok, verdict.line) == (False, 1)
+    for act in (
+        lambda: life.champion(desk),
+        lambda: life.promote(desk, who="ann", now=at(3)),
+        lambda: life.rollback(desk, who="ann", reason="", now=at(3)),
+    ):
+        with pytest.raises(StaleModel, match="line 1"):
+            act()
+
+
+def test_a_clock_that_runs_back_moves_nothing(desk: Settings) -> None:
+    _, second = promoted(desk, 30.0, 31.0)
+    register(desk, sample(32.0))
+    before = alias(desk)
+    with pytest.raises(UsageError, match="before the ledger's last entry"):
+        life.promote(desk, who="ann", now=at(1))
+    assert alias(desk) == before
+    assert champion_id(desk) == second.id
+
+
+def test_nothing_promoted_is_told_with_what_to_do(desk: Settings) -> None:
+    with pytest.raises(StaleModel, match="crossimpact promote"):
+        life.champion(desk)
+    with pytest.raises(StaleModel, match="no release challenger"):
+        life.promote(desk, who="ann", now=at(1))
+    register(desk, sample(30.0))
+    with pytest.raises(StaleModel, match="--release challenger"):
+        life.export_gamma(desk, desk.home / "gamma.csv")
+    assert not (desk.home / "gamma.csv").exists()
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("which", ["champion", "challenger", "id"])
+def test_the_exports_hold_every_number_exactly(desk: Settings, which: str) -> None:
+    (release,) = promoted(desk, 30.0)
+    model, name = release.models["normal"], release.id if which == "id" else which
+    gamma, own = desk.home / "out" / "gamma.csv", desk.home / "out" / "self.csv"
+    assert life.export_gamma(desk, gamma, name).rows == 2
+    assert rows(gamma) == [
+        {
+            "regime": "normal",
+            "symbol_i": "A",
+            "symbol_j": "B",
+            "gamma_bps": "5.0",
+            "se_bps": "0.5",
+        },
+        {"regime": "normal", "symbol_i": "B", "symbol_j": "A", "gamma_bps": "2.5", "se_bps": ""},
+    ]
+    assert life.export_self(desk, own, name).to_dict() == {
+        "path": str(own),
+        "id": release.id,
+        "rows": 3,
+    }
+    table = rows(own)
+    assert list(table[0]) == ["regime", "symbol", "alpha_bps", "beta_bps", "se_alpha", "se_beta"]
+    assert [float(row["alpha_bps"]) for row in table] == model.alpha.tolist()
+    assert [float(row["beta_bps"]) for row in table] == model.beta.tolist()
+    assert [row["se_alpha"] for row in table] == ["0.25", "", "0.5"]
+
+
+def test_a_self_only_regime_exports_no_pairs(desk: Settings) -> None:
+    release = sample(30.0)
+    policy = release.fallback | {"normal": {"rung": "self_only", "reason": "won", "max_pov": 0.1}}
+    register(desk, replace(release, fallback=policy))
+    assert life.export_gamma(desk, desk.home / "gamma.csv", "challenger").rows == 0
+    assert life.export_self(desk, desk.home / "self.csv", "challenger").rows == 3
+
+
+def test_a_broken_store_is_told(desk: Settings) -> None:
+    promoted(desk, 30.0)
+    lost = replace(desk, home=desk.home / "elsewhere")
+    (lost.home / "mlflow").mkdir(parents=True)
+    shutil.copy(desk.ledger_path, lost.ledger_path)
+    shutil.copy(desk.home / "mlflow" / "mlflow.db", lost.home / "mlflow" / "mlflow.db")
+    shutil.rmtree(desk.home / "mlflow" / "artifacts")
+    with pytest.raises(CrossImpactError, match="cannot be had"):
+        life.champion(lost)

@@ -1,0 +1,250 @@
+"""Release bundles: the same numbers come back, anything else is refused."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossimpact.errors import ModelError, StaleModel, UsageError
+from crossimpact.model import ImpactModel, canonical_json
+from registry import bundle
+from registry.bundle import Release
+
+NUMBER = st.floats(-1e6, 1e6)
+POSITIVE = st.floats(1e-3, 1e12)
+FIXED = {"rung": "fixed_pov", "reason": "no model", "max_pov": 0.05}
+FULL = {"rung": "full", "reason": "fitted", "max_pov": 0.1}
+
+
+@st.composite
+def models(draw: st.DrawFn, regime: str) -> ImpactModel:
+    n = draw(st.integers(1, 4))
+    row = st.lists(NUMBER, min_size=n, max_size=n)
+    gamma = np.array(draw(st.lists(row, min_size=n, max_size=n)))
+    np.fill_diagonal(gamma, 0.0)
+    error = np.where(gamma != 0, draw(st.one_of(POSITIVE, st.just(np.nan))), np.nan)
+    return ImpactModel(
+        symbols=tuple(f"S{i}" for i in range(n)),
+        sectors=("T",) * n,
+        adv=np.array(draw(st.lists(POSITIVE, min_size=n, max_size=n))),
+        regime=regime,
+        alpha=np.array(draw(row)),
+        beta=np.abs(draw(row)),
+        gamma=gamma,
+        gamma_se=error,
+        provenance={"seed": draw(st.integers())},
+    )
+
+
+@st.composite
+def releases(draw: st.DrawFn) -> Release:
+    fitted = draw(st.sets(st.sampled_from(["normal", "stressed"])))
+    return Release(
+        as_of=str(draw(st.dates())),
+        window={"first": "2026-01-01", "last": "2026-01-31", "dates": 20},
+        flow="own",
+        bucket_s=300,
+        contract_version="1",
+        code_version="0.1.0",
+        data_digest="d" * 64,
+        models={regime: draw(models(regime)) for regime in fitted},
+        fallback={"unknown": FIXED, "normal": FIXED, "stressed": FIXED}
+        | dict.fromkeys(fitted, FULL),
+        report={"text": draw(st.text()), "number": draw(st.floats()), "n": draw(st.integers())},
+    )
+
+
+@pytest.fixture
+def release() -> Release:
+    model = ImpactModel(
+        symbols=("A", "B"),
+        sectors=("T", "T"),
+        adv=np.array([1e6, 2e6]),
+        regime="normal",
+        alpha=np.array([1.0, 2.0]),
+        beta=np.array([30.0, 40.0]),
+        gamma=np.array([[0.0, 5.0], [2.5, 0.0]]),
+    )
+    return Release(
+        as_of="2026-01-31",
+        window={"first": "2026-01-01", "last": "2026-01-31", "dates": 20},
+        flow="own",
+        bucket_s=300,
+        contract_version="1",
+        code_version="0.1.0",
+        data_digest="d" * 64,
+        models={"normal": model},
+        fallback={"normal": FULL, "stressed": FIXED, "unknown": FIXED},
+        report={"contract": {"verdict": "ok"}},
+    )
+
+
+@given(release=releases())
+@settings(max_examples=40, deadline=None)
+def test_round_trip_keeps_every_number(release: Release) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        digest = bundle.write(release, Path(folder) / "r")
+        back = bundle.read(Path(folder) / "r", digest)
+    assert back == release
+    assert back.files == release.files
+    for regime, model in release.models.items():
+        for name in ("adv", "alpha", "beta", "gamma", "gamma_se"):
+            np.testing.assert_array_equal(getattr(back.models[regime], name), getattr(model, name))
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_flipped_bit_is_refused(data: st.DataObject) -> None:
+    release = data.draw(releases())
+    with tempfile.TemporaryDirectory() as folder:
+        digest = bundle.write(release, Path(folder) / "r")
+        path = data.draw(st.sampled_from(sorted((Path(folder) / "r").iterdir())))
+        content = bytearray(path.read_bytes())
+        bit = data.draw(st.integers(0, 8 * len(content) - 1))
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(StaleModel) as refused:
+            bundle.read(Path(folder) / "r", digest)
+        assert refused.value.exit_code == 5
+        if path.name != bundle.MANIFEST:  # without the digest the files still guard each other
+            with pytest.raises(StaleModel, match=path.name):
+                bundle.read(Path(folder) / "r")
+
+
+def test_the_digest_is_that_of_the_manifest_on_disk(release: Release, tmp_path: Path) -> None:
+    digest = bundle.write(release, tmp_path / "r")
+    assert digest == bundle._sha256((tmp_path / "r" / "manifest.json").read_bytes())
+    assert release.id == digest[:12]
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
+        "fallback.json",
+        "manifest.json",
+        "model-normal.json",
+        "release.json",
+    ]
+
+
+def test_writing_again_replaces_and_leaves_nothing_behind(release: Release, tmp_path: Path) -> None:
+    bundle.write(release, tmp_path / "r")
+    newer = replace(release, as_of="2026-02-28")
+    assert bundle.write(newer, tmp_path / "r") != release.digest
+    assert bundle.read(tmp_path / "r") == newer
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def test_a_folder_of_something_else_is_not_overwritten(release: Release, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="no release"):
+        bundle.write(release, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def _link(folder: Path) -> None:
+    target = folder.parent / "elsewhere.json"
+    (folder / "fallback.json").rename(target)
+    (folder / "fallback.json").symlink_to(target)
+
+
+def _manifest(folder: Path, **changes: object) -> None:
+    data = json.loads((folder / "manifest.json").read_bytes())
+    (folder / "manifest.json").write_bytes(canonical_json(data | changes))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda folder: (folder / "run.py").write_text("1"), "run.py"),
+        (lambda folder: (folder / "sub").mkdir(), "sub"),
+        (_link, "fallback.json, not a plain file"),
+        (lambda folder: (folder / "model-normal.json").unlink(), "lacks model-normal.json"),
+        (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "unreadable manifest.json"),
+        (lambda folder: _manifest(folder, schema_version=2), "schema version 2, expected 1"),
+        (lambda folder: _manifest(folder, files={}), "unexpected fallback.json"),
+    ],
+)
+def test_a_spoilt_folder_is_refused(release: Release, tmp_path: Path, spoil, told: str) -> None:
+    bundle.write(release, tmp_path / "r")
+    spoil(tmp_path / "r")
+    with pytest.raises(StaleModel, match=told):
+        bundle.read(tmp_path / "r")
+
+
+def test_a_wrong_digest_is_told_with_the_right_one(release: Release, tmp_path: Path) -> None:
+    bundle.write(release, tmp_path / "r")
+    with pytest.raises(StaleModel, match=f"{release.digest}, expected {'0' * 64}"):
+        bundle.read(tmp_path / "r", "0" * 64)
+
+
+def _forge(folder: Path, name: str, change) -> None:
+    """Edit a file and make the manifest agree, as someone with write access would."""
+    document = json.loads((folder / name).read_bytes())
+    change(document)
+    (folder / name).write_bytes(json.dumps(document, sort_keys=True).encode())
+    files = json.loads((folder / "manifest.json").read_bytes())["files"]
+    _manifest(folder, files=files | {name: bundle._sha256((folder / name).read_bytes())})
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("model-normal.json", lambda m: m["adv"].__setitem__(0, -1.0), "adv of A"),
+        ("model-normal.json", lambda m: m["adv"].__setitem__(0, float("nan")), "not finite"),
+        ("model-normal.json", lambda m: m["adv"].__setitem__(0, "x"), "does not parse"),
+        ("model-normal.json", lambda m: m.__setitem__("regime", "stressed"), "filed under"),
+        ("model-normal.json", lambda m: m.__setitem__("code", "x"), "canonical"),
+        ("release.json", lambda r: r.__setitem__("as_of", "soon"), "not a date"),
+        ("release.json", lambda r: r.__setitem__("extra", 1), "does not parse"),
+        ("fallback.json", lambda f: f["normal"].__setitem__("max_pov", 2.0), "max_pov is 2.0"),
+        ("fallback.json", lambda f: f["stressed"].__setitem__("rung", "full"), "without a model"),
+    ],
+)
+def test_forged_content_is_refused_even_when_the_hashes_agree(
+    release: Release, tmp_path: Path, name: str, change, told: str
+) -> None:
+    bundle.write(release, tmp_path / "r")
+    _forge(tmp_path / "r", name, change)
+    with pytest.raises(StaleModel, match=told):
+        bundle.read(tmp_path / "r")
+
+
+def test_the_fallback_says_who_answers(release: Release) -> None:
+    assert release.model_for("normal") == (release.models["normal"], "full", "fitted")
+    assert release.model_for("stressed") == (None, "fixed_pov", "no model")
+    model, rung, reason = release.model_for("halted")
+    assert (model, rung) == (None, "fixed_pov")
+    assert "'halted' is not in the release" in reason
+    policy = release.fallback | {"normal": FULL | {"rung": "self_only"}}
+    alone, rung, _ = replace(release, fallback=policy).model_for("normal")
+    assert rung == "self_only"
+    assert alone is not None
+    assert alone.edges == 0
+    np.testing.assert_array_equal(alone.beta, release.models["normal"].beta)
+
+
+def test_numbers_json_cannot_hold_are_kept_as_text(release: Release) -> None:
+    odd = {"a": np.float64("inf"), "b": [float("nan")], "c": (np.int64(3), np.bool_(True))}
+    assert replace(release, report=odd).report == {"a": "inf", "b": ["nan"], "c": [3, True]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fallback": {"normal": FULL}},
+        {"fallback": {"unknown": FIXED}},
+        {"fallback": {"normal": FULL, "unknown": FIXED | {"rung": "hope"}}},
+        {"fallback": {"normal": FULL, "unknown": FIXED | {"max_pov": float("nan")}}},
+        {"fallback": {"normal": FULL, "unknown": FIXED, "../x": FIXED}},
+        {"fallback": {"normal": FULL, "unknown": {"rung": "fixed_pov"}}},
+        {"as_of": "31/01/2026"},
+    ],
+)
+def test_a_policy_that_does_not_fit_is_no_release(release: Release, change) -> None:
+    with pytest.raises(ModelError):
+        replace(release, **change)

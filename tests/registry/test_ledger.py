@@ -1,0 +1,180 @@
+"""The ledger: whole or named broken, one writer at a time, the champion at any moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossimpact.errors import StaleModel, UsageError
+from registry import ledger
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def digest(i: int) -> str:
+    return f"{i:064x}"
+
+
+def append(path: Path, i: int, action: ledger.Action = "promote", new: int | None = None) -> None:
+    with ledger.locked(path) as book:
+        book.append(
+            when=START + timedelta(hours=i),
+            who="ann",
+            action=action,
+            new=digest(i if new is None else new),
+            version=i if new is None else new,
+            why='a "reason" }\n',
+        )
+
+
+def filled(path: Path, n: int) -> Path:
+    for i in range(1, n + 1):
+        append(path, i)
+    return path
+
+
+def test_the_chain_of_an_untouched_file_is_whole(tmp_path: Path) -> None:
+    path = filled(tmp_path / "home" / "ledger.jsonl", 4)
+    assert ledger.verify(path).to_dict() == {
+        "ok": True,
+        "lines": 4,
+        "line": None,
+        "problem": "",
+        "torn": False,
+    }
+    entries = ledger.entries(path)
+    assert [entry.old for entry in entries] == [None, *(entry.new for entry in entries[:-1])]
+    assert [entry.seq for entry in entries] == [1, 2, 3, 4]
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert [entry.line for entry in entries] == lines
+    assert entries[3].prev == ledger._sha256(lines[2])
+
+
+def test_no_file_is_an_empty_ledger(tmp_path: Path) -> None:
+    assert ledger.entries(tmp_path / "none") == []
+    assert ledger.verify(tmp_path / "none").ok
+    assert ledger.as_of(tmp_path / "none", START) is None
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_changed_byte_is_named_by_its_line(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = filled(Path(folder) / "ledger.jsonl", 4)
+        content = bytearray(path.read_bytes())
+        at = data.draw(st.integers(0, len(content) - 1))
+        byte = data.draw(st.integers(0, 255).filter(lambda b: b != content[at]))
+        line = content[:at].count(b"\n") + 1
+        content[at] = byte
+        path.write_bytes(content)
+        assert ledger.verify(path).line == line
+        with pytest.raises(StaleModel, match=f"line {line}"):
+            ledger.entries(path)
+
+
+@pytest.mark.parametrize("change", ["drop", "swap", "double", "forge"])
+@pytest.mark.parametrize("line", [1, 2, 3])
+def test_a_dropped_moved_doubled_or_forged_line_is_named(
+    tmp_path: Path, change: str, line: int
+) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 5)
+    lines = path.read_bytes().splitlines(keepends=True)
+    i = line - 1
+    bad = line
+    if change == "drop":
+        del lines[i]
+    elif change == "swap":
+        lines[i], lines[i + 1] = lines[i + 1], lines[i]
+    elif change == "double":
+        lines.insert(i, lines[i])
+        bad = line + 1
+    else:  # its own hash made right: the next line does not follow it
+        entry = ledger.entries(path)[i]
+        object.__setattr__(entry, "new", digest(99))
+        lines[i] = entry.line
+        bad = line + 1
+    path.write_bytes(b"".join(lines))
+    assert ledger.verify(path).line == bad
+
+
+@given(cut=st.integers(1, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_an_append_cut_short_is_ignored_named_and_dropped_by_the_next(cut: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = filled(Path(folder) / "ledger.jsonl", 2)
+        whole = path.read_bytes()
+        append(path, 3)
+        line = path.read_bytes()[len(whole) :]
+        path.write_bytes(whole + line[: cut % len(line)])
+        assert [entry.new for entry in ledger.entries(path)] == [digest(1), digest(2)]
+        verdict = ledger.verify(path)
+        assert verdict.ok == (cut % len(line) == 0)
+        assert verdict.torn != verdict.ok
+        append(path, 3)
+        assert path.read_bytes() == whole + line
+        assert ledger.verify(path).ok
+
+
+def test_a_broken_ledger_is_not_extended(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 3)
+    broken = path.read_bytes().replace(b"ann", b"bob", 1)
+    path.write_bytes(broken)
+    with pytest.raises(StaleModel, match="line 1"):
+        append(path, 4)
+    assert path.read_bytes() == broken
+
+
+@pytest.mark.parametrize(
+    ("hours", "champion"), [(0.5, None), (1, 1), (1.5, 1), (2, 2), (2.99, 2), (9, 3)]
+)
+def test_as_of_is_the_champion_at_that_moment(
+    tmp_path: Path, hours: float, champion: int | None
+) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 3)
+    moment = START + timedelta(hours=hours)
+    for ts in (moment, moment.replace(tzinfo=None)):  # without a zone: UTC
+        entry = ledger.as_of(path, ts)
+        assert (entry.new if entry else None) == (digest(champion) if champion else None)
+
+
+def test_time_does_not_run_backwards(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 3)
+    with pytest.raises(UsageError, match="before the ledger's last entry"):
+        append(path, 2)
+    assert ledger.verify(path).lines == 3
+
+
+def test_a_rollback_undoes_the_promotion_before_it(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 3)
+    expected = [2, 1, None]
+    for i, champion in enumerate(expected):
+        before = ledger.previous(ledger.entries(path))
+        assert (before.version if before else None) == champion
+        if champion:
+            append(path, 10 + i, "rollback", champion)
+
+
+def _promoter(path: Path, first: int) -> None:
+    for i in range(first, first + 20):
+        with ledger.locked(path) as book:
+            book.append(when=START, who="p", action="promote", new=digest(i), version=i)
+
+
+def test_two_processes_keep_the_chain_whole(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_promoter, args=(path, first)) for first in (100, 200)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert ledger.verify(path).lines == 40
+    assert ledger.verify(path).ok
+    assert {entry.version for entry in ledger.entries(path)} == {*range(100, 120), *range(200, 220)}
