@@ -6,9 +6,11 @@ from the moved path. No row is drawn from the estimator's own equation. Same see
 a day is the same whatever the number of days.
 """
 
-from crossimpact.simulate.day import Tables, simulate_day
+from crossimpact.simulate.columns import Tables
+from crossimpact.simulate.day import simulate_day
 from crossimpact.simulate.dirt import Spoiled, plan_dirt, spoil
-from crossimpact.simulate.market import DeskSpec, Truth, plan_market
+from crossimpact.simulate.market import Truth, plan_market
+from crossimpact.simulate.spec import DeskSpec
 
 __all__ = [
     "DeskSpec",

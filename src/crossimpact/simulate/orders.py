@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.model import Array
-from crossimpact.simulate.market import Ints, Truth
+from crossimpact.simulate.market import Truth
+from crossimpact.simulate.spec import Ints
 
 Flags = NDArray[np.bool_]
 
@@ -17,6 +18,7 @@ PEER_FLOW_SD = 2e-3
 _PERSISTENCE = 0.95
 _HERDING = 1.5
 _HEDGED_SHARE, _SINGLE_SHARE = 0.2, 0.1
+_JOINS_SHARE = 0.9
 _PARTLY_FILLED, _NEVER_FILLED = 0.08, 0.02
 #: Parents a symbol gets in a day, on average: keeps it active in about half of the buckets.
 PARENTS_PER_SYMBOL = 2.0
@@ -54,6 +56,22 @@ class Slices:
     executed: Flags
 
 
+@dataclass(frozen=True)
+class Plan:
+    """All that is decided before the day's prices are known."""
+
+    peers: Peers
+    parents: Parents
+    slices: Slices
+
+
+def plan_orders(truth: Truth, day: int, rng: np.random.Generator) -> Plan:
+    """Peers' flow, the parents it tempts the desk into, and their slices."""
+    peers = draw_peers(truth, rng)
+    parents = draw_parents(truth, peers, rng)
+    return Plan(peers, parents, slice_parents(truth, parents, peers, truth.open_px[day], rng))
+
+
 def draw_peers(truth: Truth, rng: np.random.Generator) -> Peers:
     """Flow of the market and of each sector, correlated, standard normal at every bucket."""
     count = len(truth.sector_names)
@@ -71,7 +89,7 @@ def draw_parents(truth: Truth, peers: Peers, rng: np.random.Generator) -> Parent
     legs: list[Ints] = []
     basket = 0
     while sum(map(len, legs)) < PARENTS_PER_SYMBOL * truth.spec.symbols:
-        legs.append(_basket(truth, peers, basket, rng))
+        legs.append(_joined(_basket(truth, peers, basket, rng), legs, rng))
         basket += 1
     table = np.concatenate(legs)
     size = len(table)
@@ -101,6 +119,17 @@ def _basket(truth: Truth, peers: Peers, basket: int, rng: np.random.Generator) -
     return np.stack([np.full(size, basket), members, side, first, last], axis=1)
 
 
+def _joined(basket: Ints, earlier: list[Ints], rng: np.random.Generator) -> Ints:
+    """A leg mostly joins the side the desk already works in that name at that time."""
+    _, symbol, _, first, last = basket.T
+    for other in earlier:
+        _, known, side, start, end = other.T[:, :, None]
+        clash = (known == symbol) & (start < last) & (first < end)
+        joins = clash.any(axis=0) & (rng.random(len(basket)) < _JOINS_SHARE)
+        basket[joins, 2] = side[clash.argmax(axis=0)[joins], 0]
+    return basket
+
+
 def _members(truth: Truth, rng: np.random.Generator) -> Ints:
     """3 to 8 names, mostly of one sector; now and then a single name."""
     n = truth.spec.symbols
@@ -120,7 +149,7 @@ def slice_parents(
     bucket = parents.first[parent] + nth
     symbol = parents.symbol[parent]
     lean = parents.side[parent] * peers.sector[bucket, truth.sector[symbol]]
-    wiggle = np.exp(rng.normal(-0.125, 0.5, len(parent)) + 0.25 * np.clip(lean, -2, 2))
+    wiggle = np.exp(rng.normal(-0.32, 0.8, len(parent)) + 0.25 * np.clip(lean, -2, 2))
     notional = parents.participation[parent] * wiggle * truth.adv[symbol] / truth.spec.buckets
     lots = np.maximum(1, np.round(notional / (open_px * truth.lot)[symbol]))
     executed = nth < np.ceil(parents.done * length)[parent]

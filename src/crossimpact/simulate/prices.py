@@ -1,0 +1,123 @@
+"""Prices of a day: noise, peers and the desk's own flow move the path; quotes sit around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossimpact.model import BPS, Array
+from crossimpact.simulate.market import (
+    PEER_FACTOR_BPS,
+    PEER_SECTOR_BPS,
+    STRESS_SPREAD,
+    STRESS_VOL,
+    Truth,
+)
+from crossimpact.simulate.orders import PEER_FLOW_SD, Plan
+from crossimpact.simulate.spec import RESPONSE, SECOND, TICK, Ints, Times
+
+#: Noise of a bucket in the normal regime, bps, and its split into market, sector and own variance.
+_NOISE_BPS, _NOISE_SPLIT = 9.0, (0.25, 0.15, 0.60)
+_TICKS_PER_UNIT = round(1 / TICK)
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """Recorded top of book, shape (snapshots, n), times in microseconds after the open."""
+
+    bid: Array
+    ask: Array
+    open_ts: np.datetime64
+    snapshot_us: int
+
+    @property
+    def mid(self) -> Array:
+        return (self.bid + self.ask) / 2
+
+    def mid_at(self, us: Ints, symbol: Ints) -> Array:
+        """Last recorded mid at or before each moment."""
+        k = us // self.snapshot_us
+        mids: Array = (self.bid[k, symbol] + self.ask[k, symbol]) / 2
+        return mids
+
+    def us(self, clock: Times) -> Ints:
+        """Microseconds after the open, inverse of `clock`."""
+        return (clock - self.open_ts).astype(np.int64)
+
+    def clock(self, us: Ints) -> Times:
+        times: Times = self.open_ts + us.astype("timedelta64[us]")
+        return times
+
+
+def net_shares(truth: Truth, plan: Plan) -> Array:
+    """Signed executed shares by bucket and symbol."""
+    parents, slices = plan.parents, plan.slices
+    net = np.zeros((truth.spec.buckets, truth.spec.symbols))
+    signed = parents.side[slices.parent] * slices.shares * slices.executed
+    np.add.at(net, (slices.bucket, parents.symbol[slices.parent]), signed)
+    return net
+
+
+def log_path(truth: Truth, day: int, plan: Plan, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Log mids in bps from the open, (snapshots, n), and their moves by bucket, (B, n).
+
+    Move of a bucket = noise + peers' flow + ``A q``, with q from the shares at the mid then.
+    """
+    spec, regime, peers = truth.spec, truth.regime[day], plan.peers
+    shares = net_shares(truth, plan)
+    shape = (spec.buckets, spec.steps, spec.symbols)
+    peer = PEER_FLOW_SD * (
+        PEER_SECTOR_BPS * peers.sector[:, truth.sector] + PEER_FACTOR_BPS * peers.market[:, None]
+    )
+    steps = _noise(truth, regime, rng) + peer[:, None, :] / spec.steps
+    exogenous, impact = steps.sum(axis=1), np.empty((spec.buckets, spec.symbols))
+    px = truth.open_px[day].copy()
+    for b in range(spec.buckets):
+        impact[b] = truth.matrices[regime[b]] @ (shares[b] * px / truth.adv)
+        px *= np.exp(BPS * (exogenous[b] + impact[b]))
+    phase = np.arange(spec.steps + 1) / (spec.steps * RESPONSE)
+    response = np.diff(-np.expm1(-phase)) / -np.expm1(-1 / RESPONSE)
+    steps += impact[:, None, :] * response[:, None]
+    path = np.zeros((spec.buckets * spec.steps + 1, spec.symbols))
+    np.cumsum(steps.reshape(-1, shape[2]), axis=0, out=path[1:])
+    return path, exogenous + impact
+
+
+def _noise(truth: Truth, regime: Ints, rng: np.random.Generator) -> Array:
+    """Market, sector and own noise per snapshot step, (B, steps, n), bps."""
+    spec = truth.spec
+    grid = (spec.buckets, spec.steps)
+    market, sector, own = np.sqrt(_NOISE_SPLIT)
+    steps = own * rng.standard_normal((*grid, spec.symbols))
+    steps += market * truth.market_beta * rng.standard_normal((*grid, 1))
+    steps += sector * rng.standard_normal((*grid, len(truth.sector_names)))[..., truth.sector]
+    scale = spec.noise_scale * _NOISE_BPS * np.sqrt(spec.bucket_s / 300 / spec.steps)
+    by_bucket = scale * np.where(regime == 1, STRESS_VOL, 1.0)
+    noise: Array = steps * truth.volatility * by_bucket[:, None, None]
+    return noise
+
+
+def by_snapshot(truth: Truth, day: int, stressed: float) -> Array:
+    """1 in normal and `stressed` in stressed buckets, by snapshot, shape (snapshots, 1)."""
+    by_step = np.repeat(truth.regime[day], truth.spec.steps)
+    return np.where(np.append(by_step, by_step[-1]) == 1, stressed, 1.0)[:, None]
+
+
+def quote(truth: Truth, day: int, path: Array, rng: np.random.Generator) -> Quotes:
+    """Bid and ask on the tick grid, as close around the path as the grid allows."""
+    spread = 2 * truth.half_spread["normal"] * by_snapshot(truth, day, STRESS_SPREAD)
+    wide = BPS * path * spread * np.exp(rng.normal(0.0, 0.15, path.shape)) / TICK
+    ticks = np.maximum(1, np.round(wide))
+    bid = np.maximum(1, np.round(path / TICK - ticks / 2))
+    return Quotes(
+        bid / _TICKS_PER_UNIT,
+        (bid + ticks) / _TICKS_PER_UNIT,
+        truth.spec.open_ts(day),
+        truth.spec.snapshot_s * SECOND,
+    )
+
+
+def on_tick(px: Array) -> Array:
+    """Nearest price of the grid, at least one tick."""
+    return np.maximum(1, np.round(px / TICK)) / _TICKS_PER_UNIT
