@@ -50,7 +50,7 @@ AsOf = Annotated[str | None, typer.Option("--as-of", help="Last date read, YYYY-
 Bucket = Annotated[str, typer.Option(help="Bucket width: 30s, 5min, 1h")]
 FlowOption = Annotated[
     Literal["own", "public"] | None,
-    typer.Option("--flow", help="Whose flow is q [default: own when parent orders are landed]"),
+    typer.Option("--flow", help="Whose flow is q [default: own where the desk's orders are]"),
 ]
 ReleaseOption = Annotated[
     str, typer.Option("--release", help="champion, challenger or a release id")
@@ -287,6 +287,8 @@ def export_regimes(
     from pipelines import export as step
 
     settings = _settings(home, bucket, flow or "own")
+    if flow is None and not (settings.home / "warehouse" / settings.feature_layer).exists():
+        settings = _settings(home, bucket, "public")
     rows = step.export_regimes(settings, file)
     console.show({"path": str(file), "rows": rows}, as_json=json_)
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from crossimpact.errors import CrossImpactError
 
 MAX_ROWS = 40
+MAX_COLUMNS = 6  # wider tables are printed on their side
 
 
 def show(data: Mapping[str, Any], *, as_json: bool) -> None:
@@ -19,16 +21,35 @@ def show(data: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(data, sort_keys=True, allow_nan=False, default=str))
         return
-    console = Console()
-    scalars = {name: value for name, value in data.items() if not isinstance(value, dict | list)}
+    _section(Console(), "", data)
+
+
+def _section(console: Console, title: str, data: Mapping[str, Any]) -> None:
+    """Scalars first, then a table per nested value; a mix of both is a section of its own."""
+    scalars = {name: value for name, value in data.items() if not _is_nested(value)}
+    if title:
+        console.print(f"\n{title}", style="bold", markup=False)
     if scalars:
         grid = Table.grid(padding=(0, 2))
         for name, value in scalars.items():
             grid.add_row(name, _cell(value))
         console.print(grid)
     for name, value in data.items():
-        if isinstance(value, dict | list) and value:
+        if (
+            isinstance(value, Mapping)
+            and any(isinstance(v, Mapping) for v in value.values())
+            and (not all(isinstance(v, Mapping) for v in value.values()))
+        ):
+            _section(console, name, value)
+        elif _is_nested(value):
             console.print(_table(name, value))
+
+
+def _is_nested(value: Any) -> bool:
+    """Worth a table: a mapping, or a list of mappings; a list of words is a scalar."""
+    return bool(value) and (
+        isinstance(value, Mapping) or (isinstance(value, list) and isinstance(value[0], Mapping))
+    )
 
 
 def fail(error: CrossImpactError, *, as_json: bool) -> int:
@@ -45,7 +66,7 @@ def _table(title: str, value: Mapping[str, Any] | Sequence[Any]) -> Table:
     rows = _rows(value)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     left = len(rows) - MAX_ROWS
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     if left > 0:
         table.caption = f"and {left} more (--json shows all)"
     for name in columns:
@@ -58,7 +79,17 @@ def _table(title: str, value: Mapping[str, Any] | Sequence[Any]) -> Table:
 def _rows(value: Mapping[str, Any] | Sequence[Any]) -> list[dict[str, Any]]:
     if isinstance(value, Mapping):
         if all(isinstance(item, Mapping) for item in value.values()):
-            return [{"": name, **item} for name, item in value.items()]
+            inner = list(dict.fromkeys(name for item in value.values() for name in item))
+            cells = sum(map(len, value.values()))
+            if 2 * cells < len(inner) * len(value):  # sparse: one line per cell reads better
+                return [
+                    {"": name, " ": k, "value": v}
+                    for name, item in value.items()
+                    for k, v in item.items()
+                ]
+            if len(inner) <= MAX_COLUMNS:
+                return [{"": name, **item} for name, item in value.items()]
+            return [{"": n, **{k: item.get(n) for k, item in value.items()}} for n in inner]
         return [{"": name, "value": item} for name, item in value.items()]
     return [item if isinstance(item, dict) else {"": item} for item in value]
 

@@ -17,10 +17,12 @@ from typing import Any
 from crossimpact import __version__, contract
 from crossimpact.errors import EstimationError, UsageError
 from crossimpact.estimate.design import REGIMES, Panel
+from crossimpact.estimate.drift import bucket_cross
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.model import ImpactModel
-from pipelines import features, plots, reports, validate
+from pipelines import features, plots, validate
+from pipelines.card import model_card
 from pipelines.config import Flow, Settings
 from pipelines.landing import Landing
 from pipelines.warehouse import Warehouse, text_sha256, write_atomic
@@ -133,7 +135,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
         },
         metrics=_metrics(fits),
         figures=_figures(_panel(settings, plan), models),
-        card=reports.model_card(release),
+        card=model_card(release),
     )  # fmt: skip
     return summary(release, version)
 
@@ -254,7 +256,10 @@ def _figures(panel: Panel, models: Mapping[str, ImpactModel]) -> dict[str, bytes
     figures = {}
     for regime, model in models.items():
         figures[f"gamma-{regime}"] = plots.heatmap(model)
-        figures[f"calibration-{regime}"] = plots.calibration(model, panel.of_regime(regime))
+        figures[f"calibration-{regime}"] = plots.calibration_plot(
+            *bucket_cross(model, panel.of_regime(regime)),
+            f"cross impact by bucket, regime {regime}, in sample",
+        )
     return figures
 
 

@@ -16,7 +16,7 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate.cross_impact import fit_cross
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.self_impact import fit_self
-from crossimpact.model import BPS, Array, ImpactModel, to_scaled
+from crossimpact.model import Array, ImpactModel, to_scaled
 
 Verdict = Literal["ok", "watch", "refit"]
 MIN_BUCKETS = 60  # fewer and the week says nothing about the regime
@@ -58,20 +58,24 @@ class Drift:
         return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
 
 
-def calibration(model: ImpactModel, panel: Panel) -> tuple[float, float]:
-    """Slope of realized on predicted cross cost (USD per bucket) and its sandwich standard error.
+def bucket_cross(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
+    """Predicted and realized cross cost per bucket, per root-sum-square of its notionals, bps.
 
-    Realized is what slippage leaves after the model's own terms. Rows are weighted by the inverse
-    square of their gross notional, so a large bucket counts no more than its noise allows.
+    Realized is what slippage leaves after the model's own terms. The scaling makes the noise of
+    small and large buckets comparable. Buckets without executions are left out.
     """
-    Q = panel.q * model.adv
+    Q = np.where(np.isfinite(panel.response), panel.q * model.adv, 0.0)
     own = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
-    usable = np.isfinite(panel.response)
-    realized = BPS * np.where(usable, Q * (panel.response - own), 0.0).sum(axis=1)
-    predicted = BPS * np.where(usable, Q * model.cross_bps(panel.q), 0.0).sum(axis=1)
-    size = np.sqrt((np.where(usable, Q, 0.0) ** 2).sum(axis=1))
+    realized = (Q * np.nan_to_num(panel.response - own)).sum(axis=1)
+    predicted = (Q * model.cross_bps(panel.q)).sum(axis=1)
+    size = np.sqrt((Q**2).sum(axis=1))
     rows = size > 0
-    x, y = predicted[rows] / size[rows], realized[rows] / size[rows]
+    return predicted[rows] / size[rows], realized[rows] / size[rows]
+
+
+def cross_slope(model: ImpactModel, panel: Panel) -> tuple[float, float]:
+    """Slope of realized on predicted cross cost through the origin, and its sandwich error."""
+    x, y = bucket_cross(model, panel)
     norm = float(x @ x)
     if not norm > 0:
         return float("nan"), float("nan")
@@ -97,7 +101,7 @@ def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift
         reason = f"{buckets} buckets, {MIN_BUCKETS} needed for a verdict"
         nan = float("nan")
         return Drift(model.regime, buckets, nan, nan, nan, 0, nan, "ok", reason)
-    slope, slope_se = calibration(model, week)
+    slope, slope_se = cross_slope(model, week)
     distance, flips = _fresh(model, week)
     now = week.typical_flow()
     both = (now > 0) & (typical_flow > 0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import stability
@@ -72,6 +73,11 @@ def fit_regime(panel: Panel, regime: str, *, loss: Loss = "huber") -> RegimeFit:
     RegimeFit
         Never raises for thin data: the ladder answers instead and says why.
     """
+    with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
+        return _fit_regime(panel, regime, loss)
+
+
+def _fit_regime(panel: Panel, regime: str, loss: Loss) -> RegimeFit:
     keep = panel.regime == regime
     part, placebo = panel.where(keep), panel.day_shifted_q()[keep]
     buckets = int(keep.sum())
@@ -164,29 +170,23 @@ def _choose(
         trained, _, _ = _ladder(train, regime, loss)
         fake, _, _ = _ladder(train, regime, loss, placebo[head])
     except EstimationError as error:
-        scores = {f"oos_r2_{name}": 0.0 for name in (*names, "placebo")}
+        scores = {"placebo_gain": 0.0, **{f"oos_r2_{name}": 0.0 for name in names}}
         return "self_only", f"no out-of-sample verdict: {error.what}", scores
     base = trained["self_only"]
     scores = {f"oos_r2_{name}": oos_r2(trained[name], base, test, test.q) for name in names}
-    scores["oos_r2_placebo"] = oos_r2(fake["full"], fake["self_only"], test, placebo[tail])
+    scores["placebo_gain"] = oos_r2(fake["full"], base, test, placebo[tail]) - oos_r2(
+        fake["self_only"], base, test, placebo[tail]
+    )
     gain = {name: scores[f"oos_r2_{name}"] - scores["oos_r2_self_only"] for name in names}
     best = max(names, key=lambda name: gain[name])
-    hurdle = max(
-        0.0,
-        scores["oos_r2_placebo"]
-        - oos_r2(fake["self_only"], fake["self_only"], test, placebo[tail]),
-    )
+    hurdle = max(0.0, scores["placebo_gain"])
     if best == "self_only" or not gain[best] > hurdle or not ladder[best].edges:
         top = max(gain["full"], gain["sector_block"])
         why = f"cross terms add {top:+.2%} of R2 out of sample, placebo {hurdle:+.2%}"
         return "self_only", why, scores
-    if best == "sector_block":
-        return (
-            best,
-            f"pair deviations add {gain['full'] - gain[best]:+.2%} of R2 over blocks",
-            scores,
-        )
-    return best, "", scores
+    lost = gain["full"] - gain[best]
+    reason = "" if best == "full" else f"pair deviations add {lost:+.2%} of R2 over the blocks"
+    return best, reason, scores
 
 
 def oos_r2(model: ImpactModel, scale: ImpactModel, panel: Panel, flows: Array) -> float:

@@ -23,6 +23,7 @@ from crossimpact.model import Array
 Loss = Literal["huber", "quantile"]
 HUBER_K = 1.35  # 95% efficiency under Gaussian noise
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
+FAR = 50.0  # robust standard deviations
 MAD = 1.4826  # median absolute deviation to standard deviation, Gaussian
 
 
@@ -104,9 +105,12 @@ def _robust_coef(X: Array, y: Array, loss: Loss) -> Array:
     if loss == "quantile":
         fit = QuantileRegressor(quantile=0.5, alpha=0.0, fit_intercept=False, solver="highs")
         return np.asarray(fit.fit(X, y).coef_)
-    spread = max(float(np.std(y)), 1e-9)
+    center = float(np.median(y))
+    spread = max(MAD * float(np.median(np.abs(y - center))), 1e-9)
+    # Far outliers pull no harder when clipped (psi is flat there), but the solver stays accurate.
+    bounded = np.clip(y / spread, -FAR, FAR)
     fit = HuberRegressor(epsilon=HUBER_K, alpha=0.0, fit_intercept=False, max_iter=500)
-    return np.asarray(fit.fit(X, y / spread).coef_) * spread
+    return np.asarray(fit.fit(X, bounded).coef_) * spread
 
 
 def _pool(panel: Panel, raw: Array, response: Array, traded: NDArray[np.bool_]) -> SelfFit:

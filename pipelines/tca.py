@@ -1,0 +1,344 @@
+"""Daily TCA: the shortfall of every parent order, split five ways and held against the model.
+
+The money is summed in `sql/marts/` as exact decimals; the model's share of it comes from
+`crossimpact.tca` as a relation of price moves per bucket and symbol. What a rerun would not change
+is not recomputed: every mart names the digests it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from crossimpact import contract, model, tca
+from crossimpact.errors import CrossImpactError, UsageError
+from crossimpact.model import Array, ImpactModel, canonical_json
+from crossimpact.tca import Prediction, calibration, pair_costs, predict
+from pipelines import features, refit, release, reports, validate
+from pipelines.config import SQL_DIR, Settings
+from pipelines.landing import Landing
+from pipelines.warehouse import Manifest, Warehouse, file_sha256, sql, text_sha256
+from registry.bundle import Release
+
+LAYER = "marts"
+#: Published in this order; the summary, read by everything after, comes last.
+MARTS = ("tca_parent", "tca_bucket", "tca_pairs", "tca_summary")
+ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")
+FEATURES = ("buckets", "regimes")
+TOP_PAIRS = 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one date's TCA found.
+
+    Attributes
+    ----------
+    date, release_id
+        The date and the release that priced it.
+    recomputed
+        False when every mart was already made from the same inputs.
+    rows
+        Rows per mart.
+    split
+        Per part of the shortfall, and for the total: `usd` and `bps` of the notional ordered.
+    summary
+        The row of `tca_summary`.
+    slope
+        Realized on predicted cross by bucket: slope, intercept, slope_se, n.
+    unpriced
+        Symbols traded in a regime whose model does not know them.
+    report
+        The page.
+    """
+
+    date: str
+    release_id: str
+    recomputed: bool
+    rows: dict[str, int]
+    split: dict[str, dict[str, float | None]]
+    summary: dict[str, Any]
+    slope: dict[str, Any]
+    unpriced: list[str]
+    report: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "report": str(self.report)}
+
+
+@dataclass(frozen=True)
+class Day:
+    """A date's own flow as the library wants it: q (T, n), who could price it, and its cells."""
+
+    regimes: tuple[str, ...]
+    symbols: tuple[str, ...]
+    q: Array
+    adv: Array
+    cells: pa.Table
+
+
+def run(
+    settings: Settings,
+    landing_root: Path,
+    date: str,
+    release: Release,
+    version_info: Mapping[str, Any],
+) -> Result:
+    """Build the marts of `date`, priced by `release`, and its report.
+
+    Raises
+    ------
+    UsageError
+        When the release speaks of other buckets, or the desk's flow is not in these settings.
+    CrossImpactError
+        When the date was not validated or has no features.
+    """
+    warehouse = Warehouse(settings)
+    _check_release(settings, release)
+    inputs = _inputs(warehouse, landing_root, date, release, version_info)
+    recomputed = not _is_current(warehouse, date, inputs)
+    if recomputed:
+        build_marts(warehouse, date, release, inputs)
+    page = reports.build(
+        settings, date, release, version_info, text_sha256(*map(str, inputs.items()))
+    )
+    return _result(warehouse, date, release, recomputed, page)
+
+
+def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
+    """`run` with the champion, after validating the date and building its features.
+
+    Raises
+    ------
+    StaleModel
+        When no champion is promoted.
+    ContractViolation
+        When the date's data are blocked.
+    """
+    champion, facts = release.champion(settings)
+    settings = refit.matching(settings, champion)
+    validate.run(settings, Landing(landing_root), [date])
+    features.build(settings, date)
+    features.label(settings, [date])
+    return run(settings, landing_root, date, champion, facts)
+
+
+def _check_release(settings: Settings, release: Release) -> None:
+    if settings.flow != "own":
+        raise UsageError(
+            f"TCA prices the desk's own parent orders, not {settings.flow} flow",
+            "use --flow own on a landing with parent_orders",
+        )
+    if release.bucket_s != settings.bucket_s:
+        raise UsageError(
+            f"release {release.id} was fitted on buckets of {release.bucket_s} s, "
+            f"the features have {settings.bucket_s} s",
+            f"use --bucket {release.bucket_s}s",
+        )
+
+
+def _inputs(
+    warehouse: Warehouse,
+    landing_root: Path,
+    date: str,
+    release: Release,
+    version_info: Mapping[str, Any],
+) -> dict[str, str]:
+    """Digest of everything the marts and the page are made from."""
+    inputs = _accepted(warehouse, landing_root, date)
+    layer = warehouse.settings.feature_layer
+    for table in FEATURES:
+        manifest = warehouse.manifest(layer, table, date)
+        if manifest is None:
+            raise CrossImpactError(
+                f"no features {table} of {date} in layer {layer}", "build the features first"
+            )
+        inputs[f"{layer}/{table}"] = manifest.sha256
+    for layer, table in reports.quality_partitions(warehouse, date):
+        manifest = warehouse.manifest(layer, table, date)
+        inputs[f"{layer}/{table}"] = manifest.sha256 if manifest else "none"
+    return inputs | {
+        "release": release.digest,
+        "version": text_sha256(canonical_json(dict(version_info)).decode()),
+        "code": text_sha256(*map(file_sha256, _sources())),
+    }
+
+
+def _accepted(warehouse: Warehouse, landing_root: Path, date: str) -> dict[str, str]:
+    """Digests of the date's accepted partitions."""
+    inputs = {}
+    for table in ACCEPTED:
+        manifest = warehouse.manifest("accepted", table, date)
+        if manifest is None:
+            raise CrossImpactError(
+                f"no accepted {table} of {date}: TCA needs a validated date with parent orders",
+                f"run `crossimpact validate {landing_root}` first",
+            )
+        inputs[f"accepted/{table}"] = manifest.sha256
+    return inputs
+
+
+def _sources() -> list[Path]:
+    """The queries and code the marts and the page come from."""
+    here = Path(__file__).parent
+    queries = (SQL_DIR / LAYER).glob("tca_*.sql")
+    pages = (here / "templates").glob("*.j2")
+    code = (here / name for name in ("tca.py", "reports.py", "plots.py"))
+    library = (Path(tca.__file__), Path(model.__file__))
+    return [*sorted(queries), *sorted(pages), *code, *library]
+
+
+def _is_current(warehouse: Warehouse, date: str, inputs: Mapping[str, str]) -> bool:
+    found = (warehouse.manifest(LAYER, table, date) for table in MARTS)
+    return all(manifest and manifest.inputs == inputs for manifest in found)
+
+
+def build_marts(
+    warehouse: Warehouse, date: str, release: Release, inputs: Mapping[str, str]
+) -> None:
+    """Publish the marts of `date`, all made from `inputs`."""
+    with warehouse.connect() as connection:
+        _views(connection, warehouse, date)
+        day = _day(connection)
+        models, labels = _who_prices(release, day.regimes)
+        prediction = predict(models, day.regimes, day.q, day.symbols, labels)
+        pairs = pair_costs(models, day.regimes, day.q, day.symbols, day.adv, TOP_PAIRS)
+        connection.register("predictions", _cells(day, prediction, models))
+        connection.register("pairs", pa.Table.from_pylist([asdict(p) for p in pairs], PAIRS))
+        _query_marts(connection, warehouse.settings, date, release)
+        extra = {"unpriced": list(prediction.unpriced), "slope": _slope(connection)}
+        for table in MARTS:
+            order = {"tca_parent": "order_id", "tca_bucket": "ts", "tca_pairs": "place"}
+            by = order.get(table, "date")
+            query = f"SELECT * FROM {table} ORDER BY {by}"  # noqa: S608 (names from above)
+            warehouse.publish(connection, query, LAYER, table, date, inputs=inputs, extra=extra)
+
+
+PAIRS = pa.schema(
+    [(name, pa.string()) for name in ("symbol_i", "symbol_j", "sector_i", "sector_j", "regime")]
+    + [(name, pa.float64()) for name in ("usd", "gamma_ij", "gamma_ji")]
+)
+
+
+def _views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, date: str) -> None:
+    """The date's accepted and feature partitions under their own names."""
+    layers = chain(
+        (("accepted", table) for table in ACCEPTED),
+        ((warehouse.settings.feature_layer, table) for table in FEATURES),
+    )
+    for layer, table in layers:
+        files = warehouse.files(layer, table, [date])
+        connection.read_parquet(files, hive_partitioning=False).create_view(table)
+
+
+def _day(connection: duckdb.DuckDBPyConnection) -> Day:
+    """The date's own flow, densely: no cell means nothing could be measured, and counts as zero."""
+    cells = connection.sql(sql("marts/tca_flow")).to_arrow_table()
+    t, i = (cells[name].to_numpy() for name in ("t", "i"))
+    symbols, first_of_symbol = np.unique(i, return_index=True)
+    buckets, first_of_bucket = np.unique(t, return_index=True)
+    q = np.zeros((len(buckets), len(symbols)))
+    q[t, i] = cells["q_adv"].to_numpy()
+    return Day(
+        tuple(cells["regime"].take(first_of_bucket).to_pylist()),
+        tuple(cells["symbol"].take(first_of_symbol).to_pylist()),
+        q,
+        cells["adv_notional"].to_numpy()[first_of_symbol],
+        cells,
+    )
+
+
+def _who_prices(
+    release: Release, regimes: tuple[str, ...]
+) -> tuple[dict[str, ImpactModel], dict[str, str]]:
+    """Models of the regimes met, and for each regime the label its rows carry."""
+    answers = {regime: release.model_for(regime) for regime in sorted(set(regimes))}
+    models = {regime: found for regime, (found, _, _) in answers.items() if found is not None}
+    labels = {
+        regime: f"{rung}/{regime}" + (f" ({reason})" if rung != "full" and reason else "")
+        for regime, (_, rung, reason) in answers.items()
+    }
+    return models, labels
+
+
+def _cells(day: Day, prediction: Prediction, models: Mapping[str, ImpactModel]) -> pa.Table:
+    """The prediction as a relation: one row per bucket and symbol with a state."""
+    t, i = day.cells["t"].to_numpy(), day.cells["i"].to_numpy()
+    labels = np.array(prediction.priced_by, dtype=object)[t]
+    modelled = np.isin(day.regimes, list(models))[t]
+    for row in np.flatnonzero(modelled & (day.q[t, i] != 0) & ~prediction.priced[t, i]):
+        labels[row] = f"none/{day.regimes[t[row]]} ({day.symbols[i[row]]} is not in the model)"
+    return pa.table(
+        {
+            "ts": day.cells["ts"],
+            "symbol": day.cells["symbol"],
+            "self_bps": prediction.self_bps[t, i],
+            "cross_bps": prediction.cross_bps[t, i],
+            "priced_by": pa.array(labels, pa.string()),
+        }
+    )
+
+
+def _query_marts(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, date: str, release: Release
+) -> None:
+    """Run the queries in the order they read each other."""
+    age = contract.MAX_SNAPSHOT_AGE_S
+    parameters: dict[str, dict[str, Any]] = {
+        "tca_fill": {"bucket_s": settings.bucket_s, "max_age_s": age},
+        "tca_parent": {"release_id": release.id},
+        "tca_bucket": {},
+        "tca_pairs": {},
+        "tca_summary": {"date": date, "release_id": release.id},
+    }
+    for name, values in parameters.items():
+        connection.execute(f"CREATE TEMP TABLE {name} AS\n{sql(f'{LAYER}/{name}')}", values)
+
+
+def _slope(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Realized on predicted cross over the buckets in which the desk traded; NaN as null."""
+    traded = connection.table("tca_bucket").filter("n_fills > 0").order("ts")
+    columns = ("cross_predicted_usd::DOUBLE AS predicted", "cross_usd::DOUBLE AS realized")
+    points = traded.project(", ".join(columns)).to_arrow_table()
+    slope = calibration(points["predicted"].to_numpy(), points["realized"].to_numpy())
+    return {name: None if value != value else value for name, value in asdict(slope).items()}
+
+
+def _result(
+    warehouse: Warehouse, date: str, release: Release, recomputed: bool, page: Path
+) -> Result:
+    manifests = {table: _published(warehouse, table, date) for table in MARTS}
+    summary = reports.read_mart(warehouse, "tca_summary", date)[0]
+    plain = {
+        name: float(value) if name.endswith(("_usd", "_bps")) and value is not None else value
+        for name, value in summary.items()
+    }
+    extra = manifests["tca_summary"].extra
+    return Result(
+        date=date,
+        release_id=release.id,
+        recomputed=recomputed,
+        rows={table: manifest.rows for table, manifest in manifests.items()},
+        split={
+            part: {"usd": plain[f"{part}_usd"], "bps": plain[f"{part}_bps"]}
+            for part in ("total", *reports.PARTS, "cross_predicted", "unexplained")
+        },
+        summary=plain,
+        slope=dict(extra["slope"]),
+        unpriced=list(extra["unpriced"]),
+        report=page,
+    )
+
+
+def _published(warehouse: Warehouse, table: str, date: str) -> Manifest:
+    manifest = warehouse.manifest(LAYER, table, date)
+    if manifest is None:
+        raise CrossImpactError(f"{table} of {date} vanished while being read", "rerun")
+    return manifest

@@ -1,0 +1,52 @@
+"""The ladder: full when pairs earn it, self-only when nothing does, fixed POV when there is no data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from crossimpact.estimate.refit import MIN_BUCKETS, fit_regime
+
+from .desk import draw
+
+
+def test_a_coupled_desk_ships_its_matrix_and_beats_self_and_placebo():
+    found = fit_regime(draw(T=3000)[0], "normal")
+    metrics = found.metrics
+    assert found.rung in ("full", "sector_block") and found.model is not None
+    assert metrics["oos_r2_shipped"] > metrics["oos_r2_self_only"]
+    assert metrics["oos_r2_shipped"] - metrics["oos_r2_self_only"] > metrics["placebo_gain"]
+    assert metrics["psd_margin"] > 0 and found.stability
+
+
+def test_an_uncoupled_desk_ships_self_only_and_says_why():
+    panel, truth = draw(T=2000)
+    alone = replace(panel, s=panel.s - np.sign(panel.q) * (panel.q @ truth["gamma"].T))
+    found = fit_regime(alone, "normal")
+    assert found.rung == "self_only" and found.model.edges == 0
+    assert "out of sample" in found.reason
+
+
+def test_one_symbol_is_self_only():
+    found = fit_regime(draw(T=1000, n=1)[0], "normal")
+    assert found.rung == "self_only" and found.model.gamma.shape == (1, 1)
+
+
+def test_a_regime_without_buckets_is_answered_by_fixed_pov():
+    found = fit_regime(draw(T=500)[0], "stressed")
+    assert (found.model, found.rung) == (None, "fixed_pov")
+    assert found.reason == f"0 stressed buckets, {MIN_BUCKETS} needed"
+
+
+def test_a_desk_that_never_traded_is_answered_by_fixed_pov():
+    panel, _ = draw(T=300)
+    idle = replace(panel, q=np.zeros_like(panel.q), s=np.full_like(panel.s, np.nan))
+    assert fit_regime(idle, "normal").rung == "fixed_pov"
+
+
+def test_same_panel_same_bits():
+    panel, _ = draw(T=800)
+    one, other = fit_regime(panel, "normal"), fit_regime(panel, "normal")
+    assert one.model.digest == other.model.digest
+    assert one.metrics == other.metrics
