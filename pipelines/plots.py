@@ -1,0 +1,294 @@
+"""Figures of the reports and of the refit's record: inline SVG for pages, PNG bytes for files.
+
+The same numbers give the same bytes: no date, no random id, no font embedded. Names are drawn as
+they are (no mathtext), and the SVG writer escapes them.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from crossimpact.model import Array, ImpactModel, to_scaled
+from crossimpact.tca import Slope, calibration
+
+#: What a bar is stacked from: name, what a reader calls it, colour (safe for colour-blind eyes).
+#: Realized cross is drawn as its two halves, so that noise never looks like cross impact.
+SEGMENTS: dict[str, tuple[str, str]] = {
+    "self": ("Self impact", "#4477aa"),
+    "cross_predicted": ("Cross, predicted", "#d1495b"),
+    "unexplained": ("Cross, unexplained", "#c3c8cf"),
+    "delay": ("Delay", "#b8a528"),
+    "fees_spread": ("Fees and spread", "#5ab4d6"),
+    "opportunity": ("Opportunity", "#8e4585"),
+}
+INK, MUTED = "#222831", "#6b7280"
+REGIME_COLOURS = ("#4477aa", "#d1495b", "#8e4585", "#b8a528")
+#: Flow of the heatmap: gamma is per unit of ADV fraction, nobody trades that much.
+TYPICAL_FLOW = 0.01
+HALF_HOUR = timedelta(minutes=30)
+
+
+def style() -> AbstractContextManager[None]:
+    """Settings under which every figure is drawn and written."""
+    return mpl.rc_context(
+        {
+            "svg.hashsalt": "crossimpact",
+            "svg.fonttype": "none",
+            "text.parse_math": False,
+            "font.family": "sans-serif",
+            "font.size": 11,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": MUTED,
+            "axes.labelcolor": INK,
+            "axes.titlesize": 11,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "text.color": INK,
+            "legend.frameon": False,
+            "legend.fontsize": 9.5,
+        }
+    )
+
+
+def split(totals: Mapping[str, Mapping[str, float]], alt: str, *, top: int = 10) -> str:
+    """Stacked parts of the shortfall per group (basket, sector), the largest totals first, USD.
+
+    Parameters
+    ----------
+    totals
+        Group -> segment -> USD.
+    alt
+        What the figure shows, for those who cannot see it.
+    top
+        Groups shown by name; the others are summed.
+    """
+    groups = _largest(totals, top)
+    with style():
+        figure = Figure(figsize=(5.6, 1.5 + 0.3 * max(len(groups), 2)), layout="constrained")
+        axes = figure.subplots()
+        _stack(axes, groups)
+        axes.set_xlabel("shortfall, USD (right = cost)")
+        axes.xaxis.set_major_formatter(FuncFormatter(_usd_tick))
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        return to_svg(figure, alt)
+
+
+def _largest(totals: Mapping[str, Mapping[str, float]], top: int) -> dict[str, dict[str, float]]:
+    """The `top` groups by |total| and one line for the rest."""
+    ranked = sorted(totals, key=lambda name: (-abs(sum(totals[name].values())), name))
+    groups = {name: dict(totals[name]) for name in ranked[:top]}
+    if rest := ranked[top:]:
+        name = f"{len(rest)} others"
+        groups[name] = {part: sum(totals[r][part] for r in rest) for part in SEGMENTS}
+    return groups
+
+
+def _stack(axes: Axes, groups: Mapping[str, Mapping[str, float]]) -> None:
+    """Costs to the right of zero, gains to the left, the total as a mark."""
+    y = np.arange(len(groups))
+    ends = {1: np.zeros(len(groups)), -1: np.zeros(len(groups))}
+    for part, (label, colour) in SEGMENTS.items():
+        values = np.array([group[part] for group in groups.values()], dtype=float)
+        for sign, end in ends.items():
+            width = np.where(np.sign(values) == sign, values, 0.0)
+            axes.barh(y, width, 0.62, left=end, color=colour, label=label if sign > 0 else None)
+            end += width
+    total = [sum(group.values()) for group in groups.values()]
+    axes.plot(total, y, "D", color=INK, markersize=4.5, label="Total")
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(y, list(groups))
+    axes.invert_yaxis()
+
+
+def scatter(
+    predicted: Array, realized: Array, regimes: Sequence[str], slope: Slope, alt: str
+) -> str:
+    """Realized against predicted cross cost of each bucket, USD, with the fitted line."""
+    with style():
+        figure = Figure(figsize=(5.6, 3.8), layout="constrained")
+        axes = figure.subplots()
+        labels = np.array(regimes)
+        for regime, colour in zip(sorted(set(regimes)), cycle(REGIME_COLOURS), strict=False):
+            at = labels == regime
+            axes.scatter(predicted[at], realized[at], s=18, color=colour, alpha=0.65, label=regime)
+        _lines(axes, predicted, slope)
+        axes.set_xlabel("predicted cross, USD per bucket")
+        axes.set_ylabel("realized cross, USD")
+        _usd_axes(axes)
+        if len(predicted):
+            axes.legend(loc="best")
+        return to_svg(figure, alt)
+
+
+def _lines(axes: Axes, predicted: Array, slope: Slope) -> None:
+    """The diagonal, and the fitted line where there is one."""
+    axes.axhline(0, color=MUTED, linewidth=0.6)
+    if len(predicted) == 0:
+        return
+    ends = np.array([predicted.min(), predicted.max()])
+    axes.plot(ends, ends, "--", color=MUTED, linewidth=1, label="slope 1")
+    if np.isfinite(slope.slope):
+        fit = slope.intercept + slope.slope * ends
+        label = f"slope {slope.slope:.2f} ± {slope.slope_se:.2f}"
+        axes.plot(ends, fit, color=INK, linewidth=1.6, label=label)
+
+
+def cumulative(times: Sequence[datetime], realized: Array, predicted: Array, alt: str) -> str:
+    """Running realized and predicted cross cost over the day, USD."""
+    with style():
+        figure = Figure(figsize=(5.6, 3.8), layout="constrained")
+        axes = figure.subplots()
+        if len(times):
+            axes.plot(times, np.cumsum(realized), color="#d1495b", linewidth=1.8, label="realized")
+            axes.plot(
+                times, np.cumsum(predicted), "--", color="#4477aa", linewidth=1.8, label="predicted"
+            )
+            axes.set_xlim(min(times) - HALF_HOUR, max(times) + HALF_HOUR)
+            axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, maxticks=7))
+            axes.legend(loc="best")
+        axes.axhline(0, color=MUTED, linewidth=0.6)
+        axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))
+        axes.set_xlabel("bucket start, UTC")
+        axes.set_ylabel("cumulative cross, USD")
+        axes.yaxis.set_major_formatter(FuncFormatter(_usd_tick))
+        return to_svg(figure, alt)
+
+
+def pairs(rows: Sequence[Mapping[str, Any]], alt: str, *, top: int = 12) -> str:
+    """Predicted cost of the largest pairs, USD: costs and gains in different colours."""
+    shown = rows[:top]
+    usd = np.array([float(row["usd"]) for row in shown])
+    names = [f"{row['symbol_i']} / {row['symbol_j']}, {row['regime']}" for row in shown]
+    with style():
+        figure = Figure(figsize=(5.6, 1.0 + 0.26 * max(len(shown), 3)), layout="constrained")
+        axes = figure.subplots()
+        axes.barh(np.arange(len(shown)), usd, 0.66, color=np.where(usd > 0, "#d1495b", "#4477aa"))
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_yticks(np.arange(len(shown)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel("predicted cross, USD (red = cost, blue = gain)")
+        axes.xaxis.set_major_formatter(FuncFormatter(_usd_tick))
+        return to_svg(figure, alt)
+
+
+def heatmap(model: ImpactModel) -> bytes:
+    """PNG of gamma ordered by sector, in the space where it is symmetric.
+
+    Cell (i, j) is ``gamma_ij sqrt(adv_i / adv_j)`` at a flow of 1% of ADV, bps: red costs more
+    together, blue helps. The scale ends at the 99.5th percentile of ``|gamma|``.
+    """
+    order = sorted(range(model.n), key=lambda i: (model.sectors[i], model.symbols[i]))
+    values = TYPICAL_FLOW * to_scaled(model.gamma, model.adv)[np.ix_(order, order)]
+    sizes = np.abs(values[values != 0])
+    limit = float(np.quantile(sizes, 0.995)) if sizes.size else 1.0
+    with style():
+        figure = Figure(figsize=(7.2, 6.2), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(values, cmap="RdBu_r", norm=TwoSlopeNorm(0, -limit, limit))
+        _sector_ticks(axes, [model.sectors[i] for i in order])
+        bar = figure.colorbar(image, ax=axes, shrink=0.85, extend="both")
+        bar.set_label("bps per 1% of ADV (scaled to be symmetric)")
+        axes.set_title(f"cross impact, regime {model.regime}: {model.edges} pairs")
+        return to_png(figure)
+
+
+def _sector_ticks(axes: Axes, sectors: Sequence[str]) -> None:
+    """A line between sectors, a name at the middle of each."""
+    names = sorted(set(sectors))
+    starts = np.array([sectors.index(name) for name in names])
+    ends = np.append(starts[1:], len(sectors))
+    middles = (starts + ends - 1) / 2
+    axes.set_xticks(middles, names, rotation=45, ha="right")
+    axes.set_yticks(middles, names)
+    axes.tick_params(length=0)
+    for start in starts[1:]:
+        axes.axhline(start - 0.5, color=MUTED, linewidth=0.5)
+        axes.axvline(start - 0.5, color=MUTED, linewidth=0.5)
+
+
+def calibration_plot(
+    predicted: Array, realized: Array, title: str, unit: str = "bps", bins: int = 10
+) -> bytes:
+    """PNG of realized on predicted: means of equally filled bins with two standard errors.
+
+    Parameters
+    ----------
+    predicted, realized
+        Same length; pairs with a non-finite member are left out.
+    title, unit
+        What is compared, and in what.
+    bins
+        How many groups of equal size along the prediction.
+    """
+    keep = np.isfinite(predicted) & np.isfinite(realized)
+    x, y = np.asarray(predicted)[keep], np.asarray(realized)[keep]
+    order = np.argsort(x, kind="stable")
+    groups = [g for g in np.array_split(order, bins) if len(g) > 1]
+    centre = np.array([x[g].mean() for g in groups])
+    with style():
+        figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+        axes = figure.subplots()
+        axes.errorbar(
+            centre,
+            [y[g].mean() for g in groups],
+            [2 * y[g].std(ddof=1) / np.sqrt(len(g)) for g in groups],
+            fmt="o",
+            color="#4477aa",
+            capsize=2,
+            label=f"bin means ± 2 se, {len(x):,} points",
+        )
+        _lines(axes, centre, calibration(x, y))
+        axes.set_xlabel(f"predicted, {unit}")
+        axes.set_ylabel(f"realized, {unit}")
+        axes.set_title(title)
+        axes.legend(loc="best")
+        return to_png(figure)
+
+
+def to_svg(figure: Figure, alt: str) -> str:
+    """The figure as one `<svg>` element for an HTML page, ids of its own, labelled `alt`."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    text = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), count=1, flags=re.DOTALL)
+    head, body = text[text.index("<svg") :].split(">", 1)
+    viewbox = re.search(r'viewBox="([0-9. ]+)"', head)
+    prefix = re.sub(r"\W+", "-", alt.lower())[:24]
+    body = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{prefix}-", body)
+    size = viewbox.group(1) if viewbox else "0 0 400 300"
+    return f'<svg role="img" viewBox="{size}" aria-label="{html.escape(alt)}">{body}'
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as PNG bytes without the writer's name."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _usd_axes(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(_usd_tick))
+
+
+def _usd_tick(value: float, _position: int | None = None) -> str:
+    """12k, 1.5M, 300: short enough for an axis."""
+    for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{suffix}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")

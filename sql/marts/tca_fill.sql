@@ -1,0 +1,86 @@
+-- grain: an accepted fill
+-- reads: child_fills, parent_orders, benchmark_marks, market_snapshots (accepted, one date), buckets (features),
+--        predictions (ts, symbol, self_bps, cross_bps, priced_by)
+-- params: $bucket_s [s], $max_age_s [s]
+-- gives: exact pieces of the fill's cost, positive = worse [USD, 10 decimals]:
+--        shortfall_usd against the decision = delay_usd (decision to arrival) + drift_usd (arrival to the mid at
+--        the fill) + spread_usd (that mid to the fill); start_drift_usd is the drift since the bucket's start;
+--        self_usd and cross_predicted_usd are the model's. An orphan's parent was refused: it has no decision and
+--        no arrival, so its shortfall, delay and drift are null.
+-- Prices are fixed to 10 decimals first, so every difference and product below is exact. A fill without a mid no
+-- older than $max_age_s is its own mid (spread zero); a parent without an ARRIVAL mark arrived at its decision.
+WITH fills AS (
+    SELECT
+        fill_id,
+        order_id,
+        symbol,
+        fill_ts,
+        time_bucket(to_seconds($bucket_s), fill_ts) AS ts,
+        fill_qty,
+        if(side = 'BUY', fill_qty, -fill_qty) AS signed_qty,
+        fill_px::DECIMAL(28, 10) AS fill_px,
+        fee::DECIMAL(38, 10) AS fees_usd
+    FROM child_fills
+),
+quotes AS (
+    SELECT symbol, ts AS quote_ts, ((bid_px + ask_px) / 2)::DECIMAL(28, 10) AS mid
+    FROM market_snapshots
+),
+orders AS (
+    SELECT order_id, decision_px::DECIMAL(28, 10) AS decision_px FROM parent_orders
+),
+arrivals AS (
+    SELECT order_id, px::DECIMAL(28, 10) AS arrival_px FROM benchmark_marks WHERE mark = 'ARRIVAL'
+),
+starts AS (
+    SELECT ts, symbol, mid_start::DECIMAL(28, 10) AS mid_start FROM buckets
+),
+quoted AS (
+    SELECT
+        fills.*,
+        if(fill_ts - quote_ts <= to_seconds($max_age_s), mid, NULL) AS mid
+    FROM fills
+    ASOF LEFT JOIN quotes ON fills.symbol = quotes.symbol AND fills.fill_ts >= quotes.quote_ts
+),
+priced AS (
+    SELECT
+        quoted.* EXCLUDE (mid),
+        orders.order_id IS NULL AS is_orphan,
+        quoted.mid IS NULL AS without_mid,
+        starts.mid_start IS NULL AS without_start,
+        decision_px,
+        coalesce(arrival_px, decision_px) AS arrival_px,
+        coalesce(quoted.mid, fill_px) AS mid_px,
+        coalesce(mid_start, quoted.mid, fill_px) AS start_px,
+        fill_qty * fill_px AS notional_usd,
+        1e-4 * (signed_qty * fill_px)::DOUBLE AS per_bps_usd,
+        coalesce(self_bps, 0) AS self_bps,
+        coalesce(cross_bps, 0) AS cross_bps,
+        coalesce(priced_by, 'none (no book at both ends of the bucket)') AS priced_by
+    FROM quoted
+    LEFT JOIN orders USING (order_id)
+    LEFT JOIN arrivals USING (order_id)
+    LEFT JOIN starts USING (ts, symbol)
+    LEFT JOIN predictions USING (ts, symbol)
+)
+SELECT
+    fill_id,
+    order_id,
+    symbol,
+    ts,
+    is_orphan,
+    without_mid,
+    without_start,
+    fill_qty,
+    notional_usd,
+    fees_usd,
+    signed_qty * (fill_px - decision_px) AS shortfall_usd,
+    signed_qty * (arrival_px - decision_px) AS delay_usd,
+    signed_qty * (mid_px - arrival_px) AS drift_usd,
+    signed_qty * (mid_px - start_px) AS start_drift_usd,
+    signed_qty * (fill_px - mid_px) AS spread_usd,
+    (per_bps_usd * self_bps)::DECIMAL(38, 10) AS self_usd,
+    (per_bps_usd * cross_bps)::DECIMAL(38, 10) AS cross_predicted_usd,
+    priced_by
+FROM priced
+ORDER BY fill_id

@@ -1,0 +1,14 @@
+-- grain: bucket x symbol with a state
+-- reads: buckets, regimes (features of one date)
+-- gives: t, i (dense 0-based time and symbol indices), ts, symbol, regime, q_adv [fraction of ADV], adv_notional [USD]
+SELECT
+    dense_rank() OVER (ORDER BY ts) - 1 AS t,
+    dense_rank() OVER (ORDER BY symbol) - 1 AS i,
+    ts,
+    symbol,
+    coalesce(regime, 'unknown') AS regime,
+    q_adv,
+    adv_notional
+FROM buckets
+LEFT JOIN regimes USING (ts)
+ORDER BY t, i

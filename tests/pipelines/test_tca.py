@@ -1,0 +1,373 @@
+"""The shortfall identity, through the real queries, on desks written by hand and at random."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crossimpact.errors import CrossImpactError, UsageError
+from crossimpact.model import ImpactModel
+from pipelines import tca
+from pipelines.config import Settings
+from pipelines.reports import PARTS, Row, read_mart
+from pipelines.warehouse import Warehouse
+from registry.bundle import Release
+from tests.pipelines.tca_desk import (
+    ADV,
+    DATE,
+    at,
+    bucket,
+    desk,
+    fill,
+    mark,
+    model,
+    parent,
+    publish,
+    quote,
+    release,
+    signed_notional,
+)
+
+MICRO = Decimal("0.000001")
+SIDES = {"BUY": 1, "SELL": -1}
+
+
+def build(home: Settings, by: Release | None = None) -> dict[str, list[Row]]:
+    """Rows of every mart, built without the page."""
+    warehouse = Warehouse(home)
+    tca.build_marts(warehouse, DATE, by or release(model(), model("stressed")), {"by": "hand"})
+    return {name: read_mart(warehouse, name, DATE) for name in tca.MARTS}
+
+
+def run(home: Settings, by: Release | None = None) -> tca.Result:
+    by = by or release(model(), model("stressed"))
+    return tca.run(home, home.home, DATE, by, {"version": "3"})
+
+
+def exact(value: float) -> Decimal:
+    return Decimal(str(value))
+
+
+# -- random desks --------------------------------------------------------------------------------
+
+prices = st.integers(900, 1100).map(lambda cents: cents / 100)
+
+
+@st.composite
+def desks(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
+    """Parents with and without fills and marks, on a book that may be old or absent."""
+    found: dict[str, list[dict[str, Any]]] = {"parents": [], "fills": [], "quotes": [], "marks": []}
+    for symbol in ("AAA", "BBB", "CCC"):
+        for second in draw(st.lists(st.integers(-50, 890), max_size=5, unique=True)):
+            found["quotes"].append(quote(symbol, second, draw(prices), half=0.005))
+    for k in range(draw(st.integers(0, 4))):
+        order = parent(
+            f"o{k}",
+            draw(st.sampled_from(["AAA", "BBB", "CCC"])),
+            draw(st.sampled_from(["BUY", "SELL"])),
+            draw(st.integers(1, 10**7)),
+            draw(prices),
+            draw(st.sampled_from(["B1", "B2", None])),
+        )
+        found["parents"].append(order)
+        for name in ("ARRIVAL", "CLOSE"):
+            if draw(st.integers(0, 4)):
+                found["marks"].append(mark(order["order_id"], name, draw(prices)))
+        rest = order["parent_qty"]
+        for j in range(draw(st.integers(0, 3))):
+            qty = draw(st.integers(0, rest))
+            rest -= qty
+            if qty:
+                fee = draw(st.integers(-500, 500)) / 1000
+                second = draw(st.floats(0, 899))
+                found["fills"].append(fill(f"f{k}.{j}", order, second, draw(prices), qty, fee))
+    return found
+
+
+def mid_at(quotes: list[dict[str, Any]], symbol: str, moment: Any, age: float) -> Decimal | None:
+    seen = [q for q in quotes if q["symbol"] == symbol and q["ts"] <= moment]
+    last = max(seen, key=lambda q: q["ts"], default=None)
+    if last is None or (moment - last["ts"]).total_seconds() > age:
+        return None
+    return (exact(last["bid_px"]) + exact(last["ask_px"])) / 2
+
+
+def by_definition(order: dict[str, Any], given_desk: dict[str, list[dict[str, Any]]]) -> Row:
+    """The parts of one parent straight from their definitions, in exact decimals."""
+    d = SIDES[order["side"]]
+    fills = [f for f in given_desk["fills"] if f["order_id"] == order["order_id"]]
+    px = {
+        m["mark"]: exact(m["px"]) for m in given_desk["marks"] if m["order_id"] == order["order_id"]
+    }
+    decision = exact(order["decision_px"])
+    arrival = px.get("ARRIVAL", decision)
+    close = (
+        px.get("CLOSE") or mid_at(given_desk["quotes"], order["symbol"], at(9e4), 1e9) or decision
+    )
+    filled = sum(f["fill_qty"] for f in fills)
+    mids = [mid_at(given_desk["quotes"], f["symbol"], f["fill_ts"], 60) for f in fills]
+    at_mid = [mid or exact(f["fill_px"]) for f, mid in zip(fills, mids, strict=True)]
+    slipped = sum(f["fill_qty"] * (exact(f["fill_px"]) - decision) for f in fills)
+    spread = sum(
+        f["fill_qty"] * (exact(f["fill_px"]) - m) for f, m in zip(fills, at_mid, strict=True)
+    )
+    fees = sum(exact(f["fee"]) for f in fills)
+    opportunity = d * (order["parent_qty"] - filled) * (close - decision)
+    return {
+        "total": d * slipped + fees + opportunity,
+        "delay": d * filled * (arrival - decision),
+        "fees_spread": fees + d * spread,
+        "opportunity": opportunity,
+        "drift": d * sum(f["fill_qty"] * (m - arrival) for f, m in zip(fills, at_mid, strict=True)),
+        "fills_without_mid": mids.count(None),
+    }
+
+
+@settings(max_examples=20, deadline=None)
+@given(desks())
+def test_the_identity_closes_exactly_on_any_desk(
+    given_desk: dict[str, list[dict[str, Any]]],
+) -> None:
+    home = Path(tempfile.mkdtemp())
+    try:
+        marts = build(desk(home, **given_desk))
+    finally:
+        shutil.rmtree(home)
+    rows = {row["order_id"]: row for row in marts["tca_parent"]}
+    assert set(rows) == {order["order_id"] for order in given_desk["parents"]}
+    for order in given_desk["parents"]:
+        row, expected = rows[order["order_id"]], by_definition(order, given_desk)
+        assert row["total_usd"] == sum(row[f"{part}_usd"] for part in PARTS)
+        assert row["cross_usd"] == row["cross_predicted_usd"] + row["unexplained_usd"]
+        for part in ("total", "delay", "fees_spread", "opportunity"):
+            assert abs(row[f"{part}_usd"] - expected[part]) <= MICRO, part
+        assert abs(row["cross_usd"] + row["self_usd"] - expected["drift"]) <= 4 * MICRO
+        assert row["fills_without_mid"] == expected["fills_without_mid"]
+    summary = marts["tca_summary"][0]
+    for part in ("total", *PARTS, "cross_predicted", "unexplained", "notional", "filled"):
+        assert summary[f"{part}_usd"] == sum(row[f"{part}_usd"] for row in rows.values())
+    for row in marts["tca_bucket"]:
+        cross = row["slippage_usd"] - row["spread_usd"] - row["self_usd"]
+        assert row["cross_usd"] == cross == row["cross_predicted_usd"] + row["unexplained_usd"]
+
+
+@settings(max_examples=10, deadline=None)
+@given(desks())
+def test_fills_carry_exactly_the_model_cost(given_desk: dict[str, list[dict[str, Any]]]) -> None:
+    home = Path(tempfile.mkdtemp())
+    try:
+        marts = build(desk(home, **given_desk, regimes=["normal"] * 3), release(model()))
+    finally:
+        shutil.rmtree(home)
+    q = np.zeros((3, 3))
+    for row in given_desk["fills"]:
+        q[bucket(row), ["AAA", "BBB", "CCC"].index(row["symbol"])] += signed_notional(row) / ADV
+    cost = model().cost(q)
+    for table, rows in ((t, marts[t]) for t in ("tca_parent", "tca_bucket")):
+        for column, part in (("self_usd", cost.self_impact), ("cross_predicted_usd", cost.cross)):
+            total = float(sum(row[column] for row in rows))
+            assert total == pytest.approx(part.sum(), rel=1e-9, abs=2e-5), (table, column)
+    pairs = float(sum(row["usd"] for row in marts["tca_pairs"]))
+    assert pairs == pytest.approx(cost.cross.sum(), rel=1e-9, abs=2e-5)
+
+
+# -- planted desks -------------------------------------------------------------------------------
+
+
+def moved_as_modelled(home: Path, by: ImpactModel, noise: float = 0.0) -> Settings:
+    """Every fill at the mid, every mid at the bucket's start plus the modelled move (and noise)."""
+    rng = np.random.default_rng(2)
+    names, start = ("AAA", "BBB", "CCC"), 1000.0
+    orders = [
+        parent(f"o{i}", name, side, 4000, start)
+        for i, (name, side) in enumerate(zip(names, ("BUY", "BUY", "SELL"), strict=True))
+    ]
+    qty = rng.integers(20, 400, (10, 3))
+    px = np.full((10, 3), start)
+    for _ in range(60):  # q is struck at the prices it moves: a contraction
+        q = qty * px * [1, 1, -1] / ADV
+        px = start / (1 - 1e-4 * (by.self_bps(q) + by.cross_bps(q)))  # the move in bps of the fill
+    px = np.round(px + noise * rng.normal(size=px.shape), 6)
+    cells = [(t, i) for t in range(10) for i in range(3)]
+    fills = [
+        fill(f"f{t}.{i}", orders[i], 300 * t + 100, px[t, i], int(qty[t, i])) for t, i in cells
+    ]
+    quotes = [quote(names[i], 300 * t + 90, px[t, i], half=0.5) for t, i in cells]
+    marks = [mark(o["order_id"], name, start) for o in orders for name in ("ARRIVAL", "CLOSE")]
+    return desk(
+        home,
+        orders,
+        fills,
+        quotes,
+        marks,
+        regimes=["normal"] * 10,
+        mids=dict.fromkeys(names, start),
+    )
+
+
+def test_a_market_that_moves_as_modelled_leaves_nothing_unexplained(tmp_path: Path) -> None:
+    by = model(gamma=120)
+    result = run(moved_as_modelled(tmp_path, by), release(by))
+    assert result.slope["slope"] == pytest.approx(1, abs=1e-3)
+    assert abs(result.split["unexplained"]["usd"] or 0) < 0.01
+    assert result.split["cross"]["usd"] == pytest.approx(
+        result.split["cross_predicted"]["usd"], abs=0.01
+    )
+    assert abs(result.split["cross"]["usd"] or 0) > 1
+    assert result.summary["bucket_cross_usd"] == pytest.approx(
+        result.split["cross"]["usd"], abs=0.01
+    )
+
+
+def test_without_gamma_nothing_is_predicted_and_all_cross_is_unexplained(tmp_path: Path) -> None:
+    home = moved_as_modelled(tmp_path, model(gamma=120))
+    marts = build(home, release(model(gamma=0)))
+    summary = marts["tca_summary"][0]
+    assert summary["cross_predicted_usd"] == 0
+    assert summary["unexplained_usd"] == summary["cross_usd"] != 0
+    assert marts["tca_pairs"] == []
+
+
+def test_opposite_parents_in_one_symbol_pay_each_other(tmp_path: Path) -> None:
+    buy, sell = parent("o1", side="BUY"), parent("o2", side="SELL")
+    fills = [fill("f1", buy, 10, 10.0, 60), fill("f2", sell, 20, 10.0, 100)]
+    home = desk(tmp_path, [buy, sell], fills, [quote("AAA", 0, 10.0)])
+    first, second = build(home)["tca_parent"]
+    per_bps = 1e-4 * 200 * (-400 / ADV)  # the net flow is a sale: it helps the buyer
+    assert float(first["self_usd"]) == pytest.approx(600 * per_bps, abs=1e-6)
+    assert float(second["self_usd"]) == pytest.approx(-1000 * per_bps, abs=1e-6)
+    assert first["self_usd"] < 0 < second["self_usd"]
+
+
+def test_an_unfilled_parent_is_all_opportunity(tmp_path: Path) -> None:
+    orders = [parent("o1", "AAA", "SELL"), parent("o2", "BBB"), parent("o3", "CCC")]
+    quotes = [quote("AAA", 0, 9.0), quote("BBB", 0, 9.5), quote("BBB", 800, 10.25)]
+    home = desk(tmp_path, orders, [], quotes, [mark("o1", "CLOSE", 9.5)])
+    marked, snapped, nothing = build(home)["tca_parent"]
+    assert marked["total_usd"] == marked["opportunity_usd"] == 50
+    assert (snapped["opportunity_usd"], snapped["close_from"]) == (25, "last snapshot")
+    assert (nothing["opportunity_usd"], nothing["close_from"]) == (0, "decision")
+    assert marked["close_from"] == "CLOSE"
+    for row in (marked, snapped, nothing):
+        assert {row[f"{part}_usd"] for part in PARTS if part != "opportunity"} == {0}
+        assert row["priced_by"] == "none (no fill)"
+        assert row["slippage_bps"] is None
+
+
+def test_a_stale_mid_is_replaced_and_counted(tmp_path: Path) -> None:
+    order = parent("o1")
+    fills = [fill("f1", order, 60, 10.2, 10), fill("f2", order, 61, 10.2, 10)]
+    home = desk(tmp_path, [order], fills, [quote("AAA", 0, 10.0)])
+    marts = build(home)
+    row = marts["tca_parent"][0]
+    assert row["spread_usd"] == 2  # 10 shares at 20 cents: the fill with a mid just fresh enough
+    assert row["fills_without_mid"] == marts["tca_summary"][0]["fills_without_mid"] == 1
+
+
+def test_fills_of_a_refused_parent_are_counted_not_lost(tmp_path: Path) -> None:
+    order, refused = parent("o1"), parent("o9", "BBB")
+    fills = [fill("f1", order, 10, 10.0, 10), fill("f2", refused, 20, 10.0, 7)]
+    marts = build(desk(tmp_path, [order], fills, [quote("AAA", 0, 10.0), quote("BBB", 0, 10.0)]))
+    summary = marts["tca_summary"][0]
+    assert (summary["orphan_fills"], summary["orphan_usd"], summary["fills"]) == (1, 70, 2)
+    assert summary["filled_usd"] == 100
+    assert sum(row["gross_usd"] for row in marts["tca_bucket"]) == 170
+
+
+def test_a_regime_without_a_model_says_who_answered_and_why(tmp_path: Path) -> None:
+    order = parent("o1")
+    home = desk(tmp_path, [order], [fill("f1", order, 650, 10.0, 10)], [quote("AAA", 640, 10.0)])
+    marts = build(home, release(model()))
+    label = "fixed_pov/stressed (12 buckets, 50 needed)"
+    assert marts["tca_parent"][0]["priced_by"] == label
+    assert marts["tca_parent"][0]["self_usd"] == marts["tca_parent"][0]["cross_predicted_usd"] == 0
+    assert [row["priced_by"] for row in marts["tca_bucket"]] == [None, None, label]
+
+
+def test_a_symbol_outside_the_model_is_named(tmp_path: Path) -> None:
+    order = parent("o1", "CCC")
+    home = desk(tmp_path, [order], [fill("f1", order, 10, 10.0, 10)], [quote("CCC", 0, 10.0)])
+    result = run(home, release(model(symbols=("AAA", "BBB"))))
+    assert result.unpriced == ["CCC"]
+    row = read_mart(Warehouse(home), "tca_parent", DATE)[0]
+    assert row["priced_by"] == "none/normal (CCC is not in the model)"
+
+
+def test_a_date_without_orders_has_zeros_and_a_page(tmp_path: Path) -> None:
+    result = run(desk(tmp_path, []))
+    assert result.rows == {"tca_parent": 0, "tca_bucket": 3, "tca_pairs": 0, "tca_summary": 1}
+    assert result.split["total"] == {"usd": 0.0, "bps": None}
+    assert result.report.exists()
+
+
+# -- reruns and refusals -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Settings:
+    order = parent("o1")
+    fills = [fill("f1", order, 10, 10.05, 60, 1.5)]
+    return desk(tmp_path, [order], fills, [quote("AAA", 0, 10.0)], [mark("o1", "CLOSE", 10.2)])
+
+
+def stamps(home: Settings) -> dict[Path, int]:
+    found = [*(home.home / "warehouse" / "marts").rglob("*.*"), *home.reports.glob("tca-*")]
+    return {path: path.stat().st_mtime_ns for path in found}
+
+
+def test_a_rerun_touches_nothing(small: Settings) -> None:
+    first = run(small)
+    before = stamps(small)
+    second = run(small)
+    assert (first.recomputed, second.recomputed) == (True, False)
+    assert stamps(small) == before
+    assert {**first.to_dict(), "recomputed": False} == second.to_dict()
+
+
+def test_another_release_prices_anew(small: Settings) -> None:
+    first = run(small)
+    second = run(small, release(model(beta=400), model("stressed")))
+    assert second.recomputed
+    assert second.split["self"]["usd"] == pytest.approx(2 * (first.split["self"]["usd"] or 0))
+    assert second.release_id in second.report.read_text()
+    assert first.release_id not in second.report.read_text()
+
+
+def test_a_lost_page_is_written_again(small: Settings) -> None:
+    page = run(small).report
+    content = page.read_bytes()
+    page.unlink()
+    assert not run(small).recomputed
+    assert page.read_bytes() == content
+
+
+def test_new_accepted_rows_are_seen(small: Settings) -> None:
+    run(small)
+    publish(small, "accepted", "benchmark_marks", [mark("o1", "CLOSE", 11.2)])
+    result = run(small)
+    assert result.recomputed
+    assert result.split["opportunity"]["usd"] == pytest.approx(48)
+
+
+def test_a_date_that_was_not_validated_is_refused(small: Settings) -> None:
+    shutil.rmtree(small.home / "warehouse" / "accepted" / "child_fills")
+    with pytest.raises(CrossImpactError, match=f"no accepted child_fills of {DATE}"):
+        run(small)
+
+
+def test_a_release_of_other_buckets_is_refused(small: Settings) -> None:
+    with pytest.raises(UsageError, match=r"buckets of 60 s.*300 s"):
+        run(small, release(model(), bucket_s=60))
+
+
+def test_public_flow_has_no_parents_to_analyse(small: Settings) -> None:
+    with pytest.raises(UsageError, match="not public flow"):
+        run(Settings(small.home, flow="public"))
