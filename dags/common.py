@@ -48,7 +48,7 @@ DEFAULTS = {
     "max_retry_delay": timedelta(minutes=15),
     "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(minutes=30),
-    "on_failure_callback": say_why,
+    "on_failure_callback": [say_why],
 }
 
 

@@ -42,11 +42,17 @@ def run(dag: DAG, conf: Mapping[str, Any]) -> None:
     for task_id, error in failures:
         if isinstance(error, CrossImpactError):
             raise error
-        raise CrossImpactError(
-            f"{dag.dag_id}.{task_id}: {type(error).__name__}: {error}"
-        ) from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CrossImpactError(f"{dag.dag_id}.{task_id}: {reason}") from error
     if state != "success":
         raise CrossImpactError(f"DAG {dag.dag_id} ended as {state}")
+
+
+def end_quietly(log: Path) -> None:
+    """From here on stderr goes to `log`: DuckDB's bindings list their leaks when Python exits."""
+    sys.stderr.flush()
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), 2)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -106,12 +106,20 @@ def main(argv: list[str] | None = None) -> int:
     log = home / "logs" / LOG
     log.write_text("")
     try:
+        return show(log, lambda terminal: demo(home, size, terminal), as_json=arguments.json)
+    finally:
+        dagrun.end_quietly(log)
+
+
+def show(log: Path, job: Callable[[TextIO], dict[str, Any]], *, as_json: bool) -> int:
+    """Run `job` with its noise in `log`, print what it found; the exit code."""
+    try:
         with dagrun.output_to(log) as terminal:
-            found = demo(home, size, terminal)
+            found = job(terminal)
     except CrossImpactError as error:
         print(f"\n{tail(log, 12)}\n\ndemo failed: {error} (log: {log})", file=sys.stderr)
         return error.exit_code
-    if arguments.json:
+    if as_json:
         print(json.dumps(found, indent=1))
     else:
         summary.render(summary.Console(), found)

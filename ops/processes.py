@@ -54,7 +54,7 @@ class Process:
         self.pid_file.write_text(json.dumps({"pid": child.pid, "born": born}))
 
     def members(self) -> list[psutil.Process]:
-        """Living processes of its session, leader first; empty when the pid now belongs to somebody else."""
+        """Living processes of its session, leader first; none if the pid is now another's."""
         try:
             leader = json.loads(self.pid_file.read_text())
         except FileNotFoundError:

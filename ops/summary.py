@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-
-from crossimpact import contract
 
 if TYPE_CHECKING:
     from crossimpact.model import ImpactModel
@@ -36,8 +35,8 @@ def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> d
         "tables": accounting(settings, landing),
         "regimes": {row["regime"]: row for row in shown["regimes"]},
         "edges": {
-            regime: recovery(model, planted[regime]["edges"])
-            for regime, model in champion.models.items()
+            regime: recovery(champion.model_for(regime)[0], planted[regime]["edges"])
+            for regime in planted
         },
         "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
         "window": dict(champion.window),
@@ -70,7 +69,7 @@ def unbalanced(tables: Mapping[str, Mapping[str, int]]) -> list[str]:
     ]
 
 
-def recovery(model: ImpactModel, planted: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def recovery(model: ImpactModel | None, planted: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Pairs of the model against the planted ones; a pair is true when its sign is right, too."""
     sign = {
         pair(edge["symbol_i"], edge["symbol_j"]): np.sign(edge["scaled_bps"]) for edge in planted
@@ -83,7 +82,7 @@ def recovery(model: ImpactModel, planted: Sequence[Mapping[str, Any]]) -> dict[s
     }
     found = {
         pair(model.symbols[i], model.symbols[j]): np.sign(model.gamma[i, j])
-        for i, j in zip(*np.nonzero(np.triu(model.gamma, 1)), strict=True)
+        for i, j in (np.argwhere(np.triu(model.gamma, 1)) if model else ())
     }
     true = {edge for edge, found_sign in found.items() if sign.get(edge) == found_sign}
     return {
@@ -101,7 +100,7 @@ def pair(a: str, b: str) -> tuple[str, str]:
 
 
 def shortfall(settings: Settings) -> dict[str, Any]:
-    """Exact sums of the published TCA summaries, in USD, and of their parts."""
+    """Exact sums of the published TCA summaries, in USD: notional ordered, shortfall, its parts."""
     from pipelines.warehouse import Warehouse
 
     warehouse = Warehouse(settings)
@@ -111,7 +110,8 @@ def shortfall(settings: Settings) -> dict[str, Any]:
         for file in warehouse.files("marts", "tca_summary", dates)
         for row in pq.read_table(file).to_pylist()
     ]
-    return {"dates": dates, **{part: total(rows, f"{part}_usd") for part in ("total", *PARTS)}}
+    columns = ("notional", "total", *PARTS)
+    return {"dates": dates, **{column: total(rows, f"{column}_usd") for column in columns}}
 
 
 def total(rows: Iterable[Mapping[str, Any]], column: str) -> str:
@@ -126,19 +126,34 @@ def read_truth(path: Path) -> dict[str, Any]:
 
 def render(console: Console, summary: Mapping[str, Any]) -> None:
     """The summary as tables."""
-    console.print(_rows_table(summary["tables"]))
-    console.print(_regimes_table(summary))
-    console.print(_shortfall_table(summary["shortfall"]))
-    console.print(_stages_table(summary["stages"], summary["peak_mb"]))
+    shortfall = summary["shortfall"]
+    dates = shortfall["dates"] or ["no date"]
+    for title, table in (
+        ("Rows in = accepted + quarantined", _rows_table(summary["tables"])),
+        ("Champion against what was planted", _regimes_table(summary)),
+        (f"Implementation shortfall, {dates[0]} to {dates[-1]}", _shortfall_table(shortfall)),
+        (f"Time (peak memory {summary['peak_mb']:,.0f} MB)", _stages_table(summary["stages"])),
+    ):
+        console.print(f"\n[bold]{title}[/bold]", highlight=False)
+        console.print(table)
+    console.print()
+    for regime in summary["edges"]:
+        facts = summary["regimes"][regime]
+        if facts["reason"]:
+            _line(console, regime, f"answered by {facts['rung']}: {facts['reason']}")
     champion = summary["champion"]
-    console.print(f"champion  {champion['id']} (version {champion['version']}), sha256 digest")
-    console.print(f"          {champion['digest']}", highlight=False)
+    _line(console, "champion", f"{champion['id']}, version {champion['version']}")
+    _line(console, "digest", champion["digest"])
     for path in summary["reports"]:
-        console.print(f"report    {path}", highlight=False, soft_wrap=True)
+        _line(console, "report", path)
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+def _line(console: Console, name: str, value: str) -> None:
+    console.print(f"{name:<9} {value}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(first)
     for column in columns:
         table.add_column(column, justify="right")
@@ -146,47 +161,42 @@ def _table(title: str, first: str, *columns: str) -> Table:
 
 
 def _rows_table(tables: Mapping[str, Mapping[str, int]]) -> Table:
-    view = _table("Rows in = accepted + quarantined", "table", "in", "accepted", "quarantined", "")
+    view = _table("table", "in", "accepted", "quarantined", "")
     broken = unbalanced(tables)
-    for name in sorted(tables, key=list(contract.TABLES).index):
-        rows = tables[name]
+    for name, rows in tables.items():
         counts = (f"{rows[column]:,}" for column in ("landed", "accepted", "quarantined"))
-        view.add_row(name, *counts, "LOST ROWS" if name in broken else "=")
+        view.add_row(name, *counts, "ROWS LOST" if name in broken else "=")
     return view
 
 
 def _regimes_table(summary: Mapping[str, Any]) -> Table:
-    view = _table(
-        "Champion against what was planted",
-        *("regime", "buckets", "answered by", "strong edges found", "edges found", "of them true"),
-    )
+    view = _table("regime", "buckets", "strong found", "found", "of them true", "answered by")
     for regime, edges in summary["edges"].items():
         facts = summary["regimes"][regime]
         view.add_row(
             regime,
-            f"{facts['buckets']:,.0f}",
-            facts["rung"],
+            f"{facts['buckets'] or 0:,.0f}",
             f"{edges['strong_found']} of {edges['strong']}",
             str(edges["found"]),
             str(edges["found_true"]),
+            facts["rung"],
         )
     return view
 
 
 def _shortfall_table(shortfall: Mapping[str, Any]) -> Table:
-    dates = shortfall["dates"]
-    span = f"{dates[0]} to {dates[-1]}" if dates else "no date"
-    view = _table(f"Implementation shortfall, {span}", "part", "USD")
+    view = _table("part", "USD", "bps of notional")
+    notional = Decimal(shortfall["notional"])
     for part in (*PARTS, "total"):
-        name = {"fees_spread": "fees and spread"}.get(part, part)
-        view.add_row(name, f"{Decimal(shortfall[part]):,.2f}", end_section=part == PARTS[-1])
+        usd = Decimal(shortfall[part])
+        bps = f"{10_000 * usd / notional:,.2f}" if notional else "-"
+        view.add_row({"fees_spread": "fees and spread"}.get(part, part), f"{usd:,.2f}", bps)
     return view
 
 
-def _stages_table(stages: Mapping[str, float], peak_mb: float) -> Table:
-    view = _table(f"Time per stage (peak memory {peak_mb:,.0f} MB)", "stage", "s")
+def _stages_table(stages: Mapping[str, float]) -> Table:
+    view = _table("stage", "s")
     for name, seconds in stages.items():
         view.add_row(name, f"{seconds:.1f}")
-    view.add_section()
     view.add_row("all", f"{sum(stages.values()):.1f}")
     return view

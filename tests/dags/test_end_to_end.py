@@ -1,0 +1,124 @@
+"""The whole job through the DAGs on a small dirty desk: first run, rerun, broken landing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from crossimpact import contract
+from ops.airflow_env import ROOT
+from ops.summary import PARTS
+from pipelines import release
+from pipelines.config import Settings
+from pipelines.warehouse import Warehouse
+
+SIZE = ("--symbols", "10", "--days", "6")
+
+
+def run_demo(home: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ops.demo", "--home", str(home), *SIZE, "--json"]
+    return subprocess.run(
+        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False
+    )
+
+
+def state(home: Path) -> dict[str, str]:
+    """Everything that the platform publishes, byte for byte."""
+    published = [*(home / "warehouse").rglob("_manifest.json"), home / "ledger.jsonl"]
+    published += (home / "refits").rglob("*.json")
+    return {str(path.relative_to(home)): path.read_text() for path in sorted(published)}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("desk")
+
+
+@pytest.fixture(scope="module")
+def first(home: Path) -> dict[str, Any]:
+    done = run_demo(home)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_rows_in_are_rows_accepted_plus_quarantined(first):
+    assert set(first["tables"]) == set(contract.TABLES)
+    for rows in first["tables"].values():
+        assert rows["landed"] > 0
+        assert rows["landed"] == rows["accepted"] + rows["quarantined"]
+
+
+def test_every_planted_broken_row_was_found_by_its_rule(first, home):
+    planted = json.loads((home / "demo" / "truth.json").read_text())["dirt"]
+    assert planted
+    warehouse = Warehouse(Settings(home))
+    found = {
+        (table, date, row["file"], row["row"], row["rule_id"])
+        for table in contract.TABLES
+        for date in warehouse.dates("violations", table)
+        for file in warehouse.files("violations", table, [date])
+        for row in pq.read_table(file).to_pylist()
+    }
+    for broken in planted:
+        where = (broken["table"], broken["date"], broken["file"], broken["row"], broken["rule"])
+        assert where in found
+
+
+def test_the_release_is_champion_and_verifies(first, home):
+    champion, facts = release.champion(Settings(home))
+    assert champion.digest == first["champion"]["digest"]
+    assert facts["version"] == first["champion"]["version"] == 1
+    assert release.ledger_verify(Settings(home)).ok
+    assert first["regimes"]["normal"]["buckets"] > 0
+
+
+def test_the_shortfall_closes_exactly_parent_by_parent(first, home):
+    warehouse = Warehouse(Settings(home))
+    dates = warehouse.dates("marts", "tca_parent")
+    assert dates == first["shortfall"]["dates"]
+    parents = [
+        row
+        for file in warehouse.files("marts", "tca_parent", dates)
+        for row in pq.read_table(file).to_pylist()
+    ]
+    assert parents
+    for row in parents:
+        assert row["total_usd"] == sum(row[f"{part}_usd"] for part in PARTS)
+
+
+def test_there_are_reports(first):
+    assert first["reports"]
+    assert all(Path(path).stat().st_size > 1000 for path in first["reports"])
+
+
+def test_a_rerun_changes_nothing(first, home):
+    before = state(home)
+    done = run_demo(home)
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    assert state(home) == before
+    for name in ("tables", "regimes", "edges", "champion", "shortfall", "reports"):
+        assert again[name] == first[name]
+
+
+def test_a_broken_table_blocks_and_a_mended_one_passes_again(first, home):
+    before = state(home)
+    date = first["shortfall"]["dates"][-1]
+    (file,) = (home / "demo" / "landing" / "child_fills" / f"date={date}").glob("*.parquet")
+    whole = file.read_bytes()
+    pq.write_table(pq.read_table(file, partitioning=None).drop_columns(["fill_px"]), file)
+    done = run_demo(home)
+    assert done.returncode == 3
+    assert "child_fills.fill_px" in done.stderr.splitlines()[-1]
+    assert date in done.stderr.splitlines()[-1]
+    assert state(home) == before
+    file.write_bytes(whole)
+    assert run_demo(home).returncode == 0
+    assert state(home) == before
