@@ -1,10 +1,11 @@
-# Two commands from a fresh clone: `make demo` and `make test`. Everything lands in .venv/ and .crossimpact/.
+# Two commands from a fresh clone: `make demo` and `make test`.
+# Tools land in .boot/ and .venv/, state in .crossimpact/; nothing else is touched.
 PY ?= $(shell command -v python3.11 || command -v python3)
 UV := .boot/bin/uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down
+.PHONY: help install demo test lint bench lock up down
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -20,6 +21,22 @@ install: .venv/.ready  ## create the environment from the lock (done by the othe
 
 demo: .venv/.ready  ## run the whole job on a demo desk through Airflow and print what came out
 	@$(BIN)/python -m ops.demo
+
+test: .venv/.ready  ## run the test suite
+	@$(BIN)/pytest
+
+lint: .venv/.ready  ## lint, formatting, types and import floors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=. $(BIN)/lint-imports
+
+bench: .venv/.ready  ## measure the refit at 20, 50 and 100 symbols
+	@$(BIN)/python benchmarks/refit_scaling.py
+
+lock: .venv/.ready  ## resolve requirements.lock anew from pyproject.toml
+	@$(UV) pip compile -q --upgrade --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		pyproject.toml --group dev -o requirements.lock
 
 up: .venv/.ready  ## start Airflow and an MLflow server on this machine (loopback only)
 	@$(BIN)/python -m ops.serve up

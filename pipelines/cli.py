@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 contract violation, 4 gate refused, 5 stal
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import os
 import subprocess
@@ -61,12 +62,19 @@ Reason = Annotated[str, typer.Option("--reason", help="Why, for the ledger")]
 def main() -> None:
     """Entry point: a user's mistake is one line and an exit code, never a traceback."""
     as_json = "--json" in sys.argv
+    atexit.register(_silence_exit)
     try:
         app()
     except CrossImpactError as error:
         sys.exit(console.fail(error, as_json=as_json))
     except OSError as error:
         sys.exit(console.fail(CrossImpactError(f"{error}"), as_json=as_json))
+
+
+def _silence_exit() -> None:
+    """DuckDB's bindings list their leaks on stderr when Python ends; nobody can act on them."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _settings(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:

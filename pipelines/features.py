@@ -24,6 +24,8 @@ from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
 TRAILING_DATES = 20
 #: Calm is this quantile of what was seen; stress is entered and left at these log ratios to calm.
 REGIME_PARAMETERS = {"calm_quantile": 0.4, "enter": 0.5, "leave": 0.3}
+#: The vwap of a bucket the desk traded both ways prices neither side; a mid return prices both.
+MIN_NET_SHARE = {"own": 0.5, "public": 0.0}
 #: Accepted tables a bucket is made of.
 SOURCES = ("instruments", "market_snapshots", "child_fills", "peer_flow", "public_trades")
 
@@ -88,7 +90,8 @@ def load_panel(settings: Settings, dates: Sequence[str]) -> Panel:
     with warehouse.connect() as connection:
         for name in ("buckets", "regimes"):
             _partitions(connection, name, warehouse, settings, dates)
-        cells = connection.execute(sql("features/panel")).fetchnumpy()
+        share = {"min_net_share": MIN_NET_SHARE[settings.flow]}
+        cells = connection.execute(sql("features/panel"), share).fetchnumpy()
     if not len(cells["t"]):
         raise EstimationError(
             f"no bucket between {dates[0]} and {dates[-1]} has a fresh book at both ends",

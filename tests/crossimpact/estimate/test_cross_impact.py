@@ -1,4 +1,4 @@
-"""Cross impact: optimality of the solvers, recovery of planted edges, silence where there is none."""
+"""Cross impact: solvers optimal, planted edges recovered, silence where there is none."""
 
 from __future__ import annotations
 

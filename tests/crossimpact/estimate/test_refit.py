@@ -1,4 +1,4 @@
-"""The ladder: full when pairs earn it, self-only when nothing does, fixed POV when there is no data."""
+"""The ladder: full when pairs earn it, self-only when nothing does, fixed POV without data."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_planted_numbers_come_back_within_their_errors(loss):
 
 
 def test_an_outlier_of_a_trillion_moves_nothing():
-    panel, truth = draw(T=3000)
+    panel, _truth = draw(T=3000)
     s = panel.s.copy()
     s[np.flatnonzero(np.isfinite(s[:, 0]))[7], 0] = 1e12
     clean, dirty = fit_self(panel), fit_self(replace(panel, s=s))
@@ -53,7 +53,7 @@ def test_confounding_peer_flow_is_controlled_for():
 
 
 def test_a_rarely_traded_symbol_borrows_from_its_sector():
-    panel, truth = draw(T=2000)
+    panel, _truth = draw(T=2000)
     s, q = panel.s.copy(), panel.q.copy()
     s[200:, 1], q[200:, 1] = np.nan, 0.0
     s[np.flatnonzero(np.isfinite(s[:, 1]))[10:], 1] = np.nan
