@@ -98,7 +98,7 @@ def test_render_shows_the_facts(width):
         "regimes": {"stressed": facts},
         "edges": {"stressed": summary.recovery(None, PLANTED)},
         "champion": {"id": "abc", "digest": "abcdef" * 10, "version": 3},
-        "shortfall": {"dates": [], **dict.fromkeys(("total", *summary.PARTS), "0")},
+        "shortfall": {"dates": [], **dict.fromkeys(("notional", "total", *summary.PARTS), "0")},
         "reports": ["/home/x/report.html"],
         "stages": {"simulate": 1.25},
         "peak_mb": 512.0,
@@ -108,7 +108,7 @@ def test_render_shows_the_facts(width):
     for fact in (
         "ROWS LOST",
         "0 of 2",
-        "fixed_pov",
+        "answered by fixed_pov: no [stressed] bucket",
         "abcdef" * 10,
         "/home/x/report.html",
         "512 MB",
