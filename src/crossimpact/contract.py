@@ -23,6 +23,8 @@ MAX_SNAPSHOT_AGE_S = 60
 MAX_FILL_DISTANCE = 0.10
 #: A parent's notional against quantity x decision price.
 MAX_NOTIONAL_ERROR = 0.01
+#: A row's clock may lie this far from noon UTC of its partition's date (the trading date is local).
+MAX_HOURS_FROM_NOON = 36
 
 Type = Literal["str", "f64", "i64", "ts"]
 Severity = Literal["block", "quarantine", "warn"]
@@ -79,7 +81,10 @@ class RowRule:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the contract: columns in file order, its key, its row rules."""
+    """One table of the contract: columns in file order, its key, its row rules.
+
+    `clock` is the time that places a row in its date partition (None: the table has no time).
+    """
 
     name: str
     grain: str
@@ -87,6 +92,7 @@ class Table:
     key: tuple[str, ...]
     row_rules: tuple[RowRule, ...] = ()
     optional: bool = False
+    clock: str | None = None
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -173,6 +179,7 @@ PARENT_ORDERS = Table(
         ),
     ),
     key=("order_id",),
+    clock="start_ts",
     row_rules=(
         RowRule(
             "window_ordered",
@@ -204,6 +211,7 @@ CHILD_FILLS = Table(
         _signed("fee", "fee of the execution, USD, rebates negative"),
     ),
     key=("fill_id",),
+    clock="fill_ts",
 )
 
 MARKET_SNAPSHOTS = Table(
@@ -226,6 +234,7 @@ MARKET_SNAPSHOTS = Table(
         ),
     ),
     key=("symbol", "ts"),
+    clock="ts",
     row_rules=(
         RowRule("book_not_crossed", "bid_px < ask_px", "locked and crossed quotes are violations"),
     ),
@@ -246,6 +255,7 @@ BENCHMARK_MARKS = Table(
         _positive("px", "price of the mark"),
     ),
     key=("order_id", "mark"),
+    clock="ts",
 )
 
 PEER_FLOW = Table(
@@ -258,6 +268,7 @@ PEER_FLOW = Table(
         _signed("factor_flow", "the same for the market factor, USD"),
     ),
     key=("symbol", "ts"),
+    clock="ts",
 )
 
 PUBLIC_TRADES = Table(
@@ -272,6 +283,7 @@ PUBLIC_TRADES = Table(
     ),
     key=(),
     optional=True,
+    clock="ts",
 )
 
 TABLES: dict[str, Table] = {
@@ -286,6 +298,9 @@ TABLES: dict[str, Table] = {
         PUBLIC_TRADES,
     )
 }
+
+#: The desk's own tables: demanded together, as soon as one of them is landed on any date.
+DESK_TABLES = ("parent_orders", "child_fills", "benchmark_marks")
 
 CROSS_RULES: tuple[CrossRule, ...] = (
     CrossRule("order_known", "child_fills", "quarantine", "the fill's order is in parent_orders"),
@@ -337,7 +352,28 @@ CROSS_RULES: tuple[CrossRule, ...] = (
     ),
 )
 
-#: Rules every table has beside its columns' own: key, and the partition's date.
+#: Columns the landing reader adds: where a row came from, and its text when a cell did not cast.
+ORIGIN = ("date", "file", "row")
+UNCAST = "uncast"
+
+#: Rules of rows every table has beside its columns' own: key, partition date, cells that cast.
 UNIQUE_KEY = "unique_key"
 DATE_IN_PARTITION = "date_in_partition"
 CAST = "cast"
+
+#: Rules of a whole partition (or, the last two, of a table over all dates): breaking one blocks.
+MISSING_TABLE = "missing_table"
+MISSING_PARTITION = "missing_partition"
+UNREADABLE = "unreadable"
+COLUMN_SET = "column_set"
+COLUMN_TYPE = "column_type"
+ROW_COUNT = "row_count"
+DUPLICATE_SHARE = "duplicate_share"
+QUARANTINE_SHARE = "quarantine_share"
+
+CellRule = Literal["not_null", "range", "pattern", "values"]
+
+
+def cell_rule_id(column: Column, rule: CellRule) -> str:
+    """Identifier of a rule on one cell, `<column>.<rule>`, e.g. `fill_px.range`."""
+    return f"{column.name}.{rule}"

@@ -18,7 +18,7 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate import stability
 from crossimpact.estimate.cross_impact import CrossFit, fit_cross
 from crossimpact.estimate.design import Panel
-from crossimpact.estimate.self_impact import MAD, Loss, SelfFit, fit_self
+from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self, robust_scale
 from crossimpact.model import Array, ImpactModel, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
@@ -197,10 +197,10 @@ def oos_r2(model: ImpactModel, scale: ImpactModel, panel: Panel, flows: Array) -
     """
     own = np.sign(panel.q) * scale.alpha + scale.self_bps(panel.q)
     residual = panel.response - own
-    size = np.ma.masked_invalid(np.abs(residual))
-    sigma = np.ma.filled(MAD * np.ma.median(size, axis=0), 0.0)  # type: ignore[no-untyped-call]
-    usable = np.isfinite(residual) & (sigma > 0) & (np.abs(residual) < OUTLIER * sigma)
-    weight = np.where(usable, 1.0 / np.maximum(sigma, 1e-9) ** 2, 0.0)
+    known = np.isfinite(residual)
+    sigma = np.array([robust_scale(r[k]) for r, k in zip(residual.T, known.T, strict=True)])
+    usable = known & (np.abs(residual) < OUTLIER * sigma)
+    weight = np.where(usable, 1.0 / sigma**2, 0.0)
     own_model = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
     predicted = own_model + flows @ model.gamma.T
     y = np.nan_to_num(panel.response)

@@ -23,8 +23,8 @@ from crossimpact.model import Array
 Loss = Literal["huber", "quantile"]
 HUBER_K = 1.35  # 95% efficiency under Gaussian noise
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
+TINY = 1e-9  # bps; a scale is never zero
 FAR = 50.0  # robust standard deviations
-MAD = 1.4826  # median absolute deviation to standard deviation, Gaussian
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _fit_one(panel: Panel, i: int, y: Array, traded: NDArray[np.bool_], loss: Lo
     slippage = sign * y[traded]
     coef = _robust_coef(X / scale, slippage, loss)
     residual = slippage - X / scale @ coef
-    sigma = max(MAD * float(np.median(np.abs(residual))), 1e-9)
+    sigma = robust_scale(residual)
     psi = np.clip(residual / sigma, -HUBER_K, HUBER_K)
     efficiency = (psi**2).mean() / max(float((np.abs(psi) < HUBER_K).mean()), 0.1) ** 2
     covariance = sigma**2 * efficiency * np.linalg.pinv((X / scale).T @ (X / scale))
@@ -101,12 +101,24 @@ def _fit_one(panel: Panel, i: int, y: Array, traded: NDArray[np.bool_], loss: Lo
     return np.array([coef[0] / scale[0], coef[1] / scale[1], se[0], se[1], sigma])
 
 
+def robust_scale(residual: Array) -> float:
+    """Standard deviation of Gaussian data, read off the 80% quantile of ``|residual|``.
+
+    A name whose price ticks in few buckets has residuals of mostly zero: a quarter of the
+    winsorised mean deviation is the floor, so that its scale never vanishes.
+    """
+    if not residual.size:
+        return TINY
+    size = np.abs(residual)
+    q80, q99 = np.quantile(size, (0.8, 0.99))
+    return max(float(q80) / 1.2816, float(np.minimum(size, q99).mean()) / 4, TINY)
+
+
 def _robust_coef(X: Array, y: Array, loss: Loss) -> Array:
     if loss == "quantile":
         fit = QuantileRegressor(quantile=0.5, alpha=0.0, fit_intercept=False, solver="highs")
         return np.asarray(fit.fit(X, y).coef_)
-    center = float(np.median(y))
-    spread = max(MAD * float(np.median(np.abs(y - center))), 1e-9)
+    spread = robust_scale(y - float(np.median(y)))
     # Far outliers pull no harder when clipped (psi is flat there), but the solver stays accurate.
     bounded = np.clip(y / spread, -FAR, FAR)
     fit = HuberRegressor(epsilon=HUBER_K, alpha=0.0, fit_intercept=False, max_iter=500)

@@ -82,3 +82,15 @@ def test_huber_solution_is_stationary():
     residual = (slippage - fit.alpha[0] - fit.beta[0] * q) / (huber.scale_ * spread)
     score = X.T @ np.clip(residual, -1.35, 1.35) / len(q)
     assert np.abs(score).max() < 1e-3
+
+
+def test_a_price_that_seldom_ticks_is_fitted_all_the_same():
+    """Most residuals of a tick-bound name are exactly zero: its median deviation is no scale."""
+    panel, _ = draw(T=3000, n=4, noise=1.0)
+    move = np.round(panel.move[:, 2] / 10.0) * 10.0
+    s = panel.s.copy()
+    s[:, 2] = np.where(panel.q[:, 2] != 0, np.sign(panel.q[:, 2]) * move, np.nan)
+    assert np.mean(s[np.isfinite(s[:, 2]), 2] == 0) > 0.6
+    fit, reference = fit_self(replace(panel, s=s)), fit_self(panel)
+    assert fit.beta_se[2] > 1 and fit.sigma[2] > 1
+    np.testing.assert_allclose(np.delete(fit.beta, 2), np.delete(reference.beta, 2), rtol=0.1)
