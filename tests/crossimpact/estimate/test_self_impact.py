@@ -92,5 +92,5 @@ def test_a_price_that_seldom_ticks_is_fitted_all_the_same():
     s[:, 2] = np.where(panel.q[:, 2] != 0, np.sign(panel.q[:, 2]) * move, np.nan)
     assert np.mean(s[np.isfinite(s[:, 2]), 2] == 0) > 0.6
     fit, reference = fit_self(replace(panel, s=s)), fit_self(panel)
-    assert fit.beta_se[2] > 1 and fit.sigma[2] > 1
+    assert fit.beta_se[2] > 1 and fit.sigma[2] > 0.1
     np.testing.assert_allclose(np.delete(fit.beta, 2), np.delete(reference.beta, 2), rtol=0.1)
