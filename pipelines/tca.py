@@ -28,8 +28,8 @@ from pipelines.warehouse import Manifest, Warehouse, file_sha256, sql, text_sha2
 from registry.bundle import Release
 
 LAYER = "marts"
-#: Published in this order; the summary, read by everything after, comes last.
-MARTS = ("tca_parent", "tca_bucket", "tca_pairs", "tca_summary")
+#: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
+MARTS = {"tca_parent": "order_id", "tca_bucket": "ts", "tca_pairs": "place", "tca_summary": "date"}
 ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")
 FEATURES = ("buckets", "regimes")
 TOP_PAIRS = 20
@@ -214,10 +214,8 @@ def build_marts(
         connection.register("pairs", pa.Table.from_pylist([asdict(p) for p in pairs], PAIRS))
         _query_marts(connection, warehouse.settings, date, release)
         extra = {"unpriced": list(prediction.unpriced), "slope": _slope(connection)}
-        for table in MARTS:
-            order = {"tca_parent": "order_id", "tca_bucket": "ts", "tca_pairs": "place"}
-            by = order.get(table, "date")
-            query = f"SELECT * FROM {table} ORDER BY {by}"  # noqa: S608 (names from above)
+        for table, order in MARTS.items():
+            query = f"SELECT * FROM {table} ORDER BY {order}"
             warehouse.publish(connection, query, LAYER, table, date, inputs=inputs, extra=extra)
 
 

@@ -3,10 +3,10 @@
 --        predictions (ts, symbol, self_bps, cross_bps, priced_by)
 -- params: $bucket_s [s], $max_age_s [s]
 -- gives: exact pieces of the fill's cost, positive = worse [USD, 10 decimals]:
---        shortfall_usd against the decision = delay_usd (decision to arrival) + drift_usd (arrival to the mid at
---        the fill) + spread_usd (that mid to the fill); start_drift_usd is the drift since the bucket's start;
---        self_usd and cross_predicted_usd are the model's. An orphan's parent was refused: it has no decision and
---        no arrival, so its shortfall, delay and drift are null.
+--        shortfall_usd from the decision to the fill, of which delay_usd up to the arrival and spread_usd from the
+--        mid at the fill; start_drift_usd from the mid at the bucket's start to the mid at the fill; self_usd and
+--        cross_predicted_usd are the model's. An orphan's parent was refused: it has no decision and no arrival,
+--        so its shortfall and delay are null.
 -- Prices are fixed to 10 decimals first, so every difference and product below is exact. A fill without a mid no
 -- older than $max_age_s is its own mid (spread zero); a parent without an ARRIVAL mark arrived at its decision.
 WITH fills AS (
@@ -76,7 +76,6 @@ SELECT
     fees_usd,
     signed_qty * (fill_px - decision_px) AS shortfall_usd,
     signed_qty * (arrival_px - decision_px) AS delay_usd,
-    signed_qty * (mid_px - arrival_px) AS drift_usd,
     signed_qty * (mid_px - start_px) AS start_drift_usd,
     signed_qty * (fill_px - mid_px) AS spread_usd,
     (per_bps_usd * self_bps)::DECIMAL(38, 10) AS self_usd,

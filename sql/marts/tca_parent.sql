@@ -37,7 +37,6 @@ executed AS (
         count(*) FILTER (WHERE without_mid) AS fills_without_mid,
         string_agg(DISTINCT priced_by, '; ' ORDER BY priced_by) AS priced_by
     FROM tca_fill
-    WHERE NOT is_orphan
     GROUP BY order_id
 ),
 marks AS (
