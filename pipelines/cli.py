@@ -94,6 +94,14 @@ def _who() -> str:
 
 
 @app.command()
+def contract() -> None:
+    """Print the data contract as Markdown."""
+    from pipelines.contract_page import markdown
+
+    print(markdown(), end="")
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(__version__)
