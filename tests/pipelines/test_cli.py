@@ -1,0 +1,166 @@
+"""The command line on bad input: one line, the documented exit code, nothing half-published."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crossimpact.simulate import DeskSpec
+from pipelines import cli, simulate
+
+OK, ERROR, USAGE, BLOCKED, REFUSED, STALE = range(6)
+
+
+@pytest.fixture
+def crossimpact(monkeypatch, capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["crossimpact", *map(str, words)])
+        monkeypatch.setattr("atexit.register", lambda _: None)
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("clean")
+    simulate.run(None, root, DeskSpec(symbols=4, days=2, seed=3, stressed=False))
+    return root / "landing"
+
+
+@pytest.fixture
+def landing(clean, tmp_path) -> Path:
+    return Path(shutil.copytree(clean, tmp_path / "landing"))
+
+
+def part(landing: Path, table: str, day: int = 0) -> Path:
+    return sorted(landing.glob(f"{table}/date=*/part-0.parquet"))[day]
+
+
+def one_line(err: str) -> str:
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+def test_a_missing_landing_folder(crossimpact, tmp_path):
+    code, _, err = crossimpact("refit", tmp_path / "nowhere", "--home", tmp_path / "home")
+    assert code == USAGE
+    assert "nowhere" in one_line(err)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path: Path) -> None:
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+
+
+def retype(path: Path) -> None:
+    table = pq.ParquetFile(path).read()
+    at = table.column_names.index("bid_px")
+    pq.write_table(table.set_column(at, "bid_px", table["bid_px"].cast(pa.string())), path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(truncate, "unreadable"), (empty, "row_count"), (retype, "bid_px"), (Path.unlink, "missing")],
+)
+def test_a_broken_table_blocks_names_itself_and_mends(crossimpact, landing, tmp_path, spoil, words):
+    home, broken = tmp_path / "home", part(landing, "market_snapshots")
+    good = broken.read_bytes()
+    spoil(broken)
+    code, out, err = crossimpact("refit", landing, "--home", home, "--json")
+    assert code == BLOCKED
+    assert "market_snapshots" in one_line(err) and words in one_line(err)
+    report = json.loads(out)
+    assert report["exit_code"] == BLOCKED and report["report"]["verdict"] == "blocked"
+    assert not (home / "mlflow").exists() and not list(home.glob("refits/*/release"))
+    date = broken.parent.name
+    assert not list((home / "warehouse" / "accepted").glob(f"*/{date}/_manifest.json"))
+    broken.write_bytes(good)
+    code, out, _ = crossimpact("validate", landing, "--home", home, "--json")
+    assert code == OK and json.loads(out)["verdict"] == "ok"
+
+
+def test_a_desk_without_stress_is_answered_by_the_fallback(crossimpact, landing, tmp_path):
+    home = tmp_path / "home"
+    code, out, _ = crossimpact("refit", landing, "--home", home, "--json")
+    found = json.loads(out)
+    assert code == OK
+    stressed = found["regimes"]["stressed"]
+    assert stressed["rung"] == "fixed_pov" and "0 stressed buckets" in stressed["reason"]
+    assert found["regimes"]["normal"]["buckets"] == 156
+    for table, rows in found["contract"]["tables"].items():
+        assert rows["landed"] == rows["accepted"] + rows["quarantined"] > 0, table
+    code, _, err = crossimpact("tca", landing, "--home", home)
+    assert code == STALE and "promote" in one_line(err)
+    assert crossimpact("promote", "--home", home)[0] == OK
+    again = json.loads(crossimpact("refit", landing, "--home", home, "--json")[1])
+    assert again["digest"] == found["digest"] and again["version"] == found["version"]
+    code, out, _ = crossimpact("tca", landing, "--home", home, "--json")
+    assert code == OK and json.loads(out)["release_id"] == found["release"]
+    code, out, _ = crossimpact("export", "regimes", tmp_path / "r.csv", "--home", home, "--json")
+    assert code == OK and json.loads(out)["rows"] == 156
+    assert (tmp_path / "r.csv").read_text().splitlines()[0] == "ts,regime"
+    code, out, _ = crossimpact("export", "self", tmp_path / "s.csv", "--home", home, "--json")
+    assert code == OK and json.loads(out)["rows"] == 4
+    assert crossimpact("ledger", "verify", "--home", home)[0] == OK
+
+
+def test_one_symbol_only(crossimpact, tmp_path):
+    simulate.run(None, tmp_path, DeskSpec(symbols=1, days=2, stressed=False))
+    code, out, _ = crossimpact("refit", tmp_path / "landing", "--home", tmp_path / "h", "--json")
+    normal = json.loads(out)["regimes"]["normal"]
+    assert code == OK
+    assert (normal["rung"], normal["edges"]) == ("self_only", 0)
+
+
+@pytest.mark.parametrize("words", [("show",), ("promote",), ("rollback",)])
+def test_nothing_was_ever_promoted(crossimpact, tmp_path, words):
+    code, _, err = crossimpact(*words, "--home", tmp_path)
+    assert code == STALE
+    assert one_line(err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("refit", "{landing}", "--bucket", "7min"),
+        ("refit", "{landing}", "--bucket", "soon"),
+        ("refit", "{landing}", "--as-of", "yesterday"),
+        ("refit", "{landing}", "--as-of", "1999-01-01"),
+        ("validate", "{landing}", "--date", "1999-01-01"),
+        ("ingest", "nasdaq", "{landing}", "{landing}/out"),
+        ("show", "--as-of", "lately"),
+        ("promote", "--override"),
+        ("export", "regimes", "{landing}/r.csv"),
+        ("nonsense",),
+    ],
+)
+def test_wrong_words_are_a_usage_error(crossimpact, clean, tmp_path, words):
+    named = [word.format(landing=clean) for word in words]
+    home = () if words == ("nonsense",) else ("--home", tmp_path)
+    code, _, err = crossimpact(*named, *home)
+    assert code == USAGE and err.strip()
+
+
+def test_own_flow_of_a_public_landing_is_refused(crossimpact, landing, tmp_path):
+    for table in ("parent_orders", "child_fills", "benchmark_marks"):
+        shutil.rmtree(landing / table)
+    code, _, err = crossimpact("refit", landing, "--flow", "own", "--home", tmp_path / "h")
+    assert code == USAGE and "--flow public" in one_line(err)
+    code, out, _ = crossimpact("refit", landing, "--home", tmp_path / "h", "--json")
+    assert code == OK and json.loads(out)["flow"] == "public"
