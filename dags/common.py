@@ -18,7 +18,8 @@ DATE = r"^\d{4}-\d{2}-\d{2}$"
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 ACCEPTED = Asset(name="accepted_partitions", group="crossimpact")
-"""Partitions that passed the contract; an event's extra holds landing, dates, rows and sha."""
+"""Partitions that passed the contract. An event's extra: `landing`, the new or changed `dates`,
+their `rows`, and `sha`, the digest of every announced date."""
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[

@@ -43,7 +43,11 @@ def daily_tca() -> None:
             return [{"landing": params["landing"], "date": params["date"]}]
         events = [event for group in triggering_asset_events.values() for event in group]
         if events:
-            announced = {d: e.extra["landing"] for e in events for d in e.extra["dates"]}
+            announced = {
+                date: event.extra["landing"]
+                for event in events
+                for date in event.extra.get("dates", ())
+            }
             return [{"landing": announced[date], "date": date} for date in sorted(announced)]
         dates = Warehouse(settings(params)).dates("accepted", "parent_orders")
         return [{"landing": params["landing"], "date": date} for date in dates]

@@ -15,11 +15,24 @@ DOC = """
 Every landed date is checked on its own: rows that keep the contract go to `accepted`, broken rows
 to `quarantine` with the rule they broke. Then one verdict over all of them: a missing table, a
 wrong type, too many duplicates or too large a quarantined share **fail the run** and nothing
-downstream starts. Otherwise the asset `accepted_partitions` is updated and the daily TCA runs.
+downstream starts. Otherwise the asset `accepted_partitions` is updated and the daily TCA runs on
+the dates whose accepted rows are new or have changed since the last update.
 
 *If it fails:* read the one-line reason at the end of the task's log, mend the landed files, clear
 the failed tasks. Dates whose files did not change are not checked twice.
 """
+
+
+def accepted(params: Any, date: str) -> dict[str, Any]:
+    """Rows and digest of a date's accepted partitions."""
+    from pipelines.warehouse import Warehouse, text_sha256
+
+    warehouse, tables = Warehouse(settings(params)), landing(params).tables()
+    manifests = [m for table in tables if (m := warehouse.manifest("accepted", table, date))]
+    return {
+        "rows": sum(manifest.rows for manifest in manifests),
+        "sha": text_sha256(*(manifest.sha256 for manifest in manifests)),
+    }
 
 
 @dag(
@@ -49,13 +62,28 @@ def validate_contract() -> None:
 
         return validate_date(settings(params), landing(params), date)
 
-    @task(outlets=[ACCEPTED])
-    def verdict(dates: list[str], params: Any = None, outlet_events: Any = None) -> dict[str, Any]:
-        """Block, or announce the accepted partitions."""
+    @task(inlets=[ACCEPTED], outlets=[ACCEPTED])
+    def verdict(
+        dates: list[str], params: Any = None, inlet_events: Any = None, outlet_events: Any = None
+    ) -> dict[str, Any]:
+        """Block, or announce the accepted partitions that the last event did not know."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
         from pipelines import validate
 
         result = validate.verdict(settings(params), landing(params), dates).to_dict()
-        outlet_events[ACCEPTED].extra = {"landing": params["landing"], "dates": dates}
+        found = {date: accepted(params, date) for date in dates}
+        last = list(inlet_events[ACCEPTED].ascending(False).limit(1))
+        known = last[0].extra.get("sha", {}) if last else {}
+        fresh = [date for date in dates if found[date]["sha"] != known.get(date)]
+        if not fresh:
+            raise AirflowSkipException(f"all {len(dates)} dates are announced already")
+        outlet_events[ACCEPTED].extra = {
+            "landing": params["landing"],
+            "dates": fresh,
+            "rows": sum(found[date]["rows"] for date in fresh),
+            "sha": known | {date: found[date]["sha"] for date in dates},
+        }
         return result
 
     dates = pending()
