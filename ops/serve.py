@@ -153,9 +153,11 @@ def up(home: Path) -> None:
 def down(home: Path) -> None:
     """Stop everything; nothing to stop is fine."""
     processes = [Process(name, home) for name in COMPONENTS]
+    stopped = [process.name for process in processes if process.members()]
     for process in processes:
         process.ask_to_end()
-    stopped = [process.name for process in processes if process.stop()]
+    for process in processes:
+        process.stop()
     (home / "run" / "ports.json").unlink(missing_ok=True)
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing is running")
 

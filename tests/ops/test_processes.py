@@ -115,6 +115,14 @@ def test_every_address_is_loopback(tmp_path):
     assert "--skip-serve-logs" in serve.commands(tmp_path)["scheduler"]
 
 
+def test_down_names_everything_it_stopped(tmp_path, capsys):
+    wait = [sys.executable, "-c", "import signal; signal.pause()"]
+    for name in serve.COMPONENTS:
+        Process(name, tmp_path).start(wait, dict(os.environ))
+    assert serve.main(["down", "--home", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"stopped: {', '.join(serve.COMPONENTS)}\n"
+
+
 def test_down_and_status_of_what_never_ran_are_fine(tmp_path, capsys):
     assert serve.main(["down", "--home", str(tmp_path)]) == 0
     assert serve.main(["status", "--home", str(tmp_path)]) == 0
