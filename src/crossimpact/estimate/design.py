@@ -56,6 +56,10 @@ class Panel:
     def n(self) -> int:
         return len(self.symbols)
 
+    def peer_move(self, peer: Array) -> Array:
+        """What peer flow moved, signed bps (T, n), from its coefficients (n, 2)."""
+        return np.asarray(self.sector_flow * peer[:, 0] + self.factor_flow * peer[:, 1])
+
     @property
     def response(self) -> Array:
         """Signed slippage ``sign(q) s``, bps, NaN where nothing was executed."""
@@ -107,9 +111,9 @@ class Panel:
 
 
 def controls(panel: Panel, i: int) -> Array:
-    """Peer-flow controls of symbol `i` in signed space, shape (T, k); constant columns dropped."""
+    """Peer-flow controls of symbol `i` in signed space, (T, 2); a constant one is all zero."""
     columns = np.column_stack((panel.sector_flow[:, i], panel.factor_flow[:, i]))
-    return columns[:, columns.std(axis=0) > 0]
+    return np.asarray(np.where(columns.std(axis=0) > 0, columns, 0.0))
 
 
 def blocked_folds(length: int, folds: int) -> NDArray[np.int64]:

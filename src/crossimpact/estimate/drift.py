@@ -61,11 +61,14 @@ class Drift:
 def bucket_cross(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
     """Predicted and realized cross cost per bucket, per root-sum-square of its notionals, bps.
 
-    Realized is what slippage leaves after the model's own terms. The scaling makes the noise of
+    Realized is what slippage leaves after the model's own terms and what peer flow moved (the
+    coefficients the model was fitted with, in its provenance). The scaling makes the noise of
     small and large buckets comparable. Buckets without executions are left out.
     """
     Q = np.where(np.isfinite(panel.response), panel.q * model.adv, 0.0)
     own = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
+    if "peer_bps" in model.provenance:
+        own = own + panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
     realized = (Q * np.nan_to_num(panel.response - own)).sum(axis=1)
     predicted = (Q * model.cross_bps(panel.q)).sum(axis=1)
     size = np.sqrt((Q**2).sum(axis=1))

@@ -23,6 +23,7 @@ from crossimpact.model import Array, ImpactModel, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
 TRAIN_SHARE = 0.7  # of the regime's buckets, in time order
+PASSES = 2  # robust weights of the second pass no longer mistake cross impact for outliers
 PURGE = 12  # buckets left out between training and test
 OUTLIER = 6.0  # robust standard deviations beyond which a bucket is not scored
 
@@ -114,10 +115,12 @@ def _ladder(
     panel: Panel, regime: str, loss: Loss, flows: Array | None = None
 ) -> tuple[dict[str, ImpactModel], list[dict[str, Any]], dict[str, Any]]:
     """The three rungs' models, the stability rows of the full one, and counts for the report."""
+    others = panel.q if flows is None else flows
     own = fit_self(panel, loss=loss)
-    cross = fit_cross(panel, own, flows)
-    gamma = from_scaled(cross.scaled, panel.adv)
-    own = fit_self(panel, cross=panel.q @ gamma.T if flows is None else flows @ gamma.T, loss=loss)
+    for _ in range(PASSES):
+        cross = fit_cross(panel, own, flows)
+        moved = others @ from_scaled(cross.scaled, panel.adv).T
+        own = fit_self(panel, cross=moved, loss=loss)
     full = _model(panel, regime, own, cross, cross.scaled)
     stable, rows, reason = stability.stabilise(full, cross.template)
     block, _, _ = stability.stabilise(_model(panel, regime, own, cross, cross.template))
@@ -153,6 +156,7 @@ def _model(panel: Panel, regime: str, own: SelfFit, cross: CrossFit, scaled: Arr
             },
             "sector_couplings": cross.blocks,
             "typical_flow": panel.typical_flow().tolist(),
+            "peer_bps": own.peer.tolist(),
         },
     )
 

@@ -41,6 +41,8 @@ class SelfFit:
         Robust noise of a bucket's slippage, bps, shape (n,).
     weights
         Huber weights in (0, 1], 0 where nothing was executed, shape (T, n).
+    peer
+        Coefficients of the peer-flow controls, bps per unit of ADV fraction, shape (n, 2).
     source
         Who answered for each symbol: ``own`` (pooled with its sector) or ``sector``.
     """
@@ -51,6 +53,7 @@ class SelfFit:
     beta_se: Array
     sigma: Array
     weights: Array
+    peer: Array
     source: NDArray[np.str_]
 
 
@@ -79,14 +82,14 @@ def fit_self(panel: Panel, *, cross: Array | None = None, loss: Loss = "huber") 
             f"no symbol has {MIN_ROWS} executed buckets (the most is {rows.max(initial=0)})",
             "widen the window or lower the bucket width",
         )
-    estimates = np.full((panel.n, 5), np.nan)  # alpha, beta, their se, sigma
+    estimates = np.full((panel.n, 7), np.nan)  # alpha, beta, their se, sigma, peer
     for i in np.flatnonzero(rows >= MIN_ROWS):
         estimates[i] = _fit_one(panel, int(i), response[:, i], traded[:, i], loss)
     return _pool(panel, estimates, response, traded)
 
 
 def _fit_one(panel: Panel, i: int, y: Array, traded: NDArray[np.bool_], loss: Loss) -> Array:
-    """alpha, beta, se(alpha), se(beta), sigma of one symbol from its own buckets."""
+    """alpha, beta, se(alpha), se(beta), sigma, peer of one symbol from its own buckets."""
     q, sign = panel.q[traded, i], np.sign(panel.q[traded, i])
     X = np.column_stack((np.ones_like(q), np.abs(q), sign[:, None] * controls(panel, i)[traded]))
     scale = np.maximum(np.abs(X).mean(axis=0), 1e-300)
@@ -98,7 +101,8 @@ def _fit_one(panel: Panel, i: int, y: Array, traded: NDArray[np.bool_], loss: Lo
     efficiency = (psi**2).mean() / max(float((np.abs(psi) < HUBER_K).mean()), 0.1) ** 2
     covariance = sigma**2 * efficiency * np.linalg.pinv((X / scale).T @ (X / scale))
     se = np.sqrt(np.diagonal(covariance)) / scale
-    return np.array([coef[0] / scale[0], coef[1] / scale[1], se[0], se[1], sigma])
+    coef = coef / scale
+    return np.array([coef[0], coef[1], se[0], se[1], sigma, coef[2], coef[3]])
 
 
 def robust_scale(residual: Array) -> float:
@@ -127,7 +131,8 @@ def _robust_coef(X: Array, y: Array, loss: Loss) -> Array:
 
 def _pool(panel: Panel, raw: Array, response: Array, traded: NDArray[np.bool_]) -> SelfFit:
     """Shrink beta toward its sector by its own precision; fill symbols that had too few rows."""
-    alpha, beta, alpha_se, beta_se, sigma = raw.T.copy()
+    alpha, beta, alpha_se, beta_se, sigma = raw[:, :5].T.copy()
+    peer = np.nan_to_num(raw[:, 5:])
     known = np.isfinite(beta)
     for sector in sorted(set(panel.sectors)):
         members = np.array([name == sector for name in panel.sectors])
@@ -140,11 +145,11 @@ def _pool(panel: Panel, raw: Array, response: Array, traded: NDArray[np.bool_]) 
         beta[missing] = center
         alpha[missing], sigma[missing] = np.median(alpha[donors]), np.median(sigma[donors])
     beta = np.maximum(beta, 0.05 * np.median(np.maximum(beta, 0.0)))
-    signed = alpha * np.sign(panel.q) + beta * panel.q
+    signed = alpha * np.sign(panel.q) + beta * panel.q + panel.peer_move(peer)
     residual = np.abs(np.where(traded, response - signed, 0.0)) / sigma
     weights = np.where(traded, np.minimum(1.0, HUBER_K / np.maximum(residual, 1e-12)), 0.0)
     source = np.where(known, "own", "sector")
-    return SelfFit(alpha, beta, alpha_se, beta_se, sigma, weights, source)
+    return SelfFit(alpha, beta, alpha_se, beta_se, sigma, weights, peer, source)
 
 
 def _random_effects(values: Array, se: Array) -> tuple[float, float]:

@@ -43,8 +43,8 @@ class DeskSpec:
     stressed
         False: no bucket is ever stressed.
     noise_scale
-        Multiplies all price noise; 1 is about 9 bps per bucket in the normal regime. The default, 2,
-        makes a day of a normal name 1.6%.
+        Multiplies all price noise; 1 is about 9 bps per bucket in the normal regime. The default
+        makes a normal name move 1.6% a day.
 
     Raises
     ------

@@ -22,7 +22,7 @@ def draw(
     M[0, n - 1] = M[n - 1, 0] = 0.6 * np.sqrt(beta[0] * beta[n - 1])
     np.fill_diagonal(M, 0)
     alpha = rng.uniform(0.5, 2.0, n)
-    peer = rng.normal(0, 1e-3, (T, n))
+    peer = rng.normal(0, 1e-3, (T, 2))[:, [i * 2 // n for i in range(n)]]  # by sector
     q = rng.normal(0, 1e-3, (T, n)) * (rng.random((T, n)) < active)
     if confounded:
         q += 0.5 * peer * (q != 0)

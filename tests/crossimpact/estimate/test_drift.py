@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from crossimpact.estimate.drift import MIN_BUCKETS, cross_slope, weekly_drift
+from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import ImpactModel
 
 from .desk import draw
@@ -34,6 +35,16 @@ def test_the_slope_of_the_true_model_is_one():
     assert abs(np.mean(z)) < 1.0 and 0.5 < np.std(z) < 1.6
 
 
+def test_peer_flow_is_not_taken_for_cross_impact():
+    """Herding moves prices with the desk's own flow; the fitted controls take that out."""
+    panel, _ = draw(5, T=4000, confounded=True)
+    found = fit_regime(panel, "normal").model
+    slope, se = cross_slope(found, panel)
+    blind = replace(found, provenance={})
+    assert abs(slope - 1) < 3 * se
+    assert cross_slope(blind, panel)[0] > slope + 3 * se
+
+
 def test_an_unchanged_market_is_seldom_called_drift():
     verdicts = []
     for seed in range(20):
@@ -43,7 +54,7 @@ def test_an_unchanged_market_is_seldom_called_drift():
 
 
 def test_a_doubled_and_a_vanished_gamma_call_for_a_refit():
-    panel, truth = draw(1, T=390)
+    panel, truth = draw(1, T=390, noise=4.0)
     model = champion(panel, truth)
     for factor in (0.0, 2.0):
         found = weekly_drift(model, changed(panel, truth, factor), panel.typical_flow())

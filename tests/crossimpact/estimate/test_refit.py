@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from crossimpact.estimate.drift import cross_slope
 from crossimpact.estimate.refit import MIN_BUCKETS, fit_regime
 
 from .desk import draw
@@ -18,6 +19,15 @@ def test_a_coupled_desk_ships_its_matrix_and_beats_self_and_placebo():
     assert metrics["oos_r2_shipped"] > metrics["oos_r2_self_only"]
     assert metrics["oos_r2_shipped"] - metrics["oos_r2_self_only"] > metrics["placebo_gain"]
     assert metrics["psd_margin"] > 0 and found.stability
+
+
+def test_predicted_cross_cost_is_calibrated():
+    """Robust weights must not take cross impact for outliers and shrink it."""
+    slopes = []
+    for seed in range(6):
+        panel, _ = draw(seed, T=4000)
+        slopes.append(cross_slope(fit_regime(panel, "normal").model, panel)[0])
+    assert abs(np.mean(slopes) - 1) < 0.1
 
 
 def test_an_uncoupled_desk_ships_self_only_and_says_why():
