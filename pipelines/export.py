@@ -31,7 +31,8 @@ def export_violations(settings: Settings, landing: Landing | None, path: Path) -
                     (file,) = warehouse.files("violations", table, [date])
                     connection.execute(
                         "INSERT INTO all_violations"
-                        " SELECT $name, $date, * FROM read_parquet($file)",
+                        " SELECT $name, $date, file, row, key, rule_id, severity"
+                        " FROM read_parquet($file, hive_partitioning = false)",
                         {"name": table, "date": date, "file": file},
                     )
         path.parent.mkdir(parents=True, exist_ok=True)

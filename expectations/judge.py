@@ -1,0 +1,100 @@
+"""Run a table's suite on a DuckDB relation and say which rules broke and how to list the rows.
+
+GX judges with `BOOLEAN_ONLY` (SQL engines return 20 row ids at most, whatever the format) and hands
+back the query that selects a failed rule's rows; whoever owns the connection runs it in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import great_expectations as gx
+from great_expectations.core import ExpectationValidationResult
+from great_expectations.data_context.types.base import ProgressBarsConfig
+from sqlalchemy.pool import NullPool
+
+from crossimpact import contract
+from crossimpact.errors import CrossImpactError
+from expectations.engine import OwnCursorConnection
+from expectations.suites import suite
+
+RESULT_FORMAT = {
+    "result_format": "BOOLEAN_ONLY",
+    "return_unexpected_index_query": True,
+    "unexpected_index_column_names": list(contract.ORIGIN),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A broken rule; `query` selects its rows (date, file, row first), none when it blocks."""
+
+    rule_id: str
+    column: str
+    blocks: bool
+    query: str = ""
+
+
+class Judge:
+    """GX over the tables of one open DuckDB connection (an ephemeral context, nothing stored).
+
+    Parameters
+    ----------
+    connection
+        Holds the tables to judge, with the landing reader's columns beside the contract's.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        self._source = context.data_sources.add_sql(
+            "duckdb",
+            connection_string="duckdb:///:memory:",
+            kwargs={"creator": lambda: OwnCursorConnection(connection), "poolclass": NullPool},
+        )
+
+    def findings(self, table: contract.Table, relation: str) -> list[Finding]:
+        """Broken rules of `table` among the rows of the connection's table `relation`.
+
+        Raises
+        ------
+        CrossImpactError
+            When an expectation could not be evaluated: that is neither good nor bad data.
+        """
+        asset = self._source.add_table_asset(relation, table_name=relation)
+        batch = asset.add_batch_definition_whole_table("all").get_batch()
+        results = batch.validate(suite(table), result_format=RESULT_FORMAT).results
+        blocking = [r for r in results if not r.success and _meta(r)["blocks"]]
+        _check_evaluated(table, blocking or results)
+        return [_finding(relation, r) for r in blocking or results if not r.success]
+
+
+def _check_evaluated(table: contract.Table, results: Iterable[ExpectationValidationResult]) -> None:
+    for result in results:
+        error = _raised(result.exception_info or {})
+        if error:
+            raise CrossImpactError(
+                f"{table.name}: rule {_meta(result)['rule_id']} could not be evaluated ({error})"
+            )
+
+
+def _raised(info: Mapping[str, Any]) -> str:
+    """GX nests one record per failed metric, or gives one flat record."""
+    records = [info, *(value for value in info.values() if isinstance(value, Mapping))]
+    messages = [str(r.get("exception_message")) for r in records if r.get("raised_exception")]
+    return messages[0].split("\n")[0] if messages else ""
+
+
+def _meta(result: ExpectationValidationResult) -> Mapping[str, Any]:
+    return result.expectation_config.meta
+
+
+def _finding(relation: str, result: ExpectationValidationResult) -> Finding:
+    meta = _meta(result)
+    rows = result.expectation_config.kwargs.get("unexpected_rows_query", "")
+    query = rows.format(batch=relation) or result.result.get("unexpected_index_query", "")
+    if not (query or meta["blocks"]):
+        raise CrossImpactError(f"{relation}: rule {meta['rule_id']} failed without naming rows")
+    return Finding(meta["rule_id"], meta["column"], meta["blocks"], query.rstrip("; \n"))

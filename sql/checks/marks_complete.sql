@@ -1,0 +1,23 @@
+-- grain: a filled parent without its DECISION, ARRIVAL and CLOSE marks
+-- reads: parent_orders, child_fills, benchmark_marks
+-- gives: file, row
+WITH parents AS (
+    SELECT file, row, order_id FROM parent_orders
+),
+
+fills AS (
+    SELECT order_id FROM child_fills
+),
+
+complete AS (
+    SELECT order_id
+    FROM benchmark_marks
+    WHERE mark IN ('DECISION', 'ARRIVAL', 'CLOSE')
+    GROUP BY order_id
+    HAVING count(DISTINCT mark) = 3
+)
+
+SELECT parents.file, parents.row
+FROM parents
+SEMI JOIN fills USING (order_id)
+ANTI JOIN complete USING (order_id)

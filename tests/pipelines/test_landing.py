@@ -1,0 +1,207 @@
+"""The landing zone: what is there, and what cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crossimpact import contract
+from crossimpact.errors import ContractViolation, UsageError
+from pipelines.landing import Landing, accepts, create, load, relation
+from tests.pipelines import desk
+
+FILLS = contract.TABLES["child_fills"]
+
+
+def read(root: Path, table: contract.Table = FILLS) -> list[dict[str, object]]:
+    """Rows of the table's one partition as the reader sees them; times as text."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        create(connection, table)
+        problems = load(connection, Landing(root), table, desk.DATE)
+        assert not problems, problems
+        times = [f"CAST({c.name} AS VARCHAR) AS {c.name}" for c in table.columns if c.type == "ts"]
+        replaced = f"REPLACE ({', '.join(times)})" if times else ""
+        rows = connection.sql(f"SELECT * {replaced} FROM {relation(table)} ORDER BY file, row")
+        return rows.to_arrow_table().to_pylist()
+
+
+def problems(root: Path, table: contract.Table = FILLS) -> set[tuple[str, str]]:
+    with duckdb.connect() as connection:
+        create(connection, table)
+        found = load(connection, Landing(root), table, desk.DATE)
+        assert connection.sql(f"SELECT * FROM {relation(table)}").fetchall() == []
+        return {(problem.column, problem.rule) for problem in found}
+
+
+def test_a_missing_folder_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="missing"):
+        Landing(tmp_path / "nowhere")
+
+
+def test_a_folder_that_is_no_date_is_named(tmp_path: Path) -> None:
+    (tmp_path / "child_fills" / "date=2024-02-30").mkdir(parents=True)
+    with pytest.raises(ContractViolation, match="2024-02-30"):
+        Landing(tmp_path).dates("child_fills")
+
+
+def test_tables_dates_and_files(tmp_path: Path) -> None:
+    tables = desk.clean()
+    desk.write(tmp_path, {"child_fills": tables["child_fills"]}, "2024-01-04")
+    desk.write(tmp_path, {"peer_flow": tables["peer_flow"]}, "2024-01-03")
+    (tmp_path / "child_fills/date=2024-01-04/_SUCCESS").touch()
+    (tmp_path / "child_fills/date=2024-01-04/.part.parquet").touch()
+    landing = Landing(tmp_path)
+    assert landing.tables() == ["child_fills", "peer_flow"]
+    assert landing.all_dates() == ["2024-01-03", "2024-01-04"]
+    assert [p.name for p in landing.files("child_fills", "2024-01-04")] == ["part-0.parquet"]
+    assert not landing.has_parents
+    assert "parent_orders" in landing.demanded()  # fills without orders are a broken desk
+
+
+def test_public_data_alone_demand_no_desk(tmp_path: Path) -> None:
+    tables = desk.clean()
+    desk.write(tmp_path, {t: r for t, r in tables.items() if t not in contract.DESK_TABLES})
+    assert Landing(tmp_path).demanded() == ["instruments", "market_snapshots", "peer_flow"]
+
+
+def test_the_digest_sees_bytes_and_names(tmp_path: Path) -> None:
+    rows = desk.clean()["peer_flow"]
+    digests = []
+    for name, cut in (("a.parquet", 0), ("b.parquet", 0), ("a.parquet", 1)):
+        root = desk.write(tmp_path / f"{name}{cut}", {"peer_flow": rows[cut:]}, name=name)
+        digests.append(Landing(root).digest("peer_flow", desk.DATE))
+    assert len(set(digests)) == 3
+
+
+def test_csv_reads_as_the_same_rows_as_parquet(tmp_path: Path) -> None:
+    rows = desk.clean()["child_fills"]
+    rows[0]["symbol"], rows[1]["symbol"] = "TRUE", "NA"
+    desk.write(tmp_path / "parquet", {"child_fills": rows})
+    desk.write_csv(tmp_path / "csv", "child_fills", rows)
+    from_csv = [row | {"file": ""} for row in read(tmp_path / "csv")]
+    assert from_csv == [row | {"file": ""} for row in read(tmp_path / "parquet")]
+    assert [row["symbol"] for row in from_csv[:2]] == ["TRUE", "NA"]
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("fill_qty", "1.5"),
+        ("fill_qty", "many"),
+        ("fill_px", "TRUE"),
+        ("fill_ts", "2024-01-03 14:31:00"),
+        ("fill_ts", "yesterday"),
+    ],
+)
+def test_a_csv_cell_that_does_not_cast_keeps_its_text(
+    tmp_path: Path, column: str, text: str
+) -> None:
+    rows = desk.clean()["child_fills"][:3]
+    path = desk.write_csv(tmp_path, "child_fills", rows)
+    lines = path.read_text().splitlines()
+    cells = lines[2].split(",")
+    cells[FILLS.column_names.index(column)] = text
+    path.write_text("\n".join([*lines[:2], ",".join(cells), *lines[3:]]))
+    landed = read(tmp_path)
+    assert [row["uncast"] is not None for row in landed] == [False, True, False]
+    assert landed[1][column] is None
+    assert f'"{column}":"{text}"' in str(landed[1]["uncast"])
+
+
+def test_rows_are_numbered_within_each_file(tmp_path: Path) -> None:
+    rows = desk.clean()["child_fills"]
+    desk.write(tmp_path, {"child_fills": rows[:2]}, name="b.parquet")
+    desk.write(tmp_path, {"child_fills": rows[2:5]}, name="a.parquet")
+    places = [(row["file"], row["row"], row["fill_id"]) for row in read(tmp_path)]
+    assert places == [
+        *(("a.parquet", i, f"f{i + 2}") for i in range(3)),
+        *(("b.parquet", i, f"f{i}") for i in range(2)),
+    ]
+
+
+def test_harmless_widenings_and_a_hive_column_pass(tmp_path: Path) -> None:
+    data = pa.Table.from_pylist(desk.clean()["child_fills"], schema=desk.schema("child_fills"))
+    wide = data.cast(
+        pa.schema(
+            [
+                ("fill_id", pa.large_string()),
+                ("order_id", pa.string()),
+                ("symbol", pa.dictionary(pa.int32(), pa.string())),
+                ("side", pa.string()),
+                ("fill_ts", pa.timestamp("ns", tz="UTC")),
+                ("fill_px", pa.float32()),
+                ("fill_qty", pa.int32()),
+                ("venue", pa.string()),
+                ("liquidity", pa.string()),
+                ("fee", pa.float64()),
+            ]
+        )
+    ).append_column("date", pa.array([desk.DATE] * data.num_rows))
+    pq.write_table(wide, desk.folder(tmp_path, "child_fills") / "part-0.parquet")
+    desk.write(tmp_path / "narrow", {"child_fills": desk.clean()["child_fills"]})
+    widened, plain = read(tmp_path), read(tmp_path / "narrow")
+    for row in (*widened, *plain):
+        row["fill_px"] = round(float(str(row["fill_px"])), 4)
+    assert widened == plain
+
+
+@pytest.mark.parametrize(
+    ("type_", "landed"),
+    [
+        ("ts", pa.timestamp("us")),
+        ("ts", pa.timestamp("us", tz="America/New_York")),
+        ("ts", pa.timestamp("ms", tz="UTC")),
+        ("ts", pa.int64()),
+        ("f64", pa.string()),
+        ("f64", pa.bool_()),
+        ("i64", pa.float64()),
+        ("i64", pa.uint64()),
+        ("str", pa.int64()),
+    ],
+)
+def test_types_that_mean_something_else_do_not_pass(
+    type_: contract.Type, landed: pa.DataType
+) -> None:
+    assert not accepts(type_, landed)
+
+
+def test_wrong_type_missing_and_extra_column_are_each_named(tmp_path: Path) -> None:
+    data = pa.Table.from_pylist(desk.clean()["child_fills"], schema=desk.schema("child_fills"))
+    data = data.drop_columns(["venue"]).append_column("note", pa.nulls(data.num_rows))
+    at = data.schema.get_field_index("fill_px")
+    data = data.set_column(at, "fill_px", data["fill_px"].cast(pa.string()))
+    pq.write_table(data, desk.folder(tmp_path, "child_fills") / "part-0.parquet")
+    assert problems(tmp_path) == {
+        ("venue", contract.COLUMN_SET),
+        ("note", contract.COLUMN_SET),
+        ("fill_px", contract.COLUMN_TYPE),
+    }
+
+
+@given(cut=st.integers(min_value=0, max_value=5_000))
+def test_no_prefix_of_a_parquet_file_is_read(tmp_path_factory, cut: int) -> None:
+    root = tmp_path_factory.mktemp("half")
+    desk.write(root, {"child_fills": desk.clean()["child_fills"]})
+    path = root / "child_fills" / f"date={desk.DATE}" / "part-0.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[: min(cut, len(content) - 1)])
+    assert problems(root) == {("", contract.UNREADABLE)}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"fill_id,order_id\n"])
+def test_a_csv_without_a_sound_header_is_a_problem(tmp_path: Path, content: bytes) -> None:
+    (desk.folder(tmp_path, "child_fills") / "part-0.csv").write_bytes(content)
+    assert {rule for _, rule in problems(tmp_path)} <= {contract.UNREADABLE, contract.COLUMN_SET}
+
+
+def test_a_csv_with_a_ragged_line_is_unreadable(tmp_path: Path) -> None:
+    path = desk.write_csv(tmp_path, "child_fills", desk.clean()["child_fills"])
+    path.write_bytes(path.read_bytes()[:-40])
+    assert problems(tmp_path) == {("", contract.UNREADABLE)}

@@ -1,0 +1,43 @@
+"""Every case beside every query, through a real DuckDB."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from crossimpact import contract
+from pipelines.config import SQL_DIR
+from pipelines.judgement import PARAMETERS
+from tests.sql.cases import Case, agree, all_cases, parse, run
+
+CASES = list(all_cases())
+
+
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda c: f"{c.query.parent.name}/{c.query.stem}: {c.name}"
+)
+def test_the_query_gives_what_the_case_expects(case: Case) -> None:
+    found, expected = run(case)
+    assert agree(found, expected), f"found {found}, expected {expected}"
+
+
+@pytest.mark.parametrize("rule", contract.CROSS_RULES, ids=lambda rule: rule.id)
+def test_every_rule_across_tables_has_a_query_with_cases(rule: contract.CrossRule) -> None:
+    cases = [case for case in CASES if case.query == SQL_DIR / "checks" / f"{rule.id}.sql"]
+    counts = [len(parse(case.expect).rows) for case in cases]
+    assert any(counts), "no case with an offender"
+
+
+def test_every_check_is_a_rule_and_asks_for_known_parameters() -> None:
+    checks = {path.stem: path.read_text() for path in (SQL_DIR / "checks").glob("*.sql")}
+    assert checks.keys() == {rule.id for rule in contract.CROSS_RULES}
+    for text in checks.values():
+        assert re.match(r"-- grain: .+\n-- reads: .+\n-- gives: file, row\n", text)
+        assert set(re.findall(r"\$(\w+)", text)) <= PARAMETERS.keys()
+
+
+def test_a_wrong_expectation_is_noticed() -> None:
+    case = next(case for case in CASES if case.query.stem == "order_known")
+    wrong = Case(case.query, case.name, "file | row\nf | 99", case.given, case.params)
+    assert not agree(*run(wrong))
