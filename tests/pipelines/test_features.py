@@ -86,41 +86,6 @@ def test_truncating_within_a_day_changes_no_earlier_bucket(desk):
     assert whole == half and len(whole) > 100
 
 
-def test_a_bucket_by_hand():
-    """Two fills in one bucket, against the contract's formulas computed on paper."""
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("""
-        CREATE TABLE instruments AS SELECT * FROM (VALUES ('A', 'tech', 1e6))
-            AS t(symbol, sector, adv_notional);
-        CREATE TABLE market_snapshots AS SELECT 'A' AS symbol, ts::TIMESTAMPTZ AS ts,
-            mid - 0.01 AS bid_px, mid + 0.01 AS ask_px, 100.0 AS bid_size, 300.0 AS ask_size,
-            NULL::DOUBLE AS short_vol_bps
-            FROM (VALUES ('2026-03-02 14:29:30Z', 100.0), ('2026-03-02 14:32:00Z', 100.5),
-                         ('2026-03-02 14:34:55Z', 101.0), ('2026-03-02 14:35:01Z', 200.0))
-            AS t(ts, mid);
-        CREATE TABLE child_fills AS SELECT 'A' AS symbol, side, ts::TIMESTAMPTZ AS fill_ts, fill_px,
-            fill_qty FROM (VALUES ('BUY', '2026-03-02 14:31:00Z', 100.2, 30),
-                                  ('BUY', '2026-03-02 14:34:59Z', 100.8, 10))
-            AS t(side, ts, fill_px, fill_qty);
-        CREATE TABLE peer_flow AS SELECT 'A' AS symbol, TIMESTAMPTZ '2026-03-02 14:30:00Z' AS ts,
-            5000.0 AS sector_flow, -2000.0 AS factor_flow;
-    """)
-    connection.execute(f"CREATE TABLE flow AS {sql('features/flow_own')}", {"bucket_s": 300})
-    query, parameters = sql("features/buckets"), {"bucket_s": 300, "max_age_s": 60}
-    found = connection.execute(query, parameters).fetchnumpy()
-    row = {name: values[0] for name, values in found.items()}
-    assert len(found["ts"]) == 1
-    vwap = (30 * 100.2 + 10 * 100.8) / 40
-    assert (row["mid_start"], row["mid_end"]) == (100.0, 101.0)
-    assert row["move_bps"] == pytest.approx(100.0)
-    assert row["q_usd"] == pytest.approx(4014.0)
-    assert row["q_adv"] == pytest.approx(4014.0 / 1e6)
-    assert row["s_bps"] == pytest.approx(1e4 * (vwap - 100) / 100)
-    assert row["n_fills"] == 2
-    assert (row["sector_flow_adv"], row["factor_flow_adv"]) == (0.005, -0.002)
-
-
 def test_labels_follow_the_planted_regimes(desk):
     """A clear regime is labelled from its own buckets, without lag and without flicker."""
     settings, _, dates = desk
@@ -129,35 +94,6 @@ def test_labels_follow_the_planted_regimes(desk):
     stressed = panel.regime == "stressed"
     assert np.median(vol[stressed]) > 1.5 * np.median(vol[~stressed])
     assert np.abs(np.diff(stressed.astype(int))).sum() < 12
-
-
-@pytest.mark.parametrize(
-    ("levels", "expected"),
-    [
-        (
-            [1, 1, 2.0, 1.4, 1.4, 1],
-            ["normal", "normal", "stressed", "stressed", "stressed", "normal"],
-        ),
-        ([1.4, 1.4, 1.0], ["normal"] * 3),
-    ],
-)
-def test_hysteresis(levels, expected):
-    """Entered above the upper threshold only, left below the lower one only."""
-    calm = 20
-    connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(
-        "CREATE TABLE buckets AS SELECT DATE '2026-03-02' AS date, 'A' AS symbol, "
-        "TIMESTAMPTZ '2026-03-02 14:30Z' + to_minutes(5 * i::BIGINT) AS ts, "
-        "10 * level AS vol_bps, 5.0 AS spread_bps, 1e5 AS depth_usd "
-        "FROM (SELECT unnest($levels) AS level, generate_subscripts($levels, 1) AS i)",
-        {"levels": [1.0] * calm + levels},
-    )
-    parameters = {"date": "2026-03-02", **features.REGIME_PARAMETERS}
-    labels = connection.execute(
-        f"SELECT regime FROM ({sql('features/regimes')})", parameters
-    ).fetchnumpy()["regime"]
-    assert list(labels) == ["normal"] * calm + expected
 
 
 def test_the_panel_agrees_with_the_landed_fills(desk):
