@@ -48,7 +48,8 @@ def _row_rules(table: contract.Table) -> Iterator[Expectation]:
     if table.clock:
         reach_s = contract.MAX_HOURS_FROM_NOON * 3600
         yield _no_rows(
-            f"abs(epoch({table.clock}) - epoch(date) - 43200) > {reach_s}",
+            f"{table.clock} IS NOT NULL AND"
+            f" NOT coalesce(abs(epoch({table.clock}) - epoch(date) - 43200) <= {reach_s}, false)",
             contract.DATE_IN_PARTITION,
             table.clock,
         )

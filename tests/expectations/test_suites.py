@@ -96,6 +96,7 @@ def test_clean_rows_pass_and_no_rows_do_not(
         ("ts", None, {"ts.not_null"}),
         ("ts", desk.at(-48 * 3600), {contract.DATE_IN_PARTITION}),
         ("ts", desk.at(48 * 3600), {contract.DATE_IN_PARTITION}),
+        ("ts", "infinity", {contract.DATE_IN_PARTITION}),
     ],
 )
 def test_a_bad_cell_breaks_its_rule_and_no_other(
