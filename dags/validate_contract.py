@@ -9,6 +9,8 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 
 from dags.common import ACCEPTED, DEFAULTS, START, date_param, landing, landing_param, settings
 
+TASKS = 4  # mapped tasks at most
+
 DOC = """
 ### Contract check
 
@@ -51,26 +53,33 @@ def accepted(params: Any, date: str) -> dict[str, Any]:
 )
 def validate_contract() -> None:
     @task
-    def pending(params: Any = None) -> list[str]:
-        """The dates to check."""
-        return [params["date"]] if params["date"] else landing(params).all_dates()
+    def pending(params: Any = None) -> list[list[str]]:
+        """The dates to check, in runs of equal size: one GX run serves all dates of a task."""
+        dates = [params["date"]] if params["date"] else landing(params).all_dates()
+        size = -(-len(dates) // TASKS)
+        return [dates[first : first + size] for first in range(0, len(dates), size or 1)]
 
-    @task(map_index_template="{{ task.op_kwargs['date'] }}")
-    def validate(date: str, params: Any = None) -> dict[str, Any]:
-        """Split one date's rows into accepted and quarantined."""
-        from pipelines.validate import validate_date
+    @task(map_index_template="{{ task.op_kwargs['dates'][0] }}")
+    def validate(dates: list[str], params: Any = None) -> list[str]:
+        """Split the dates' rows into accepted and quarantined."""
+        from pipelines.validate import validate_dates
 
-        return validate_date(settings(params), landing(params), date)
+        validate_dates(settings(params), landing(params), dates)
+        return dates
 
     @task(inlets=[ACCEPTED], outlets=[ACCEPTED])
     def verdict(
-        dates: list[str], params: Any = None, inlet_events: Any = None, outlet_events: Any = None
+        runs: list[list[str]],
+        params: Any = None,
+        inlet_events: Any = None,
+        outlet_events: Any = None,
     ) -> dict[str, Any]:
         """Block, or announce the accepted partitions that the last event did not know."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from pipelines import validate
 
+        dates = [date for run in runs for date in run]
         result = validate.verdict(settings(params), landing(params), dates).to_dict()
         found = {date: accepted(params, date) for date in dates}
         last = list(inlet_events[ACCEPTED].ascending(False).limit(1))
@@ -86,8 +95,7 @@ def validate_contract() -> None:
         }
         return result
 
-    dates = pending()
-    validate.expand(date=dates) >> verdict(dates)
+    verdict(validate.expand(dates=pending()))
 
 
 validate_contract()

@@ -1,4 +1,4 @@
-"""Settings: where state lives and the few numbers a desk sets. One object, passed down, never global."""
+"""Settings: where state lives and the few numbers a desk sets. One object, passed down."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Settings:
     Attributes
     ----------
     home
-        The only place where state is written: warehouse, MLflow store, Airflow home, ledger, reports.
+        The only place where state is written: warehouse, MLflow, Airflow, ledger, reports.
     bucket_s
         Bucket width in seconds; 300 by default.
     flow

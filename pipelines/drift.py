@@ -43,13 +43,13 @@ def run(settings: Settings, landing_root: Path, as_of: str | None = None) -> Res
     StaleModel
         When no champion is promoted.
     ContractViolation
-        When the week's data are blocked.
+        When a table of the week is broken.
     """
     champion, _ = release.champion(settings)
     settings = refit.matching(settings, champion)
     landing = Landing(landing_root)
     dates = refit.plan(settings, landing_root, as_of, WEEK)["dates"]
-    validate.run(settings, landing, dates)
+    validate.accept(settings, landing, dates)
     for date in dates:
         features.build(settings, date)
     features.label(settings, dates)

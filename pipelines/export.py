@@ -62,7 +62,8 @@ def export_regimes(settings: Settings, path: Path) -> int:
     with warehouse.connect() as connection:
         connection.execute("CREATE TABLE regimes AS SELECT * FROM read_parquet(?)", [files])
         (rows,) = connection.execute(
-            "COPY (SELECT strftime(ts, '%Y-%m-%dT%H:%M:%SZ') AS ts, regime FROM regimes ORDER BY ts)"
+            "COPY (SELECT strftime(ts, '%Y-%m-%dT%H:%M:%SZ') AS ts, regime FROM regimes "
+            "ORDER BY regimes.ts)"
             f" TO '{quoted(path)}' (FORMAT csv, HEADER)"
         ).fetchone() or (0,)
     return int(rows)

@@ -134,7 +134,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
             "symbols": len(next(iter(models.values())).symbols), **release.window,
         },
         metrics=_metrics(fits),
-        figures=_figures(_panel(settings, plan), models),
+        figures=lambda: _figures(_panel(settings, plan), models),
         card=model_card(release),
     )  # fmt: skip
     return summary(release, version)

@@ -124,7 +124,7 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
     """
     champion, facts = release.champion(settings)
     settings = refit.matching(settings, champion)
-    validate.run(settings, Landing(landing_root), [date])
+    validate.accept(settings, Landing(landing_root), [date])
     features.build(settings, date)
     features.label(settings, [date])
     return run(settings, landing_root, date, champion, facts)

@@ -83,6 +83,22 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     return result
 
 
+def accept(settings: Settings, landing: Landing, dates: Iterable[str]) -> None:
+    """Publish the dates' accepted rows for a reader of single dates (TCA, drift).
+
+    The contract's shares block a refit; who reads accepted rows is stopped by broken tables only.
+
+    Raises
+    ------
+    LandingBlocked
+        Naming every broken table of the dates.
+    """
+    reports = validate_dates(settings, landing, dates)
+    broken = [Problem(**problem) for report in reports for problem in report["problems"]]
+    if broken:
+        raise LandingBlocked(_summary(broken), _HINT, {"problems": [asdict(p) for p in broken]})
+
+
 def validate_date(settings: Settings, landing: Landing, date: str) -> dict[str, Any]:
     """`validate_dates` for one date."""
     return validate_dates(settings, landing, [date])[0]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -57,7 +56,7 @@ class Warehouse:
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A private in-memory DuckDB: offline, UTC, one thread so that every sum is reproducible."""
+        """A private in-memory DuckDB: offline, UTC, one thread so that sums are reproducible."""
         scratch = self.settings.home / "tmp" / uuid.uuid4().hex
         scratch.mkdir(parents=True)
         connection = duckdb.connect(
@@ -114,7 +113,7 @@ class Warehouse:
             manifest = Manifest(
                 layer, table, date, f"{sha256[:16]}.parquet", rows, sha256, inputs, extra or {}
             )
-            os.replace(draft, folder / manifest.file)
+            draft.replace(folder / manifest.file)
         finally:
             draft.unlink(missing_ok=True)
         write_atomic(folder / "_manifest.json", json.dumps(asdict(manifest), sort_keys=True))
@@ -176,7 +175,6 @@ def write_atomic(path: Path, text: str) -> None:
     draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         draft.write_text(text)
-        os.replace(draft, path)
+        draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-

@@ -75,7 +75,7 @@ def register(
     *,
     params: Mapping[str, Any],
     metrics: Mapping[str, float],
-    figures: Mapping[str, bytes],
+    figures: Callable[[], Mapping[str, bytes]],
     card: str,
 ) -> Version:
     """Log the refit as a run, register its release as a version and alias it `challenger`.
@@ -93,7 +93,7 @@ def register(
     params, metrics
         Of the run. Non-finite metrics are named in the run's tag `metrics_not_finite` instead.
     figures
-        PNG bytes by name.
+        Gives PNG bytes by name; not asked when the release is known.
     card
         The model card in Markdown: an artefact, and the version's description.
     """
@@ -103,7 +103,7 @@ def register(
         if not known:
             run = _start(client, uri, artifact_root, release)
             _log_numbers(client, run, release, params, metrics)
-            _log_files(client, run, folder, figures, card)
+            _log_files(client, run, folder, figures(), card)
             known = [_create(client, run, release, card)]
         version = str(known[-1].version)
         client.set_registered_model_alias(MODEL, CHALLENGER, version)

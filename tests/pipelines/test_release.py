@@ -88,7 +88,7 @@ def register(desk: Settings, release: Release) -> tracking.Version:
     bundle.write(release, folder)
     root = desk.home / "mlflow" / "artifacts"
     return tracking.register(
-        desk.mlflow_uri, root, folder, release, params={}, metrics={}, figures={}, card="# Card"
+        desk.mlflow_uri, root, folder, release, params={}, metrics={}, figures=dict, card="# Card"
     )
 
 

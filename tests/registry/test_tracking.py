@@ -65,7 +65,7 @@ class Store:
         given = {
             "params": {"huber": 1.345},
             "metrics": {"normal.oos_r2": 0.01, "stressed.oos_r2": float("nan")},
-            "figures": {"gamma_normal": PNG},
+            "figures": lambda: {"gamma_normal": PNG},
             "card": "# Card\nwhat it is",
         }
         root = self.home / "mlflow" / "artifacts"
