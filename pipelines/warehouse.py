@@ -107,8 +107,9 @@ class Warehouse:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{uuid.uuid4().hex}.tmp"
         try:
-            connection.execute(f"COPY ({query}) TO '{quoted(draft)}' (FORMAT parquet)")
-            rows = scalar(connection, f"SELECT count(*) FROM read_parquet('{quoted(draft)}')")
+            rows = _write(connection, query, draft)
+            if not rows:  # an empty result has no or one empty row group, as its plan went
+                _write(connection, f"SELECT * FROM ({query}) LIMIT 0", draft)
             sha256 = file_sha256(draft)
             manifest = Manifest(
                 layer, table, date, f"{sha256[:16]}.parquet", rows, sha256, inputs, extra or {}
@@ -140,6 +141,11 @@ class Warehouse:
         """Published dates, ascending."""
         folders = (self.root / layer / table).glob("date=*/_manifest.json")
         return sorted(path.parent.name.removeprefix("date=") for path in folders)
+
+
+def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
+    """Rows of `query` written to `path`."""
+    return int(scalar(connection, f"COPY ({query}) TO '{quoted(path)}' (FORMAT parquet)"))
 
 
 def sql(name: str) -> str:

@@ -157,7 +157,7 @@ def test_a_refusing_gate_is_named_and_nothing_moves(desk: Settings) -> None:
     ledger_before, alias_before = desk.ledger_path.read_bytes(), alias(desk)
     with pytest.raises(GateRefused) as refused:
         life.promote(desk, who="ann", now=at(2))
-    assert "condition_number [normal]: 1000000000.0, must be <= 1000000.0" in str(refused.value)
+    assert "condition_number [normal]: 1000000000.0, must be <= 10000.0" in str(refused.value)
     assert "psd_margin [normal]: nan, must be >= 0.0" in str(refused.value)
     assert refused.value.exit_code == 4
     assert (desk.ledger_path.read_bytes(), alias(desk)) == (ledger_before, alias_before)
@@ -183,7 +183,7 @@ def test_an_override_takes_two_people_and_a_reason(desk: Settings) -> None:
     assert override("calm market", "bob").action == "override"
     (entry,) = ledger.entries(desk.ledger_path)
     assert (entry.who, entry.approver, entry.why) == ("ann", "bob", "calm market")
-    assert entry.refused == ("condition_number [normal]: 1000000000.0, must be <= 1000000.0",)
+    assert entry.refused == ("condition_number [normal]: 1000000000.0, must be <= 10000.0",)
     assert champion_id(desk) == release.id
 
 

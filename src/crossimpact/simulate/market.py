@@ -168,7 +168,7 @@ def _open_prices(price: Array, spec: DeskSpec) -> Array:
 def _impact(sector: Ints, rng: np.random.Generator) -> list[tuple[Array, Array]]:
     """beta and the scaled cross matrix of the normal, then of the stressed regime."""
     n = len(sector)
-    beta = np.round(rng.uniform(2000, 5000, n), 1)
+    beta = np.round(rng.uniform(1000, 2500, n), 1)
     same = sector[:, None] == sector[None, :]
     rho = np.where(same, _symmetric(rng.uniform(0.2, 0.4, (n, n))), 0.0)
     far = np.argwhere(np.triu(~same, 1))

@@ -43,8 +43,7 @@ class DeskSpec:
     stressed
         False: no bucket is ever stressed.
     noise_scale
-        Multiplies all price noise; 1 is about 9 bps per bucket in the normal regime. The default
-        makes a normal name move 1.6% a day.
+        Multiplies all price noise; 1 is about 9 bps per bucket in the normal regime.
 
     Raises
     ------
@@ -60,7 +59,7 @@ class DeskSpec:
     first_date: str = "2026-03-02"
     sectors: int | None = None
     stressed: bool = True
-    noise_scale: float = 2.0
+    noise_scale: float = 1.0
 
     def __post_init__(self) -> None:
         snapshot, bucket = self.snapshot_s, self.bucket_s

@@ -1,0 +1,94 @@
+"""Partitions: one valid file, verified; the same bytes for the same rows; never half of one."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import pytest
+
+from crossimpact.errors import CrossImpactError
+from pipelines.config import Settings
+from pipelines.warehouse import Warehouse
+
+ROWS = "SELECT range AS a, range % 3 AS b FROM range(1000) ORDER BY a"
+
+
+@pytest.fixture
+def warehouse(tmp_path) -> Warehouse:
+    return Warehouse(Settings(tmp_path))
+
+
+def publish(warehouse: Warehouse, query: str = ROWS, date: str = "2026-03-02"):
+    with warehouse.connect() as connection:
+        return warehouse.publish(connection, query, "layer", "table", date, inputs={"x": "1"})
+
+
+def test_equal_rows_are_equal_bytes_in_the_same_file(warehouse):
+    one, other = publish(warehouse), publish(warehouse)
+    assert one == other == warehouse.manifest("layer", "table", "2026-03-02")
+    folder = warehouse.folder("layer", "table", "2026-03-02")
+    assert sorted(path.name for path in folder.iterdir()) == sorted([one.file, "_manifest.json"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1::BIGINT AS a WHERE false",
+        "SELECT a FROM (SELECT range AS a FROM range(10)) WHERE a > 99 ORDER BY a",
+        "SELECT max(range) AS a FROM range(10) GROUP BY range HAVING range > 99",
+        "SELECT a FROM (VALUES (1::BIGINT), (2)) AS t(a) WHERE a % 7 = 3",
+    ],
+)
+def test_nothing_is_always_the_same_bytes(warehouse, query):
+    """However the plan came to no rows."""
+    reference = publish(warehouse, "SELECT 0::BIGINT AS a LIMIT 0", "2026-03-01")
+    found = publish(warehouse, query)
+    assert (found.rows, found.sha256) == (0, reference.sha256)
+
+
+def test_a_flipped_bit_is_refused_and_names_the_file(warehouse):
+    manifest = publish(warehouse)
+    path = warehouse.file(manifest)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CrossImpactError, match=r"does not match its manifest.*delete"):
+        warehouse.files("layer", "table", ["2026-03-02"])
+
+
+def test_a_superseded_file_stays_and_is_not_read(warehouse):
+    old = publish(warehouse)
+    new = publish(warehouse, "SELECT 7 AS a, 8 AS b")
+    folder = warehouse.folder("layer", "table", "2026-03-02")
+    assert (folder / old.file).exists()
+    assert warehouse.files("layer", "table", ["2026-03-02"]) == [str(folder / new.file)]
+
+
+def test_a_failing_query_leaves_the_partition_as_it_was(warehouse):
+    old = publish(warehouse)
+    with pytest.raises(duckdb.Error):
+        publish(warehouse, "SELECT error('stop') AS a FROM range(10)")
+    assert warehouse.manifest("layer", "table", "2026-03-02") == old
+    folder = warehouse.folder("layer", "table", "2026-03-02")
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_an_unreadable_manifest_is_named(warehouse):
+    publish(warehouse)
+    path = warehouse.folder("layer", "table", "2026-03-02") / "_manifest.json"
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(CrossImpactError, match="cannot be read"):
+        warehouse.manifest("layer", "table", "2026-03-02")
+    path.write_text(json.dumps({"layer": "layer"}))
+    with pytest.raises(CrossImpactError, match="cannot be read"):
+        warehouse.manifest("layer", "table", "2026-03-02")
+
+
+def test_a_connection_is_offline_utc_and_leaves_no_scratch(warehouse, tmp_path):
+    with warehouse.connect() as connection:
+        (zone,) = connection.execute("SELECT current_setting('TimeZone')").fetchone()
+        assert zone == "UTC"
+        with pytest.raises(duckdb.Error):
+            connection.execute("LOAD httpfs")
+    assert not list((tmp_path / "tmp").iterdir())
