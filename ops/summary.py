@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 #: A planted pair is strong when its coupling is at least this share of its regime's strongest.
 STRONG = 0.5
 PARTS = ("self", "cross", "delay", "fees_spread", "opportunity")
+#: Rows of the printed split: realized cross is shown with what the model predicted of it.
+SPLIT = {
+    "self": "self",
+    "cross": "cross, realized",
+    "cross_predicted": "  of it predicted",
+    "unexplained": "  of it unexplained",
+    "delay": "delay",
+    "fees_spread": "fees and spread",
+    "opportunity": "opportunity",
+    "total": "total",
+}
 
 
 def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +52,7 @@ def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> d
         "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
         "window": dict(champion.window),
         "shortfall": shortfall(settings),
+        "drift": drift(settings),
         "reports": sorted(str(path) for path in settings.reports.rglob("*.html")),
     }
 
@@ -110,8 +122,17 @@ def shortfall(settings: Settings) -> dict[str, Any]:
         for file in warehouse.files("marts", "tca_summary", dates)
         for row in pq.read_table(file).to_pylist()
     ]
-    columns = ("notional", "total", *PARTS)
+    columns = ("notional", *SPLIT)
     return {"dates": dates, **{column: total(rows, f"{column}_usd") for column in columns}}
+
+
+def drift(settings: Settings) -> list[dict[str, Any]]:
+    """The last published drift verdicts, one row per regime."""
+    from pipelines.warehouse import Warehouse
+
+    warehouse = Warehouse(settings)
+    files = warehouse.files("marts", "drift", warehouse.dates("marts", "drift")[-1:])
+    return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
 
 
 def total(rows: Iterable[Mapping[str, Any]], column: str) -> str:
@@ -132,6 +153,7 @@ def render(console: Console, summary: Mapping[str, Any]) -> None:
         ("Rows in = accepted + quarantined", _rows_table(summary["tables"])),
         ("Champion against what was planted", _regimes_table(summary)),
         (f"Implementation shortfall, {dates[0]} to {dates[-1]}", _shortfall_table(shortfall)),
+        ("Drift of the last week against the champion", _drift_table(summary["drift"])),
         (f"Time (peak memory {summary['peak_mb']:,.0f} MB)", _stages_table(summary["stages"])),
     ):
         console.print(f"\n[bold]{title}[/bold]", highlight=False)
@@ -144,8 +166,12 @@ def render(console: Console, summary: Mapping[str, Any]) -> None:
     champion = summary["champion"]
     _line(console, "champion", f"{champion['id']}, version {champion['version']}")
     _line(console, "digest", champion["digest"])
-    for path in summary["reports"]:
-        _line(console, "report", path)
+    days = [path for path in summary["reports"] if "tca-" in path]
+    for name, path in (
+        ("reports", str(Path(days[-1]).parent / "index.html")),
+        ("last day", days[-1]),
+    ):
+        _line(console, name, path)
 
 
 def _line(console: Console, name: str, value: str) -> None:
@@ -170,12 +196,15 @@ def _rows_table(tables: Mapping[str, Mapping[str, int]]) -> Table:
 
 
 def _regimes_table(summary: Mapping[str, Any]) -> Table:
-    view = _table("regime", "buckets", "strong found", "found", "of them true", "answered by")
+    view = _table(
+        "regime", "buckets", "planted", "strong found", "found", "of them true", "answered by"
+    )
     for regime, edges in summary["edges"].items():
         facts = summary["regimes"][regime]
         view.add_row(
             regime,
             f"{facts['buckets'] or 0:,.0f}",
+            str(edges["planted"]),
             f"{edges['strong_found']} of {edges['strong']}",
             str(edges["found"]),
             str(edges["found_true"]),
@@ -187,10 +216,17 @@ def _regimes_table(summary: Mapping[str, Any]) -> Table:
 def _shortfall_table(shortfall: Mapping[str, Any]) -> Table:
     view = _table("part", "USD", "bps of notional")
     notional = Decimal(shortfall["notional"])
-    for part in (*PARTS, "total"):
+    for part, name in SPLIT.items():
         usd = Decimal(shortfall[part])
         bps = f"{10_000 * usd / notional:,.2f}" if notional else "-"
-        view.add_row({"fees_spread": "fees and spread"}.get(part, part), f"{usd:,.2f}", bps)
+        view.add_row(name, f"{usd:,.2f}", bps)
+    return view
+
+
+def _drift_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    view = _table("regime", "buckets", "verdict", "reason")
+    for row in rows:
+        view.add_row(row["regime"], str(row["buckets"]), row["verdict"], row["reason"])
     return view
 
 

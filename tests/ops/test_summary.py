@@ -98,8 +98,9 @@ def test_render_shows_the_facts(width):
         "regimes": {"stressed": facts},
         "edges": {"stressed": summary.recovery(None, PLANTED)},
         "champion": {"id": "abc", "digest": "abcdef" * 10, "version": 3},
-        "shortfall": {"dates": [], **dict.fromkeys(("notional", "total", *summary.PARTS), "0")},
-        "reports": ["/home/x/report.html"],
+        "shortfall": {"dates": [], **dict.fromkeys(("notional", *summary.SPLIT), "0")},
+        "reports": ["/home/x/index.html", "/home/x/tca-1.html", "/home/x/tca-2.html"],
+        "drift": [{"regime": "normal", "buckets": 60, "verdict": "watch", "reason": "slope 2"}],
         "stages": {"simulate": 1.25},
         "peak_mb": 512.0,
     }
@@ -110,7 +111,9 @@ def test_render_shows_the_facts(width):
         "0 of 2",
         "answered by fixed_pov: no [stressed] bucket",
         "abcdef" * 10,
-        "/home/x/report.html",
+        "/home/x/index.html",
+        "/home/x/tca-2.html",
+        "watch",
         "512 MB",
     ):
         assert fact in text
