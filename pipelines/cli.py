@@ -267,7 +267,7 @@ def export_gamma(
     file: CsvFile, release: ReleaseOption = "champion", home: Home = None, json_: Json = False
 ) -> None:
     """regime,symbol_i,symbol_j,gamma_bps,se_bps; an absent pair is 0."""
-    from pipelines import release as step
+    from pipelines import export as step
 
     console.show(step.export_gamma(_settings(home), file, release).to_dict(), as_json=json_)
 
@@ -277,7 +277,7 @@ def export_self(
     file: CsvFile, release: ReleaseOption = "champion", home: Home = None, json_: Json = False
 ) -> None:
     """regime,symbol,alpha_bps,beta_bps,se_alpha,se_beta."""
-    from pipelines import release as step
+    from pipelines import export as step
 
     console.show(step.export_self(_settings(home), file, release).to_dict(), as_json=json_)
 

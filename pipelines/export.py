@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from crossimpact import contract
-from crossimpact.errors import UsageError
+from crossimpact.errors import StaleModel, UsageError
+from crossimpact.model import ImpactModel
 from pipelines.config import Settings
 from pipelines.landing import Landing
-from pipelines.warehouse import Warehouse, quoted, sql
+from pipelines.release import champion, resolve
+from pipelines.warehouse import Warehouse, quoted, sql, write_atomic
+from registry import ledger
+from registry.bundle import Release
+from registry.tracking import CHAMPION
+
+GAMMA_COLUMNS = ("regime", "symbol_i", "symbol_j", "gamma_bps", "se_bps")
+SELF_COLUMNS = ("regime", "symbol", "alpha_bps", "beta_bps", "se_alpha", "se_beta")
+
+
+@dataclass(frozen=True)
+class Export:
+    """A CSV file written from a release."""
+
+    path: str
+    id: str
+    rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def export_gamma(settings: Settings, path: Path, release: str = CHAMPION) -> Export:
+    """CSV of every ordered pair with a non-zero gamma (bps on i per unit of ADV fraction in j)."""
+    return _export(settings, path, release, GAMMA_COLUMNS, _gamma_rows)
+
+
+def export_self(settings: Settings, path: Path, release: str = CHAMPION) -> Export:
+    """CSV of every symbol's alpha (bps) and beta (bps per unit of ADV fraction)."""
+    return _export(settings, path, release, SELF_COLUMNS, _self_rows)
 
 
 def export_violations(settings: Settings, landing: Landing | None, path: Path) -> int:
@@ -67,3 +104,55 @@ def export_regimes(settings: Settings, path: Path) -> int:
             f" TO '{quoted(path)}' (FORMAT csv, HEADER)"
         ).fetchone() or (0,)
     return int(rows)
+
+
+def _export(
+    settings: Settings,
+    path: Path,
+    release: str,
+    columns: tuple[str, ...],
+    rows_of: Callable[[ImpactModel], Iterable[tuple[str, ...]]],
+) -> Export:
+    found = _exported(settings, release)
+    rows = [row for model in _shipped(found) for row in rows_of(model)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    write_atomic(path, text.getvalue())
+    return Export(str(path), found.id, len(rows))
+
+
+def _exported(settings: Settings, release: str) -> Release:
+    if release != CHAMPION:
+        return resolve(settings, release)[0]
+    if not ledger.entries(settings.ledger_path):
+        raise StaleModel(
+            f"no release is promoted in {settings.home}",
+            "run `crossimpact promote`, or export with `--release challenger`",
+        )
+    return champion(settings)[0]
+
+
+def _shipped(release: Release) -> Iterator[ImpactModel]:
+    for regime in sorted(release.models):
+        model = release.model_for(regime)[0]
+        if model is not None:
+            yield model
+
+
+def _gamma_rows(model: ImpactModel) -> Iterable[tuple[str, ...]]:
+    names = model.symbols
+    for i, j in np.argwhere(model.gamma):
+        gamma, error = model.gamma[i, j], model.gamma_se[i, j]
+        yield model.regime, names[i], names[j], _number(gamma), _number(error)
+
+
+def _self_rows(model: ImpactModel) -> Iterable[tuple[str, ...]]:
+    numbers = np.column_stack([model.alpha, model.beta, model.alpha_se, model.beta_se])
+    for symbol, row in zip(model.symbols, numbers, strict=True):
+        yield (model.regime, symbol, *map(_number, row))
+
+
+def _number(value: float) -> str:
+    """Shortest text that reads back as the same number; empty when unknown."""
+    return "" if np.isnan(value) else repr(float(value))

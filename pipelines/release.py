@@ -1,4 +1,4 @@
-"""The life of a release: promote, roll back, show, export.
+"""The life of a release: promote, roll back, show.
 
 The ledger decides who is champion; MLflow's alias `champion` is the pointer others poll, moved just
 before the ledger's line is written and both under the ledger's lock. A kill in between leaves the
@@ -7,27 +7,17 @@ old champion in force here, and promoting again completes the change.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from crossimpact.errors import GateRefused, StaleModel, UsageError
-from crossimpact.model import ImpactModel
 from pipelines.config import Settings
-from pipelines.warehouse import write_atomic
 from registry import bundle, gates, ledger, tracking
 from registry.bundle import Release
 from registry.ledger import Entry
 from registry.tracking import CHALLENGER, CHAMPION, Version
-
-GAMMA_COLUMNS = ("regime", "symbol_i", "symbol_j", "gamma_bps", "se_bps")
-SELF_COLUMNS = ("regime", "symbol", "alpha_bps", "beta_bps", "se_alpha", "se_beta")
 
 
 @dataclass(frozen=True)
@@ -69,18 +59,6 @@ class Shown:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Export:
-    """A CSV file written from a release."""
-
-    path: str
-    id: str
-    rows: int
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def promote(
     settings: Settings,
     release: str | None = None,
@@ -113,7 +91,7 @@ def promote(
         _check_approval(reason, approver, who)
     with ledger.locked(settings.ledger_path) as book:
         book.stamp(now)
-        candidate, version = _resolve(settings, release or CHALLENGER)
+        candidate, version = resolve(settings, release or CHALLENGER)
         if book.last and book.last.new == candidate.digest:
             return _unchanged(settings, book.last)
         rows = gates.evaluate(candidate)
@@ -150,7 +128,7 @@ def rollback(settings: Settings, *, who: str, reason: str, now: datetime) -> Pro
                 f"ledger {settings.ledger_path} knows no earlier champion to go back to",
                 "promote another release",
             )
-        _, version = _resolve(settings, target.new)
+        _, version = resolve(settings, target.new)
         tracking.move_alias(settings.mlflow_uri, CHAMPION, version.version)
         entry = book.append(
             when=now,
@@ -193,16 +171,6 @@ def ledger_verify(settings: Settings) -> ledger.Verdict:
     return ledger.verify(settings.ledger_path)
 
 
-def export_gamma(settings: Settings, path: Path, release: str = CHAMPION) -> Export:
-    """CSV of every ordered pair with a non-zero gamma (bps on i per unit of ADV fraction in j)."""
-    return _export(settings, path, release, GAMMA_COLUMNS, _gamma_rows)
-
-
-def export_self(settings: Settings, path: Path, release: str = CHAMPION) -> Export:
-    """CSV of every symbol's alpha (bps) and beta (bps per unit of ADV fraction)."""
-    return _export(settings, path, release, SELF_COLUMNS, _self_rows)
-
-
 # -- promotion -------------------------------------------------------------------------------------
 
 
@@ -243,14 +211,15 @@ def _promotion(entry: Entry, rows: list[dict[str, Any]] | None = None) -> Promot
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _resolve(settings: Settings, which: str) -> tuple[Release, Version]:
+def resolve(settings: Settings, which: str) -> tuple[Release, Version]:
+    """The verified release of an alias or id."""
     into = settings.home / "tmp"
     return tracking.resolve(settings.mlflow_uri, which, into, settings.ledger_path)
 
 
 def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, dict[str, Any]]:
     entry = _in_force(settings, as_of)
-    release, version = _resolve(settings, entry.new)
+    release, version = resolve(settings, entry.new)
     facts = {
         "id": release.id,
         "digest": release.digest,
@@ -305,58 +274,3 @@ def _regime(release: Release, regime: str) -> dict[str, Any]:
     }
     plain: dict[str, Any] = bundle.plain(facts)
     return plain
-
-
-# -- export ----------------------------------------------------------------------------------------
-
-
-def _export(
-    settings: Settings,
-    path: Path,
-    release: str,
-    columns: tuple[str, ...],
-    rows_of: Callable[[ImpactModel], Iterable[tuple[str, ...]]],
-) -> Export:
-    found = _exported(settings, release)
-    rows = [row for model in _shipped(found) for row in rows_of(model)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    write_atomic(path, text.getvalue())
-    return Export(str(path), found.id, len(rows))
-
-
-def _exported(settings: Settings, release: str) -> Release:
-    if release != CHAMPION:
-        return _resolve(settings, release)[0]
-    if not ledger.entries(settings.ledger_path):
-        raise StaleModel(
-            f"no release is promoted in {settings.home}",
-            "run `crossimpact promote`, or export with `--release challenger`",
-        )
-    return champion(settings)[0]
-
-
-def _shipped(release: Release) -> Iterator[ImpactModel]:
-    for regime in sorted(release.models):
-        model = release.model_for(regime)[0]
-        if model is not None:
-            yield model
-
-
-def _gamma_rows(model: ImpactModel) -> Iterable[tuple[str, ...]]:
-    names = model.symbols
-    for i, j in np.argwhere(model.gamma):
-        gamma, error = model.gamma[i, j], model.gamma_se[i, j]
-        yield model.regime, names[i], names[j], _number(gamma), _number(error)
-
-
-def _self_rows(model: ImpactModel) -> Iterable[tuple[str, ...]]:
-    numbers = np.column_stack([model.alpha, model.beta, model.alpha_se, model.beta_se])
-    for symbol, row in zip(model.symbols, numbers, strict=True):
-        yield (model.regime, symbol, *map(_number, row))
-
-
-def _number(value: float) -> str:
-    """Shortest text that reads back as the same number; empty when unknown."""
-    return "" if np.isnan(value) else repr(float(value))

@@ -15,6 +15,7 @@ import pytest
 
 from crossimpact.errors import CrossImpactError, GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
+from pipelines import export
 from pipelines import release as life
 from pipelines.config import Settings
 from registry import bundle, ledger, tracking
@@ -304,7 +305,7 @@ def test_nothing_promoted_is_told_with_what_to_do(desk: Settings) -> None:
         life.promote(desk, who="ann", now=at(1))
     register(desk, sample(30.0))
     with pytest.raises(StaleModel, match="--release challenger"):
-        life.export_gamma(desk, desk.home / "gamma.csv")
+        export.export_gamma(desk, desk.home / "gamma.csv")
     assert not (desk.home / "gamma.csv").exists()
 
 
@@ -318,7 +319,7 @@ def test_the_exports_hold_every_number_exactly(desk: Settings, which: str) -> No
     (release,) = promoted(desk, 30.0)
     model, name = release.models["normal"], release.id if which == "id" else which
     gamma, own = desk.home / "out" / "gamma.csv", desk.home / "out" / "self.csv"
-    assert life.export_gamma(desk, gamma, name).rows == 2
+    assert export.export_gamma(desk, gamma, name).rows == 2
     assert rows(gamma) == [
         {
             "regime": "normal",
@@ -329,7 +330,7 @@ def test_the_exports_hold_every_number_exactly(desk: Settings, which: str) -> No
         },
         {"regime": "normal", "symbol_i": "B", "symbol_j": "A", "gamma_bps": "2.5", "se_bps": ""},
     ]
-    assert life.export_self(desk, own, name).to_dict() == {
+    assert export.export_self(desk, own, name).to_dict() == {
         "path": str(own),
         "id": release.id,
         "rows": 3,
@@ -345,8 +346,8 @@ def test_a_self_only_regime_exports_no_pairs(desk: Settings) -> None:
     release = sample(30.0)
     policy = release.fallback | {"normal": {"rung": "self_only", "reason": "won", "max_pov": 0.1}}
     register(desk, replace(release, fallback=policy))
-    assert life.export_gamma(desk, desk.home / "gamma.csv", "challenger").rows == 0
-    assert life.export_self(desk, desk.home / "self.csv", "challenger").rows == 3
+    assert export.export_gamma(desk, desk.home / "gamma.csv", "challenger").rows == 0
+    assert export.export_self(desk, desk.home / "self.csv", "challenger").rows == 3
 
 
 def test_a_broken_store_is_told(desk: Settings) -> None:
