@@ -90,7 +90,11 @@ def _date(text: str | None) -> str | None:
 
 
 def _who() -> str:
-    return os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
+    """The user for the ledger; a container's nameless user is its number."""
+    try:
+        return os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 @app.command()

@@ -53,11 +53,11 @@ def _is_nested(value: Any) -> bool:
 
 
 def fail(error: CrossImpactError, *, as_json: bool) -> int:
-    """One line on stderr (and the report, if the error carries one, on stdout); the exit code."""
-    report = getattr(error, "report", None)
+    """One line on stderr, the exit code; as JSON also on stdout, with the error's report if any."""
+    report: Mapping[str, Any] = getattr(error, "report", {})
     if as_json:
         data = {"error": error.what, "hint": error.hint, "exit_code": error.exit_code}
-        show({**data, **({"report": report} if report else {})}, as_json=True)
+        show({**report, **data}, as_json=True)
     Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
     return error.exit_code
 
