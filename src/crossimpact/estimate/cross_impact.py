@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import norm
 from sklearn import config_context
 from sklearn.linear_model import enet_path
@@ -29,7 +30,8 @@ from crossimpact.model import Array
 
 FOLDS = 5
 L1_RATIO = 0.7
-LAMBDAS = 30
+LAMBDAS = 20
+RIDGE = 1e-9  # on unit curvature: names that always trade alike share their effect
 ROUNDS = 2  # alternations of blocks and deviations, each given the other
 FDR = 0.05
 MIN_EDGE_BPS = 0.1  # at typical flow: below it no schedule changes
@@ -46,8 +48,8 @@ class CrossFit:
         zero diagonal, shape (n, n).
     scaled_se
         Standard errors of the non-zero entries, NaN elsewhere.
-    nominated
-        Pairs the elastic net proposed.
+    support
+        Pairs the elastic net nominated, shape (n, n) of bool.
     kept
         Pairs that stayed in as deviations from their block.
     blocks
@@ -57,7 +59,7 @@ class CrossFit:
     template: Array
     scaled: Array
     scaled_se: Array
-    nominated: int
+    support: NDArray[np.bool_]
     kept: int
     blocks: dict[str, float]
 
@@ -101,7 +103,12 @@ def build_rows(panel: Panel, fit: SelfFit, flows: Array | None = None) -> Rows:
     return Rows(gram, xy, yy)
 
 
-def fit_cross(panel: Panel, self_fit: SelfFit, flows: Array | None = None) -> CrossFit:
+def fit_cross(
+    panel: Panel,
+    self_fit: SelfFit,
+    flows: Array | None = None,
+    support: NDArray[np.bool_] | None = None,
+) -> CrossFit:
     """Estimate the cross terms of one regime.
 
     Parameters
@@ -112,12 +119,15 @@ def fit_cross(panel: Panel, self_fit: SelfFit, flows: Array | None = None) -> Cr
         Its self impact; supplies weights, noise and the scale ``sqrt(beta_i beta_j)``.
     flows
         Flows of the *other* names when they are not the panel's own (placebo), shape (T, n).
+    support
+        Pairs nominated before, shape (n, n); nominated anew when None.
     """
     rows = build_rows(panel, self_fit, flows)
     gram, xy = rows.gram.sum(axis=1), rows.xy.sum(axis=1)
     floor = MIN_EDGE_BPS / _bps_per_unit(panel)
     template, template_se, blocks = fit_template(panel, self_fit.beta, gram, xy, floor)
-    support = _nominate(rows, template)
+    if support is None:
+        support = _nominate(rows, template)
     for _ in range(ROUNDS):
         left = _without(xy, gram, template)
         deviation, deviation_se = _symmetric_fit(gram, left, support)
@@ -131,7 +141,7 @@ def fit_cross(panel: Panel, self_fit: SelfFit, flows: Array | None = None) -> Cr
         template=template,
         scaled=scaled,
         scaled_se=np.where(scaled != 0, se, np.nan),
-        nominated=int(np.triu(support, 1).sum()),
+        support=support,
         kept=int(np.triu(kept, 1).sum()),
         blocks=blocks,
     )
@@ -179,8 +189,10 @@ def fit_template(
     seen = np.diagonal(hessian) > 0
     rho, rho_se = _least_squares(hessian, score, seen)
     cutoff = norm.isf(FDR / 2 / max(int(seen.sum()), 1))
-    strength = np.ma.masked_array(np.broadcast_to(shape / floor, masks.shape), patterns == 0)
-    size = np.ma.filled(np.ma.median(strength, axis=(1, 2)), 0.0)  # type: ignore[no-untyped-call]
+    strength = shape / floor
+    size = np.array(
+        [np.median(strength[pattern > 0]) if pattern.any() else 0 for pattern in patterns]
+    )
     significant = seen & (np.abs(rho) > cutoff * rho_se) & (np.abs(rho) * size >= 1)
     rho, rho_se = _least_squares(hessian, score, significant)
     blocks = {
@@ -199,7 +211,8 @@ def _least_squares(hessian: Array, score: Array, active: NDArray[np.bool_]) -> t
     index = np.flatnonzero(active)
     if index.size:
         scale = 1.0 / np.sqrt(np.diagonal(hessian)[index])
-        inverse = np.linalg.pinv(hessian[np.ix_(index, index)] * np.outer(scale, scale), rcond=1e-9)
+        unit = hessian[np.ix_(index, index)] * np.outer(scale, scale) + RIDGE * np.eye(index.size)
+        inverse = cho_solve(cho_factor(unit), np.eye(index.size))
         solution[index] = scale * (inverse @ (scale * score[index]))
         se[index] = scale * np.sqrt(np.maximum(np.diagonal(inverse), 0.0))
     return solution, se
@@ -235,7 +248,7 @@ def elastic_net_row(gram: Array, xy: Array, yy: Array, offset: Array) -> Array:
     top = float(np.abs(c.sum(axis=0)).max()) / L1_RATIO
     if not top > 0:
         return result
-    lambdas = top * np.logspace(0, -2, LAMBDAS)
+    lambdas = top * np.logspace(0, -1.7, LAMBDAS)
     loss = np.zeros(LAMBDAS)
     for k in range(len(G)):
         path = _path(G.sum(axis=0) - G[k], c.sum(axis=0) - c[k], lambdas * (1 - 1 / len(G)))
@@ -260,7 +273,7 @@ def _path(G: Array, c: Array, lambdas: Array) -> Array:
             precompute=G,
             Xy=X.T @ y,
             check_input=False,
-            tol=1e-6,
+            tol=1e-5,
             max_iter=5000,
         )
     return np.asarray(path)

@@ -117,8 +117,10 @@ def _ladder(
     """The three rungs' models, the stability rows of the full one, and counts for the report."""
     others = panel.q if flows is None else flows
     own = fit_self(panel, loss=loss)
+    support = None
     for _ in range(PASSES):
-        cross = fit_cross(panel, own, flows)
+        cross = fit_cross(panel, own, flows, support)
+        support = cross.support
         moved = others @ from_scaled(cross.scaled, panel.adv).T
         own = fit_self(panel, cross=moved, loss=loss)
     full = _model(panel, regime, own, cross, cross.scaled)
@@ -128,7 +130,7 @@ def _ladder(
     report = {
         "reason": reason,
         "capped_share": capped / max(2 * full.edges, 1),
-        "nominated": float(cross.nominated),
+        "nominated": float(np.triu(cross.support, 1).sum()),
         "kept": float(cross.kept),
         "blocks": float(len(cross.blocks)),
     }
