@@ -1,5 +1,5 @@
 # Two commands from a fresh clone: `make demo` and `make test`.
-# Tools land in .boot/ and .venv/, state in .crossimpact/; nothing else is touched.
+# Tools land in .boot/ and .venv/, state in .crossimpact/ (and pip's and uv's own caches).
 PY ?= $(shell command -v python3.11 || command -v python3)
 UV := .boot/bin/uv
 BIN := .venv/bin
@@ -13,6 +13,7 @@ help:  ## list the targets
 install: .venv/.ready  ## create the environment from the lock (done by the others when needed)
 
 .venv/.ready: requirements.lock pyproject.toml
+	@test -x $(UV) || $(PY) -m pip --version >/dev/null || { echo "pip is missing: apt-get install python3-pip"; exit 1; }
 	@test -x $(UV) || $(PY) -m pip install -q --disable-pip-version-check --root-user-action ignore --target .boot uv==0.13.9
 	@$(UV) venv -q --allow-existing --python $(PY) --no-python-downloads .venv
 	@$(UV) pip sync -q -p $(BIN)/python --compile-bytecode requirements.lock

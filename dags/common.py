@@ -24,6 +24,11 @@ their `rows`, and `sha`, the digest of every announced date."""
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
+            exception="crossimpact.errors.Unavailable",
+            action=RetryAction.RETRY,
+            reason="the registry may answer in a minute",
+        ),
+        RetryRule(
             exception="crossimpact.errors.CrossImpactError",
             action=RetryAction.FAIL,
             reason="the same input gives the same answer: mend it, then clear the task",

@@ -43,6 +43,7 @@ def daily_tca() -> None:
 
         if params["date"]:
             return [{"landing": params["landing"], "date": params["date"]}]
+        traded = Warehouse(settings(params)).dates("accepted", "parent_orders")
         events = [event for group in triggering_asset_events.values() for event in group]
         if events:
             announced = {
@@ -50,9 +51,9 @@ def daily_tca() -> None:
                 for event in events
                 for date in event.extra.get("dates", ())
             }
-            return [{"landing": announced[date], "date": date} for date in sorted(announced)]
-        dates = Warehouse(settings(params)).dates("accepted", "parent_orders")
-        return [{"landing": params["landing"], "date": date} for date in dates]
+        else:
+            announced = dict.fromkeys(traded, params["landing"])
+        return [{"landing": announced[date], "date": date} for date in traded if date in announced]
 
     @task(map_index_template="{{ task.op_kwargs['partition']['date'] }}")
     def tca(partition: dict[str, str], params: Any = None) -> dict[str, Any]:

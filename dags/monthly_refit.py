@@ -65,11 +65,11 @@ def monthly_refit() -> None:
 
     @task
     def contract(plan: dict[str, Any], params: Any = None) -> list[str]:
-        """The window's dates, provided that their data keep the contract."""
-        from pipelines import validate
+        """The window keeps the contract; its dates and those its regime labels look back on."""
+        from pipelines import features, validate
 
-        validate.verdict(settings(params), landing(params), plan["dates"])
-        return plan["dates"]
+        validate.run(settings(params), landing(params), plan["dates"])
+        return features.readable(settings(params), landing(params), plan["dates"])
 
     @task(map_index_template="{{ task.op_kwargs['date'] }}")
     def features(date: str, params: Any = None) -> dict[str, Any]:
@@ -79,12 +79,12 @@ def monthly_refit() -> None:
         return features.build(settings(params), date)
 
     @task
-    def regimes(dates: list[str], params: Any = None) -> list[str]:
+    def regimes(plan: dict[str, Any], read: list[str], params: Any = None) -> list[str]:
         """Label the buckets of the window; the regimes to fit."""
         from crossimpact.estimate.design import REGIMES
         from pipelines import features
 
-        features.label(settings(params), dates)
+        features.label(settings(params), plan["dates"], read)
         return list(REGIMES)
 
     @task(map_index_template="{{ task.op_kwargs['regime'] }}")
@@ -122,7 +122,7 @@ def monthly_refit() -> None:
 
     window = plan()
     dates = contract(window)
-    labelled = regimes(dates)
+    labelled = regimes(window, dates)
     release = register(window)
     features.expand(date=dates) >> labelled
     fit.partial(plan=window).expand(regime=labelled) >> release

@@ -16,6 +16,7 @@ import psutil
 from crossimpact.errors import CrossImpactError, UsageError
 
 GRACE_S = 15
+CLOCK_STEP_S = 60  # a birth time is told against a clock that may be set meanwhile
 
 
 class Process:
@@ -61,7 +62,8 @@ class Process:
             return []
         found = [p for p in psutil.process_iter() if session(p.pid) == leader["pid"]]
         taken_over = any(
-            p.pid == leader["pid"] and p.create_time() != leader["born"] for p in found
+            p.pid == leader["pid"] and abs(p.create_time() - leader["born"]) > CLOCK_STEP_S
+            for p in found
         )
         if taken_over:
             return []
@@ -123,6 +125,8 @@ def choose_port(variable: str, default: int) -> int:
     wanted = os.environ.get(variable)
     if wanted is None:
         return next(port for port in range(default, default + 100) if port_free(port))
-    if not wanted.isdecimal() or not port_free(int(wanted)):
+    if not (wanted.isdecimal() and 0 < int(wanted) < 2**16):
+        raise UsageError(f"{wanted!r} is no port", f"set {variable} to one of 1 to 65535")
+    if not port_free(int(wanted)):
         raise UsageError(f"port {wanted} is not free", f"set {variable} to another one")
     return int(wanted)

@@ -136,6 +136,8 @@ def up(home: Path) -> None:
         (home / "run" / "ports.json").unlink(missing_ok=True)
     prepare(home)
     _, fresh = passwords(home / "secrets")
+    for user, password in fresh.items():
+        print(f"{user:<9} {password}   (shown once; kept in {home}/secrets/passwords.json)")
     env = environment(home)
     migrate(home, env)
     try:
@@ -145,8 +147,6 @@ def up(home: Path) -> None:
     except BaseException:
         down(home)
         raise
-    for user, password in fresh.items():
-        print(f"{user:<9} {password}   (shown once; kept in {home}/secrets/passwords.json)")
     return report(home)
 
 
@@ -185,6 +185,9 @@ def main(argv: list[str] | None = None) -> int:
     except CrossImpactError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -262,7 +262,10 @@ def tca(landing: LandingPath, date: Date = None, home: Home = None, json_: Json 
     from pipelines import tca as step
     from pipelines.landing import Landing
 
-    day = _date(date) or (Landing(landing).all_dates() or [""])[-1]
+    landed = Landing(landing).all_dates()
+    if not landed:
+        raise UsageError(f"landing zone {landing} holds no date")
+    day = _date(date) or landed[-1]
     console.show(step.run_champion(_settings(home), landing, day).to_dict(), as_json=json_)
 
 

@@ -50,9 +50,7 @@ def run(settings: Settings, landing_root: Path, as_of: str | None = None) -> Res
     landing = Landing(landing_root)
     dates = refit.plan(settings, landing_root, as_of, WEEK)["dates"]
     validate.accept(settings, landing, dates)
-    for date in dates:
-        features.build(settings, date)
-    features.label(settings, dates)
+    features.prepare(settings, landing, dates)
     panel = features.load_panel(settings, dates)
     rows = {}
     for regime, model in champion.models.items():

@@ -72,7 +72,7 @@ def export_violations(settings: Settings, landing: Landing | None, path: Path) -
                         " FROM read_parquet($file, hive_partitioning = false)",
                         {"name": table, "date": date, "file": file},
                     )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _no_folder(path).parent.mkdir(parents=True, exist_ok=True)
         (rows,) = connection.execute(
             'COPY (SELECT * FROM all_violations ORDER BY "table", date, file, row, rule_id)'
             f" TO '{quoted(path)}' (FORMAT csv, HEADER)"
@@ -95,7 +95,7 @@ def export_regimes(settings: Settings, path: Path) -> int:
             f"no bucket is labelled in {settings.feature_layer}", "run `crossimpact refit` first"
         )
     files = warehouse.files(settings.feature_layer, "regimes", dates)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _no_folder(path).parent.mkdir(parents=True, exist_ok=True)
     with warehouse.connect() as connection:
         connection.execute("CREATE TABLE regimes AS SELECT * FROM read_parquet(?)", [files])
         (rows,) = connection.execute(
@@ -104,6 +104,12 @@ def export_regimes(settings: Settings, path: Path) -> int:
             f" TO '{quoted(path)}' (FORMAT csv, HEADER)"
         ).fetchone() or (0,)
     return int(rows)
+
+
+def _no_folder(path: Path) -> Path:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "name a CSV file")
+    return path
 
 
 def _export(
@@ -118,7 +124,7 @@ def _export(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([columns, *rows])
-    write_atomic(path, text.getvalue())
+    write_atomic(_no_folder(path), text.getvalue())
     return Export(str(path), found.id, len(rows))
 
 

@@ -7,6 +7,7 @@ buckets, never a later one.
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,9 +16,11 @@ import duckdb
 import numpy as np
 
 from crossimpact import contract
-from crossimpact.errors import EstimationError
+from crossimpact.errors import CrossImpactError, EstimationError
 from crossimpact.estimate.design import Panel
+from pipelines import validate
 from pipelines.config import Settings
+from pipelines.landing import Landing
 from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
 
 #: Regime labels compare with this many trailing dates, the labelled one included.
@@ -27,43 +30,74 @@ REGIME_PARAMETERS = {"calm_quantile": 0.4, "enter": 0.5, "leave": 0.3}
 #: The vwap of a bucket the desk traded both ways prices neither side; a mid return prices both.
 MIN_NET_SHARE = {"own": 0.5, "public": 0.0}
 #: Accepted tables a bucket is made of.
-SOURCES = ("instruments", "market_snapshots", "child_fills", "peer_flow", "public_trades")
+SOURCES = ("instruments", "market_snapshots", "peer_flow")
+FLOW_SOURCE = {"own": "child_fills", "public": "public_trades"}
+
+
+def prepare(settings: Settings, landing: Landing, dates: Sequence[str]) -> None:
+    """Buckets and labels of accepted `dates`, and the buckets their labels look back on."""
+    read = readable(settings, landing, dates)
+    for date in read:
+        build(settings, date)
+    label(settings, dates, read)
+
+
+def readable(settings: Settings, landing: Landing, dates: Sequence[str]) -> list[str]:
+    """`dates` and the landed dates their labels look back on, without those that are blocked.
+
+    Taken from the landing zone, never from what a home happens to hold: the same landing gives the
+    same labels in a fresh home and in a used one.
+    """
+    landed = landing.all_dates()
+    wanted = {other for date in dates for other in _trailing(landed, date)}
+    reports = validate.validate_dates(settings, landing, sorted(wanted))
+    return [report["date"] for report in reports if not report["problems"]]
+
+
+def _trailing(dates: Sequence[str], date: str) -> list[str]:
+    return [other for other in dates if other <= date][-TRAILING_DATES:]
 
 
 def build(settings: Settings, date: str) -> dict[str, Any]:
-    """Publish `buckets` and `overlap` of one date; a date whose inputs did not change is kept."""
-    warehouse = Warehouse(settings)
+    """Publish `buckets` and `overlap` of one date; a date whose inputs did not change is kept.
+
+    Raises
+    ------
+    CrossImpactError
+        When the date's tables are not accepted.
+    """
+    warehouse, layer = Warehouse(settings), settings.feature_layer
     flow_query = sql(f"features/flow_{settings.flow}")
     queries = {name: sql(f"features/{name}") for name in ("buckets", "overlap")}
-    inputs = _accepted_digests(warehouse, date)
+    inputs = _accepted(warehouse, settings, date)
     inputs["sql"] = text_sha256(flow_query, *queries.values())
-    kept = warehouse.manifest(settings.feature_layer, "overlap", date)
-    if kept is None or kept.inputs != inputs:
+    kept = [warehouse.manifest(layer, name, date) for name in queries]
+    if any(manifest is None or manifest.inputs != inputs for manifest in kept):
         with warehouse.connect() as connection:
-            for table in SOURCES:
+            for table in (*SOURCES, FLOW_SOURCE[settings.flow]):
                 _view(connection, warehouse, table, date)
             parameters = {"bucket_s": settings.bucket_s}
             _table(connection, "flow", flow_query, parameters)
             parameters["max_age_s"] = contract.MAX_SNAPSHOT_AGE_S
             for name, query in queries.items():
                 _table(connection, name, query, parameters if name == "buckets" else {})
-                warehouse.publish(
-                    connection, f"SELECT * FROM {name}", settings.feature_layer, name, date,
-                    inputs=inputs,
-                )  # fmt: skip
-    return _rows(warehouse.manifest(settings.feature_layer, "buckets", date))
+            fills, usd = connection.execute(sql("features/unplaced")).fetchone() or (0, 0.0)
+            extra = {"unplaced": {"fills": int(fills), "usd": float(usd)}}
+            for name in queries:
+                query = f"SELECT * FROM {name}"
+                warehouse.publish(connection, query, layer, name, date, inputs=inputs, extra=extra)
+    manifest = warehouse.manifest(layer, "buckets", date)
+    return asdict(manifest) if manifest else {}
 
 
-def label(settings: Settings, dates: Sequence[str]) -> dict[str, Any]:
-    """Publish the regime labels of `dates`, each from its own trailing dates."""
+def label(settings: Settings, dates: Sequence[str], read: Sequence[str]) -> dict[str, Any]:
+    """Publish the regime labels of `dates`, each from the trailing ones of the dates `read`."""
     warehouse, query = Warehouse(settings), sql("features/regimes")
-    known = warehouse.dates(settings.feature_layer, "buckets")
     for date in dates:
-        trailing = [other for other in known if other <= date][-TRAILING_DATES:]
-        manifests = [warehouse.manifest(settings.feature_layer, "buckets", d) for d in trailing]
-        inputs = {m.date: m.sha256 for m in manifests if m} | {
-            "sql": text_sha256(query, str(REGIME_PARAMETERS))
-        }
+        trailing = _trailing(read, date)
+        manifests = [_buckets(warehouse, settings, other) for other in trailing]
+        inputs = {m.date: m.sha256 for m in manifests}
+        inputs["sql"] = text_sha256(query, str(REGIME_PARAMETERS))
         kept = warehouse.manifest(settings.feature_layer, "regimes", date)
         if kept is not None and kept.inputs == inputs:
             continue
@@ -76,6 +110,20 @@ def label(settings: Settings, dates: Sequence[str]) -> dict[str, Any]:
                 inputs=inputs,
             )  # fmt: skip
     return {"dates": list(dates)}
+
+
+def unplaced(settings: Settings, dates: Sequence[str]) -> dict[str, float]:
+    """Fills (prints) that no bucket could price, and their notional: no fit has seen them."""
+    warehouse = Warehouse(settings)
+    rows = [_buckets(warehouse, settings, date).extra["unplaced"] for date in dates]
+    return {"fills": sum(row["fills"] for row in rows), "usd": math.fsum(r["usd"] for r in rows)}
+
+
+def _buckets(warehouse: Warehouse, settings: Settings, date: str) -> Manifest:
+    manifest = warehouse.manifest(settings.feature_layer, "buckets", date)
+    if manifest is None:
+        raise CrossImpactError(f"date {date} has no {settings.feature_layer}", "build them first")
+    return manifest
 
 
 def load_panel(settings: Settings, dates: Sequence[str]) -> Panel:
@@ -128,9 +176,18 @@ def _pivot(cells: dict[str, Any]) -> Panel:
     )
 
 
-def _accepted_digests(warehouse: Warehouse, date: str) -> dict[str, str]:
-    manifests = (warehouse.manifest("accepted", table, date) for table in SOURCES)
-    return {manifest.table: manifest.sha256 for manifest in manifests if manifest}
+def _accepted(warehouse: Warehouse, settings: Settings, date: str) -> dict[str, str]:
+    """Digests of the accepted partitions a date's buckets are made of."""
+    digests = {}
+    for table in (*SOURCES, FLOW_SOURCE[settings.flow]):
+        manifest = warehouse.manifest("accepted", table, date)
+        if manifest:
+            digests[table] = manifest.sha256
+        elif not contract.TABLES[table].optional:
+            raise CrossImpactError(
+                f"{table} of {date} is not accepted", "run `crossimpact validate` on its landing"
+            )
+    return digests
 
 
 def _view(
@@ -155,7 +212,11 @@ def _partitions(
     dates: Iterable[str],
 ) -> None:
     """The feature partitions of `dates` as one table with a `date` column from their folders."""
-    files = warehouse.files(settings.feature_layer, name, dates)
+    layer, dates = settings.feature_layer, list(dates)
+    absent = [date for date in dates if warehouse.manifest(layer, name, date) is None]
+    if absent:
+        raise CrossImpactError(f"{', '.join(absent)} have no {name} in {layer}", "rerun the refit")
+    files = warehouse.files(layer, name, dates)
     connection.execute(
         f"CREATE TABLE {name} AS SELECT * FROM read_parquet(?, hive_partitioning = true, "
         "hive_types = {'date': DATE})",
@@ -167,7 +228,3 @@ def _table(
     connection: duckdb.DuckDBPyConnection, name: str, query: str, parameters: dict[str, Any]
 ) -> None:
     connection.execute(f"CREATE TABLE {name} AS {query}", parameters)
-
-
-def _rows(manifest: Manifest | None) -> dict[str, Any]:
-    return asdict(manifest) if manifest else {}

@@ -86,8 +86,8 @@ class Judgement:
     def judge_day(self, date: str) -> None:
         """Make `date` the current day and run the rules across its tables."""
         self._set_day(date)
-        self.connection.execute(sql("validate/broken_rows"))
-        for rule in contract.CROSS_RULES:
+        for rule in contract.CROSS_RULES:  # each sees what those before it condemned
+            self.connection.execute(sql("validate/broken_rows"))
             query = sql(f"checks/{rule.id}")
             rows = f"SELECT CAST(getvariable('day') AS DATE) AS date, * FROM ({query})"
             self._note(rule.table, rule.id, rule.severity, rows)

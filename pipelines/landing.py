@@ -73,7 +73,13 @@ class Landing:
         """Data files of a partition by name; hidden and underscored names are a writer's own."""
         folder = self.root / table / f"date={date}"
         paths = [*folder.glob("*.parquet"), *folder.glob("*.csv")]
-        return sorted(path for path in paths if path.name[0] not in "._")
+        return sorted(path for path in paths if path.name[0] not in "._" and path.is_file())
+
+    def strangers(self, table: str, date: str) -> list[Path]:
+        """What else lies in a partition's folder, a writer's own hidden names aside."""
+        folder, known = self.root / table / f"date={date}", self.files(table, date)
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [path for path in found if path.name[0] not in "._" and path not in known]
 
     def digest(self, table: str, date: str) -> str:
         """sha256 over the names and bytes of the partition's files."""

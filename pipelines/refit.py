@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crossimpact import __version__, contract
-from crossimpact.errors import EstimationError, UsageError
+from crossimpact.errors import CrossImpactError, EstimationError, UsageError
 from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.drift import bucket_cross
 from crossimpact.estimate.refit import fit_regime
@@ -52,12 +52,17 @@ def settings_for(settings: Settings, landing: Landing, flow: Flow | None) -> Set
     Raises
     ------
     UsageError
-        When own flow is asked of a landing zone without parent orders.
+        When own flow is asked without parent orders, or public flow without public trades.
     """
     if flow == "own" and not landing.has_parents:
         raise UsageError(
             f"landing zone {landing.root} has no parent_orders, so there is no own flow",
             "use --flow public",
+        )
+    if flow == "public" and not landing.dates("public_trades"):
+        raise UsageError(
+            f"landing zone {landing.root} has no public_trades, so there is no public flow",
+            "use --flow own",
         )
     return replace(settings, flow=flow or ("own" if landing.has_parents else "public"))
 
@@ -87,13 +92,20 @@ def plan(
             "check the date=YYYY-MM-DD folders",
         )
     key = text_sha256(settings.feature_layer, loss, *dates)[:8]
-    return {"key": f"{dates[-1]}-{settings.flow}-{key}", "dates": dates, "loss": loss}
+    return {
+        "key": f"{dates[-1]}-{settings.flow}-{key}",
+        "landing": str(landing_root),
+        "dates": dates,
+        "loss": loss,
+    }
 
 
 def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
     """Fit one regime and leave it as plain data in the refit's folder."""
+    data_digest = _data_digest(settings, plan["dates"])
     found = fit_regime(_panel(settings, plan), regime, loss=plan["loss"])
     data = {
+        "data_digest": data_digest,
         "rung": found.rung,
         "reason": found.reason,
         "metrics": bundle.plain(found.metrics),
@@ -111,8 +123,14 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     ------
     EstimationError
         When not one regime could be fitted: nothing is registered.
+    ContractViolation
+        When the window's data are blocked by now.
     """
+    data_digest = _data_digest(settings, plan["dates"])
+    verdict = validate.run(settings, Landing(Path(plan["landing"])), plan["dates"]).to_dict()
     fits = {regime: _read_fit(settings, plan, regime) for regime in REGIMES}
+    if any(found["data_digest"] != data_digest for found in fits.values()):
+        raise CrossImpactError("the features changed after a regime was fitted", "rerun the fits")
     models = {
         regime: ImpactModel.from_dict(found["model"])
         for regime, found in fits.items()
@@ -121,7 +139,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     if not models:
         reasons = "; ".join(f"{regime}: {found['reason']}" for regime, found in fits.items())
         raise EstimationError(f"no regime could be fitted ({reasons})", "widen the window")
-    release = _release(settings, plan, fits, models)
+    release = _release(settings, plan, fits, models, verdict)
     folder = _folder(settings, plan) / "release"
     bundle.write(release, folder)
     version = tracking.register(
@@ -154,6 +172,8 @@ def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
         "window": dict(release.window),
         "flow": release.flow,
         "regimes": regimes,
+        "contract": dict(release.report["contract"]),
+        "unplaced": dict(release.report["unplaced"]),
     }
 
 
@@ -173,17 +193,15 @@ def run(
     landing, stages = Landing(landing_root), dict[str, float]()
     steps = plan(settings, landing_root, as_of, window_days, loss)
     with _timed(stages, "validate"):
-        verdict = validate.run(settings, landing, steps["dates"])
+        validate.run(settings, landing, steps["dates"])
     with _timed(stages, "features"):
-        for date in steps["dates"]:
-            features.build(settings, date)
-        features.label(settings, steps["dates"])
+        features.prepare(settings, landing, steps["dates"])
     with _timed(stages, "fit"):
         for regime in REGIMES:
             fit(settings, steps, regime)
     with _timed(stages, "register"):
         release = assemble(settings, steps)
-    return Result({**release, "contract": verdict.to_dict(), "stages": stages})
+    return Result({**release, "stages": stages})
 
 
 def _panel(settings: Settings, plan: Mapping[str, Any]) -> Panel:
@@ -202,6 +220,7 @@ def _read_fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[
 def _release(
     settings: Settings, plan: Mapping[str, Any], fits: Mapping[str, Any],
     models: Mapping[str, ImpactModel],
+    verdict: Mapping[str, Any],
 ) -> Release:  # fmt: skip
     dates: Sequence[str] = plan["dates"]
     fallback = {
@@ -222,11 +241,12 @@ def _release(
         bucket_s=settings.bucket_s,
         contract_version=contract.VERSION,
         code_version=__version__,
-        data_digest=_data_digest(settings, dates),
+        data_digest=fits[REGIMES[0]]["data_digest"],
         models=models,
         fallback=fallback,
         report={
-            "contract": {"verdict": "ok"},
+            "contract": {name: verdict[name] for name in ("verdict", "tables", "rules")},
+            "unplaced": features.unplaced(settings, dates),
             "metrics": {regime: found["metrics"] for regime, found in fits.items()},
             "stability": {regime: found["stability"] for regime, found in fits.items()},
         },

@@ -24,6 +24,7 @@ from crossimpact.tca import Slope, calibration
 from pipelines import plots
 from pipelines.config import Settings
 from pipelines.warehouse import Warehouse, write_atomic
+from registry import ledger
 from registry.bundle import Release
 
 #: The five parts that add up to the shortfall.
@@ -75,6 +76,13 @@ def render(template: str, **content: Any) -> str:
 
 def write_index(settings: Settings) -> Path:
     """List the pages of the reports folder, newest first, TCA pages with their headline."""
+    path = settings.reports / "index.html"
+    with ledger.hold(settings.reports / ".index.lock"):  # TCA tasks of several dates end at once
+        write_atomic(path, _index(settings))
+    return path
+
+
+def _index(settings: Settings) -> str:
     warehouse = Warehouse(settings)
     path = settings.reports / "index.html"
     pages = sorted(p.stem for p in settings.reports.glob("*.html") if p.name != path.name)
@@ -85,8 +93,7 @@ def write_index(settings: Settings) -> Path:
         for summary in [read_mart(warehouse, "tca_summary", date, missing_ok=True)]
     ]
     others = [page for page in pages if not page.startswith("tca-")]
-    write_atomic(path, render("index.html.j2", days=days, others=others))
-    return path
+    return render("index.html.j2", days=days, others=others)
 
 
 def read_mart(

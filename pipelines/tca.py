@@ -124,9 +124,9 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
     """
     champion, facts = release.champion(settings)
     settings = refit.matching(settings, champion)
-    validate.accept(settings, Landing(landing_root), [date])
-    features.build(settings, date)
-    features.label(settings, [date])
+    landing = Landing(landing_root)
+    validate.accept(settings, landing, [date])
+    features.prepare(settings, landing, [date])
     return run(settings, landing_root, date, champion, facts)
 
 

@@ -158,7 +158,7 @@ def _judge(warehouse: Warehouse, landing: Landing, dates: list[str]) -> dict[str
         for date, (tables, inputs) in sound.items():
             judgement.judge_day(date)
             counts = {name: judgement.counts(name) for name in tables}
-            _withdraw(warehouse, set(contract.TABLES) - set(tables), date)
+            _withdraw(warehouse, contract.TABLES, date)  # never old and new tables side by side
             for name in tables:
                 judgement.publish(warehouse, name, date, inputs, counts[name])
             reports[date] = _report(date, counts, [])
@@ -185,7 +185,27 @@ def _absent(landing: Landing, date: str) -> list[Problem]:
         elif not landing.files(name, date):
             text = f"no Parquet or CSV file in {landing.root / name}/date={date}"
             problems.append(Problem(name, date, "", contract.MISSING_PARTITION, text))
-    return problems
+    return [*problems, *_strangers(landing, date), *_repeated(landing, date)]
+
+
+def _strangers(landing: Landing, date: str) -> Iterator[Problem]:
+    """What lies in a partition and would not be read."""
+    for name in contract.TABLES:
+        for path in landing.strangers(name, date):
+            text = f"{path.name} is neither a .parquet nor a .csv file"
+            yield Problem(name, date, "", contract.UNREADABLE, text)
+
+
+def _repeated(landing: Landing, date: str) -> Iterator[Problem]:
+    """A day's snapshots landed again under the next date: the rest of that day is, too."""
+    name = contract.MARKET_SNAPSHOTS.name
+    before = [other for other in landing.dates(name) if other < date][-1:]
+    digests = {
+        landing.digest(name, other) for other in (date, *before) if landing.files(name, other)
+    }
+    if before and len(digests) == 1 and landing.files(name, date):
+        text = f"the same files as date={before[0]}"
+        yield Problem(name, date, "", contract.REPEATED_PARTITION, text)
 
 
 def _inputs(landing: Landing, date: str) -> tuple[list[str], dict[str, str]]:

@@ -72,6 +72,10 @@ class Warehouse:
         try:
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            raise CrossImpactError(
+                f"DuckDB: {str(error).splitlines()[0]}", "check disk space, memory and the path"
+            ) from error
         finally:
             connection.close()
             shutil.rmtree(scratch)

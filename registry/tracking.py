@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from crossimpact.errors import CrossImpactError, StaleModel, UsageError
+from crossimpact.errors import CrossImpactError, StaleModel, Unavailable, UsageError
 from registry import bundle, ledger
 from registry.bundle import Release
 
@@ -187,7 +187,7 @@ def _session(uri: str) -> Iterator[MlflowClient]:
         yield _client(uri)
     except (MlflowException, SQLAlchemyError) as error:
         text = f"MLflow at {uri} failed: {str(error).splitlines()[0]}"
-        raise CrossImpactError(
+        raise Unavailable(
             PASSWORD.sub("//", text),
             "is the server up, or the file writable?",
         ) from error

@@ -12,7 +12,7 @@ fills AS (
 complete AS (
     SELECT order_id
     FROM benchmark_marks
-    WHERE mark IN ('DECISION', 'ARRIVAL', 'CLOSE')
+    WHERE mark IN ('DECISION', 'ARRIVAL', 'CLOSE') AND isfinite(px) AND px > 0
     GROUP BY order_id
     HAVING count(DISTINCT mark) = 3
 )

@@ -1,4 +1,4 @@
--- grain: a snapshot not later than an earlier one of its symbol, in file order
+-- grain: a snapshot not later than an earlier one of its symbol in its file
 -- reads: market_snapshots, broken_rows
 -- gives: file, row
 -- Rows of another date do not push the clock forward, so one stray row does not condemn the rest.
@@ -21,7 +21,7 @@ clocked AS (
         row,
         ts,
         max(ts) OVER (
-            PARTITION BY symbol ORDER BY file, row
+            PARTITION BY symbol, file ORDER BY row
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS latest_ts
     FROM snapshots

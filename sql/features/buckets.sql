@@ -1,9 +1,11 @@
--- grain: symbol x bucket in which the symbol has a fresh two-sided book at both ends
+-- grain: symbol x bucket in which the symbol has a fresh two-sided book at both ends, or the flow of a fill;
+--        without the book mids, move and slippage are null, but what was traded still stands
 -- reads: instruments, market_snapshots, peer_flow (accepted, one date), flow (see flow_own / flow_public)
 -- params: $bucket_s [s], $max_age_s [s]
 -- gives: ts, mid_start and mid_end [price], move_bps, spread_bps [bps], depth_usd [USD], vol_bps [bps per snapshot],
 --        q_usd, gross_usd [USD], q_adv [fraction of ADV], n_fills, s_bps [bps, positive = cost, null when q = 0],
---        sector_flow_adv, factor_flow_adv [fraction of the symbol's ADV]
+--        sector_flow_adv, factor_flow_adv [fraction of the symbol's ADV], from peer flow on a wider or narrower
+--        grid added up or spread evenly
 -- The state of a bucket is read at its two ends as of the last snapshot no older than $max_age_s; what happens
 -- after the bucket's end changes nothing in it.
 WITH quotes AS (
@@ -54,10 +56,33 @@ moves AS (
     SELECT *, 1e4 * (mid_end - mid_start) / mid_start AS move_bps
     FROM mids
     WHERE mid_start IS NOT NULL AND mid_end IS NOT NULL
+),
+cells AS (
+    SELECT symbol, bucket FROM moves
+    UNION
+    SELECT symbol, bucket FROM flow
+),
+peer_gaps AS (
+    SELECT epoch(ts) - epoch(lag(ts) OVER (PARTITION BY symbol ORDER BY ts)) AS gap_s FROM peer_flow
+),
+peer_grid AS (
+    SELECT greatest(1, coalesce(min(gap_s), 0)::BIGINT // $bucket_s) AS pieces
+    FROM peer_gaps
+    WHERE gap_s > 0
+),
+peers AS (
+    SELECT
+        symbol,
+        time_bucket(to_seconds($bucket_s), ts + to_seconds(piece * $bucket_s)) AS bucket,
+        sum(sector_flow / pieces) AS sector_flow,
+        sum(factor_flow / pieces) AS factor_flow
+    FROM peer_flow
+    CROSS JOIN (SELECT pieces, unnest(range(pieces)) AS piece FROM peer_grid) AS grid
+    GROUP BY ALL
 )
 SELECT
-    moves.bucket AS ts,
-    moves.symbol,
+    cells.bucket AS ts,
+    cells.symbol,
     instruments.sector,
     instruments.adv_notional,
     mid_start,
@@ -76,9 +101,10 @@ SELECT
     END AS s_bps,
     coalesce(sector_flow, 0) / adv_notional AS sector_flow_adv,
     coalesce(factor_flow, 0) / adv_notional AS factor_flow_adv
-FROM moves
-JOIN state USING (symbol, bucket)
+FROM cells
 JOIN instruments USING (symbol)
+LEFT JOIN moves USING (symbol, bucket)
+LEFT JOIN state USING (symbol, bucket)
 LEFT JOIN flow USING (symbol, bucket)
-LEFT JOIN peer_flow ON moves.symbol = peer_flow.symbol AND moves.bucket = peer_flow.ts
-ORDER BY ts, moves.symbol
+LEFT JOIN peers USING (symbol, bucket)
+ORDER BY ts, symbol

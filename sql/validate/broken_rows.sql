@@ -1,6 +1,7 @@
--- grain: a landed row of the current day and a single-table rule it breaks
--- reads: violations, before any rule across tables has added to it
+-- grain: a landed row of the current day and a rule it is known to break so far
+-- reads: violations
 -- gives: table_name, file, row, rule_id
 CREATE OR REPLACE TABLE broken_rows AS
 SELECT table_name, file, row, rule_id
 FROM violations
+WHERE severity = 'quarantine'

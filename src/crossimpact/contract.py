@@ -139,6 +139,11 @@ def _ts(name: str, doc: str) -> Column:
     return Column(name, "ts", doc + " (UTC)")
 
 
+def _bounded_notional(price: str, quantity: str) -> RowRule:
+    rule = f"{price} * {quantity} <= {BIG:.0f}"
+    return RowRule("notional_bounded", rule, f"{price} x {quantity} is at most {BIG:g}")
+
+
 INSTRUMENTS = Table(
     "instruments",
     "a symbol on a date",
@@ -182,6 +187,11 @@ PARENT_ORDERS = Table(
     clock="start_ts",
     row_rules=(
         RowRule(
+            "window_finite",
+            "isfinite(decision_ts) AND isfinite(start_ts) AND isfinite(end_ts)",
+            "decision, start and end are finite times",
+        ),
+        RowRule(
             "window_ordered",
             "decision_ts <= start_ts AND start_ts < end_ts",
             "decision_ts <= start_ts < end_ts",
@@ -211,6 +221,7 @@ CHILD_FILLS = Table(
         _signed("fee", "fee of the execution, USD, rebates negative"),
     ),
     key=("fill_id",),
+    row_rules=(_bounded_notional("fill_px", "fill_qty"),),
     clock="fill_ts",
 )
 
@@ -282,6 +293,7 @@ PUBLIC_TRADES = Table(
         Column("aggressor_side", "i64", "+1 buyer, -1 seller", values=(1, -1)),
     ),
     key=(),
+    row_rules=(_bounded_notional("px", "qty"),),
     optional=True,
     clock="ts",
 )
@@ -310,18 +322,18 @@ CROSS_RULES: tuple[CrossRule, ...] = (
     CrossRule(
         "fill_in_window", "child_fills", "quarantine", "start_ts <= fill_ts <= end_ts of its order"
     ),
-    CrossRule(
-        "not_overfilled",
-        "child_fills",
-        "quarantine",
-        "filled quantity, in time order, never exceeds parent_qty",
-    ),
     CrossRule("fill_near_mid", "child_fills", "quarantine", "within 10% of the prevailing mid"),
     CrossRule(
         "snapshot_fresh", "child_fills", "quarantine", "a snapshot no older than 60 s at the fill"
     ),
     CrossRule(
         "fill_symbol_known", "child_fills", "quarantine", "the fill's symbol is in instruments"
+    ),
+    CrossRule(
+        "not_overfilled",
+        "child_fills",
+        "quarantine",
+        "filled quantity, in time order, never exceeds parent_qty",
     ),
     CrossRule(
         "parent_symbol_known",
@@ -342,7 +354,7 @@ CROSS_RULES: tuple[CrossRule, ...] = (
         "snapshots_increase",
         "market_snapshots",
         "quarantine",
-        "per symbol, snapshots strictly increase in time in file order",
+        "per symbol and file, snapshots strictly increase in time",
     ),
     CrossRule(
         "snapshot_gap",
@@ -368,6 +380,7 @@ UNREADABLE = "unreadable"
 COLUMN_SET = "column_set"
 COLUMN_TYPE = "column_type"
 ROW_COUNT = "row_count"
+REPEATED_PARTITION = "repeated_partition"
 DUPLICATE_SHARE = "duplicate_share"
 QUARANTINE_SHARE = "quarantine_share"
 

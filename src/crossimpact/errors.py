@@ -29,6 +29,10 @@ class CrossImpactError(Exception):
         return f"{self.what}; {self.hint}" if self.hint else self.what
 
 
+class Unavailable(CrossImpactError):
+    """A server or a locked file that may well answer in a minute (exit code 1)."""
+
+
 class UsageError(CrossImpactError):
     """A wrong argument or a path that is not there (exit code 2)."""
 

@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
 from pipelines import features, simulate, validate
 from pipelines.config import Settings
@@ -33,7 +34,7 @@ def desk(tmp_path_factory) -> tuple[Settings, Path, list[str]]:
 def _build(settings: Settings, dates: list[str]) -> None:
     for date in dates:
         features.build(settings, date)
-    features.label(settings, dates)
+    features.label(settings, dates, dates)
 
 
 def _digests(settings: Settings, dates: list[str]) -> dict[tuple[str, str], str]:
@@ -84,6 +85,39 @@ def test_truncating_within_a_day_changes_no_earlier_bucket(desk):
 
     whole, half = buckets(f"{dates[0]} 23:59:59"), buckets(f"{dates[0]} 17:00:00")
     assert whole == half and len(whole) > 100
+
+
+def test_labels_come_from_the_landing_not_from_what_a_home_holds(desk, tmp_path):
+    """A window fitted first in a fresh home has the labels it has after a full history."""
+    settings, landing, dates = desk
+    fresh = Settings(tmp_path / "home")
+    features.prepare(fresh, Landing(landing), dates[-1:])
+    warehouse = Warehouse(fresh)
+    found = warehouse.manifest(fresh.feature_layer, "regimes", dates[-1]).sha256
+    assert found == _digests(settings, dates)["regimes", dates[-1]]
+
+
+def test_a_deleted_partition_is_made_again_not_left_out(desk, tmp_path):
+    settings, landing, dates = desk
+    home = Settings(tmp_path / "home")
+    features.prepare(home, Landing(landing), dates)
+    shutil.rmtree(Warehouse(home).folder(home.feature_layer, "buckets", dates[1]))
+    with pytest.raises(CrossImpactError, match="have no buckets"):
+        features.load_panel(home, dates)
+    features.prepare(home, Landing(landing), dates)
+    assert _digests(home, dates) == _digests(settings, dates)
+
+
+@pytest.mark.parametrize("bucket_s", [60, 900])
+def test_peer_flow_adds_up_on_any_bucket_width(desk, tmp_path, bucket_s):
+    settings, landing, dates = desk
+    other = Settings(settings.home, bucket_s=bucket_s)
+    features.prepare(other, Landing(landing), dates)
+    totals = [
+        (panel.sector_flow * panel.adv).sum()
+        for panel in (features.load_panel(settings, dates), features.load_panel(other, dates))
+    ]
+    assert totals[1] == pytest.approx(totals[0], rel=1e-6)
 
 
 def test_labels_follow_the_planted_regimes(desk):

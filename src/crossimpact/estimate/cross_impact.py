@@ -43,7 +43,7 @@ class CrossFit:
 
     Attributes
     ----------
-    template, scaled
+    template, template_se, scaled
         Sector-block part and the full estimate, ``gamma_ij sqrt(adv_i/adv_j)`` in bps, symmetric,
         zero diagonal, shape (n, n).
     scaled_se
@@ -57,6 +57,7 @@ class CrossFit:
     """
 
     template: Array
+    template_se: Array
     scaled: Array
     scaled_se: Array
     support: NDArray[np.bool_]
@@ -139,6 +140,7 @@ def fit_cross(
     se = np.sqrt(np.nan_to_num(template_se) ** 2 + np.nan_to_num(deviation_se) ** 2)
     return CrossFit(
         template=template,
+        template_se=np.where(template != 0, template_se, np.nan),
         scaled=scaled,
         scaled_se=np.where(scaled != 0, se, np.nan),
         support=support,

@@ -11,6 +11,7 @@ The own terms ``sign(q_i), q_i`` and the peer-flow controls are never penalised.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,9 +98,18 @@ class Panel:
         )
 
     def day_shifted_q(self) -> Array:
-        """The placebo's flow: what was traded one session earlier, shape (T, n)."""
-        per_session = int(np.unique(self.date, return_counts=True)[1].max(initial=1))
-        return np.roll(self.q, per_session, axis=0)
+        """The placebo's flow: what was traded at this time of day one session earlier, (T, n).
+
+        Zero where there was no such bucket: on the first date, after a short session.
+        """
+        shifted = np.zeros_like(self.q)
+        clock = self.ts - self.ts.astype("datetime64[D]")
+        dates = np.unique(self.date)
+        for before, date in pairwise(dates):
+            there, here = np.flatnonzero(self.date == before), np.flatnonzero(self.date == date)
+            _, a, b = np.intersect1d(clock[there], clock[here], return_indices=True)
+            shifted[here[b]] = self.q[there[a]]
+        return shifted
 
     def typical_flow(self) -> Array:
         """Median ``|q|`` of the buckets in which a symbol traded, shape (n,); 0 if it never did."""

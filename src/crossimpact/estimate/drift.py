@@ -127,6 +127,8 @@ def _fresh(model: ImpactModel, week: Panel) -> tuple[float, int]:
 
 
 def _verdict(slope: float, se: float, flips: int, ratio: float) -> tuple[Verdict, str]:
+    if np.isnan(slope):
+        return "ok", "no cross cost is predicted, so nothing of it can drift"
     away = abs(slope - 1) / se if se > 0 else 0.0
     told = f"calibration slope {slope:.2f} +- {se:.2f}"
     if away > REFIT_SE:

@@ -89,8 +89,10 @@ def _fit_regime(panel: Panel, regime: str, loss: Loss) -> RegimeFit:
     except EstimationError as error:
         return _fixed_pov(regime, buckets, error.what)
     rung, reason, scores = _choose(part, placebo, regime, loss, ladder)
-    if report["reason"] and rung == "full":
-        rung, reason = "sector_block", report["reason"]
+    if report["reason"] and rung == "full":  # what "full" became on the way down has its own rung
+        earned = scores["oos_r2_sector_block"] - scores["oos_r2_self_only"]
+        blocks = ladder["sector_block"].edges and earned > max(0.0, scores["placebo_gain"])
+        rung, reason = "sector_block" if blocks else "self_only", report["reason"]
     model = ladder[rung]
     metrics = {
         "buckets": float(buckets),
@@ -123,9 +125,11 @@ def _ladder(
         support = cross.support
         moved = others @ from_scaled(cross.scaled, panel.adv).T
         own = fit_self(panel, cross=moved, loss=loss)
-    full = _model(panel, regime, own, cross, cross.scaled)
+    full = _model(panel, regime, own, cross, cross.scaled, cross.scaled_se)
     stable, rows, reason = stability.stabilise(full, cross.template)
-    block, _, _ = stability.stabilise(_model(panel, regime, own, cross, cross.template))
+    block, _, _ = stability.stabilise(
+        _model(panel, regime, own, cross, cross.template, cross.template_se)
+    )
     capped = next(row for row in rows if row.rule == "cap").changed
     report = {
         "reason": reason,
@@ -138,7 +142,9 @@ def _ladder(
     return ladder, [row.to_dict() for row in rows], report
 
 
-def _model(panel: Panel, regime: str, own: SelfFit, cross: CrossFit, scaled: Array) -> ImpactModel:
+def _model(
+    panel: Panel, regime: str, own: SelfFit, cross: CrossFit, scaled: Array, se: Array
+) -> ImpactModel:
     return ImpactModel(
         symbols=panel.symbols,
         sectors=panel.sectors,
@@ -149,7 +155,7 @@ def _model(panel: Panel, regime: str, own: SelfFit, cross: CrossFit, scaled: Arr
         gamma=from_scaled(scaled, panel.adv),
         alpha_se=own.alpha_se,
         beta_se=own.beta_se,
-        gamma_se=np.where(scaled != 0, from_scaled(cross.scaled_se, panel.adv), np.nan),
+        gamma_se=np.where(scaled != 0, from_scaled(se, panel.adv), np.nan),
         provenance={
             "self_source": {
                 symbol: str(source)
@@ -196,19 +202,21 @@ def _choose(
 
 
 def oos_r2(model: ImpactModel, scale: ImpactModel, panel: Panel, flows: Array) -> float:
-    """Share of signed slippage's noise-weighted square explained on `panel`.
+    """Share of the noise-weighted square of slippage, net of peer flow, explained on `panel`.
 
     Weights and outlier limits come from the spread of each symbol's response around `scale` (the
     self-only model), so that all rungs are scored on the same rows alike.
     """
-    own = np.sign(panel.q) * scale.alpha + scale.self_bps(panel.q)
-    residual = panel.response - own
+    response = panel.response - panel.peer_move(np.array(scale.provenance["peer_bps"], dtype=float))
+    residual = response - np.sign(panel.q) * scale.alpha - scale.self_bps(panel.q)
     known = np.isfinite(residual)
+    pooled = robust_scale(residual[known])  # no symbol's few lucky rows may own the score
     sigma = np.array([robust_scale(r[k]) for r, k in zip(residual.T, known.T, strict=True)])
+    sigma = np.maximum(sigma, pooled / 3)
     usable = known & (np.abs(residual) < OUTLIER * sigma)
     weight = np.where(usable, 1.0 / sigma**2, 0.0)
     own_model = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
     predicted = own_model + flows @ model.gamma.T
-    y = np.nan_to_num(panel.response)
+    y = np.nan_to_num(response)
     total = float((weight * y**2).sum())
     return 1.0 - float((weight * (y - predicted) ** 2).sum()) / total if total > 0 else 0.0

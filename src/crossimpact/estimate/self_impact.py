@@ -23,6 +23,7 @@ from crossimpact.model import Array
 Loss = Literal["huber", "quantile"]
 HUBER_K = 1.35  # 95% efficiency under Gaussian noise
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
+SAME_SIZE = 1e-3  # relative spread of |q| below which its effect is not identified
 TINY = 1e-9  # bps; a scale is never zero
 FAR = 50.0  # robust standard deviations
 
@@ -85,6 +86,11 @@ def fit_self(panel: Panel, *, cross: Array | None = None, loss: Loss = "huber") 
     estimates = np.full((panel.n, 7), np.nan)  # alpha, beta, their se, sigma, peer
     for i in np.flatnonzero(rows >= MIN_ROWS):
         estimates[i] = _fit_one(panel, int(i), response[:, i], traded[:, i], loss)
+    if np.isnan(estimates[:, 1]).all():
+        raise EstimationError(
+            "every symbol trades one size only, so spread and impact cannot be told apart",
+            "widen the window to days with other sizes",
+        )
     return _pool(panel, estimates, response, traded)
 
 
@@ -92,6 +98,8 @@ def _fit_one(panel: Panel, i: int, y: Array, traded: NDArray[np.bool_], loss: Lo
     """alpha, beta, se(alpha), se(beta), sigma, peer of one symbol from its own buckets."""
     q, sign = panel.q[traded, i], np.sign(panel.q[traded, i])
     X = np.column_stack((np.ones_like(q), np.abs(q), sign[:, None] * controls(panel, i)[traded]))
+    if np.abs(q).std() < SAME_SIZE * np.abs(q).mean():
+        return np.full(7, np.nan)  # alpha and beta are one number: the sector answers
     scale = np.maximum(np.abs(X).mean(axis=0), 1e-300)
     slippage = sign * y[traded]
     coef = _robust_coef(X / scale, slippage, loss)
@@ -126,25 +134,29 @@ def _robust_coef(X: Array, y: Array, loss: Loss) -> Array:
     # Far outliers pull no harder when clipped (psi is flat there), but the solver stays accurate.
     bounded = np.clip(y / spread, -FAR, FAR)
     fit = HuberRegressor(epsilon=HUBER_K, alpha=0.0, fit_intercept=False, max_iter=500)
-    return np.asarray(fit.fit(X, bounded).coef_) * spread
+    try:
+        return np.asarray(fit.fit(X, bounded).coef_) * spread
+    except ValueError:  # no convergence: the same optimum is sought without scale estimation
+        return _robust_coef(X, y, "quantile")
 
 
 def _pool(panel: Panel, raw: Array, response: Array, traded: NDArray[np.bool_]) -> SelfFit:
     """Shrink beta toward its sector by its own precision; fill symbols that had too few rows."""
     alpha, beta, alpha_se, beta_se, sigma = raw[:, :5].T.copy()
     peer = np.nan_to_num(raw[:, 5:])
-    known = np.isfinite(beta)
+    known, fitted = np.isfinite(beta), beta.copy()
     for sector in sorted(set(panel.sectors)):
         members = np.array([name == sector for name in panel.sectors])
         donors = known & members if (known & members).any() else known
-        center, between = _random_effects(beta[donors], beta_se[donors])
+        center, between = _random_effects(fitted[donors], beta_se[donors])
         own = known & members
         keep = between / (between + beta_se[own] ** 2 + 1e-300)
         beta[own] = center + keep * (beta[own] - center)
         missing = members & ~known
         beta[missing] = center
         alpha[missing], sigma[missing] = np.median(alpha[donors]), np.median(sigma[donors])
-    beta = np.maximum(beta, 0.05 * np.median(np.maximum(beta, 0.0)))
+    positive = beta[beta > 0]
+    beta = np.maximum(beta, 0.05 * np.median(positive) if positive.size else 0.0)
     signed = alpha * np.sign(panel.q) + beta * panel.q + panel.peer_move(peer)
     residual = np.abs(np.where(traded, response - signed, 0.0)) / sigma
     weights = np.where(traded, np.minimum(1.0, HUBER_K / np.maximum(residual, 1e-12)), 0.0)

@@ -102,7 +102,7 @@ def project_psd(model: ImpactModel) -> tuple[ImpactModel, RuleRow]:
     if eigenvalue >= MIN_EIGENVALUE:
         return model, RuleRow("project_psd", eigenvalue, MIN_EIGENVALUE, 0, "none")
     theta = (1 - MIN_EIGENVALUE) * (1 - 1e-12) / (1 - eigenvalue)
-    mended = _with_scaled(model, theta * _off(model))
+    mended = _with_scaled(replace(model, gamma_se=theta * model.gamma_se), theta * _off(model))
     row = RuleRow(
         "project_psd",
         eigenvalue,
@@ -145,6 +145,9 @@ def stabilise(
     """
     mended, rows = _apply(model)
     shrunk = next(row for row in rows if row.rule == "project_psd")
+    condition = next(row for row in rows if row.rule == "limit_condition")
+    if condition.changed:
+        return mended, rows, f"condition number {condition.value:.3g}, limit {MAX_CONDITION:g}"
     theta = (1 - MIN_EIGENVALUE) / (1 - shrunk.value) if shrunk.changed else 1.0
     if theta >= MIN_SHRINK:
         return mended, rows, ""

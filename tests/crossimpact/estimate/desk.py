@@ -31,7 +31,9 @@ def draw(
     s = np.where(q != 0, alpha + np.sign(q) * move, np.nan)
     day = np.arange(T) // 78
     panel = Panel(
-        ts=np.datetime64("2026-03-02T14:30", "us") + np.arange(T) * np.timedelta64(300, "s"),
+        ts=np.datetime64("2026-03-02T14:30", "us")
+        + day * np.timedelta64(1, "D")
+        + (np.arange(T) % 78) * np.timedelta64(300, "s"),
         date=np.array([f"2026-{1 + d // 28:02d}-{1 + d % 28:02d}" for d in day]),
         regime=np.full(T, regime),
         symbols=tuple(f"S{i}" for i in range(n)),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from crossimpact.estimate.drift import cross_slope
-from crossimpact.estimate.refit import MIN_BUCKETS, fit_regime
+from crossimpact.estimate.refit import MIN_BUCKETS, fit_regime, oos_r2
 
 from .desk import draw
 
@@ -36,6 +36,29 @@ def test_an_uncoupled_desk_ships_self_only_and_says_why():
     found = fit_regime(alone, "normal")
     assert found.rung == "self_only" and found.model.edges == 0
     assert "out of sample" in found.reason
+
+
+def test_the_placebo_is_the_same_time_of_day_one_session_earlier():
+    panel, _ = draw(T=5 * 78)
+    shifted = panel.day_shifted_q()
+    assert not shifted[:78].any()
+    np.testing.assert_array_equal(shifted[78:], panel.q[:-78])
+    short = panel.where(np.delete(np.arange(5 * 78), np.arange(100, 110)))
+    again = short.day_shifted_q()
+    np.testing.assert_array_equal(again[-78:], panel.q[-2 * 78 : -78])
+    assert not draw(T=78)[0].day_shifted_q().any()
+
+
+def test_no_lucky_row_owns_the_score():
+    """A symbol with one test row next to its prediction must not decide the R2 of all."""
+    panel, _ = draw(T=600)
+    model = fit_regime(panel, "normal").candidates["self_only"]
+    s = panel.s.copy()
+    row = int(np.flatnonzero(np.isfinite(s[:, 0]))[0])
+    s[:, 0] = np.nan
+    before = oos_r2(model, model, replace(panel, s=s), panel.q)
+    s[row, 0] = model.alpha[0] + model.beta[0] * abs(panel.q[row, 0]) + 1e-3
+    assert abs(oos_r2(model, model, replace(panel, s=s), panel.q) - before) < 0.02
 
 
 def test_one_symbol_is_self_only():

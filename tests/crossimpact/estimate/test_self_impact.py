@@ -64,6 +64,19 @@ def test_a_rarely_traded_symbol_borrows_from_its_sector():
     assert np.isnan(fit.beta_se[1])
 
 
+def test_one_size_only_tells_nothing_of_impact_and_pulls_nobody():
+    panel, truth = draw(T=3000)
+    q = panel.q.copy()
+    q[:, 1] = 1e-3 * np.sign(q[:, 1])
+    s = panel.s.copy()
+    s[:, 1] = np.where(q[:, 1] != 0, truth["alpha"][1] + truth["beta"][1] * 1e-3, np.nan)
+    fit = fit_self(replace(panel, q=q, s=s))
+    assert fit.source[1] == "sector" and np.isnan(fit.beta_se[1])
+    same = replace(panel, q=1e-3 * np.sign(panel.q))
+    with pytest.raises(EstimationError, match="one size only"):
+        fit_self(same)
+
+
 def test_no_executions_is_a_named_error():
     panel, _ = draw(T=100)
     with pytest.raises(EstimationError, match="no symbol has 30 executed buckets"):
