@@ -140,7 +140,8 @@ def _ts(name: str, doc: str) -> Column:
 
 
 def _bounded_notional(price: str, quantity: str) -> RowRule:
-    rule = f"{price} * {quantity} <= {BIG:.0f}"
+    notional = f"{price} * {quantity}"
+    rule = f"NOT isfinite({notional}) OR {notional} <= {BIG:.0f}"  # not finite is another rule's
     return RowRule("notional_bounded", rule, f"{price} x {quantity} is at most {BIG:g}")
 
 
