@@ -27,6 +27,8 @@ from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
 TRAILING_DATES = 20
 #: Calm is this quantile of what was seen; stress is entered and left at these log ratios to calm.
 REGIME_PARAMETERS = {"calm_quantile": 0.4, "enter": 0.5, "leave": 0.3}
+#: A session's first bucket may start at a snapshot this much after its start.
+OPENING_S = 10
 #: The vwap of a bucket the desk traded both ways prices neither side; a mid return prices both.
 MIN_NET_SHARE = {"own": 0.5, "public": 0.0}
 #: Accepted tables a bucket is made of.
@@ -70,7 +72,7 @@ def build(settings: Settings, date: str) -> dict[str, Any]:
     flow_query = sql(f"features/flow_{settings.flow}")
     queries = {name: sql(f"features/{name}") for name in ("buckets", "overlap")}
     inputs = _accepted(warehouse, settings, date)
-    inputs["sql"] = text_sha256(flow_query, *queries.values())
+    inputs["sql"] = text_sha256(flow_query, *queries.values(), str(OPENING_S))
     kept = [warehouse.manifest(layer, name, date) for name in queries]
     if any(manifest is None or manifest.inputs != inputs for manifest in kept):
         with warehouse.connect() as connection:
@@ -78,7 +80,7 @@ def build(settings: Settings, date: str) -> dict[str, Any]:
                 _view(connection, warehouse, table, date)
             parameters = {"bucket_s": settings.bucket_s}
             _table(connection, "flow", flow_query, parameters)
-            parameters["max_age_s"] = contract.MAX_SNAPSHOT_AGE_S
+            parameters |= {"max_age_s": contract.MAX_SNAPSHOT_AGE_S, "opening_s": OPENING_S}
             for name, query in queries.items():
                 _table(connection, name, query, parameters if name == "buckets" else {})
             fills, usd = connection.execute(sql("features/unplaced")).fetchone() or (0, 0.0)

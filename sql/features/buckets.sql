@@ -1,13 +1,14 @@
 -- grain: symbol x bucket in which the symbol has a fresh two-sided book at both ends, or the flow of a fill;
 --        without the book mids, move and slippage are null, but what was traded still stands
 -- reads: instruments, market_snapshots, peer_flow (accepted, one date), flow (see flow_own / flow_public)
--- params: $bucket_s [s], $max_age_s [s]
+-- params: $bucket_s [s], $max_age_s [s], $opening_s [s]
 -- gives: ts, mid_start and mid_end [price], move_bps, spread_bps [bps], depth_usd [USD], vol_bps [bps per snapshot],
 --        q_usd, gross_usd [USD], q_adv [fraction of ADV], n_fills, s_bps [bps, positive = cost, null when q = 0],
 --        sector_flow_adv, factor_flow_adv [fraction of the symbol's ADV], from peer flow on a wider or narrower
 --        grid added up or spread evenly
--- The state of a bucket is read at its two ends as of the last snapshot no older than $max_age_s; what happens
--- after the bucket's end changes nothing in it.
+-- The state of a bucket is read at its two ends as of the last snapshot no older than $max_age_s; a session's
+-- first bucket, which has none before it, starts at its first snapshot within $opening_s. What happens after the
+-- bucket's end changes nothing in it.
 WITH quotes AS (
     SELECT
         symbol,
@@ -30,6 +31,9 @@ state AS (
     SELECT
         symbol,
         bucket,
+        CASE
+            WHEN min(ts) <= bucket + to_seconds($opening_s) THEN arg_min(mid, ts)
+        END AS opening_mid,
         avg(spread_bps) AS spread_bps,
         avg(depth_usd) AS depth_usd,
         coalesce(arg_max(short_vol_bps, ts), stddev_samp(ret_bps)) AS vol_bps
@@ -53,9 +57,15 @@ mids AS (
     GROUP BY edges.symbol, edges.bucket
 ),
 moves AS (
-    SELECT *, 1e4 * (mid_end - mid_start) / mid_start AS move_bps
+    SELECT
+        symbol,
+        bucket,
+        coalesce(mids.mid_start, opening_mid) AS mid_start,
+        mid_end,
+        1e4 * (mid_end / coalesce(mids.mid_start, opening_mid) - 1) AS move_bps
     FROM mids
-    WHERE mid_start IS NOT NULL AND mid_end IS NOT NULL
+    JOIN state USING (symbol, bucket)
+    WHERE coalesce(mids.mid_start, opening_mid) IS NOT NULL AND mid_end IS NOT NULL
 ),
 cells AS (
     SELECT symbol, bucket FROM moves

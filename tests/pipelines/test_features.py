@@ -78,7 +78,9 @@ def test_truncating_within_a_day_changes_no_earlier_bucket(desk):
             )
         width = {"bucket_s": settings.bucket_s}
         connection.execute(f"CREATE TABLE flow AS {sql('features/flow_own')}", width)
-        rows = connection.execute(sql("features/buckets"), width | {"max_age_s": 60}).fetchnumpy()
+        rows = connection.execute(
+            sql("features/buckets"), width | {"max_age_s": 60, "opening_s": 10}
+        ).fetchnumpy()
         end = rows["ts"].astype("datetime64[s]") + np.timedelta64(settings.bucket_s, "s")
         keep = end <= cut
         return list(zip(*(np.ma.filled(rows[name], 0)[keep] for name in rows), strict=True))
