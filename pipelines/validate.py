@@ -128,6 +128,8 @@ def validate_dates(
 
 def _known(warehouse: Warehouse, landing: Landing, date: str) -> dict[str, Any] | None:
     """The date's report as its manifests tell it; None when any of them is absent or outdated."""
+    if any(_strangers(landing, date)):
+        return None
     tables, inputs = _inputs(landing, date)
     counts: dict[str, Mapping[str, Any]] = {}
     for name in tables:

@@ -1,4 +1,4 @@
--- grain: the first snapshot of a symbol after it was silent for more than $max_snapshot_age_s seconds
+-- grain: a symbol's first snapshot after more than $max_snapshot_age_s s of silence, or its last before such to the close
 -- reads: market_snapshots, broken_rows
 -- gives: file, row
 -- The session is read off the data: time passes only while some symbol ticks, so a silence of the
@@ -34,6 +34,10 @@ clocked AS (
         snapshots.file,
         snapshots.row,
         session.elapsed_us,
+        max(session.elapsed_us) OVER () AS close_us,
+        lead(session.elapsed_us) OVER (
+            PARTITION BY snapshots.symbol ORDER BY snapshots.ts, snapshots.file, snapshots.row
+        ) IS NULL AS is_last,
         coalesce(
             lag(session.elapsed_us) OVER (
                 PARTITION BY snapshots.symbol ORDER BY snapshots.ts, snapshots.file, snapshots.row
@@ -46,4 +50,6 @@ clocked AS (
 
 SELECT file, row
 FROM clocked
-WHERE elapsed_us - previous_us > $max_snapshot_age_s * 1000000
+WHERE
+    elapsed_us - previous_us > $max_snapshot_age_s * 1000000
+    OR (is_last AND close_us - elapsed_us > $max_snapshot_age_s * 1000000)

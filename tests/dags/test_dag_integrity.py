@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crossimpact.errors import ContractViolation, GateRefused, UsageError
+from crossimpact.errors import ContractViolation, GateRefused, Unavailable, UsageError
 from ops import dagrun
 from ops.airflow_env import DAGS, ROOT
 
@@ -106,7 +106,8 @@ def test_the_platforms_own_errors_fail_at_once_and_the_disks_are_retried():
 
     for error in (ContractViolation("x"), UsageError("x"), GateRefused("x")):
         assert action(error) is RetryAction.FAIL
-    assert action(ConnectionError("x")) is RetryAction.RETRY
+    for error in (ConnectionError("x"), Unavailable("x")):
+        assert action(error) is RetryAction.RETRY
     assert action(ZeroDivisionError("x")) is RetryAction.DEFAULT
 
 

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
-from pipelines import cli, simulate
+from pipelines import cli, features, refit, simulate
+from pipelines.config import Settings
+from pipelines.landing import Landing
 
 OK, ERROR, USAGE, BLOCKED, REFUSED, STALE = range(6)
 
@@ -147,6 +150,8 @@ def test_nothing_was_ever_promoted(crossimpact, tmp_path, words):
         ("show", "--as-of", "lately"),
         ("promote", "--override"),
         ("export", "regimes", "{landing}/r.csv"),
+        ("export", "violations", "{landing}"),
+        ("tca", "{landing}/child_fills"),
         ("nonsense",),
     ],
 )
@@ -155,6 +160,33 @@ def test_wrong_words_are_a_usage_error(crossimpact, clean, tmp_path, words):
     home = () if words == ("nonsense",) else ("--home", tmp_path)
     code, _, err = crossimpact(*named, *home)
     assert code == USAGE and err.strip()
+
+
+def test_a_fit_of_other_data_never_ships(landing, tmp_path):
+    """Features that change between a regime's fit and the release are noticed."""
+    settings = Settings(tmp_path / "home")
+    steps = refit.plan(settings, landing)
+    zone = Landing(landing)
+    features.prepare(settings, zone, steps["dates"])
+    for regime in ("normal", "stressed"):
+        refit.fit(settings, steps, regime)
+    instruments = part(landing, "instruments")
+    table = pq.ParquetFile(instruments).read()
+    at = table.column_names.index("adv_notional")
+    doubled = pa.array([2 * adv for adv in table["adv_notional"].to_pylist()])
+    pq.write_table(table.set_column(at, "adv_notional", doubled), instruments)
+    features.prepare(settings, zone, steps["dates"])
+    with pytest.raises(CrossImpactError, match="features changed after a regime was fitted"):
+        refit.assemble(settings, steps)
+    assert not (settings.home / "mlflow").exists()
+
+
+def test_a_window_has_one_release_whatever_the_home_did_before(crossimpact, landing, tmp_path):
+    words = ("refit", landing, "--window-days", 1, "--json", "--home")
+    fresh = json.loads(crossimpact(*words, tmp_path / "fresh")[1])
+    crossimpact("refit", landing, "--json", "--home", tmp_path / "used")
+    used = json.loads(crossimpact(*words, tmp_path / "used")[1])
+    assert used["digest"] == fresh["digest"]
 
 
 def test_own_flow_of_a_public_landing_is_refused(crossimpact, landing, tmp_path):

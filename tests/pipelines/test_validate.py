@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from datetime import date as calendar_date
 from datetime import timedelta
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
+from pipelines import features
 from pipelines.config import Settings
 from pipelines.export import export_violations
 from pipelines.judgement import LAYERS
@@ -454,3 +456,81 @@ def test_the_export_is_sorted_and_keyed(tmp_path: Path, settings: Settings) -> N
         "market_snapshots,2024-01-03,part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
         "bid_size.range,quarantine",
     ]
+
+
+def test_yesterday_landed_again_as_today_is_blocked(tmp_path: Path, settings: Settings) -> None:
+    landing = landed(tmp_path, desk.clean())
+    for table in contract.TABLES:
+        folder = desk.folder(landing.root, table)
+        shutil.copytree(folder, folder.with_name("date=2024-01-04"))
+    with pytest.raises(LandingBlocked, match=f"repeated_partition.*date={desk.DATE}"):
+        run(settings, landing)
+    report = validate_date(settings, landing, desk.DATE)
+    assert not report["problems"]
+
+
+def test_an_endless_order_is_quarantined(tmp_path: Path, settings: Settings) -> None:
+    """Parquet's largest integer is DuckDB's infinity."""
+    landing = landed(tmp_path, desk.clean())
+    path = desk.folder(landing.root, P) / FILE
+    data = pq.ParquetFile(path).read()
+    at = data.schema.get_field_index("end_ts")
+    ends = data["end_ts"].cast(pa.int64()).to_pylist()
+    ends[5] = 2**63 - 1
+    column = pa.array(ends, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    pq.write_table(data.set_column(at, "end_ts", column), path)
+    report = validate_date(settings, landing, desk.DATE)
+    assert report["rules"][P] == {"window_finite": 1}
+
+
+def test_part_files_have_no_order_between_them(tmp_path: Path, settings: Settings) -> None:
+    """part-10 sorts before part-2; within each, time runs forward."""
+    tables = desk.clean()
+    snapshots = tables.pop(S)
+    landing = landed(tmp_path, tables)
+    size = len(snapshots) // 12
+    for part in range(12):
+        rows = snapshots[part * size : (part + 1) * size]
+        desk.write(landing.root, {S: rows}, name=f"part-{part}.parquet")
+    report = validate_date(settings, landing, desk.DATE)
+    assert report["rules"].get(S, {}) == {}
+
+
+def test_a_fill_of_the_wrong_side_does_not_use_up_its_order(
+    tmp_path: Path, settings: Settings
+) -> None:
+    tables = desk.clean()
+    wrong = dict(tables[F][3], fill_id="wrong", side="SELL", fill_ts=desk.at(61))
+    tables[F].insert(0, wrong)
+    report = validate_date(settings, landed(tmp_path, tables), desk.DATE)
+    assert report["rules"][F] == {"order_agrees": 1}
+
+
+def test_a_name_whose_instrument_row_is_refused_is_counted_as_unplaced(
+    tmp_path: Path, settings: Settings
+) -> None:
+    tables = desk.clean()
+    tables["instruments"][0]["adv_notional"] = 0.0
+    landing = landed(tmp_path, tables)
+    validate_date(settings, landing, desk.DATE)
+    features.prepare(settings, landing, [desk.DATE])
+    lost = [row for row in tables[F] if row["symbol"] == tables["instruments"][0]["symbol"]]
+    found = features.unplaced(settings, [desk.DATE])
+    assert found["fills"] >= len(lost) > 0
+    assert found["usd"] >= sum(row["fill_px"] * row["fill_qty"] for row in lost) - 1e-6
+
+
+@pytest.mark.parametrize("name", ["part-1.PARQUET", "fills.csv.gz", "notes.txt"])
+def test_a_file_of_another_kind_blocks_until_it_is_gone(
+    name: str, tmp_path: Path, settings: Settings
+) -> None:
+    """It would not be read, and nothing is dropped silently: also when it comes later."""
+    landing = landed(tmp_path, desk.clean())
+    run(settings, landing)
+    stranger = desk.folder(landing.root, F) / name
+    stranger.write_bytes(b"x")
+    with pytest.raises(LandingBlocked, match=f"child_fills: unreadable.*{name}"):
+        run(settings, landing)
+    stranger.unlink()
+    (stranger.parent / "_SUCCESS").touch()
+    assert run(settings, landing).verdict == "ok"
