@@ -263,6 +263,8 @@ def elastic_net_row(gram: Array, xy: Array, yy: Array, offset: Array) -> Array:
 def _path(G: Array, c: Array, lambdas: Array) -> Array:
     """Elastic-net path (coefficients, lambdas) of normal equations, by a matrix root of G."""
     values, vectors = np.linalg.eigh(G)
+    if not values[-1] > 0:  # all of the row's flow lies in the fold left out
+        return np.zeros((c.size, lambdas.size))
     keep = values > values[-1] * 1e-10
     X = np.asfortranarray(np.sqrt(values[keep])[:, None] * vectors[:, keep].T)
     y = (vectors[:, keep].T @ c) / np.sqrt(values[keep])
