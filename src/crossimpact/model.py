@@ -262,7 +262,9 @@ class ImpactModel:
                 gamma_se=gamma_se,
                 provenance=data["provenance"],
             )
-        except (KeyError, TypeError, IndexError) as error:
+        except ModelError:
+            raise
+        except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ModelError(f"not a model: {error!r} is missing or of the wrong kind") from error
 
     @property

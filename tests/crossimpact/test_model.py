@@ -145,6 +145,13 @@ def test_inadmissible_numbers_are_named(change, words):
         replace(good, **change)
 
 
+def test_text_among_the_numbers_is_refused():
+    data = make(1, 2).to_dict()
+    data["beta_bps"] = [1.0, "two"]
+    with pytest.raises(ModelError, match="not a model"):
+        ImpactModel.from_dict(data)
+
+
 @pytest.mark.parametrize("index", [[2], [-1]])
 def test_a_gamma_index_outside_the_symbols_is_refused(index):
     data = make(1, 2).to_dict()

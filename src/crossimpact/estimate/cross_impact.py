@@ -69,20 +69,19 @@ class CrossFit:
 class Rows:
     """Per symbol and time fold, the normal equations of its row (noise-weighted, own terms out).
 
-    `gram[i, k]` is ``Z'WZ / sigma_i^2`` over fold k, `xy` and `yy` alike; shapes (n, K, n, n),
-    (n, K, n) and (n, K). Row and column i of `gram[i]` are zero.
+    `gram[i, k]` is ``Z'WZ / sigma_i^2`` over fold k and `xy[i, k]` is ``Z'Wy / sigma_i^2``; shapes
+    (n, K, n, n) and (n, K, n). Row and column i of `gram[i]` are zero.
     """
 
     gram: Array
     xy: Array
-    yy: Array
 
 
 def build_rows(panel: Panel, fit: SelfFit, flows: Array | None = None) -> Rows:
     """Normal equations of every row; `flows` replaces the others' flow (placebo)."""
     others = panel.q if flows is None else flows
     n, root = panel.n, np.sqrt(panel.adv)
-    gram, xy, yy = np.zeros((n, FOLDS, n, n)), np.zeros((n, FOLDS, n)), np.zeros((n, FOLDS))
+    gram, xy = np.zeros((n, FOLDS, n, n)), np.zeros((n, FOLDS, n))
     response = panel.response
     for i in range(n):
         rows = np.flatnonzero(fit.weights[:, i] > 0)
@@ -100,8 +99,8 @@ def build_rows(panel: Panel, fit: SelfFit, flows: Array | None = None) -> Rows:
         for k in range(FOLDS):
             part = data[fold == k]
             full = part.T @ part
-            gram[i, k], xy[i, k], yy[i, k] = full[:n, :n], full[:n, n], full[n, n]
-    return Rows(gram, xy, yy)
+            gram[i, k], xy[i, k] = full[:n, :n], full[:n, n]
+    return Rows(gram, xy)
 
 
 def fit_cross(
@@ -228,11 +227,11 @@ def _nominate(rows: Rows, template: Array) -> NDArray[np.bool_]:
     n = template.shape[0]
     support = np.zeros((n, n), dtype=bool)
     for i in range(n):
-        support[i] = elastic_net_row(rows.gram[i], rows.xy[i], rows.yy[i], template[i]) != 0
+        support[i] = elastic_net_row(rows.gram[i], rows.xy[i], template[i]) != 0
     return support | support.T
 
 
-def elastic_net_row(gram: Array, xy: Array, yy: Array, offset: Array) -> Array:
+def elastic_net_row(gram: Array, xy: Array, offset: Array) -> Array:
     """One row's deviation from `offset` by elastic net, penalty by cross-validation over folds.
 
     Minimises ``(b'Gb - 2 b'c) / 2 + lambda (l1 |b|_1 + (1 - l1) |b|^2 / 2)`` on coordinates scaled

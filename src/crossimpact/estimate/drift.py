@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.cross_impact import fit_cross
@@ -105,7 +106,8 @@ def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift
         nan = float("nan")
         return Drift(model.regime, buckets, nan, nan, nan, 0, nan, "ok", reason)
     slope, slope_se = cross_slope(model, week)
-    distance, flips = _fresh(model, week)
+    with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
+        distance, flips = _fresh(model, week)
     now = week.typical_flow()
     both = (now > 0) & (typical_flow > 0)
     ratio = float(np.median(now[both] / typical_flow[both])) if both.any() else float("nan")
