@@ -25,8 +25,14 @@ from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
 
 #: Regime labels compare with this many trailing dates, the labelled one included.
 TRAILING_DATES = 20
-#: Calm is this quantile of what was seen; stress is entered and left at these log ratios to calm.
-REGIME_PARAMETERS = {"calm_quantile": 0.4, "enter": 0.5, "leave": 0.3}
+#: Calm is this quantile of what was seen: the middle of the calm when a fifth is stressed. One date
+#: gives half of the session's shape. Noise in log units: what a level strays without any stress,
+#: and what is unknown of the shape on the first date. Stress is entered and left at these sd of
+#: calm: three calm components add up to the upper hardly ever, stressed ones to the lower seldom.
+REGIME_PARAMETERS = {
+    "calm_quantile": 0.4, "shape_dates": 1, "noise_floor": 0.05, "noise_prior": 0.15,
+    "enter": 4.0, "leave": 2.5,
+}  # fmt: skip
 #: A session's first bucket may start at a snapshot this much after its start.
 OPENING_S = 10
 #: The vwap of a bucket the desk traded both ways prices neither side; a mid return prices both.

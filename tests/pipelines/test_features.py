@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 from pathlib import Path
 
@@ -130,6 +131,90 @@ def test_labels_follow_the_planted_regimes(desk):
     stressed = panel.regime == "stressed"
     assert np.median(vol[stressed]) > 1.5 * np.median(vol[~stressed])
     assert np.abs(np.diff(stressed.astype(int))).sum() < 12
+
+
+#: Log ratios of stressed to normal, of the open and close to noon, and the noise of one estimate.
+STRESS = {"vol_bps": np.log(2), "spread_bps": np.log(1.5), "depth_usd": np.log(0.6)}
+U_SHAPE = {"vol_bps": np.log(2), "spread_bps": np.log(1.3), "depth_usd": np.log(0.6)}
+NOISE = {"vol_bps": 0.1, "spread_bps": 0.06, "depth_usd": 0.12}
+
+
+def _planted(symbols=6, days=8, u=1.0, spells=((2, 20, 8), (4, 40, 90)), moves=tuple(STRESS)):
+    """Buckets of a market with a U over the session and stressed `spells` (day, bucket, length)."""
+    rng, slots = np.random.default_rng(5), 78
+    stressed = np.zeros(days * slots, dtype=bool)
+    for day, bucket, length in spells:
+        stressed[day * slots + bucket :][:length] = True
+    shape = u * np.tile(np.linspace(-1, 1, slots) ** 2, days)
+    dates = np.datetime64("2026-03-02") + np.repeat(np.arange(days), slots)
+    minutes = np.timedelta64(870, "m") + np.tile(np.arange(slots) * 5, days)
+    columns = {
+        "date": np.repeat(dates.astype("datetime64[s]"), symbols),
+        "ts": np.repeat(dates.astype("datetime64[us]") + minutes, symbols),
+        "symbol": np.tile(np.array([f"S{i}" for i in range(symbols)], dtype=object), days * slots),
+    }
+    for name, noise in NOISE.items():
+        market = U_SHAPE[name] * shape + STRESS[name] * stressed * (name in moves)
+        own = rng.normal(2, 1, symbols) + noise * rng.standard_normal((days * slots, symbols))
+        level = np.exp(market[:, None] + own)
+        level[rng.random(level.shape) < 0.05] = 0  # no level
+        columns[name] = level.ravel()
+    return columns, stressed
+
+
+def _labels(columns, until=None) -> dict[datetime.datetime, str]:
+    """Labels of every date from the buckets before `until`."""
+    found = {}
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET threads = 1")
+        keep = columns["ts"] < (until or np.datetime64("2100-01-01"))
+        connection.register("planted", {name: values[keep] for name, values in columns.items()})
+        connection.execute(
+            "CREATE TABLE every AS SELECT * REPLACE (date::DATE AS date, timezone('UTC', ts) AS ts)"
+            " FROM planted"
+        )
+        for (date,) in connection.execute("SELECT DISTINCT date FROM every ORDER BY 1").fetchall():
+            connection.execute(
+                "CREATE OR REPLACE TABLE buckets AS SELECT * FROM every WHERE date <= ?", [date]
+            )
+            found |= connection.execute(
+                f"SELECT ts::TIMESTAMP, regime FROM ({sql('features/regimes')})",
+                {"date": date, **features.REGIME_PARAMETERS},
+            ).fetchall()
+    return found
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"u": 0.0},
+        {"symbols": 1},
+        {"days": 5, "spells": ((1, 30, 20), (3, 0, 78))},
+        {"moves": ("vol_bps",)},
+        {"moves": ("spread_bps",)},
+    ],
+    ids=str,
+)
+def test_labels_see_stress_through_the_shape_of_the_session(knobs):
+    columns, stressed = _planted(**knobs)
+    labels = _labels(columns)
+    found = np.array([labels[ts] == "stressed" for ts in sorted(labels)])
+    assert (found == stressed).mean() >= 0.97
+
+
+@pytest.mark.parametrize("u", [0.0, 1.0])
+def test_a_market_without_stress_is_almost_never_labelled_stressed(u):
+    labels = _labels(_planted(u=u, spells=())[0])
+    assert np.mean([regime == "stressed" for regime in labels.values()]) <= 0.01
+
+
+@pytest.mark.parametrize("cut", ["2026-03-02T16:00", "2026-03-04T16:35", "2026-03-06T18:00"])
+def test_no_label_changes_when_later_buckets_arrive(cut):
+    columns, _ = _planted()
+    whole, early = _labels(columns), _labels(columns, np.datetime64(cut))
+    assert early == {ts: whole[ts] for ts in early} and len(early) > 10
 
 
 def test_the_panel_agrees_with_the_landed_fills(desk):
