@@ -1,13 +1,17 @@
 """The impact model: the one place where a cost is computed.
 
-Per regime and bucket, with ``q_i = Q_i / adv_i`` the signed fraction of ADV executed in symbol i,
+Per regime and bucket, with ``q_i = Q_i / adv_i`` the signed fraction of ADV executed in symbol i
+and ``f_j`` the flow transform,
 
-    s_i  = alpha_i + beta_i |q_i| + sign(q_i) sum_{j != i} gamma_ij q_j           [bps]
-    cost = 1e-4 sum_i |Q_i| (alpha_i + beta_i |q_i|)
-         + 1e-4 sum_{i != j} Q_i gamma_ij q_j                                      [USD]
+    f_j(q) = q                              (linear)
+           = sign(q) sqrt(|q| q0_j)         (sqrt: concave, equal to q at the reference |q| = q0_j)
+    s_i  = alpha_i + beta_i |f_i(q_i)| + sign(q_i) sum_{j != i} gamma_ij f_j(q_j)    [bps]
+    cost = 1e-4 sum_i |Q_i| (alpha_i + beta_i |f_i(q_i)|)
+         + 1e-4 sum_{i != j} Q_i gamma_ij f_j(q_j)                                   [USD]
 
 Positive is worse for the desk. The double sum meets each unordered pair twice, once from each side.
-The symmetric object is the dollar matrix ``S_ij = 1e-4 gamma_ij / adv_j``.
+The symmetric object is the dollar matrix ``S_ij = 1e-4 gamma_ij / adv_j``; under either transform
+beta and gamma are bps per unit of ADV fraction.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +29,7 @@ from crossimpact.errors import ModelError
 
 Array = NDArray[np.float64]
 BPS = 1e-4
+Transform = Literal["linear", "sqrt"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class Cost:
     linear
         Spread-like part, ``1e-4 sum |Q_i| alpha_i``.
     self_impact
-        ``1e-4 sum |Q_i| beta_i |q_i|``.
+        ``1e-4 sum |Q_i| beta_i |f_i(q_i)|``.
     cross
-        ``1e-4 sum_{i != j} Q_i gamma_ij q_j``.
+        ``1e-4 sum_{i != j} Q_i gamma_ij f_j(q_j)``.
     """
 
     linear: Array
@@ -71,12 +76,17 @@ class ImpactModel:
         Standard errors, NaN where none was estimated. Default: NaN.
     provenance
         Plain data: who made the numbers, from what, when.
+    transform
+        ``linear``, or ``sqrt`` for moves that grow with the square root of the flow.
+    reference
+        Flow q0 at which both transforms agree, ADV fraction, > 0, shape (n,); a typical bucket's
+        flow. ``sqrt`` needs it, ``linear`` does not read it (default: ones).
 
     Raises
     ------
     ModelError
-        On a wrong shape, a non-finite number, ADV <= 0, beta < 0, a non-zero diagonal of gamma or a
-        symbol named twice.
+        On a wrong shape, a non-finite number, ADV <= 0, beta < 0, a non-zero diagonal of gamma, a
+        symbol named twice, an unknown transform, or a reference flow that is missing or <= 0.
     """
 
     symbols: tuple[str, ...]
@@ -90,14 +100,19 @@ class ImpactModel:
     beta_se: Array = field(default_factory=lambda: np.empty(0))
     gamma_se: Array = field(default_factory=lambda: np.empty(0))
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    transform: Transform = "linear"
+    reference: Array = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         n = len(self.symbols)
-        shapes = dict.fromkeys(("adv", "alpha", "beta", "alpha_se", "beta_se"), (n,))
+        vectors = ("adv", "alpha", "beta", "alpha_se", "beta_se", "reference")
+        shapes = dict.fromkeys(vectors, (n,))
         for name, shape in {**shapes, "gamma": (n, n), "gamma_se": (n, n)}.items():
             value = np.array(getattr(self, name), dtype=np.float64)
             if value.size == 0 and name.endswith("_se"):
                 value = np.full(shape, np.nan)
+            if value.size == 0 and name == "reference" and self.transform == "linear":
+                value = np.ones(shape)
             if value.shape != shape:
                 raise ModelError(
                     f"{name} of regime {self.regime} has shape {value.shape}, not {shape}"
@@ -108,20 +123,22 @@ class ImpactModel:
 
     def _check(self) -> None:
         where = f"regime {self.regime}"
+        if self.transform not in get_args(Transform):
+            raise ModelError(f"transform of {where} is {self.transform!r}", "give linear or sqrt")
         if len(set(self.symbols)) != len(self.symbols):
             raise ModelError(f"a symbol is named twice in {where}")
         if len(self.sectors) != len(self.symbols):
             raise ModelError(f"{len(self.sectors)} sectors for {len(self.symbols)} symbols")
-        for name in ("adv", "alpha", "beta", "gamma"):
+        for name in ("adv", "alpha", "beta", "gamma", "reference"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ModelError(f"{name} of {where} is not finite")
-        for name, good in (("adv", self.adv > 0), ("beta", self.beta >= 0)):
+        for name, limit in (("adv", "> 0"), ("beta", ">= 0"), ("reference", "> 0")):
+            value = getattr(self, name)
+            good = value > 0 if limit == "> 0" else value >= 0
             if not good.all():
                 i = int(np.argmin(good))
-                limit = "> 0" if name == "adv" else ">= 0"
                 raise ModelError(
-                    f"{name} of {self.symbols[i]} in {where} is {getattr(self, name)[i]:g}, "
-                    f"must be {limit}"
+                    f"{name} of {self.symbols[i]} in {where} is {value[i]:g}, must be {limit}"
                 )
         if np.diagonal(self.gamma).any():
             raise ModelError(f"gamma of {where} has a non-zero diagonal: own impact is beta")
@@ -132,13 +149,27 @@ class ImpactModel:
 
     # -- the formula ---------------------------------------------------------------------------
 
+    def flow(self, q: ArrayLike) -> Array:
+        """The flow that moves prices, ``f(q)``, ADV fraction, odd in `q`, shape of `q`."""
+        q = np.asarray(q, dtype=np.float64)
+        if self.transform == "linear":
+            return q
+        return np.asarray(np.sign(q) * np.sqrt(np.abs(q) * self.reference))
+
+    def _flow_slope(self, q: Array) -> Array:
+        """``df/dq``; the square root's is infinite at 0, where its central subgradient 0 stands."""
+        if self.transform == "linear":
+            return np.ones_like(q)
+        size = np.where(q != 0, np.abs(q), np.inf)
+        return np.asarray(0.5 * np.sqrt(self.reference / size))
+
     def self_bps(self, q: ArrayLike) -> Array:
-        """Signed price move on each name from its own flow, ``beta_i q_i``, bps, shape of `q`."""
-        return np.asarray(np.asarray(q, dtype=np.float64) * self.beta)
+        """Signed price move on each name from its own flow, ``beta_i f_i``, bps, shape of `q`."""
+        return np.asarray(self.flow(q) * self.beta)
 
     def cross_bps(self, q: ArrayLike) -> Array:
-        """Signed price move on each name from the others, ``sum_j gamma_ij q_j``, bps."""
-        return np.asarray(np.asarray(q, dtype=np.float64) @ self.gamma.T)
+        """Signed price move on each name from the others, ``sum_j gamma_ij f_j``, bps."""
+        return np.asarray(self.flow(q) @ self.gamma.T)
 
     def cost(self, q: ArrayLike) -> Cost:
         """Expected cost of trading `q` in one bucket.
@@ -164,25 +195,29 @@ class ImpactModel:
     def marginal_cost(self, q: ArrayLike) -> Array:
         """Exact gradient of ``cost(q).total`` in the traded notional ``Q``, USD per USD.
 
-        The quadratic form carries its factor 2 (both rows of a pair move). At ``q_i = 0`` the
-        linear term has a kink and contributes its central subgradient, zero.
+        Both rows of a pair move: ``d/dQ_i`` meets gamma_ij as the name that pays and gamma_ji as
+        the name that pushes. At ``q_i = 0`` the linear term has a kink and contributes its central
+        subgradient, zero. So does the square-root transform's push ``f_i``, whose slope is infinite
+        there: the first dollar in a name moves the others by more than any price per dollar.
         """
         q = np.asarray(q, dtype=np.float64)
-        reverse = (q * self.adv) @ self.gamma / self.adv
-        move = np.sign(q) * self.alpha + 2 * self.self_bps(q) + self.cross_bps(q) + reverse
-        return np.asarray(BPS * move)
+        slope = self._flow_slope(q)
+        own = self.self_bps(q) + self.beta * q * slope
+        pushed = (q * self.adv) @ self.gamma / self.adv * slope
+        return np.asarray(BPS * (np.sign(q) * self.alpha + own + self.cross_bps(q) + pushed))
 
     def pair_cost(self, q: ArrayLike) -> Array:
         """USD cost of each ordered pair over all buckets, shape (n, n): `[i, j]` is ``Q_i gamma_ij
-        q_j`` summed; `[i, j] + [j, i]` is what the pair cost together."""
+        f_j`` summed; `[i, j] + [j, i]` is what the pair cost together."""
         q = np.atleast_2d(np.asarray(q, dtype=np.float64))
-        return np.asarray(BPS * self.adv[:, None] * self.gamma * (q.T @ q))
+        return np.asarray(BPS * self.adv[:, None] * self.gamma * (q.T @ self.flow(q)))
 
     # -- the symmetric object ------------------------------------------------------------------
 
     @property
     def dollar_matrix(self) -> Array:
-        """``S_ij = 1e-4 gamma_ij / adv_j`` (USD cost per USD x USD), zero diagonal."""
+        """``S_ij = 1e-4 gamma_ij / adv_j`` (USD cost per USD x USD), zero diagonal; a square-root
+        model's at the reference flow."""
         return np.asarray(BPS * self.gamma / self.adv)
 
     @property
@@ -210,9 +245,13 @@ class ImpactModel:
     # -- plain data ----------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; gamma as triplets of its non-zero entries, NaN standard errors as null."""
+        """Plain data; gamma as triplets of its non-zero entries, NaN standard errors as null.
+
+        The transform is written where it differs from the default, so that the linear models of
+        earlier releases keep their digests.
+        """
         rows, columns = np.nonzero(self.gamma)
-        return {
+        data = {
             "regime": self.regime,
             "symbols": list(self.symbols),
             "sectors": list(self.sectors),
@@ -229,6 +268,9 @@ class ImpactModel:
             },
             "provenance": dict(self.provenance),
         }
+        if self.transform != "linear" or (self.reference != 1).any():
+            data |= {"transform": self.transform, "reference_adv": self.reference.tolist()}
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ImpactModel:
@@ -261,6 +303,8 @@ class ImpactModel:
                 beta_se=_nan_null(data["beta_se"]),
                 gamma_se=gamma_se,
                 provenance=data["provenance"],
+                transform=data.get("transform", "linear"),
+                reference=np.array(data.get("reference_adv", ()), dtype=float),
             )
         except ModelError:
             raise

@@ -36,6 +36,19 @@ def flows(seed: int, n: int = 5) -> np.ndarray:
     return np.random.default_rng(seed + 1000).normal(0, 1e-3, n)
 
 
+def permuted(model: ImpactModel, order: np.ndarray) -> ImpactModel:
+    """The same model with its names in another order."""
+    vectors = ("adv", "alpha", "beta", "alpha_se", "beta_se", "reference")
+    return replace(
+        model,
+        symbols=tuple(model.symbols[i] for i in order),
+        sectors=tuple(model.sectors[i] for i in order),
+        gamma=model.gamma[np.ix_(order, order)],
+        gamma_se=model.gamma_se[np.ix_(order, order)],
+        **{name: getattr(model, name)[order] for name in vectors},
+    )
+
+
 seeds = st.integers(0, 10_000)
 
 
@@ -69,18 +82,7 @@ def test_cost_scales_flips_and_starts_at_zero(seed, scale):
 def test_cost_does_not_depend_on_order_currency_or_batching(seed):
     model, q = make(seed), flows(seed)
     order = np.random.default_rng(seed).permutation(model.n)
-    shuffled = replace(
-        model,
-        symbols=tuple(model.symbols[i] for i in order),
-        sectors=tuple(model.sectors[i] for i in order),
-        adv=model.adv[order],
-        alpha=model.alpha[order],
-        beta=model.beta[order],
-        gamma=model.gamma[np.ix_(order, order)],
-        alpha_se=model.alpha_se[order],
-        beta_se=model.beta_se[order],
-        gamma_se=model.gamma_se[np.ix_(order, order)],
-    )
+    shuffled = permuted(model, order)
     assert np.isclose(shuffled.cost(q[order]).total, model.cost(q).total)
     in_cents = replace(model, adv=100 * model.adv)
     assert np.isclose(in_cents.cost(q).total, 100 * model.cost(q).total)
@@ -135,6 +137,10 @@ def test_scaled_space_is_symmetric_exactly_when_dollars_are():
         ({"alpha": np.zeros(3)}, "shape"),
         ({"symbols": ("A", "A")}, "named twice"),
         ({"sectors": ("x",)}, "1 sectors for 2 symbols"),
+        ({"transform": "cube"}, "transform of regime normal is 'cube'; give linear or sqrt"),
+        ({"reference": np.array([1.0, 0.0])}, "reference of B in regime normal is 0, must be > 0"),
+        ({"reference": np.array([1.0, np.inf])}, "reference of regime normal is not finite"),
+        ({"transform": "sqrt", "reference": np.empty(0)}, "reference of regime normal has shape"),
     ],
 )
 def test_inadmissible_numbers_are_named(change, words):

@@ -2,8 +2,8 @@
 
 A tuple of rules ``(model) -> (model, row)``, applied in order. They work in the scaled space
 ``A = M + diag(beta)``, ``M_ij = gamma_ij sqrt(adv_i / adv_j)``, which is symmetric positive
-semidefinite exactly when no round trip makes money (Huberman and Stanzl 2004; Alfonsi, Kloeck and
-Schied 2016). Each leaves a row: what it saw, its limit, what it changed.
+semidefinite exactly when no round trip makes money on a linear model; `crossimpact.manipulation`
+certifies what leaves. Each rule leaves a row: what it saw, its limit, what it changed.
 """
 
 from __future__ import annotations
@@ -14,15 +14,24 @@ from typing import Any
 
 import numpy as np
 
+from crossimpact.manipulation import margin, normalised, worst_flow
+from crossimpact.manipulation import smallest_eigenvalue as smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
+
+#: The two sides of a pair may differ by this share of their size before they are averaged.
+SYMMETRY = 1e-12
 
 #: No pair may be coupled more strongly than this share of ``sqrt(beta_i beta_j)``.
 MAX_COUPLING = 0.9
 #: Smallest eigenvalue of A in units of its diagonal (``D^-1/2 A D^-1/2``).
 MIN_EIGENVALUE = 0.02
+#: A searched minimum is good to a few digits: this share of the limit passes.
+SEARCHED = 0.99
+#: Alternating projections towards the nearest matrix; what they leave is shrunk away.
+PROJECTIONS, PROJECTION_TOLERANCE = 50, 1e-6
 #: Largest condition number of A.
 MAX_CONDITION = 1e4
-#: When the PSD rule has to shrink the couplings below this share, blocks are tried instead.
+#: When one factor on all couplings would have to be smaller than this, blocks are tried instead.
 MIN_SHRINK = 0.25
 
 
@@ -61,56 +70,96 @@ def coupling(model: ImpactModel) -> Array:
         return np.where(off == 0, 0.0, off / root)
 
 
-def smallest_eigenvalue(model: ImpactModel) -> float:
-    """Smallest eigenvalue of ``I + coupling`` (1 without cross terms, negative when not PSD)."""
-    correlation = coupling(model)
-    if not np.isfinite(correlation).all():
-        return float("-inf")
-    return 1.0 + float(np.linalg.eigvalsh((correlation + correlation.T) / 2)[0])
-
-
 def symmetrise(model: ImpactModel) -> tuple[ImpactModel, RuleRow]:
     """Average each pair in dollar space; absence of price manipulation asks for symmetry."""
     off = _off(model)
-    gap = float(np.abs(off - off.T).max(initial=0.0))
-    limit = 1e-9 * float(np.abs(off).max(initial=0.0))
-    changed = int((np.abs(off - off.T) > limit).sum())
-    mended = _with_scaled(model, (off + off.T) / 2)
-    return mended, RuleRow("symmetrise", gap, limit, changed, "averaged" if changed else "none")
+    size = np.abs(off) + np.abs(off.T)
+    gap = np.abs(off - off.T) / np.where(size > 0, size, 1.0)
+    changed = int((gap > SYMMETRY).sum())
+    worst = float(gap.max(initial=0.0))
+    row = RuleRow("symmetrise", worst, SYMMETRY, changed, "averaged" if changed else "none")
+    return _with_scaled(model, (off + off.T) / 2) if changed else model, row
 
 
 def cap(model: ImpactModel) -> tuple[ImpactModel, RuleRow]:
     """Clip couplings to `MAX_COUPLING` of the pair's own impacts (liquidity-sane)."""
     off = _off(model)
     bound = MAX_COUPLING * np.sqrt(np.outer(model.beta, model.beta))
-    clipped = np.clip(off, -bound, bound)
-    changed = int((clipped != off).sum())
+    changed = int((np.abs(off) > bound * (1 + SYMMETRY)).sum())
     worst = np.abs(coupling(model)).max(initial=0.0)
     row = RuleRow(
         "cap", float(min(worst, 1e6)), MAX_COUPLING, changed, "clipped" if changed else "none"
     )
-    return _with_scaled(model, clipped) if changed else model, row
+    return _with_scaled(model, np.clip(off, -bound, bound)) if changed else model, row
 
 
 def project_psd(model: ImpactModel) -> tuple[ImpactModel, RuleRow]:
-    """Shrink all couplings by one factor until the smallest eigenvalue has its margin.
+    """Move a symmetric model to the nearest couplings (Frobenius) that have the eigenvalue margin.
 
-    Keeps symmetry, signs and sparsity exactly: ``I + theta C`` has smallest eigenvalue
-    ``1 + theta lambda_min(C)``, so the largest admissible theta is known in closed form.
+    No coupling grows, turns sign or appears; on random matrices of 10 to 200 names this changes
+    half to four fifths of what one factor on all couplings would (nine tenths of hopeless ones).
+    What the projections leave short of the margin is made up by such a factor: ``I + theta C`` has
+    smallest eigenvalue ``1 + theta lambda_min(C)``, whether or not they have converged.
     """
     eigenvalue = smallest_eigenvalue(model)
     if eigenvalue >= MIN_EIGENVALUE:
         return model, RuleRow("project_psd", eigenvalue, MIN_EIGENVALUE, 0, "none")
-    theta = (1 - MIN_EIGENVALUE) * (1 - 1e-12) / (1 - eigenvalue)
-    mended = _with_scaled(replace(model, gamma_se=theta * model.gamma_se), theta * _off(model))
-    row = RuleRow(
-        "project_psd",
-        eigenvalue,
-        MIN_EIGENVALUE,
-        model.edges * 2,
-        f"couplings scaled by {theta:.3f}",
+    before = normalised(model)
+    np.fill_diagonal(before, 0.0)
+    after = _nearest((before + before.T) / 2)
+    kept = np.divide(after, before, out=np.ones_like(before), where=before != 0)
+    kept *= _shrink(1.0 + float(np.linalg.eigvalsh(after)[0]))
+    moved = np.linalg.norm(before - kept * before) / np.linalg.norm(before)
+    changed = int((kept[before != 0] < 1 - SYMMETRY).sum())
+    action = f"couplings moved by {moved:.1%}"
+    return _scaled_by(model, kept), RuleRow(
+        "project_psd", eigenvalue, MIN_EIGENVALUE, changed, action
     )
-    return mended, row
+
+
+def bound_concave(model: ImpactModel) -> tuple[ImpactModel, RuleRow]:
+    """Shrink a square-root model's couplings by one factor until no flow's impact cost is negative.
+
+    By proof where `margin` gives one, else against the worst flow a search finds: enforcing the
+    proof would halve couplings that are harmless. A linear model's margin is its smallest
+    eigenvalue, which `project_psd` has seen to.
+    """
+    value = margin(model)
+    if model.transform == "sqrt" and value < MIN_EIGENVALUE:
+        value = worst_flow(model)[0]
+    if model.transform == "linear" or value >= SEARCHED * MIN_EIGENVALUE:
+        return model, RuleRow("bound_concave", value, MIN_EIGENVALUE, 0, "none")
+    theta = _shrink(value)
+    action = f"couplings scaled by {theta:.3f}"
+    row = RuleRow("bound_concave", value, MIN_EIGENVALUE, model.edges * 2, action)
+    return _scaled_by(model, np.full((model.n, model.n), theta)), row
+
+
+def _shrink(value: float) -> float:
+    """The largest factor on all couplings that lifts a margin from `value` to its minimum."""
+    return 1.0 if value >= MIN_EIGENVALUE else (1 - MIN_EIGENVALUE) * (1 - 1e-12) / (1 - value)
+
+
+def _scaled_by(model: ImpactModel, share: Array) -> ImpactModel:
+    gamma, error = share * model.gamma, share * model.gamma_se
+    return replace(model, gamma=gamma, gamma_se=np.where(gamma != 0, error, np.nan))
+
+
+def _nearest(C: Array) -> Array:
+    """Alternating projections (Dykstra; Higham 2002) of the couplings `C`, zero diagonal, onto
+    ``lambda_min(I + X) >= MIN_EIGENVALUE`` and the box between 0 and `C`, which they end in. The
+    box does without a correction of its own: it would gain a thousandth."""
+    low, high = np.minimum(C, 0.0), np.maximum(C, 0.0)
+    X, correction = C, np.zeros_like(C)
+    for _ in range(PROJECTIONS):
+        values, vectors = np.linalg.eigh(X - correction)
+        lift = (vectors * np.maximum(MIN_EIGENVALUE - 1 - values, 0.0)) @ vectors.T
+        inside = np.clip(X - correction + lift, low, high)
+        correction, change = lift, np.abs(inside - X).max()
+        X = inside
+        if change < PROJECTION_TOLERANCE:
+            break
+    return np.asarray((X + X.T) / 2)
 
 
 def limit_condition(model: ImpactModel) -> tuple[ImpactModel, RuleRow]:
@@ -122,7 +171,7 @@ def limit_condition(model: ImpactModel) -> tuple[ImpactModel, RuleRow]:
     return model.self_only(), row
 
 
-RULES: tuple[Rule, ...] = (symmetrise, cap, project_psd, limit_condition)
+RULES: tuple[Rule, ...] = (symmetrise, cap, project_psd, bound_concave, limit_condition)
 
 
 def stabilise(
@@ -144,14 +193,14 @@ def stabilise(
         the reason is empty when the full matrix survived.
     """
     mended, rows = _apply(model)
-    shrunk = next(row for row in rows if row.rule == "project_psd")
+    shrunk = min(row.value for row in rows if row.rule in ("project_psd", "bound_concave"))
     condition = next(row for row in rows if row.rule == "limit_condition")
     if condition.changed:
         return mended, rows, f"condition number {condition.value:.3g}, limit {MAX_CONDITION:g}"
-    theta = (1 - MIN_EIGENVALUE) / (1 - shrunk.value) if shrunk.changed else 1.0
+    theta = _shrink(shrunk)
     if theta >= MIN_SHRINK:
         return mended, rows, ""
-    reason = f"the PSD margin would leave {theta:.0%} of the couplings, limit {MIN_SHRINK:.0%}"
+    reason = f"the PSD margin scales the couplings by {theta:.0%}, limit {MIN_SHRINK:.0%}"
     rows.append(RuleRow("block_fallback", theta, MIN_SHRINK, model.edges * 2, "sector blocks"))
     if template is None:
         return model.self_only(), rows, reason
