@@ -66,6 +66,19 @@ class Panel:
         """Signed slippage ``sign(q) s``, bps, NaN where nothing was executed."""
         return np.sign(self.q) * self.s
 
+    def blended(self, share: float) -> Array:
+        """Signed response of each cell, bps: `share` of the fills' slippage and the rest of the mid
+        move where something was executed, the mid move elsewhere; one alone where the other is not
+        known, NaN without either, shape (T, n)."""
+        signed = self.response
+        both = np.isfinite(signed) & np.isfinite(self.move)
+        mixed = np.where(both, self.move + share * (signed - self.move), self.move)
+        return np.where(np.isfinite(mixed), mixed, signed)
+
+    def shaped(self, reference: Array) -> Panel:
+        """The panel in square-root flows ``sign(q) sqrt(|q| reference)``; signs stay."""
+        return replace(self, q=np.sign(self.q) * np.sqrt(np.abs(self.q) * reference))
+
     def where(self, keep: NDArray[np.bool_]) -> Panel:
         """The buckets `keep` selects, shape (T,) of bool."""
         rows = ("ts", "date", "regime", "q", "s", "move", "sector_flow", "factor_flow")
@@ -129,12 +142,3 @@ def controls(panel: Panel, i: int) -> Array:
 def blocked_folds(length: int, folds: int) -> NDArray[np.int64]:
     """Fold number of each of `length` rows in time order: contiguous blocks, as equal as can be."""
     return np.arange(length) * folds // max(length, 1)
-
-
-def partial_out(columns: Array, basis: Array, weights: Array) -> Array:
-    """Weighted residual of `columns` on `basis` (Frisch-Waugh-Lovell), rows scaled by sqrt(w)."""
-    root = np.sqrt(weights)[:, None]
-    a, b = columns * root, basis * root
-    norms = np.linalg.norm(b, axis=0)
-    b = b[:, norms > 0] / norms[norms > 0]
-    return np.asarray(a - b @ np.linalg.lstsq(b, a, rcond=1e-10)[0])

@@ -14,9 +14,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
+from crossimpact.estimate import gram
 from crossimpact.estimate.cross_impact import fit_cross
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.self_impact import fit_self
+from crossimpact.estimate.walk_forward import bucket_costs
+from crossimpact.estimate.walk_forward import slope as through_origin
 from crossimpact.model import Array, ImpactModel, to_scaled
 
 Verdict = Literal["ok", "watch", "refit"]
@@ -63,28 +66,12 @@ def bucket_cross(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
     """Predicted and realized cross cost per bucket, per root-sum-square of its notionals, bps.
 
     Realized is what slippage leaves after the model's own terms and what peer flow moved (the
-    coefficients the model was fitted with, in its provenance). The scaling makes the noise of
-    small and large buckets comparable. Buckets without executions are left out.
+    coefficients the model was fitted with, in its provenance).
     """
-    Q = np.where(np.isfinite(panel.response), panel.q * model.adv, 0.0)
     own = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
     if "peer_bps" in model.provenance:
         own = own + panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
-    realized = (Q * np.nan_to_num(panel.response - own)).sum(axis=1)
-    predicted = (Q * model.cross_bps(panel.q)).sum(axis=1)
-    size = np.sqrt((Q**2).sum(axis=1))
-    rows = size > 0
-    return predicted[rows] / size[rows], realized[rows] / size[rows]
-
-
-def cross_slope(model: ImpactModel, panel: Panel) -> tuple[float, float]:
-    """Slope of realized on predicted cross cost through the origin, and its sandwich error."""
-    x, y = bucket_cross(model, panel)
-    norm = float(x @ x)
-    if not norm > 0:
-        return float("nan"), float("nan")
-    slope = float(x @ y) / norm
-    return slope, float(np.sqrt((x**2 * (y - slope * x) ** 2).sum())) / norm
+    return bucket_costs(panel, model.cross_bps(panel.q), panel.response - own)
 
 
 def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift:
@@ -105,7 +92,7 @@ def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift
         reason = f"{buckets} buckets, {MIN_BUCKETS} needed for a verdict"
         nan = float("nan")
         return Drift(model.regime, buckets, nan, nan, nan, 0, nan, "ok", reason)
-    slope, slope_se = cross_slope(model, week)
+    slope, slope_se = through_origin(*bucket_cross(model, week))
     with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
         distance, flips = _fresh(model, week)
     now = week.typical_flow()
@@ -117,12 +104,16 @@ def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift
 
 def _fresh(model: ImpactModel, week: Panel) -> tuple[float, int]:
     """Distance of this week's own estimate and the number of edges that turned sign."""
+    reference = model.reference if model.transform == "sqrt" else None
+    shaped = week if reference is None else week.shaped(reference)
+    days = [day[model.regime] for _, day in gram.history(week, model.transform)]
     try:
-        fresh = fit_cross(week, fit_self(week))
+        own = fit_self(shaped, share=0.0)
+        fresh = fit_cross(days, shaped, own.beta, reference)
     except EstimationError:
         return float("nan"), 0
     old = to_scaled(model.gamma, model.adv)
-    significant = np.abs(fresh.scaled) > REFIT_SE * np.nan_to_num(fresh.scaled_se, nan=np.inf)
+    significant = np.abs(fresh.scaled) > REFIT_SE * np.nan_to_num(fresh.se, nan=np.inf)
     flips = int(np.triu(significant & (fresh.scaled * old < 0), 1).sum())
     size = float(np.linalg.norm(old))
     return (float(np.linalg.norm(fresh.scaled - old)) / size if size else float("nan")), flips

@@ -7,25 +7,25 @@ next rung answers and the report says why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import stability
+from crossimpact.estimate import gram, rivals, stability
 from crossimpact.estimate.cross_impact import CrossFit, fit_cross
-from crossimpact.estimate.design import Panel
-from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self, robust_scale
-from crossimpact.model import Array, ImpactModel, from_scaled
+from crossimpact.estimate.design import REGIMES, Panel
+from crossimpact.estimate.gram import History, Moments
+from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
+from crossimpact.estimate.walk_forward import Candidate, Score, date_blocks, walk_forward
+from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
-TRAIN_SHARE = 0.7  # of the regime's buckets, in time order
-PASSES = 2  # robust weights of the second pass no longer mistake cross impact for outliers
-PURGE = 12  # buckets left out between training and test
-OUTLIER = 6.0  # robust standard deviations beyond which a bucket is not scored
+CONCAVE_SE = 2.0  # standard errors by which square-root flow must beat linear out of sample
+RUNGS = ("full", "sector_block", "self_only")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ class RegimeFit:
         Numbers the gates read.
     stability
         One row per rule applied to the full matrix.
+    paths
+        Stability paths of the elastic net: penalties (L,) and selection shares (L, n, n); empty
+        when nothing was fitted.
     """
 
     regime: str
@@ -55,9 +58,16 @@ class RegimeFit:
     reason: str
     metrics: dict[str, float]
     stability: list[dict[str, Any]]
+    paths: tuple[Array, Array]
 
 
-def fit_regime(panel: Panel, regime: str, *, loss: Loss = "huber") -> RegimeFit:
+def fit_regime(
+    panel: Panel,
+    regime: str,
+    *,
+    loss: Loss = "huber",
+    moments: Callable[[Transform], History] | None = None,
+) -> RegimeFit:
     """Fit one regime and choose its rung.
 
     Parameters
@@ -68,6 +78,8 @@ def fit_regime(panel: Panel, regime: str, *, loss: Loss = "huber") -> RegimeFit:
         The label to fit.
     loss
         Loss of the self fit.
+    moments
+        Where the days' moments are kept; made from the panel when None.
 
     Returns
     -------
@@ -75,76 +87,202 @@ def fit_regime(panel: Panel, regime: str, *, loss: Loss = "huber") -> RegimeFit:
         Never raises for thin data: the ladder answers instead and says why.
     """
     with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
-        return _fit_regime(panel, regime, loss)
+        stored = moments or (lambda transform: gram.history(panel, transform))
+        return _fit_regime(panel, regime, loss, stored)
 
 
-def _fit_regime(panel: Panel, regime: str, loss: Loss) -> RegimeFit:
-    keep = panel.regime == regime
-    part, placebo = panel.where(keep), panel.day_shifted_q()[keep]
-    buckets = int(keep.sum())
+def _fit_regime(
+    panel: Panel, regime: str, loss: Loss, moments: Callable[[Transform], History]
+) -> RegimeFit:
+    buckets = int((panel.regime == regime).sum())
     if buckets < MIN_BUCKETS:
         return _fixed_pov(regime, buckets, f"{buckets} {regime} buckets, {MIN_BUCKETS} needed")
     try:
-        ladder, rows, report = _ladder(part, regime, loss)
+        window = _window(panel, regime, loss, moments)
+        found = _estimate(window, len(window.blocks))
     except EstimationError as error:
         return _fixed_pov(regime, buckets, error.what)
-    rung, reason, scores = _choose(part, placebo, regime, loss, ladder)
-    if report["reason"] and rung == "full":  # what "full" became on the way down has its own rung
-        earned = scores["oos_r2_sector_block"] - scores["oos_r2_self_only"]
-        blocks = ladder["sector_block"].edges and earned > max(0.0, scores["placebo_gain"])
-        rung, reason = "sector_block" if blocks else "self_only", report["reason"]
-    model = ladder[rung]
+    scores, steps = _walk(window, found.share)
+    rung, reason = _choose(found, scores, steps)
+    model = found.ladder[rung]
     metrics = {
         "buckets": float(buckets),
         "edges": float(model.edges),
         "condition_number": model.condition_number,
         "psd_margin": stability.smallest_eigenvalue(model),
-        "capped_share": report["capped_share"],
-        "nominated_pairs": report["nominated"],
-        "deviating_pairs": report["kept"],
-        "sector_blocks": report["blocks"],
-        **scores,
-        "oos_r2_shipped": scores[f"oos_r2_{rung}"],
+        **found.counts,
+        "sqrt_flow": float(window.transform == "sqrt"),
+        "slippage_share": found.share,
+        **_verdict(scores, rung),
     }
-    return RegimeFit(regime, model, ladder, rung, reason, metrics, rows)
+    return RegimeFit(
+        regime, model, found.ladder, rung, reason, metrics, found.rules, found.cross.stability
+    )
 
 
 def _fixed_pov(regime: str, buckets: int, reason: str) -> RegimeFit:
-    return RegimeFit(regime, None, {}, "fixed_pov", reason, {"buckets": float(buckets)}, [])
-
-
-def _ladder(
-    panel: Panel, regime: str, loss: Loss, flows: Array | None = None
-) -> tuple[dict[str, ImpactModel], list[dict[str, Any]], dict[str, Any]]:
-    """The three rungs' models, the stability rows of the full one, and counts for the report."""
-    others = panel.q if flows is None else flows
-    own = fit_self(panel, loss=loss)
-    support = None
-    for _ in range(PASSES):
-        cross = fit_cross(panel, own, flows, support)
-        support = cross.support
-        moved = others @ from_scaled(cross.scaled, panel.adv).T
-        own = fit_self(panel, cross=moved, loss=loss)
-    full = _model(panel, regime, own, cross, cross.scaled, cross.scaled_se)
-    stable, rows, reason = stability.stabilise(full, cross.template)
-    block, _, _ = stability.stabilise(
-        _model(panel, regime, own, cross, cross.template, cross.template_se)
+    nothing = np.empty(0), np.empty((0, 0, 0))
+    return RegimeFit(
+        regime, None, {}, "fixed_pov", reason, {"buckets": float(buckets)}, [], nothing
     )
-    capped = next(row for row in rows if row.rule == "cap").changed
-    report = {
-        "reason": reason,
+
+
+# -- the window ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A regime's data and how its flows are read.
+
+    `lead` is the regime with the most buckets when it is another one; `panel` and `placebo` hold
+    raw flows, `reference` is None under linear flow; `blocks` are the regime's dates and `moments`
+    the sums over each block, the lead's included.
+    """
+
+    panel: Panel
+    regime: str
+    lead: str | None
+    blocks: list[list[str]]
+    loss: Loss
+    transform: Transform
+    reference: Array | None
+    moments: list[dict[str, Moments]]
+
+    def part(self, regime: str, blocks: int) -> Panel:
+        """The regime's buckets of the first so many blocks, flows shaped."""
+        panel = self.panel.of_regime(regime)
+        if blocks < len(self.blocks):
+            panel = panel.where(panel.date <= self.blocks[blocks - 1][-1])
+        return panel if self.reference is None else panel.shaped(self.reference)
+
+    def days(self, regime: str, blocks: int) -> list[Moments]:
+        return [block[regime] for block in self.moments[:blocks] if regime in block]
+
+
+def _window(
+    panel: Panel, regime: str, loss: Loss, moments: Callable[[Transform], History]
+) -> _Window:
+    size = {label: int((panel.regime == label).sum()) for label in REGIMES}
+    largest = max(size, key=lambda label: size[label])
+    lead = largest if size[largest] > size[regime] else None
+    blocks = date_blocks([str(date) for date in np.unique(panel.date[panel.regime == regime])])
+    transform, reference = _choose_flow(panel.of_regime(regime), blocks, loss)
+    summed = gram.blocks(
+        moments(transform), [b[-1] for b in blocks], [regime, lead] if lead else [regime]
+    )
+    return _Window(panel, regime, lead, blocks, loss, transform, reference, summed)
+
+
+def _choose_flow(
+    panel: Panel, blocks: Sequence[Sequence[str]], loss: Loss
+) -> tuple[Transform, Array | None]:
+    """Square-root flow when own flow alone predicts later days better by it, else linear."""
+    reference = panel.typical_flow()
+    if not (reference > 0).any():
+        return "linear", None
+    reference = np.where(reference > 0, reference, np.median(reference[reference > 0]))
+
+    def own_only(train: int) -> dict[str, Candidate]:
+        rows = panel.where(panel.date <= blocks[train - 1][-1])
+        try:
+            linear = fit_self(rows, share=0.0, loss=loss)
+            concave = fit_self(rows.shaped(reference), share=0.0, loss=loss)
+        except EstimationError:
+            return {}
+        return {
+            "self_only": Candidate(_own_model(rows, linear)),
+            "sqrt": Candidate(_own_model(rows, concave, reference)),
+        }
+
+    scores, steps = walk_forward(panel, 0.0, blocks, own_only)
+    if not steps:
+        return "linear", None
+    gain, se = scores["sqrt"].gain_over(scores["self_only"])
+    return ("sqrt", reference) if gain > CONCAVE_SE * se else ("linear", None)
+
+
+def _own_model(panel: Panel, own: SelfFit, reference: Array | None = None) -> ImpactModel:
+    zero = np.zeros((panel.n, panel.n))
+    return _model(panel, "", own, zero, zero, reference, {})
+
+
+# -- estimates -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Estimates on some dates: the ladder's models, and what the report tells of them."""
+
+    ladder: dict[str, ImpactModel]
+    cross: CrossFit
+    share: float
+    rules: list[dict[str, Any]]
+    reason: str
+    counts: dict[str, float]
+
+
+def _estimate(window: _Window, blocks: int) -> _Found:
+    panel = window.part(window.regime, blocks)
+    own, cross = _fit(window, blocks)
+    extra = {
+        "self_source": {
+            symbol: str(source)
+            for symbol, source in zip(panel.symbols, own.source, strict=True)
+            if source != "own"
+        },
+        "sector_couplings": cross.template.couplings,
+        "typical_flow": panel.typical_flow().tolist(),
+    }
+    full = _model(
+        panel, window.regime, own, cross.scaled, cross.se, window.reference, extra,
+    )  # fmt: skip
+    blocks = _model(
+        panel, window.regime, own, cross.template.scaled, cross.template.se, window.reference,
+        extra,
+    )  # fmt: skip
+    stable, rules, reason = stability.stabilise(full, cross.template.scaled)
+    block, _, _ = stability.stabilise(blocks)
+    capped = next(row for row in rules if row.rule == "cap").changed
+    counts = {
         "capped_share": capped / max(2 * full.edges, 1),
-        "nominated": float(np.triu(cross.support, 1).sum()),
-        "kept": float(cross.kept),
-        "blocks": float(len(cross.blocks)),
+        "selected_pairs": float((np.triu(np.nan_to_num(cross.frequency), 1) >= 0.5).sum()),
+        "kept_pairs": float(cross.kept),
+        "template_couplings": float(len(cross.template.couplings)),
     }
     ladder = {"full": stable, "sector_block": block, "self_only": full.self_only()}
-    return ladder, [row.to_dict() for row in rows], report
+    return _Found(ladder, cross, cross.share, [row.to_dict() for row in rules], reason, counts)
+
+
+def _fit(window: _Window, blocks: int) -> tuple[SelfFit, CrossFit]:
+    """Cross impact, and self impact with what the others moved taken out."""
+    lead = None if window.lead is None else _lead_inclusion(window, window.lead, blocks)
+    cross = _cross(window, window.regime, blocks, lead)
+    panel = window.part(window.regime, blocks)
+    moved = panel.q @ from_scaled(cross.scaled, panel.adv).T
+    return fit_self(panel, share=cross.share, cross=moved, loss=window.loss), cross
+
+
+def _lead_inclusion(window: _Window, lead: str, blocks: int) -> Array | None:
+    """How surely the lead regime finds each pair coupled on the same blocks of days."""
+    try:
+        return _cross(window, lead, blocks, None).inclusion
+    except EstimationError:
+        return None
+
+
+def _cross(window: _Window, regime: str, blocks: int, lead: Array | None) -> CrossFit:
+    """Cross impact given a first self fit, which sets the scale of the couplings."""
+    panel, days = window.part(regime, blocks), window.days(regime, blocks)
+    share = gram.summed(days, panel, window.reference).share
+    own = fit_self(panel, share=share, loss=window.loss)
+    return fit_cross(days, panel, own.beta, window.reference, lead)
 
 
 def _model(
-    panel: Panel, regime: str, own: SelfFit, cross: CrossFit, scaled: Array, se: Array
-) -> ImpactModel:
+    panel: Panel, regime: str, own: SelfFit, scaled: Array, se: Array, reference: Array | None,
+    extra: Mapping[str, Any],
+) -> ImpactModel:  # fmt: skip
+    coupled = scaled != 0
     return ImpactModel(
         symbols=panel.symbols,
         sectors=panel.sectors,
@@ -153,70 +291,89 @@ def _model(
         alpha=own.alpha,
         beta=own.beta,
         gamma=from_scaled(scaled, panel.adv),
+        transform="linear" if reference is None else "sqrt",
+        reference=np.empty(0) if reference is None else reference,
         alpha_se=own.alpha_se,
         beta_se=own.beta_se,
-        gamma_se=np.where(scaled != 0, from_scaled(se, panel.adv), np.nan),
-        provenance={
-            "self_source": {
-                symbol: str(source)
-                for symbol, source in zip(panel.symbols, own.source, strict=True)
-                if source != "own"
-            },
-            "sector_couplings": cross.blocks,
-            "typical_flow": panel.typical_flow().tolist(),
-            "peer_bps": own.peer.tolist(),
-        },
+        gamma_se=np.where(coupled, from_scaled(se, panel.adv), np.nan),
+        provenance={**extra, "peer_bps": own.peer.tolist()},
     )
 
 
-def _choose(
-    panel: Panel, placebo: Array, regime: str, loss: Loss, ladder: Mapping[str, ImpactModel]
-) -> tuple[str, str, dict[str, float]]:
-    """Walk forward once: fit on the first buckets, score each rung and the placebo on the last."""
-    cut = int(len(panel.ts) * TRAIN_SHARE)
-    head = np.arange(len(panel.ts)) < cut
-    tail = np.arange(len(panel.ts)) >= cut + PURGE
-    train, test = panel.where(head), panel.where(tail)
-    names = ("full", "sector_block", "self_only")
-    try:
-        trained, _, _ = _ladder(train, regime, loss)
-        fake, _, _ = _ladder(train, regime, loss, placebo[head])
-    except EstimationError as error:
-        scores = {"placebo_gain": 0.0, **{f"oos_r2_{name}": 0.0 for name in names}}
-        return "self_only", f"no out-of-sample verdict: {error.what}", scores
-    base = trained["self_only"]
-    scores = {f"oos_r2_{name}": oos_r2(trained[name], base, test, test.q) for name in names}
-    scores["placebo_gain"] = oos_r2(fake["full"], base, test, placebo[tail]) - oos_r2(
-        fake["self_only"], base, test, placebo[tail]
-    )
-    gain = {name: scores[f"oos_r2_{name}"] - scores["oos_r2_self_only"] for name in names}
-    best = max(names, key=lambda name: gain[name])
-    hurdle = max(0.0, scores["placebo_gain"])
-    if best == "self_only" or not gain[best] > hurdle or not ladder[best].edges:
+# -- verdict -------------------------------------------------------------------------------------
+
+
+def _walk(window: _Window, share: float) -> tuple[dict[str, Score], int]:
+    """Walk forward with the ladder, the rivals and the placebo."""
+    panel, late = window.panel.of_regime(window.regime), window.panel.day_shifted_q()
+    fake = gram.blocks(
+        gram.history(window.panel, window.transform, late),
+        [block[-1] for block in window.blocks], [window.regime],
+    )  # fmt: skip
+    late = late[window.panel.regime == window.regime]
+
+    def fit(train: int) -> dict[str, Candidate]:
+        try:
+            found = _estimate(window, train)
+        except EstimationError:
+            return {}
+        candidates = {name: Candidate(found.ladder[name]) for name in RUNGS}
+        base, part = found.ladder["self_only"], window.part(window.regime, train)
+        days = window.days(window.regime, train)
+        for name, scaled in rivals.fit(days, part, base.beta, window.reference).items():
+            candidates[name] = Candidate(_with(base, scaled))
+        shifted = [block[window.regime] for block in fake[:train] if window.regime in block]
+        placebo = fit_cross(shifted, part, base.beta, window.reference)
+        candidates["placebo"] = Candidate(_with(base, placebo.scaled), late)
+        return candidates
+
+    return walk_forward(panel, share, window.blocks, fit)
+
+
+def _with(model: ImpactModel, scaled: Array) -> ImpactModel:
+    return replace(model, gamma=from_scaled(scaled, model.adv))
+
+
+def _choose(found: _Found, scores: Mapping[str, Score], steps: int) -> tuple[str, str]:
+    """Who ships, and why not the rung above."""
+    if not steps:
+        return "self_only", "no out-of-sample verdict: too few days to hold any out"
+    base = scores["self_only"]
+    gain = {name: scores[name].gain_over(base)[0] for name in (*RUNGS, "placebo")}
+    hurdle = max(0.0, gain["placebo"])
+    best = max(RUNGS, key=lambda name: gain[name])
+    if best == "self_only" or not gain[best] > hurdle or not found.ladder[best].edges:
         top = max(gain["full"], gain["sector_block"])
-        why = f"cross terms add {top:+.2%} of R2 out of sample, placebo {hurdle:+.2%}"
-        return "self_only", why, scores
-    lost = gain["full"] - gain[best]
-    reason = "" if best == "full" else f"pair deviations add {lost:+.2%} of R2 over the blocks"
-    return best, reason, scores
+        return "self_only", f"cross terms add {top:+.2%} of R2 out of sample, placebo {hurdle:+.2%}"
+    if found.reason and best == "full":  # what "full" became on the way down has its own rung
+        earned = gain["sector_block"] > hurdle and found.ladder["sector_block"].edges
+        return ("sector_block" if earned else "self_only"), found.reason
+    if best == "full":
+        return best, ""
+    return best, f"pair deviations add {gain['full'] - gain[best]:+.2%} of R2 over the blocks"
 
 
-def oos_r2(model: ImpactModel, scale: ImpactModel, panel: Panel, flows: Array) -> float:
-    """Share of the noise-weighted square of slippage, net of peer flow, explained on `panel`.
-
-    Weights and outlier limits come from the spread of each symbol's response around `scale` (the
-    self-only model), so that all rungs are scored on the same rows alike.
-    """
-    response = panel.response - panel.peer_move(np.array(scale.provenance["peer_bps"], dtype=float))
-    residual = response - np.sign(panel.q) * scale.alpha - scale.self_bps(panel.q)
-    known = np.isfinite(residual)
-    pooled = robust_scale(residual[known])  # no symbol's few lucky rows may own the score
-    sigma = np.array([robust_scale(r[k]) for r, k in zip(residual.T, known.T, strict=True)])
-    sigma = np.maximum(sigma, pooled / 3)
-    usable = known & (np.abs(residual) < OUTLIER * sigma)
-    weight = np.where(usable, 1.0 / sigma**2, 0.0)
-    own_model = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
-    predicted = own_model + flows @ model.gamma.T
-    y = np.nan_to_num(response)
-    total = float((weight * y**2).sum())
-    return 1.0 - float((weight * (y - predicted) ** 2).sum()) / total if total > 0 else 0.0
+def _verdict(scores: Mapping[str, Score], rung: str) -> dict[str, float]:
+    """Out-of-sample numbers of all candidates; all zero when nothing could be held out."""
+    names = (*RUNGS, "placebo", *rivals.NAMES)
+    if not scores:
+        zero = {f"oos_r2_{name}": 0.0 for name in names}
+        return {**zero, "placebo_gain": 0.0, "oos_r2_shipped": 0.0}
+    base, shipped = scores["self_only"], scores[rung]
+    gain, se = shipped.gain_over(base)
+    slope, slope_se = shipped.slope()
+    per_name = shipped.name_gains(base)
+    known = per_name[np.isfinite(per_name)]
+    return {
+        **{f"oos_r2_{name}": scores[name].r2 for name in names},
+        "placebo_gain": scores["placebo"].gain_over(base)[0],
+        "oos_r2_shipped": shipped.r2,
+        "oos_gain": gain,
+        "oos_gain_se": se,
+        "oos_median_name_gain": float(np.median(known)) if known.size else 0.0,
+        "oos_names_better": float((known > 0).mean()) if known.size else 0.0,
+        "oos_basket_r2": shipped.basket_r2,
+        "oos_slippage_gain": shipped.slippage_r2 - base.slippage_r2,
+        "oos_slope": slope,
+        "oos_slope_se": slope_se,
+    }

@@ -2,9 +2,9 @@
 
     s_i = alpha_i + beta_i |q_i| + controls + noise,  q_i own signed fraction of ADV
 
-Huber by default (Huber 1964), the conditional median as an option. Standard errors are the
-M-estimator's sandwich. A symbol with few buckets borrows its beta from its sector (empirical
-Bayes).
+(``q`` already shaped when the square-root transform is fitted.) Huber by default (Huber 1964), the
+conditional median as an option. Standard errors are the M-estimator's sandwich. A symbol with few
+buckets borrows its beta from its sector (empirical Bayes).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import HuberRegressor, QuantileRegressor
+from sklearn.linear_model import QuantileRegressor
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.design import Panel, controls
@@ -23,9 +23,10 @@ from crossimpact.model import Array
 Loss = Literal["huber", "quantile"]
 HUBER_K = 1.35  # 95% efficiency under Gaussian noise
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
+LEVERAGE = 30.0  # typical flows beyond which a bucket weighs less, by its size (Mallows)
 SAME_SIZE = 1e-3  # relative spread of |q| below which its effect is not identified
 TINY = 1e-9  # bps; a scale is never zero
-FAR = 50.0  # robust standard deviations
+STEPS, SETTLE = 100, 10  # of the reweighting, and those in which the scale still moves
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,6 @@ class SelfFit:
         bps, and bps per unit of ADV fraction (>= 0), shape (n,).
     alpha_se, beta_se
         Standard errors, NaN where the sector answered alone.
-    sigma
-        Robust noise of a bucket's slippage, bps, shape (n,).
-    weights
-        Huber weights in (0, 1], 0 where nothing was executed, shape (T, n).
     peer
         Coefficients of the peer-flow controls, bps per unit of ADV fraction, shape (n, 2).
     source
@@ -52,19 +49,24 @@ class SelfFit:
     beta: Array
     alpha_se: Array
     beta_se: Array
-    sigma: Array
-    weights: Array
     peer: Array
     source: NDArray[np.str_]
 
 
-def fit_self(panel: Panel, *, cross: Array | None = None, loss: Loss = "huber") -> SelfFit:
+def fit_self(
+    panel: Panel, *, share: float = 1.0, cross: Array | None = None, loss: Loss = "huber"
+) -> SelfFit:
     """Fit alpha and beta of every symbol.
+
+    Beta comes from the blended response (the mid move carries it with less noise than the fills),
+    alpha from the slippage that beta and the controls leave.
 
     Parameters
     ----------
     panel
         Buckets of one regime.
+    share
+        Part of the response that is the fills' slippage, the rest the mid move, in [0, 1].
     cross
         Cross impact to take out of the response first, signed bps, shape (T, n).
     loss
@@ -75,42 +77,75 @@ def fit_self(panel: Panel, *, cross: Array | None = None, loss: Loss = "huber") 
     EstimationError
         When no symbol has `MIN_ROWS` executed buckets.
     """
-    response = panel.response if cross is None else panel.response - cross
-    traded = np.isfinite(response) & (panel.q != 0)
+    moved = np.zeros_like(panel.q) if cross is None else cross
+    blend, signed = panel.blended(share) - moved, panel.response - moved
+    traded = np.isfinite(signed) & np.isfinite(blend) & (panel.q != 0)
     rows = traded.sum(axis=0)
     if not (rows >= MIN_ROWS).any():
         raise EstimationError(
             f"no symbol has {MIN_ROWS} executed buckets (the most is {rows.max(initial=0)})",
             "widen the window or lower the bucket width",
         )
-    estimates = np.full((panel.n, 7), np.nan)  # alpha, beta, their se, sigma, peer
+    raw = np.full((panel.n, 6), np.nan)  # alpha, beta, their se, peer
     for i in np.flatnonzero(rows >= MIN_ROWS):
-        estimates[i] = _fit_one(panel, int(i), response[:, i], traded[:, i], loss)
-    if np.isnan(estimates[:, 1]).all():
+        at = traded[:, i]
+        raw[i] = _fit_one(panel.where(at), int(i), blend[at, i], signed[at, i], loss)
+    if np.isnan(raw[:, 1]).all():
         raise EstimationError(
             "every symbol trades one size only, so spread and impact cannot be told apart",
             "widen the window to days with other sizes",
         )
-    return _pool(panel, estimates, response, traded)
+    return _pool(panel, raw)
 
 
-def _fit_one(panel: Panel, i: int, y: Array, traded: NDArray[np.bool_], loss: Loss) -> Array:
-    """alpha, beta, se(alpha), se(beta), sigma, peer of one symbol from its own buckets."""
-    q, sign = panel.q[traded, i], np.sign(panel.q[traded, i])
-    X = np.column_stack((np.ones_like(q), np.abs(q), sign[:, None] * controls(panel, i)[traded]))
+def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss) -> Array:
+    """alpha, beta, se(alpha), se(beta), peer of one symbol from the buckets it traded in."""
+    q, sign = panel.q[:, i], np.sign(panel.q[:, i])
     if np.abs(q).std() < SAME_SIZE * np.abs(q).mean():
-        return np.full(7, np.nan)  # alpha and beta are one number: the sector answers
+        return np.full(6, np.nan)  # alpha and beta are one number: the sector answers
+    X = np.column_stack((np.ones_like(q), np.abs(q), sign[:, None] * controls(panel, i)))
     scale = np.maximum(np.abs(X).mean(axis=0), 1e-300)
-    slippage = sign * y[traded]
-    coef = _robust_coef(X / scale, slippage, loss)
-    residual = slippage - X / scale @ coef
+    tame = np.minimum(1.0, LEVERAGE * np.median(np.abs(q)) / np.abs(q))
+    coef, covariance = _robust(X / scale * tame[:, None], sign * blend * tame, loss)
+    left = sign * signed - X[:, 1:] / scale[1:] @ coef[1:]
+    alpha, alpha_var = _robust(np.ones((len(q), 1)), left, loss)
+    reach = (X[:, 1:] / scale[1:]).mean(axis=0)  # what an error in the slopes adds to the level
+    alpha_se = np.sqrt(alpha_var[0, 0] + reach @ covariance[1:, 1:] @ reach)
+    return np.array(
+        [alpha[0], coef[1] / scale[1], alpha_se, np.sqrt(covariance[1, 1]) / scale[1],
+         coef[2] / scale[2], coef[3] / scale[3]]
+    )  # fmt: skip
+
+
+def _robust(X: Array, y: Array, loss: Loss) -> tuple[Array, Array]:
+    """Coefficients and their sandwich covariance."""
+    coef = _median(X, y) if loss == "quantile" else _huber(X, y)
+    residual = y - X @ coef
     sigma = robust_scale(residual)
     psi = np.clip(residual / sigma, -HUBER_K, HUBER_K)
     efficiency = (psi**2).mean() / max(float((np.abs(psi) < HUBER_K).mean()), 0.1) ** 2
-    covariance = sigma**2 * efficiency * np.linalg.pinv((X / scale).T @ (X / scale))
-    se = np.sqrt(np.diagonal(covariance)) / scale
-    coef = coef / scale
-    return np.array([coef[0], coef[1], se[0], se[1], sigma, coef[2], coef[3]])
+    return coef, sigma**2 * efficiency * np.linalg.pinv(X.T @ X)
+
+
+def _median(X: Array, y: Array) -> Array:
+    fit = QuantileRegressor(quantile=0.5, alpha=0.0, fit_intercept=False, solver="highs")
+    return np.asarray(fit.fit(X, y).coef_)
+
+
+def _huber(X: Array, y: Array) -> Array:
+    """Huber's M-estimate by iteratively reweighted least squares, its scale fixed once settled."""
+    coef, sigma = np.zeros(X.shape[1]), robust_scale(y - np.median(y))
+    for step in range(STEPS):
+        residual = y - X @ coef
+        if step < SETTLE:
+            sigma = robust_scale(residual)
+        w = np.minimum(1.0, HUBER_K * sigma / np.maximum(np.abs(residual), TINY))
+        moved = np.linalg.lstsq((X * w[:, None]).T @ X, (X * w[:, None]).T @ y, rcond=1e-12)[0]
+        done = np.abs(X @ (moved - coef)).max() < 1e-8 * sigma
+        coef = moved
+        if done and step >= SETTLE:
+            break
+    return coef
 
 
 def robust_scale(residual: Array) -> float:
@@ -121,29 +156,16 @@ def robust_scale(residual: Array) -> float:
     """
     if not residual.size:
         return TINY
-    size = np.abs(residual)
-    q80, q99 = np.quantile(size, (0.8, 0.99))
-    return max(float(q80) / 1.2816, float(np.minimum(size, q99).mean()) / 4, TINY)
+    size, last = np.abs(residual), len(residual) - 1
+    at80, at99 = round(0.8 * last), round(0.99 * last)
+    ranked = np.partition(size, (at80, at99))
+    winsorised = float(np.minimum(size, ranked[at99]).mean())
+    return max(float(ranked[at80]) / 1.2816, winsorised / 4, TINY)
 
 
-def _robust_coef(X: Array, y: Array, loss: Loss) -> Array:
-    if loss == "quantile":
-        fit = QuantileRegressor(quantile=0.5, alpha=0.0, fit_intercept=False, solver="highs")
-        return np.asarray(fit.fit(X, y).coef_)
-    spread = robust_scale(y - float(np.median(y)))
-    # Far outliers pull no harder when clipped (psi is flat there), but the solver stays accurate.
-    bounded = np.clip(y / spread, -FAR, FAR)
-    fit = HuberRegressor(epsilon=HUBER_K, alpha=0.0, fit_intercept=False, max_iter=500)
-    try:
-        return np.asarray(fit.fit(X, bounded).coef_) * spread
-    except ValueError:  # no convergence: the same optimum is sought without scale estimation
-        return _robust_coef(X, y, "quantile")
-
-
-def _pool(panel: Panel, raw: Array, response: Array, traded: NDArray[np.bool_]) -> SelfFit:
+def _pool(panel: Panel, raw: Array) -> SelfFit:
     """Shrink beta toward its sector by its own precision; fill symbols that had too few rows."""
-    alpha, beta, alpha_se, beta_se, sigma = raw[:, :5].T.copy()
-    peer = np.nan_to_num(raw[:, 5:])
+    alpha, beta, alpha_se, beta_se = raw[:, :4].T.copy()
     known, fitted = np.isfinite(beta), beta.copy()
     for sector in sorted(set(panel.sectors)):
         members = np.array([name == sector for name in panel.sectors])
@@ -153,15 +175,11 @@ def _pool(panel: Panel, raw: Array, response: Array, traded: NDArray[np.bool_]) 
         keep = between / (between + beta_se[own] ** 2 + 1e-300)
         beta[own] = center + keep * (beta[own] - center)
         missing = members & ~known
-        beta[missing] = center
-        alpha[missing], sigma[missing] = np.median(alpha[donors]), np.median(sigma[donors])
+        beta[missing], alpha[missing] = center, np.median(alpha[donors])
     positive = beta[beta > 0]
     beta = np.maximum(beta, 0.05 * np.median(positive) if positive.size else 0.0)
-    signed = alpha * np.sign(panel.q) + beta * panel.q + panel.peer_move(peer)
-    residual = np.abs(np.where(traded, response - signed, 0.0)) / sigma
-    weights = np.where(traded, np.minimum(1.0, HUBER_K / np.maximum(residual, 1e-12)), 0.0)
     source = np.where(known, "own", "sector")
-    return SelfFit(alpha, beta, alpha_se, beta_se, sigma, weights, peer, source)
+    return SelfFit(alpha, beta, alpha_se, beta_se, np.nan_to_num(raw[:, 4:]), source)
 
 
 def _random_effects(values: Array, se: Array) -> tuple[float, float]:

@@ -1,0 +1,58 @@
+"""The rivals a matrix has to beat: what a desk would do without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from crossimpact.estimate import gram, paths
+from crossimpact.estimate.design import Panel
+from crossimpact.estimate.equations import Equations
+from crossimpact.estimate.gram import Moments
+from crossimpact.model import Array
+
+NAMES = ("one_factor", "lasso_rows")
+FOLDS = 5
+LAMBDAS = 50
+
+
+def fit(
+    days: Sequence[Moments], panel: Panel, beta: Array, reference: Array | None
+) -> dict[str, Array]:
+    """Scaled matrices (n, n) of each rival, by name.
+
+    ``one_factor``: every name answers the sum of the others' flow, one coefficient per row.
+    ``lasso_rows``: the lasso on each row by itself, penalty by blocked folds of days (LassoCV).
+    """
+    whole = gram.summed(days, panel, reference)
+    return {
+        "one_factor": one_factor(whole.equations, np.sqrt(beta)),
+        "lasso_rows": lasso_rows(days, panel, reference),
+    }
+
+
+def one_factor(equations: Equations, root: Array) -> Array:
+    """Least squares of each row on the others' flows weighted by `root`."""
+    others = np.tile(root, (len(root), 1))
+    np.fill_diagonal(others, 0.0)
+    inside = np.einsum("ijr,ij->ir", equations.basis, others)
+    push = ((others @ equations.gram) * others).sum(axis=1) - (inside**2).sum(axis=1)
+    answer = (others * equations.xy).sum(axis=1)
+    coefficient = np.divide(answer, push, out=np.zeros_like(push), where=push > 0)
+    return np.asarray(coefficient[:, None] * others)
+
+
+def lasso_rows(days: Sequence[Moments], panel: Panel, reference: Array | None) -> Array:
+    """LassoCV of every row, on the shared Gram."""
+    n = panel.n
+    parts = gram.folded(days, panel, reference, FOLDS)
+    whole = gram.per_bucket(gram.summed(days, panel, reference))
+    penalty = paths.Penalty(l1_ratio=1.0)
+    lambdas = paths.row_lambdas(whole, penalty, LAMBDAS)
+    if not parts or not lambdas.any():
+        return np.zeros((n, n))
+    judged = paths.cross_validate_rows(*zip(*parts, strict=True), penalty, lambdas)
+    best = np.argmin(judged.loss.sum(axis=0), axis=0)
+    chosen = paths.row_paths(whole, penalty, lambdas)[best, np.arange(n)]
+    return np.asarray(chosen)

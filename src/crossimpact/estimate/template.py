@@ -1,0 +1,191 @@
+"""The low-parameter template: what whole groups of pairs have in common.
+
+Two families compete, both symmetric in dollar space and fitted to all rows jointly:
+
+- **blocks**: one coupling ``rho`` for all pairs (the market's), one more for pairs of one sector, and
+  one for each pair of sectors that differs from these; ``M_ij = rho_ij sqrt(beta_i beta_j)``;
+- **kyle**: ``kappa`` times the off-diagonal of the Kyle-type matrix
+  ``L^-T (L' S L)^1/2 L^-1``, ``L L'`` the covariance of flows and S that of moves (Caballe and
+  Krishnan 1994; del Molino, Mastromatteo, Benzaquen and Bouchaud 2020).
+
+The one with the smaller squared error on held-out days is the template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.stats import norm
+
+from crossimpact.estimate.equations import Equations
+from crossimpact.model import Array
+
+FAMILY_WISE = 0.05
+RIDGE = 1e-9  # on unit curvature: groups whose flows are always alike share their effect
+
+
+@dataclass(frozen=True)
+class Template:
+    """Couplings of groups of pairs.
+
+    Attributes
+    ----------
+    scaled, se
+        M in bps and its standard errors, shape (n, n), symmetric, zero diagonal.
+    couplings
+        What was kept, by name: ``market``, ``sector``, ``A|B``, or ``kyle``.
+    """
+
+    scaled: Array
+    se: Array
+    couplings: dict[str, float]
+
+
+def none(n: int) -> Template:
+    """No group of pairs is coupled."""
+    return Template(np.zeros((n, n)), np.zeros((n, n)), {})
+
+
+def fit_blocks(equations: Equations, beta: Array, sectors: Sequence[str]) -> Template:
+    """Market, sector and block couplings, each kept when significant within its family.
+
+    Parameters
+    ----------
+    equations
+        All rows.
+    beta
+        Self impact, bps per unit of ADV fraction, shape (n,): pairs couple in proportion to
+        ``sqrt(beta_i beta_j)``.
+    """
+    names = sorted(set(sectors))
+    sector = np.array([names.index(name) for name in sectors])
+    first, second = np.triu_indices(len(names))
+    hessian, score = _block_equations(equations, np.sqrt(beta), sector, len(names))
+    pooled = np.column_stack((np.ones(len(first)), first == second)).astype(float)
+    members = np.bincount(sector, minlength=len(names))
+    filled = np.where(first == second, members[first] > 1, True) & (np.diagonal(hessian) > 0)
+    design = pooled * filled[:, None]
+    rho, rho_se = _significant(design.T @ hessian @ design, design.T @ score)
+    base, base_se = design @ rho, np.sqrt(design**2 @ rho_se**2)
+    extra, extra_se = _significant(hessian, score - hessian @ base)
+    couplings = dict(zip(("market", "sector"), rho.tolist(), strict=True))
+    couplings |= {
+        f"{names[a]}|{names[b]}": float(x) for a, b, x in zip(first, second, extra, strict=True)
+    }
+    at = np.zeros((len(names), len(names)), dtype=int)
+    at[first, second] = at[second, first] = np.arange(len(first))
+    block = at[sector[:, None], sector[None, :]]
+    shape = np.sqrt(np.outer(beta, beta)) * ~np.eye(len(beta), dtype=bool)
+    return Template(
+        (base + extra)[block] * shape,
+        np.sqrt(base_se**2 + extra_se**2)[block] * shape,
+        {name: rho for name, rho in couplings.items() if rho != 0.0},
+    )
+
+
+def fit_kyle(equations: Equations, flow: Array, moves: Array) -> Template:
+    """The Kyle-type matrix of flow and move covariances, times the one factor that fits best.
+
+    Parameters
+    ----------
+    flow, moves
+        Covariances of the scaled flows and of the scaled moves, shape (n, n).
+    """
+    shape = kyle(flow, moves)
+    np.fill_diagonal(shape, 0.0)
+    push = quadratic(equations, shape)
+    if not push > 0:
+        return none(len(flow))
+    kappa = float((equations.weight[:, None] * shape * equations.xy).sum()) / push
+    se = 1 / np.sqrt(push)
+    if abs(kappa) < cutoff(1) * se:
+        return none(len(flow))
+    return Template(kappa * shape, se * np.abs(shape), {"kyle": kappa})
+
+
+def kyle(flow: Array, moves: Array) -> Array:
+    """``L^-T (L' moves L)^1/2 L^-1`` with ``L L' = flow``: the one symmetric positive response under
+    which flows of covariance `flow` make moves of covariance `moves`."""
+    ridge = 1e-6 * max(float(np.trace(flow)) / len(flow), 1e-300)
+    values, vectors = np.linalg.eigh(flow + ridge * np.eye(len(flow)))
+    root = np.sqrt(np.maximum(values, ridge))
+    L = vectors * root  # any root of the flow covariance gives the same matrix
+    inner, axes = np.linalg.eigh(L.T @ moves @ L)
+    middle = (axes * np.sqrt(np.maximum(inner, 0.0))) @ axes.T
+    inverse = (vectors / root).T
+    return np.asarray(inverse.T @ middle @ inverse)
+
+
+def loss(equations: Equations, M: Array) -> float:
+    """Noise-weighted squared error of M on these rows, less that of no cross impact."""
+    cross = float((equations.weight[:, None] * M * equations.xy).sum())
+    return quadratic(equations, M) - 2 * cross
+
+
+def quadratic(equations: Equations, M: Array) -> float:
+    """``sum_i weight_i M_i' (gram - basis_i basis_i') M_i``, M with zero diagonal."""
+    inside = np.einsum("ijr,ij->ir", equations.basis, M)
+    whole = ((M @ equations.gram) * M).sum(axis=1) - (inside**2).sum(axis=1)
+    return float(equations.weight @ whole)
+
+
+def _block_equations(
+    equations: Equations, root: Array, sector: NDArray[np.int64], sectors: int
+) -> tuple[Array, Array]:
+    """Normal equations of one coupling per pair of sectors (upper triangle, row by row).
+
+    Row i sees sector t as one regressor, ``sqrt(beta_i) sum_{j in t, j != i} sqrt(beta_j) x_j``.
+    """
+    n = len(root)
+    member = np.zeros((n, sectors))
+    member[np.arange(n), sector] = root
+    inside = member.T @ equations.gram @ member
+    own = equations.gram @ member  # (n, S): x_i with each sector
+    nuisance = np.einsum("js,ijr->isr", member, equations.basis)
+    nuisance[np.arange(n), sector] -= root[:, None] * np.diagonal(equations.basis).T
+    rows = np.repeat(inside[None], n, axis=0)
+    rows[np.arange(n), sector, :] -= root[:, None] * own
+    rows[np.arange(n), :, sector] -= root[:, None] * own
+    rows[np.arange(n), sector, sector] += root**2 * np.diagonal(equations.gram)
+    rows -= np.einsum("isr,itr->ist", nuisance, nuisance)
+    strength = equations.weight * root**2
+    right = (equations.weight * root)[:, None] * (equations.xy @ member)
+    first, second = np.triu_indices(sectors)
+    at = np.zeros((sectors, sectors), dtype=int)
+    at[first, second] = at[second, first] = np.arange(len(first))
+    hessian, score = np.zeros((len(first), len(first))), np.zeros(len(first))
+    for s in range(sectors):
+        mine = sector == s
+        hessian[np.ix_(at[s], at[s])] += np.einsum("i,ist->st", strength[mine], rows[mine])
+        score[at[s]] += right[mine].sum(axis=0)
+    return hessian, score
+
+
+def _significant(hessian: Array, score: Array) -> tuple[Array, Array]:
+    """Joint least squares, refitted on what is significant within the family; 0 elsewhere."""
+    seen = np.diagonal(hessian) > 0
+    solution, se = least_squares(hessian, score, seen)
+    real = np.abs(solution) > cutoff(int(seen.sum())) * se
+    return least_squares(hessian, score, seen & real)
+
+
+def cutoff(tests: int) -> float:
+    """Standard errors beyond which one of `tests` estimates is not zero, family-wise."""
+    return float(norm.isf(FAMILY_WISE / 2 / max(tests, 1)))
+
+
+def least_squares(hessian: Array, score: Array, active: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Solution and standard errors on the active coordinates, 0 elsewhere."""
+    solution, se = np.zeros(score.size), np.zeros(score.size)
+    index = np.flatnonzero(active)
+    if index.size:
+        scale = 1.0 / np.sqrt(np.diagonal(hessian)[index])
+        unit = hessian[np.ix_(index, index)] * np.outer(scale, scale) + RIDGE * np.eye(index.size)
+        inverse = cho_solve(cho_factor(unit), np.eye(index.size))
+        solution[index] = scale * (inverse @ (scale * score[index]))
+        se[index] = scale * np.sqrt(np.maximum(np.diagonal(inverse), 0.0))
+    return solution, se

@@ -1,0 +1,216 @@
+"""Purged walk-forward: what each candidate explains of days nobody had seen when it was fitted.
+
+The regime's dates are cut into `BLOCKS`, and the later half of them is walked through in `STEPS`, each
+scored by models fitted on all blocks before it. Buckets do not overlap, so a night separates training
+and test, and the first buckets after it are purged as well. Scored are the rungs of the ladder, the usual rivals, and a placebo whose cross flows
+come a session late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossimpact.estimate.design import Panel
+from crossimpact.estimate.self_impact import robust_scale
+from crossimpact.model import Array, ImpactModel
+
+BLOCKS = 12  # of dates; what is summed by block, training windows and folds alike, adds up
+STEPS = 3
+MIN_BLOCKS = 4  # fewer and nothing can be held out
+PURGE = 6  # first buckets of a test block left out
+OUTLIER = 6.0  # robust standard deviations beyond which a cell is not scored
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to score, and the others' flows it reads on the test days (placebo: not the real)."""
+
+    model: ImpactModel
+    flows: Array | None = None
+
+
+@dataclass
+class Score:
+    """Sums over test blocks of one candidate, noise-weighted.
+
+    Attributes
+    ----------
+    error, total
+        Squared error and squared response per symbol, by test day: each a list of (n,).
+    slippage_error, slippage_total
+        The same on the fills' slippage alone, summed.
+    predicted, realized
+        Cross cost per bucket over the root-sum-square of its notionals, bps.
+    """
+
+    error: list[Array] = field(default_factory=list)
+    total: list[Array] = field(default_factory=list)
+    slippage_error: float = 0.0
+    slippage_total: float = 0.0
+    predicted: list[Array] = field(default_factory=list)
+    realized: list[Array] = field(default_factory=list)
+
+    @property
+    def r2(self) -> float:
+        """Share of the noise-weighted square of the response explained."""
+        return _share(float(np.sum(self.error)), float(np.sum(self.total)))
+
+    @property
+    def slippage_r2(self) -> float:
+        return _share(self.slippage_error, self.slippage_total)
+
+    @property
+    def basket_r2(self) -> float:
+        """Share of the square of the buckets' cross cost explained; 0 for no prediction at all."""
+        x, y = np.concatenate(self.predicted), np.concatenate(self.realized)
+        return _share(float(((y - x) ** 2).sum()), float((y**2).sum()))
+
+    def gain_over(self, other: Score) -> tuple[float, float]:
+        """Difference of `r2` and its standard error, test days taken as independent."""
+        total = float(np.sum(self.total))
+        daily = np.array([(b - a).sum() for a, b in zip(self.error, other.error, strict=True)])
+        if not total > 0 or len(daily) < 2:
+            return 0.0, float("nan")
+        return float(daily.sum() / total), float(daily.std(ddof=1) * np.sqrt(len(daily)) / total)
+
+    def name_gains(self, other: Score) -> Array:
+        """`r2` of each symbol less the other's, NaN where nothing was seen, shape (n,)."""
+        total = np.sum(self.total, axis=0)
+        gained = np.sum(other.error, axis=0) - np.sum(self.error, axis=0)
+        return np.asarray(np.where(total > 0, gained / np.where(total > 0, total, 1.0), np.nan))
+
+    def slope(self) -> tuple[float, float]:
+        """Realized on predicted cross cost through the origin, and its sandwich error."""
+        return slope(np.concatenate(self.predicted), np.concatenate(self.realized))
+
+
+def slope(predicted: Array, realized: Array) -> tuple[float, float]:
+    """Slope through the origin and its sandwich error; NaN when nothing is predicted."""
+    norm = float(predicted @ predicted)
+    if not norm > 0:
+        return float("nan"), float("nan")
+    fit = float(predicted @ realized) / norm
+    return fit, float(np.sqrt((predicted**2 * (realized - fit * predicted) ** 2).sum())) / norm
+
+
+def date_blocks(dates: Sequence[str]) -> list[list[str]]:
+    """The dates cut into at most `BLOCKS` runs, as equal as can be."""
+    runs = np.array_split(np.array(dates), min(BLOCKS, max(len(dates), 1)))
+    return [[str(date) for date in run] for run in runs if run.size]
+
+
+def splits(blocks: int) -> list[tuple[int, list[int]]]:
+    """How many blocks to train on, and which to test; none when there are too few."""
+    if blocks < MIN_BLOCKS:
+        return []
+    first = (blocks + 1) // 2
+    steps = np.array_split(np.arange(first, blocks), min(STEPS, blocks - first))
+    return [(int(step[0]), step.tolist()) for step in steps]
+
+
+def walk_forward(
+    panel: Panel,
+    share: float,
+    blocks: Sequence[Sequence[str]],
+    fit: Callable[[int], Mapping[str, Candidate]],
+) -> tuple[dict[str, Score], int]:
+    """Score what `fit` makes of each training window on the blocks after it.
+
+    Parameters
+    ----------
+    panel
+        The regime's buckets with raw flows (models shape them themselves).
+    share
+        Part of the response that is the fills' slippage.
+    blocks
+        The regime's dates, by block.
+    fit
+        Candidates by name from the first so many blocks, ``self_only`` among them; empty when it
+        cannot. A candidate's `flows` cover all of the panel's buckets.
+
+    Returns
+    -------
+    scores, steps
+        By candidate, and the number of steps that could be fitted.
+    """
+    scores: dict[str, Score] = {}
+    done = 0
+    for train, test in splits(len(blocks)):
+        dates = [date for block in test for date in blocks[block]]
+        rows = np.flatnonzero(np.isin(panel.date, dates))[PURGE:]
+        if not rows.size:
+            continue
+        candidates = fit(train)
+        if not candidates:
+            continue
+        done += 1
+        _score_block(panel, rows, share, candidates, scores)
+    return scores, done
+
+
+def _score_block(
+    panel: Panel, rows: NDArray[np.int64], share: float, candidates: Mapping[str, Candidate],
+    scores: dict[str, Score],
+) -> None:  # fmt: skip
+    part = panel.where(np.isin(np.arange(len(panel.ts)), rows))
+    base = candidates["self_only"].model
+    own, level = _own_terms(base, part)
+    blend = part.blended(share) - own - share * level
+    fills = part.response - own - level
+    weight, fill_weight = _weights(blend), _weights(fills)
+    for name, candidate in candidates.items():
+        model = candidate.model
+        flows = part.q if candidate.flows is None else candidate.flows[rows]
+        cross = model.cross_bps(flows)
+        score = scores.setdefault(name, Score())
+        response = np.nan_to_num(part.blended(share))
+        error = weight * (np.nan_to_num(blend) - cross) ** 2
+        for day in np.unique(part.date):
+            score.error.append(error[part.date == day].sum(axis=0))
+            score.total.append((weight * response**2)[part.date == day].sum(axis=0))
+        score.slippage_error += float((fill_weight * (np.nan_to_num(fills) - cross) ** 2).sum())
+        score.slippage_total += float((fill_weight * np.nan_to_num(part.response) ** 2).sum())
+        x, y = bucket_costs(part, cross, np.where(weight > 0, blend, np.nan))
+        score.predicted.append(x)
+        score.realized.append(y)
+
+
+def _own_terms(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
+    """Own impact and peers' part, and the level ``sign(q) alpha``, signed bps, both (T, n)."""
+    peer = panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
+    return model.self_bps(panel.q) + peer, np.sign(panel.q) * model.alpha
+
+
+def bucket_costs(panel: Panel, cross: Array, realized: Array) -> tuple[Array, Array]:
+    """Predicted and realized cross cost per bucket over the root-sum-square of its notionals, bps.
+
+    Buckets without a known, traded cell are left out; the scaling makes the noise of small and large
+    buckets comparable.
+    """
+    Q = np.where(np.isfinite(realized), panel.q * panel.adv, 0.0)
+    size = np.sqrt((Q**2).sum(axis=1))
+    rows = size > 0
+    x, y = (Q * cross).sum(axis=1), (Q * np.nan_to_num(realized)).sum(axis=1)
+    return x[rows] / size[rows], y[rows] / size[rows]
+
+
+def _weights(residual: Array) -> Array:
+    """One over the noise variance of each cell's symbol, 0 where unknown or an outlier.
+
+    Read off the self-only residuals, so that every candidate is scored on the same cells alike; no
+    symbol's few lucky cells may own the score.
+    """
+    known = np.isfinite(residual)
+    if not known.any():
+        return np.zeros_like(residual)
+    sigma = np.array([robust_scale(r[k]) for r, k in zip(residual.T, known.T, strict=True)])
+    sigma = np.maximum(sigma, robust_scale(residual[known]) / 3)
+    return np.asarray(np.where(known & (np.abs(residual) < OUTLIER * sigma), 1.0 / sigma**2, 0.0))
+
+
+def _share(error: float, total: float) -> float:
+    return 1.0 - error / total if total > 0 else 0.0
