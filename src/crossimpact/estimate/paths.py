@@ -1,0 +1,358 @@
+"""Elastic-net paths on shared normal equations: every row by itself, or one number per pair.
+
+With ``G_i = gram - basis_i basis_i'``, the ``i``-th row of a matrix M is fitted by minimising
+
+    weight_i / 2 (M_i' G_i M_i - 2 M_i' xy_i)
+        + lambda sum_j (l1_ratio |u_ij| + (1 - l1_ratio) / 2 u_ij^2),
+    u_ij = (M_ij - offset_ij) sqrt(h_ij) / scale_ij,     h_ij = weight_i G_i[jj].
+
+In u every coordinate of scale 1 has unit curvature. With ``weight_i = 1 / T_i`` this is
+``sklearn.linear_model.ElasticNet(alpha=lambda)`` on T_i rows of columns with unit mean square; with
+one over the noise variance, lambda is in t-statistics. Pairs minimise the sum over rows with M
+symmetric, one penalised u_ij per unordered pair and ``h_ij = weight_i G_i[jj] + weight_j G_j[ii]``.
+
+Covariance updates over a growing active set, warm starts along the path; a solution is accepted
+when the gradients of *all* coordinates, computed anew, meet the optimality conditions. One thread,
+fixed order, no reassociated sums: the same input gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossimpact.errors import EstimationError
+from crossimpact.estimate.descent import (
+    MAX_SWEEPS,
+    extrapolate,
+    extrapolation,
+    losses,
+    pair_gradient,
+    solve_pairs,
+    solve_rows,
+)
+from crossimpact.estimate.equations import Equations
+from crossimpact.model import Array
+
+COLLINEAR = 1e-9  # share of a column's square left by the nuisance below which nothing is left
+TOLERANCE = 1e-5
+BLOCK = 64  # rows solved at a time: what bounds the memory of a cross-validation
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """What deviates from where, and how dearly.
+
+    Attributes
+    ----------
+    l1_ratio
+        Share of the l1 part, in (0, 1].
+    offset
+        Template the deviations are measured from, shape (n, n); its diagonal is not read. Default:
+        zero.
+    scale
+        How large a deviation is expected, relative to the others, shape (n, n), >= 0: larger is
+        penalised less, 0 keeps the entry at its offset. Default: one everywhere.
+    tolerance
+        Largest violation of the optimality conditions, as a share of the largest gradient at the
+        offset (of the row's, or among pairs).
+    """
+
+    l1_ratio: float = 0.9
+    offset: Array | None = None
+    scale: Array | None = None
+    tolerance: float = TOLERANCE
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """How each penalty did on flows it was not fitted to.
+
+    Attributes
+    ----------
+    loss
+        ``weight_i / 2 (M_i' G_i M_i - 2 M_i' xy_i)`` of the held-out equations, shape (folds, L, n)
+        for n rows; (folds, L, 1), their sum, for pairs. Below zero: better than M = 0.
+    selected
+        Number of folds in which an entry deviates from its offset, shape (L, n, n).
+    """
+
+    loss: Array
+    selected: NDArray[np.uint8]
+
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """Index of the penalty with the least loss over all folds, shape (n,) or, for pairs, (1,);
+        of equals the first."""
+        return np.asarray(self.loss.sum(axis=0).argmin(axis=0))
+
+    def frequency(self) -> Array:
+        """Share of folds x penalties up to the best one that select an entry, shape (n, n)."""
+        last = np.broadcast_to(self.best, self.selected.shape[1:2])
+        at = np.arange(len(self.selected))[:, None] <= last
+        counts = np.einsum("lij,li->ij", self.selected, at, dtype=np.float64)
+        return np.asarray(counts / ((last + 1) * len(self.loss))[:, None])
+
+
+def row_lambdas(
+    equations: Equations, penalty: Penalty, count: int = 50, smallest: float = 1e-2
+) -> Array:
+    """Geometric grid per row, shape (count, n), from the least lambda without any deviation down to
+    `smallest` times that. A row without information has zeros."""
+    slope = _standardise(equations, penalty).slope
+    top = np.abs(slope).max(axis=1, initial=0.0) / penalty.l1_ratio
+    return np.asarray(np.geomspace(1.0, smallest, count)[:, None] * top)
+
+
+def pair_lambdas(
+    equations: Equations, penalty: Penalty, count: int = 50, smallest: float = 1e-2
+) -> Array:
+    """Geometric grid for all pairs, shape (count,): see `row_lambdas`."""
+    slope = _standardise_pairs(equations, penalty).slope
+    top = np.abs(slope).max(initial=0.0) / penalty.l1_ratio
+    return np.asarray(np.geomspace(1.0, smallest, count) * top)
+
+
+def row_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
+    """Elastic net of every row by itself.
+
+    Parameters
+    ----------
+    equations
+        What the rows minimise.
+    lambdas
+        Shape (L,), or (L, n) for a grid per row; fastest in decreasing order.
+
+    Returns
+    -------
+    Array
+        M of each penalty, shape (L, n, n), zero diagonal. Entries without curvature (no flow, flow
+        collinear with the row's nuisance) and rows of zero weight stay at their offset.
+
+    Raises
+    ------
+    EstimationError
+        On a non-finite number, a wrong shape or range, or no convergence.
+    """
+    n = len(equations.gram)
+    paths = np.empty((len(lambdas), n, n))
+    for rows, block in _row_deviations(equations, penalty, lambdas):
+        paths[:, rows] = block.swapaxes(0, 1)
+    return np.asarray(paths + _offset(penalty, n))
+
+
+def pair_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
+    """Elastic net of all pairs jointly: M symmetric, both rows of a pair inform its one number.
+
+    Parameters and errors as in `row_paths`, `lambdas` of shape (L,), offset and scale symmetric.
+
+    Returns
+    -------
+    Array
+        M of each penalty, shape (L, n, n), symmetric, zero diagonal.
+    """
+    n = len(equations.gram)
+    paths = np.empty((len(lambdas), n, n))
+    for at, deviation in enumerate(_pair_deviations(equations, penalty, lambdas)):
+        paths[at] = deviation
+    return np.asarray(paths + _offset(penalty, n))
+
+
+def cross_validate_rows(
+    training: Sequence[Equations], held_out: Sequence[Equations], penalty: Penalty, lambdas: Array
+) -> CrossValidation:
+    """Loss of each row and penalty on each fold's held-out equations, and what each fold selects.
+
+    One pair of equations per fold; `lambdas`, of shape (L,) or (L, n), mean the same in all of them
+    when weights are per observation (``1 / T``).
+    """
+    n, L = len(training[0].gram), len(lambdas)
+    loss, selected = np.empty((len(training), L, n)), np.zeros((L, n, n), dtype=np.uint8)
+    for fold, (train, test) in enumerate(zip(training, held_out, strict=True)):
+        residual, at_offset = _at_offset(test, penalty)
+        for rows, block in _row_deviations(train, penalty, lambdas):
+            found = np.empty(block.shape[:2])
+            losses(test.gram, test.basis[rows], test.weight[rows], residual[rows], block, found)
+            loss[fold, :, rows] = (at_offset[rows, None] + found).T
+            selected[:, rows] += (block != 0).swapaxes(0, 1)
+    return CrossValidation(loss, selected)
+
+
+def cross_validate_pairs(
+    training: Sequence[Equations], held_out: Sequence[Equations], penalty: Penalty, lambdas: Array
+) -> CrossValidation:
+    """`cross_validate_rows` for pairs: one loss per penalty, summed over the rows."""
+    n, L = len(training[0].gram), len(lambdas)
+    loss, selected = np.empty((len(training), L, 1)), np.zeros((L, n, n), dtype=np.uint8)
+    for fold, (train, test) in enumerate(zip(training, held_out, strict=True)):
+        residual, at_offset = _at_offset(test, penalty)
+        found = np.empty((n, 1))
+        for at, deviation in enumerate(_pair_deviations(train, penalty, lambdas)):
+            losses(test.gram, test.basis, test.weight, residual, deviation[:, None], found)
+            loss[fold, at] = at_offset.sum() + found.sum()
+            selected[at] += deviation != 0
+    return CrossValidation(loss, selected)
+
+
+# -- standardised coordinates ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Coordinates:
+    """``M = offset + unit u``; second derivative and minus the first in u at u = 0, all (n, n)."""
+
+    unit: Array
+    curvature: Array
+    slope: Array
+
+
+def _standardise(equations: Equations, penalty: Penalty) -> _Coordinates:
+    _check(equations, penalty)
+    return _coordinates(_curvature(equations), _at_offset(equations, penalty)[0], penalty)
+
+
+def _standardise_pairs(equations: Equations, penalty: Penalty) -> _Coordinates:
+    _check(equations, penalty)
+    for name, matrix in (("offset", penalty.offset), ("scale", penalty.scale)):
+        if matrix is not None and not np.array_equal(matrix, matrix.T):
+            raise EstimationError(f"{name} of a penalty on pairs is not symmetric")
+    curvature, residual = _curvature(equations), _at_offset(equations, penalty)[0]
+    return _coordinates(curvature + curvature.T, residual + residual.T, penalty)
+
+
+def _coordinates(curvature: Array, residual: Array, penalty: Penalty) -> _Coordinates:
+    scale = np.ones_like(curvature) if penalty.scale is None else penalty.scale
+    unit = np.zeros_like(curvature)
+    np.divide(scale, np.sqrt(curvature), out=unit, where=curvature > 0)
+    return _Coordinates(unit, unit**2 * curvature, unit * residual)
+
+
+def _curvature(equations: Equations) -> Array:
+    """``weight_i G_i[jj]``, zero on the diagonal and where the nuisance leaves nothing of j."""
+    flow = np.diagonal(equations.gram)
+    left = flow - np.einsum("ijr,ijr->ij", equations.basis, equations.basis)
+    left[left <= COLLINEAR * flow] = 0.0
+    np.fill_diagonal(left, 0.0)
+    return np.asarray(equations.weight[:, None] * left)
+
+
+def _at_offset(equations: Equations, penalty: Penalty) -> tuple[Array, Array]:
+    """Minus the gradient in M at the offset, (n, n), and the loss there, (n,)."""
+    weight, basis = equations.weight, equations.basis
+    if penalty.offset is None:
+        return weight[:, None] * equations.xy, np.zeros(len(weight))
+    offset = _offset(penalty, len(weight))
+    own = np.einsum("ijr,ij->ir", basis, offset)
+    fitted = offset @ equations.gram - np.einsum("ijr,ir->ij", basis, own)
+    loss = weight / 2 * ((fitted - 2 * equations.xy) * offset).sum(axis=1)
+    return weight[:, None] * (equations.xy - fitted), loss
+
+
+def _offset(penalty: Penalty, n: int) -> Array:
+    offset = np.zeros((n, n)) if penalty.offset is None else penalty.offset.copy()
+    np.fill_diagonal(offset, 0.0)
+    return offset
+
+
+def _check(equations: Equations, penalty: Penalty) -> None:
+    n = len(equations.gram)
+    square = {"gram": equations.gram, "xy": equations.xy, "offset": penalty.offset}
+    square |= {"scale": penalty.scale}
+    for name, matrix in square.items():
+        if matrix is not None and matrix.shape != (n, n):
+            raise EstimationError(f"{name} has shape {matrix.shape}, not {(n, n)}")
+    for name, values in (square | {"basis": equations.basis, "weight": equations.weight}).items():
+        if values is not None and not np.isfinite(values).all():
+            raise EstimationError(f"{name} is not finite")
+    if (equations.weight < 0).any() or (penalty.scale is not None and (penalty.scale < 0).any()):
+        raise EstimationError("a weight or a scale is negative")
+    if not 0 < penalty.l1_ratio <= 1:
+        raise EstimationError(f"l1_ratio is {penalty.l1_ratio:g}, must be in (0, 1]")
+
+
+def _grid(lambdas: Array, columns: int) -> Array:
+    """Penalties as (L, columns)."""
+    grid = np.asarray(lambdas, dtype=np.float64)
+    grid = np.broadcast_to(grid[:, None] if grid.ndim == 1 else grid, (len(grid), columns))
+    if not (np.isfinite(grid) & (grid >= 0)).all():
+        raise EstimationError("a penalty is negative or not finite")
+    return grid
+
+
+# -- solvers: deviations from the offset ---------------------------------------------------------
+
+
+def _row_deviations(
+    equations: Equations, penalty: Penalty, lambdas: Array
+) -> Iterator[tuple[slice, Array]]:
+    """Paths (rows, L, n) of one block of rows after the other."""
+    n, L = len(equations.gram), len(lambdas)
+    coordinates, grid = _standardise(equations, penalty), _grid(lambdas, n).T
+    tolerance = penalty.tolerance * np.abs(coordinates.slope).max(axis=1, initial=0.0)
+    gram = np.ascontiguousarray(equations.gram, dtype=np.float64)
+    for start in range(0, n, BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
+        paths = np.zeros((rows.stop - start, L, n))
+        failed = solve_rows(
+            gram,
+            np.ascontiguousarray(equations.basis[rows].swapaxes(1, 2)),
+            equations.weight[rows],
+            coordinates.unit[rows],
+            coordinates.slope[rows],
+            np.ascontiguousarray(grid[rows] * penalty.l1_ratio),
+            np.ascontiguousarray(grid[rows] * (1 - penalty.l1_ratio)),
+            tolerance[rows],
+            paths,
+        )
+        if failed >= 0:
+            i, at = divmod(failed, L)
+            raise _unsolved(f"row {start + i}", grid[start + i, at])
+        yield rows, paths
+
+
+def _pair_deviations(equations: Equations, penalty: Penalty, lambdas: Array) -> Iterator[Array]:
+    """Deviation (n, n) of one penalty after the other; the array is overwritten by the next."""
+    n = len(equations.gram)
+    coordinates, grid = _standardise_pairs(equations, penalty), _grid(lambdas, 1)[:, 0]
+    gram = np.ascontiguousarray(equations.gram, dtype=np.float64)
+    basis = np.ascontiguousarray(equations.basis, dtype=np.float64)
+    residual = _at_offset(equations, penalty)[0]
+    tolerance = penalty.tolerance * np.abs(coordinates.slope).max(initial=0.0)
+    deviation, before, gradient = np.zeros((n, n)), np.zeros((n, n)), residual.copy()
+    partners, degree = np.empty((n, n), dtype=np.int32), np.zeros(n, dtype=np.int32)
+    pairs, count = np.empty((n * (n - 1) // 2, 4), dtype=np.int32), 0
+    for at, level in enumerate(grid):
+        extrapolate(deviation.ravel(), before.ravel(), extrapolation(grid, at))
+        pair_gradient(
+            gram, basis, equations.weight, residual, partners, degree, deviation, gradient
+        )
+        count = solve_pairs(
+            gram,
+            basis,
+            equations.weight,
+            coordinates.unit,
+            coordinates.curvature,
+            residual,
+            level * penalty.l1_ratio,
+            level * (1 - penalty.l1_ratio),
+            tolerance,
+            gradient,
+            partners,
+            degree,
+            pairs,
+            count,
+            deviation,
+        )
+        if count < 0:
+            raise _unsolved("the fit of all pairs", level)
+        yield deviation
+
+
+def _unsolved(what: str, level: float) -> EstimationError:
+    return EstimationError(
+        f"{what} did not converge in {MAX_SWEEPS} sweeps at penalty {level:g}",
+        "the flows are nearly collinear: use a larger penalty or a smaller l1_ratio",
+    )
