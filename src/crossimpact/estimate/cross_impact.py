@@ -1,22 +1,22 @@
-"""Cross impact of one regime: template, sparse deviations, shrinkage, and what is worth keeping.
+"""Cross impact of one regime: template, deviations, shrinkage, and what is worth keeping.
 
-On the model ``Y = M x + own terms and controls + noise`` in scaled space, one symmetric parameter per
-pair, rows weighted by their noise:
+On the model ``Y = M x + own terms and controls + noise`` in scaled space, one symmetric parameter
+per pair, rows weighted by their noise:
 
 1. **template** (`template`): what whole groups of pairs have in common, blocks or Kyle's matrix,
    whichever does better on held-out days;
 2. **deviations** (`paths`): a joint elastic net on what the template leaves, its penalty chosen by
    blocked folds of days; the folds' supports are each pair's selection frequency;
-3. **shrinkage** (`shrinkage`): from there, the posterior of every pair under a spike-and-slab prior
-   whose slab has the group's own mean. Pairs of a sector and pairs across are groups of their own,
-   split by how surely the lead regime (the one with more data) found the pair coupled: *which* pairs
-   are coupled is mostly a matter of the names, *how much* is the regime's own and learned from its
-   own buckets;
+3. **shrinkage** (`shrinkage`): from there, the posterior of every pair: nothing, the template's
+   coupling, or its own from a slab with its group's mean. Pairs of a sector and pairs across are the
+   groups. How often a pair is coupled at all is learned by strata of how surely the lead regime (the
+   one with more data) found it coupled: *which* pairs are coupled is mostly a matter of the names,
+   *how much* is the regime's own, and so is the weight it gives the strata;
 4. rows are read again given what the others' residuals say of the common noise
    (`gram.conditional`), and 3 is repeated;
-5. **keep** a pair when its posterior inclusion passes a Bayesian false discovery rate (Newton et al.
-   2004), or its whole group is significant, and its expected effect at typical flow reaches the
-   cost floor.
+5. **keep** a pair when its posterior inclusion passes a Bayesian false discovery rate (Newton et
+   al. 2004), or it is of one sector and the sectors' common coupling is significant, and its
+   expected effect at typical flow reaches the cost floor.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class CrossFit:
     share
         Part of the response that is the fills' slippage; the rest is the mid move.
     prior
-        ``(pi, mu, tau)`` of each group, see `shrinkage`.
+        ``(pi, omega, mu, tau)`` of each stratum, see `shrinkage`.
     """
 
     template: Template
@@ -107,11 +107,11 @@ def fit_cross(
     folds = gram.folded(days, panel, reference, FOLDS)
     common = _choose_template(whole, folds, panel, beta, days, reference)
     start, frequency, stability = _deviations(whole, folds, common, scale)
-    group = _groups(panel, lead)
-    posterior = _posterior(whole, scale, group, start)
+    group, stratum = _groups(panel, lead)
+    posterior = _posterior(whole, scale, group, stratum, common, start)
     per_unit = bps_per_unit(panel)
     coupled = _discoveries(posterior.inclusion)
-    coupled |= _significant_groups(whole.equations, posterior.coupling * scale, group % 2, scale)
+    coupled |= _significant_sectors(whole.equations, posterior.coupling * scale, group, scale)
     M = posterior.coupling * scale
     keep = coupled & (np.abs(M) * per_unit >= MIN_EDGE_BPS)
     spread = _spread(whole.equations, scale, posterior, group, keep)
@@ -166,9 +166,7 @@ def _deviations(
 ) -> tuple[Array, Array, tuple[Array, Array]]:
     """Couplings of the best joint elastic net, each pair's selection frequency, stability paths."""
     n = len(scale)
-    nothing = np.full((n, n), np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        start = np.where(scale > 0, common.scaled / scale, 0.0)
+    start, nothing = _couplings(common.scaled, scale), np.full((n, n), np.nan)
     if not folds:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
     penalty = paths.Penalty(l1_ratio=L1_RATIO, offset=common.scaled)
@@ -181,32 +179,37 @@ def _deviations(
     best = int(np.argmin(judged.loss.sum(axis=(0, 2))))
     path = paths.pair_paths(equations, penalty, lambdas[: best + 1])[-1]
     shares = judged.selected / len(folds)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        start = np.where(scale > 0, path / scale, 0.0)
-    return start, shares[best], (lambdas, shares)
+    return _couplings(path, scale), shares[best], (lambdas, shares)
 
 
 # -- shrinkage ---------------------------------------------------------------------------------
 
 
-def _groups(panel: Panel, lead: Array | None) -> NDArray[np.int64]:
-    """Group of each pair: of one sector or across, times the strata of the lead's inclusion."""
+def _groups(panel: Panel, lead: Array | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Group of each pair, of one sector or across, and the stratum of the lead's inclusion."""
     sector = np.array(panel.sectors)
     group = np.where(sector[:, None] == sector[None, :], 0, 1)
-    return group if lead is None else group + 2 * np.digitize(lead, LEAD)
+    return group, np.zeros_like(group) if lead is None else np.digitize(lead, LEAD)
 
 
 def _posterior(
-    whole: Design, scale: Array, group: NDArray[np.int64], start: Array
-) -> shrinkage.Posterior:
-    equations = whole.equations
+    whole: Design, scale: Array, group: NDArray[np.int64], stratum: NDArray[np.int64],
+    common: Template, start: Array,
+) -> shrinkage.Posterior:  # fmt: skip
+    equations, centre = whole.equations, _couplings(common.scaled, scale)
     for _ in range(ROUNDS):
-        posterior = shrinkage.fit_posterior(equations, scale, group, start)
+        posterior = shrinkage.fit_posterior(
+            equations, scale, group, stratum=stratum, common=centre, start=start
+        )
         start = posterior.coupling
         left = shrinkage.row_gradients(whole.equations, scale * start)
         np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
         equations = gram.conditional(whole, left)
     return posterior
+
+
+def _couplings(scaled: Array, scale: Array) -> Array:
+    return np.divide(scaled, scale, out=np.zeros_like(scaled), where=scale > 0)
 
 
 def _discoveries(inclusion: Array) -> NDArray[np.bool_]:
@@ -222,22 +225,21 @@ def _discoveries(inclusion: Array) -> NDArray[np.bool_]:
     return keep | keep.T
 
 
-def _significant_groups(
+def _significant_sectors(
     equations: Equations, M: Array, group: NDArray[np.int64], scale: Array
 ) -> NDArray[np.bool_]:
-    """Pairs of groups whose common coupling is significant, family-wise over the groups."""
-    groups = int(group.max(initial=0)) + 1
-    shapes = [np.where(group == g, scale, 0.0) for g in range(groups)]
-    for shape in shapes:
-        np.fill_diagonal(shape, 0.0)
-    keep = np.zeros(M.shape, dtype=bool)
-    for g, shape in enumerate(shapes):
-        push = template.quadratic(equations, shape)
-        others = np.where(group == g, 0.0, M)
-        left = shrinkage.row_gradients(equations, others)
-        z = float((equations.weight[:, None] * shape * left).sum()) / np.sqrt(max(push, 1e-300))
-        keep |= (group == g) & (abs(z) > template.cutoff(groups))
-    return keep
+    """All pairs of one sector when their common coupling is significant given the rest, else none.
+
+    With few days no single pair stands out although their sum does; each keeps its shrunk estimate.
+    """
+    within = (group == 0) & ~np.eye(len(scale), dtype=bool)
+    shape = np.where(within, scale, 0.0)
+    push = template.quadratic(equations, shape)
+    if not push > 0:
+        return np.zeros_like(within)
+    left = shrinkage.row_gradients(equations, np.where(within, 0.0, M))
+    z = float((equations.weight[:, None] * shape * left).sum()) / np.sqrt(push)
+    return within & (abs(z) > template.cutoff(1))
 
 
 def _spread(
@@ -246,15 +248,17 @@ def _spread(
 ) -> Array:  # fmt: skip
     """Posterior standard deviations of the kept couplings, shape (n, n).
 
-    Within the slab from the kept pairs' joint covariance (the factorised posterior's own spread is
-    too small where flows go together), plus what not knowing whether the pair is coupled adds.
+    From the kept pairs' joint covariance (the factorised posterior's own spread is too small where
+    flows go together), plus what not knowing whether and how the pair is coupled adds.
     """
     first, second = np.nonzero(np.triu(keep, 1))
-    within = posterior.spread.copy()
+    variance = posterior.spread**2
     if 0 < first.size <= MAX_JOINT:
         joint = shrinkage.joint_curvature(equations, scale, first, second)
-        joint[np.diag_indices_from(joint)] += posterior.prior[group[first, second], 2] ** -2
-        within[first, second] = np.sqrt(np.diagonal(np.linalg.inv(joint)))
-        within[second, first] = within[first, second]
-    p = posterior.inclusion
-    return np.asarray(np.sqrt(p * within**2 + p * (1 - p) * posterior.slab**2))
+        tau = posterior.prior[group[first, second], 3]
+        alone = 1 / (np.diagonal(joint) + tau**-2)
+        joint[np.diag_indices_from(joint)] += tau**-2
+        extra = np.maximum(np.diagonal(np.linalg.inv(joint)) - alone, 0.0)
+        variance[first, second] += posterior.own[first, second] * extra
+        variance[second, first] = variance[first, second]
+    return np.asarray(np.sqrt(variance))

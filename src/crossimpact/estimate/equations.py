@@ -11,10 +11,10 @@ from crossimpact.model import Array
 class Equations:
     """Weighted normal equations of all rows ``Y_i = sum_j M_ij x_j + nuisance + noise``.
 
-    Every row regresses on the same flows, so all share one Gram matrix; what differs, its own terms
-    and controls, is partialled out as a downdate of low rank (Frisch-Waugh-Lovell). Row i's matrix
-    is ``weight[i] (gram - basis[i] basis[i]')`` and its right-hand side ``weight[i] xy[i]``; its own
-    row and column are never used.
+    Every row regresses on the same flows, so all share one Gram matrix; what differs, its own
+    terms and controls, is partialled out as a downdate of low rank (Frisch-Waugh-Lovell). Row i's
+    matrix is ``weight[i] (gram - basis[i] basis[i]')`` and its right-hand side
+    ``weight[i] xy[i]``; its own row and column are never used.
 
     Attributes
     ----------

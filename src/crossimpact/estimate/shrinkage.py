@@ -1,13 +1,15 @@
-"""Spike and slab on every pair: how much of each estimate the data carry, learned from all pairs.
+"""Zero, the template, or its own: how much of each pair's estimate the data carry.
 
-A pair's coupling ``theta_ij = M_ij / sqrt(beta_i beta_j)`` is zero or drawn from its group's slab,
+A pair's coupling ``theta_ij = M_ij / sqrt(beta_i beta_j)`` is nothing, what its whole group has in
+common, or a draw from its group's slab,
 
-    theta_ij ~ (1 - pi_g) delta_0 + pi_g N(mu_g, tau_g^2),
+    theta_ij ~ (1 - pi_k - omega_k) delta_0 + omega_k delta_{c_ij} + pi_k N(mu_g, tau_g^2),
 
-with ``pi_g, mu_g, tau_g`` estimated from the regime's own data by empirical Bayes. The slab's mean is
-the group's template: a pair with little data is shrunk toward it, a group that shows nothing is
-shrunk to zero. The posterior is found by coordinate ascent on the factorised approximation (Carbonetto
-and Stephens 2012; Kim, Wang, Carbonetto and Stephens 2024), one pass of which costs as much as one of
+with c the template's coupling, ``mu_g, tau_g`` of the pair's group g and ``pi_k, omega_k`` of its
+stratum k within the group estimated from the regime's own data by empirical Bayes. A pair with
+little data is shrunk toward the template and its group's mean; a group that shows nothing is shrunk
+to zero. The posterior is found by coordinate ascent on the factorised approximation (Carbonetto and
+Stephens 2012; Kim, Wang, Carbonetto and Stephens 2024), one pass of which costs as much as one of
 the elastic net: a pair's update moves the residual gradients of its two rows only.
 """
 
@@ -26,6 +28,8 @@ SWEEPS = 500
 TOLERANCE = 1e-4  # standard errors by which no estimate moves any more
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
+START = (0.2, 0.1, 0.1)  # share drawn from the slab, share like the template, mean of the slab
+SMALL = 1e-7  # standard errors too few to be worth an update
 
 
 @dataclass(frozen=True)
@@ -36,25 +40,31 @@ class Posterior:
     ----------
     coupling
         Posterior mean of theta, 0 weighed in, shape (n, n), symmetric, zero diagonal.
-    slab
-        Posterior mean of theta where the pair is coupled at all.
     spread
-        Posterior standard deviation there.
+        Posterior standard deviation, from the factorised approximation.
     inclusion
         Probability that the pair is coupled at all.
+    own
+        Probability that it is drawn from the slab.
     prior
-        Per group ``(pi, mu, tau)``, shape (groups, 3).
+        ``(pi, omega, mu, tau)`` of each stratum, shape (strata, 4).
     """
 
     coupling: Array
-    slab: Array
     spread: Array
     inclusion: Array
+    own: Array
     prior: Array
 
 
 def fit_posterior(
-    equations: Equations, scale: Array, group: NDArray[np.int64], start: Array | None = None
+    equations: Equations,
+    scale: Array,
+    group: NDArray[np.int64],
+    *,
+    stratum: NDArray[np.int64] | None = None,
+    common: Array | None = None,
+    start: Array | None = None,
 ) -> Posterior:
     """Posterior of all couplings given the rows' normal equations.
 
@@ -66,27 +76,36 @@ def fit_posterior(
         ``sqrt(beta_i beta_j)``, shape (n, n): M of one unit of coupling.
     group
         Group of each pair, symmetric, 0-based, shape (n, n).
+    stratum
+        Part of its group each pair belongs to, likewise; one stratum a group when None.
+    common
+        The template's couplings c, 0 where it has none; none at all when None.
     start
         Couplings to start from, zero when None.
     """
     n, groups = len(scale), int(group.max(initial=0)) + 1
-    upper = np.triu_indices(n, 1)
+    label = group if stratum is None else group + groups * stratum
+    label = np.ascontiguousarray(label, dtype=np.int64)
+    strata, upper = int(label.max(initial=0)) + 1, np.triu_indices(n, 1)
     theta = np.zeros((n, n)) if start is None else start.copy()
+    centre = np.zeros((n, n)) if common is None else common
     curvature = pair_curvature(equations, scale)
     gradient = row_gradients(equations, scale * theta)
-    prior = np.tile([0.2, 0.1, PRIOR_SPREAD], (groups, 1))
-    inclusion, slab, spread = np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n))
-    label = np.ascontiguousarray(group, dtype=np.int64)
-    state = (theta, gradient, inclusion, slab, spread)
+    prior = np.tile([*START, PRIOR_SPREAD], (strata, 1))
+    shared, own, slab, spread = (np.zeros((n, n)) for _ in range(4))
     seen = curvature[upper] > 0
     for _ in range(SWEEPS):
-        moved = _sweep(*state, equations.gram, equations.basis, equations.weight, scale, curvature,
-                       label, prior)  # fmt: skip
-        prior = _learn(label[upper][seen], inclusion[upper][seen], slab[upper][seen],
-                       spread[upper][seen], groups)  # fmt: skip
+        moved = _sweep(
+            theta, gradient, shared, own, slab, spread, equations.gram, equations.basis,
+            equations.weight, scale, curvature, label, prior, centre,
+        )  # fmt: skip
+        found = (a[upper][seen] for a in (label, shared, own, slab, spread))
+        prior = _learn(*found, groups, strata)
         if moved < TOLERANCE:
             break
-    whole = [a + a.T for a in (np.triu(a, 1) for a in (theta, slab, spread, inclusion))]
+    second = shared * centre**2 + own * (slab**2 + spread**2)
+    sd = np.sqrt(np.maximum(second - theta**2, 0.0))
+    whole = [a + a.T for a in (np.triu(a, 1) for a in (theta, sd, shared + own, own))]
     return Posterior(*whole, prior=prior)
 
 
@@ -122,8 +141,8 @@ def joint_curvature(
 
 
 @numba.njit(cache=True)
-def _sweep(theta, gradient, inclusion, slab, spread, gram, basis, weight, scale, curvature, group,
-           prior):  # type: ignore[no-untyped-def]  # fmt: skip
+def _sweep(theta, gradient, shared, own, slab, spread, gram, basis, weight, scale, curvature, label,
+           prior, centre):  # type: ignore[no-untyped-def]  # fmt: skip
     """One pass over all pairs; returns the largest move in standard errors."""
     n, rank, largest = len(weight), basis.shape[2], 0.0
     for i in range(n):
@@ -131,19 +150,26 @@ def _sweep(theta, gradient, inclusion, slab, spread, gram, basis, weight, scale,
             h = curvature[i, j]
             if h <= 0.0:
                 continue
-            pi, mu, tau = prior[group[i, j]]
+            pi, omega, mu, tau = prior[label[i, j]]
+            c = centre[i, j]
+            if c == 0.0:
+                omega = 0.0
             force = scale[i, j] * (weight[i] * gradient[i, j] + weight[j] * gradient[j, i])
             estimate, noise = theta[i, j] + force / h, 1.0 / h
             wide = noise + tau * tau
-            odds = np.log(pi / (1.0 - pi)) + 0.5 * (
-                np.log(noise / wide) + estimate**2 / noise - (estimate - mu) ** 2 / wide
-            )
-            inclusion[i, j] = 1.0 / (1.0 + np.exp(-min(max(odds, -50.0), 50.0)))
+            zero = np.log(1.0 - pi - omega) - 0.5 * (estimate**2 / noise + np.log(noise))
+            drawn = np.log(pi) - 0.5 * ((estimate - mu) ** 2 / wide + np.log(wide))
+            alike = -np.inf
+            if omega > 0.0:
+                alike = np.log(omega) - 0.5 * ((estimate - c) ** 2 / noise + np.log(noise))
+            top = max(zero, drawn, alike)
+            total = np.exp(zero - top) + np.exp(drawn - top) + np.exp(alike - top)
+            shared[i, j], own[i, j] = np.exp(alike - top) / total, np.exp(drawn - top) / total
             slab[i, j] = (estimate * tau * tau + mu * noise) / wide
             spread[i, j] = np.sqrt(noise * tau * tau / wide)
-            step = inclusion[i, j] * slab[i, j] - theta[i, j]
+            step = shared[i, j] * c + own[i, j] * slab[i, j] - theta[i, j]
             moved = abs(step) * np.sqrt(h)
-            if moved < 1e-7:
+            if moved < SMALL:
                 continue
             largest = max(largest, moved)
             theta[i, j] += step
@@ -161,15 +187,16 @@ def _sweep(theta, gradient, inclusion, slab, spread, gram, basis, weight, scale,
 
 
 def _learn(
-    group: NDArray[np.int64], inclusion: Array, slab: Array, spread: Array, groups: int
-) -> Array:
-    """The prior's ``(pi, mu, tau)`` per group that the present posteriors suggest."""
-    pairs = np.bincount(group, minlength=groups)
-    coupled = np.bincount(group, inclusion, groups)
-    pi = (coupled + 0.25 * PRIOR_PAIRS) / (pairs + PRIOR_PAIRS)
-    mu = np.bincount(group, inclusion * slab, groups) / (coupled + 0.5 * PRIOR_PAIRS)
-    around = inclusion * ((slab - mu[group]) ** 2 + spread**2)
-    tau2 = (np.bincount(group, around, groups) + PRIOR_PAIRS * PRIOR_SPREAD**2) / (
-        coupled + PRIOR_PAIRS
-    )
-    return np.column_stack((np.clip(pi, 1e-6, 1 - 1e-6), mu, np.sqrt(tau2)))
+    label: NDArray[np.int64], shared: Array, own: Array, slab: Array, spread: Array,
+    groups: int, strata: int,
+) -> Array:  # fmt: skip
+    """The prior's ``(pi, omega, mu, tau)`` per stratum that the present posteriors suggest."""
+    group, of = label % groups, np.arange(strata) % groups
+    pairs = np.bincount(label, minlength=strata) + PRIOR_PAIRS
+    pi = (np.bincount(label, own, strata) + START[0] * PRIOR_PAIRS) / pairs
+    omega = (np.bincount(label, shared, strata) + START[1] * PRIOR_PAIRS) / pairs
+    drawn = np.bincount(group, own, groups)
+    mu = np.bincount(group, own * slab, groups) / (drawn + 0.5 * PRIOR_PAIRS)
+    around = np.bincount(group, own * ((slab - mu[group]) ** 2 + spread**2), groups)
+    tau = np.sqrt((around + PRIOR_PAIRS * PRIOR_SPREAD**2) / (drawn + PRIOR_PAIRS))
+    return np.column_stack((np.maximum(pi, 1e-9), np.maximum(omega, 1e-9), mu[of], tau[of]))

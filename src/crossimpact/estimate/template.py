@@ -2,8 +2,8 @@
 
 Two families compete, both symmetric in dollar space and fitted to all rows jointly:
 
-- **blocks**: one coupling ``rho`` for all pairs (the market's), one more for pairs of one sector, and
-  one for each pair of sectors that differs from these; ``M_ij = rho_ij sqrt(beta_i beta_j)``;
+- **blocks**: one coupling ``rho`` for all pairs (the market's), one more for pairs of one sector,
+  and one for each pair of sectors that differs from these; ``M_ij = rho_ij sqrt(beta_i beta_j)``;
 - **kyle**: ``kappa`` times the off-diagonal of the Kyle-type matrix
   ``L^-T (L' S L)^1/2 L^-1``, ``L L'`` the covariance of flows and S that of moves (Caballe and
   Krishnan 1994; del Molino, Mastromatteo, Benzaquen and Bouchaud 2020).
@@ -108,8 +108,8 @@ def fit_kyle(equations: Equations, flow: Array, moves: Array) -> Template:
 
 
 def kyle(flow: Array, moves: Array) -> Array:
-    """``L^-T (L' moves L)^1/2 L^-1`` with ``L L' = flow``: the one symmetric positive response under
-    which flows of covariance `flow` make moves of covariance `moves`."""
+    """``L^-T (L' moves L)^1/2 L^-1`` with ``L L' = flow``: the one symmetric positive response
+    under which flows of covariance `flow` make moves of covariance `moves`."""
     ridge = 1e-6 * max(float(np.trace(flow)) / len(flow), 1e-300)
     values, vectors = np.linalg.eigh(flow + ridge * np.eye(len(flow)))
     root = np.sqrt(np.maximum(values, ridge))

@@ -1,9 +1,9 @@
 """Purged walk-forward: what each candidate explains of days nobody had seen when it was fitted.
 
-The regime's dates are cut into `BLOCKS`, and the later half of them is walked through in `STEPS`, each
-scored by models fitted on all blocks before it. Buckets do not overlap, so a night separates training
-and test, and the first buckets after it are purged as well. Scored are the rungs of the ladder, the usual rivals, and a placebo whose cross flows
-come a session late.
+The regime's dates are cut into `BLOCKS`, and the last third of them is walked through in `STEPS`,
+each scored by models fitted on all blocks before it. Buckets do not overlap, so a night separates
+training and test, and the first buckets after it are purged as well. Scored are the rungs of the
+ladder, the usual rivals, and a placebo whose cross flows come a session late.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def splits(blocks: int) -> list[tuple[int, list[int]]]:
     """How many blocks to train on, and which to test; none when there are too few."""
     if blocks < MIN_BLOCKS:
         return []
-    first = (blocks + 1) // 2
+    first = blocks - max(blocks // 3, 2)
     steps = np.array_split(np.arange(first, blocks), min(STEPS, blocks - first))
     return [(int(step[0]), step.tolist()) for step in steps]
 
@@ -188,8 +188,8 @@ def _own_terms(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
 def bucket_costs(panel: Panel, cross: Array, realized: Array) -> tuple[Array, Array]:
     """Predicted and realized cross cost per bucket over the root-sum-square of its notionals, bps.
 
-    Buckets without a known, traded cell are left out; the scaling makes the noise of small and large
-    buckets comparable.
+    Buckets without a known, traded cell are left out; the scaling makes the noise of small and
+    large buckets comparable.
     """
     Q = np.where(np.isfinite(realized), panel.q * panel.adv, 0.0)
     size = np.sqrt((Q**2).sum(axis=1))
