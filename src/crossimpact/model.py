@@ -74,6 +74,8 @@ class ImpactModel:
         in the same direction costs more together. Typical values: 0.1 to 0.5 of beta in a sector.
     alpha_se, beta_se, gamma_se
         Standard errors, NaN where none was estimated. Default: NaN.
+    gamma_frequency
+        Share of the time folds in which a pair was selected, NaN where that was not counted.
     provenance
         Plain data: who made the numbers, from what, when.
     transform
@@ -102,14 +104,16 @@ class ImpactModel:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     transform: Transform = "linear"
     reference: Array = field(default_factory=lambda: np.empty(0))
+    gamma_frequency: Array = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         n = len(self.symbols)
         vectors = ("adv", "alpha", "beta", "alpha_se", "beta_se", "reference")
         shapes = dict.fromkeys(vectors, (n,))
-        for name, shape in {**shapes, "gamma": (n, n), "gamma_se": (n, n)}.items():
+        squares = dict.fromkeys(("gamma", "gamma_se", "gamma_frequency"), (n, n))
+        for name, shape in {**shapes, **squares}.items():
             value = np.array(getattr(self, name), dtype=np.float64)
-            if value.size == 0 and name.endswith("_se"):
+            if value.size == 0 and name.endswith(("_se", "_frequency")):
                 value = np.full(shape, np.nan)
             if value.size == 0 and name == "reference" and self.transform == "linear":
                 value = np.ones(shape)
@@ -247,11 +251,11 @@ class ImpactModel:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; gamma as triplets of its non-zero entries, NaN standard errors as null.
 
-        The transform is written where it differs from the default, so that the linear models of
-        earlier releases keep their digests.
+        The transform and the selection frequency are written where they differ from the default,
+        so that the models of earlier releases keep their digests.
         """
         rows, columns = np.nonzero(self.gamma)
-        data = {
+        data: dict[str, Any] = {
             "regime": self.regime,
             "symbols": list(self.symbols),
             "sectors": list(self.sectors),
@@ -268,6 +272,8 @@ class ImpactModel:
             },
             "provenance": dict(self.provenance),
         }
+        if not np.isnan(self.gamma_frequency[rows, columns]).all():
+            data["gamma"]["frequency"] = _null_nan(self.gamma_frequency[rows, columns])
         if self.transform != "linear" or (self.reference != 1).any():
             data |= {"transform": self.transform, "reference_adv": self.reference.tolist()}
         return data
@@ -291,6 +297,9 @@ class ImpactModel:
             gamma, gamma_se = np.zeros((n, n)), np.full((n, n), np.nan)
             gamma[index] = cells["bps"]
             gamma_se[index] = _nan_null(cells["se"])
+            frequency = np.full((n, n), np.nan)
+            if "frequency" in cells:
+                frequency[index] = _nan_null(cells["frequency"])
             return cls(
                 symbols=tuple(data["symbols"]),
                 sectors=tuple(data["sectors"]),
@@ -305,6 +314,7 @@ class ImpactModel:
                 provenance=data["provenance"],
                 transform=data.get("transform", "linear"),
                 reference=np.array(data.get("reference_adv", ()), dtype=float),
+                gamma_frequency=frequency,
             )
         except ModelError:
             raise

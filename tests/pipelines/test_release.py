@@ -26,6 +26,7 @@ GOOD = {
     "psd_margin": 0.5,
     "condition_number": 40.0,
     "capped_share": 0.01,
+    "no_profitable_round_trip": 1.0,
     "oos_r2_shipped": 0.03,
     "oos_r2_self_only": 0.02,
     "buckets": 1500,

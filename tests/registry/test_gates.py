@@ -18,6 +18,7 @@ GOOD = {
     "psd_margin": 0.5,
     "condition_number": 40.0,
     "capped_share": 0.01,
+    "no_profitable_round_trip": 1.0,
     "oos_r2_shipped": 0.03,
     "oos_r2_self_only": 0.02,
 }
@@ -99,7 +100,7 @@ def test_the_contract_gate(verdict: str | None) -> None:
 
 
 def test_no_metrics_at_all_fail_every_gate_of_a_fitted_regime() -> None:
-    assert len(failed(release({}))) == 4
+    assert len(failed(release({}))) == 5
 
 
 def test_a_row_tells_gate_value_and_limit() -> None:

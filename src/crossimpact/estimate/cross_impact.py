@@ -8,10 +8,10 @@ per pair, rows weighted by their noise:
 2. **deviations** (`paths`): a joint elastic net on what the template leaves, its penalty chosen by
    blocked folds of days; the folds' supports are each pair's selection frequency;
 3. **shrinkage** (`shrinkage`): from there, the posterior of every pair: nothing, the template's
-   coupling, or its own from a slab with its group's mean. Pairs of a sector and pairs across are the
-   groups. How often a pair is coupled at all is learned by strata of how surely the lead regime (the
-   one with more data) found it coupled: *which* pairs are coupled is mostly a matter of the names,
-   *how much* is the regime's own, and so is the weight it gives the strata;
+   coupling, or its own from a slab with its group's mean. Pairs of a sector and pairs across are
+   the groups. How often a pair is coupled at all is learned by strata of how surely the lead regime
+   (the one with more data) found it coupled: *which* pairs are coupled is mostly a matter of the
+   names, *how much* is the regime's own, and so is the weight it gives the strata;
 4. rows are read again given what the others' residuals say of the common noise
    (`gram.conditional`), and 3 is repeated;
 5. **keep** a pair when its posterior inclusion passes a Bayesian false discovery rate (Newton et
@@ -239,7 +239,7 @@ def _significant_sectors(
         return np.zeros_like(within)
     left = shrinkage.row_gradients(equations, np.where(within, 0.0, M))
     z = float((equations.weight[:, None] * shape * left).sum()) / np.sqrt(push)
-    return within & (abs(z) > template.cutoff(1))
+    return within if abs(z) > template.cutoff(1) else np.zeros_like(within)
 
 
 def _spread(

@@ -99,14 +99,16 @@ def fit_posterior(
             theta, gradient, shared, own, slab, spread, equations.gram, equations.basis,
             equations.weight, scale, curvature, label, prior, centre,
         )  # fmt: skip
-        found = (a[upper][seen] for a in (label, shared, own, slab, spread))
-        prior = _learn(*found, groups, strata)
+        found = (a[upper][seen] for a in (shared, own, slab, spread))
+        prior = _learn(label[upper][seen], groups, strata, *found)
         if moved < TOLERANCE:
             break
     second = shared * centre**2 + own * (slab**2 + spread**2)
     sd = np.sqrt(np.maximum(second - theta**2, 0.0))
-    whole = [a + a.T for a in (np.triu(a, 1) for a in (theta, sd, shared + own, own))]
-    return Posterior(*whole, prior=prior)
+    coupling, sd, inclusion, own = (
+        a + a.T for a in (np.triu(a, 1) for a in (theta, sd, shared + own, own))
+    )
+    return Posterior(coupling, sd, inclusion, own, prior)
 
 
 def pair_curvature(equations: Equations, scale: Array) -> Array:
@@ -141,8 +143,10 @@ def joint_curvature(
 
 
 @numba.njit(cache=True)
-def _sweep(theta, gradient, shared, own, slab, spread, gram, basis, weight, scale, curvature, label,
-           prior, centre):  # type: ignore[no-untyped-def]  # fmt: skip
+def _sweep(  # type: ignore[no-untyped-def]
+    theta, gradient, shared, own, slab, spread, gram, basis, weight, scale, curvature, label, prior,
+    centre,
+):  # fmt: skip
     """One pass over all pairs; returns the largest move in standard errors."""
     n, rank, largest = len(weight), basis.shape[2], 0.0
     for i in range(n):
@@ -187,8 +191,8 @@ def _sweep(theta, gradient, shared, own, slab, spread, gram, basis, weight, scal
 
 
 def _learn(
-    label: NDArray[np.int64], shared: Array, own: Array, slab: Array, spread: Array,
-    groups: int, strata: int,
+    label: NDArray[np.int64], groups: int, strata: int,
+    shared: Array, own: Array, slab: Array, spread: Array,
 ) -> Array:  # fmt: skip
     """The prior's ``(pi, omega, mu, tau)`` per stratum that the present posteriors suggest."""
     group, of = label % groups, np.arange(strata) % groups
