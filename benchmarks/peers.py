@@ -85,7 +85,10 @@ def self_only(panel: Panel) -> Array:
 
 
 def known_support(panel: Panel, truth: Array) -> Array:
-    """One symmetric parameter per truly coupled pair, all rows' mid moves jointly."""
+    """One symmetric parameter per truly coupled pair, all rows' mid moves jointly.
+
+    Unpenalised: no ceiling where all pairs are coupled (`market`) or buckets are few.
+    """
     shapes = []
     for i, j in np.argwhere(np.triu(truth)):
         shapes.append(np.zeros(truth.shape))
