@@ -16,9 +16,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from crossimpact.errors import EstimationError
 from crossimpact.model import Array
 
 REGIMES = ("normal", "stressed")
+MAX_FLOW = 10.0  # days of volume; a desk that trades more in one bucket is a wrong number
+MAX_PEER = 1e5  # the same of the whole market's net flow, in days of one name's volume
+MAX_BPS = 5000.0  # a price that halves, or goes up by half, within one bucket
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,11 @@ class Panel:
     def blended(self, share: float) -> Array:
         """Signed response of each cell, bps: `share` of the fills' slippage and the rest of the mid
         move where something was executed, the mid move elsewhere; one alone where the other is not
-        known, NaN without either, shape (T, n)."""
-        signed = self.response
-        both = np.isfinite(signed) & np.isfinite(self.move)
-        mixed = np.where(both, self.move + share * (signed - self.move), self.move)
+        known, NaN without either, shape (T, n). A mid that never moves is not known."""
+        alive = (np.nan_to_num(self.move) != 0).any(axis=0)
+        signed, move = self.response, np.where(alive, self.move, np.nan)
+        both = np.isfinite(signed) & np.isfinite(move)
+        mixed = np.where(both, move + share * (signed - move), move)
         return np.where(np.isfinite(mixed), mixed, signed)
 
     def shaped(self, reference: Array) -> Panel:
@@ -83,6 +88,41 @@ class Panel:
         """The buckets `keep` selects, shape (T,) of bool."""
         rows = ("ts", "date", "regime", "q", "s", "move", "sector_flow", "factor_flow")
         return replace(self, **{name: getattr(self, name)[keep] for name in rows})
+
+    def plausible(self) -> tuple[Panel, int]:
+        """The panel without its impossible cells, and how many those are.
+
+        A flow above `MAX_FLOW`, a move or slippage above `MAX_BPS`, a peer flow above `MAX_PEER` or
+        no number at all (NaN stands for an absent one in `s` and `move` only) says nothing of its
+        size. The response of such a cell is unknown, and what of it was impossible is 0.
+
+        Raises
+        ------
+        EstimationError
+            When a symbol's ADV is not a positive number.
+        """
+        bad = ~((self.adv > 0) & np.isfinite(self.adv))
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise EstimationError(
+                f"ADV of {self.symbols[i]} is {self.adv[i]:g}, must be > 0",
+                "leave the symbol out or land its instrument row again",
+            )
+        flow = ~(np.abs(self.q) <= MAX_FLOW)
+        peers = ~(np.abs(self.sector_flow) <= MAX_PEER) | ~(np.abs(self.factor_flow) <= MAX_PEER)
+        wild = (np.abs(self.s) > MAX_BPS) | (np.abs(self.move) > MAX_BPS)
+        cells = flow | peers | wild
+        if not cells.any():
+            return self, 0
+        kept = replace(
+            self,
+            q=np.where(flow, 0.0, self.q),
+            s=np.where(cells, np.nan, self.s),
+            move=np.where(cells, np.nan, self.move),
+            sector_flow=np.where(peers, 0.0, self.sector_flow),
+            factor_flow=np.where(peers, 0.0, self.factor_flow),
+        )
+        return kept, int(cells.sum())
 
     def of_regime(self, regime: str) -> Panel:
         return self.where(self.regime == regime)

@@ -86,6 +86,7 @@ def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift
     typical_flow
         Typical ``|q|`` per symbol at calibration, shape (n,).
     """
+    panel = panel.plausible()[0]
     week = panel.of_regime(model.regime)
     buckets = len(week.ts)
     if buckets < MIN_BUCKETS:

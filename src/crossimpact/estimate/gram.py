@@ -25,6 +25,7 @@ from dataclasses import dataclass, fields, replace
 from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossimpact.estimate.design import REGIMES, Panel, blocked_folds
 from crossimpact.estimate.equations import Equations
@@ -38,6 +39,7 @@ STEPS = 6  # of the day's robust fit
 PILOT_RIDGE = 2.0  # buckets' worth of belief that a day's own terms are flat
 HUBER_K = 1.345  # 95% efficiency under Gaussian noise
 MIN_COVERAGE = 0.2  # of the buckets; a name whose mid is known less often has no row
+STALE = 1e-6  # of other names' squared moves: below it a mid is no book, and its name has no row
 MAX_COMMUNALITY = 0.9  # of a name's noise that common factors may explain
 OWN = 4  # nuisance columns of a row: own flow, its sign, sector flow, factor flow
 
@@ -109,7 +111,7 @@ class Moments:
         moved = {name: wide(name, value) for name, value in self.arrays().items()}
         if old:
             moved["seen"][1] = self.seen[1].max()  # the buckets happened whoever was listed
-        return replace(self, symbols=symbols, **moved)
+        return Moments(symbols, self.buckets, **moved)
 
     def __add__(self, other: Moments) -> Moments:
         names = self.symbols
@@ -117,7 +119,7 @@ class Moments:
             names = tuple(sorted({*names, *other.symbols}))
         a, b = self.on(names), other.on(names)
         summed = {name: value + getattr(b, name) for name, value in a.arrays().items()}
-        return replace(a, buckets=a.buckets + b.buckets, **summed)
+        return Moments(names, a.buckets + b.buckets, **summed)
 
 
 #: Axes of each array that run over names.
@@ -150,6 +152,7 @@ def day_moments(
     flows
         The others' flow q when it is not the panel's own (placebo), shape (T, n).
     """
+    panel = panel.plausible()[0]
     own = shape_flow(panel.q, transform)
     others = own if flows is None else shape_flow(flows, transform)
     columns = (own, np.sign(own), panel.sector_flow, panel.factor_flow)
@@ -224,7 +227,7 @@ def _scale(size: Array, axis: int) -> Array:
     return np.asarray(np.where(scale > 0, scale, 1.0))
 
 
-def _bucket_noise(noise: Array, names: Array, regime: Array) -> Array:
+def _bucket_noise(noise: Array, names: NDArray[np.int64], regime: NDArray[np.str_]) -> Array:
     """A bucket's noise relative to the day's median bucket, as far as its names can tell it from
     its regime's."""
     typical = noise / _relative(noise, regime)
@@ -232,7 +235,7 @@ def _bucket_noise(noise: Array, names: Array, regime: Array) -> Array:
     return np.asarray(np.sqrt(told) / np.median(noise))
 
 
-def _relative(noise: Array, regime: Array) -> Array:
+def _relative(noise: Array, regime: NDArray[np.str_]) -> Array:
     """Noise of each bucket over the median of its regime's buckets of the day."""
     relative = np.ones_like(noise)
     for label in np.unique(regime):
@@ -356,8 +359,9 @@ def design(moments: Moments, adv: Array, reference: Array | None = None) -> Desi
     y = left["mm"] + 2 * share * left["md"] + share**2 * left["dd"]
     variance = inverse * y / np.maximum(moments.seen[1], 1e-300)
     variance *= moments.buckets / max(moments.buckets - OWN, 1)
-    typical = np.median(variance[variance > 0]) if (variance > 0).any() else 0.0
-    known = (variance > 0) & (inverse > 0)
+    typical = _median_positive(variance)
+    moves = moments.mm > STALE * _median_positive(moments.mm)
+    known = (variance > 0) & (inverse > 0) & moves
     weight = np.where(known, coverage / (adv * np.maximum(variance, typical / 900 + 1e-300)), 0.0)
     xy = (moments.fm + share * moments.fd) * flow
     xy = xy - np.einsum("ijl,il->ij", basis, b_mid + share * b_fill)
@@ -397,6 +401,11 @@ def per_bucket(design: Design) -> Equations:
     """The equations with weights per bucket: penalties then mean the same in every fold."""
     e = design.equations
     return replace(e, weight=e.weight / max(design.buckets, 1))
+
+
+def _median_positive(values: Array) -> float:
+    positive = values[values > 0]
+    return float(np.median(positive)) if positive.size else 0.0
 
 
 def _whiteners(bb: Array) -> Array:

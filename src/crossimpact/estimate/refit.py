@@ -21,7 +21,6 @@ from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.gram import History, Moments
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.walk_forward import Candidate, Score, date_blocks, walk_forward
-from crossimpact.manipulation import certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
@@ -117,8 +116,7 @@ def _fit_regime(
         "buckets": float(buckets),
         "edges": float(model.edges),
         "condition_number": model.condition_number,
-        "psd_margin": smallest_eigenvalue(model),
-        "no_profitable_round_trip": float(certificate(model).admissible),
+        "psd_margin": stability.smallest_eigenvalue(model),
         **found.counts,
         "sqrt_flow": float(window.transform == "sqrt"),
         "slippage_share": found.share,
@@ -242,13 +240,15 @@ def _estimate(window: _Window, blocks: int) -> _Found:
         "sector_couplings": cross.template.couplings,
         "typical_flow": panel.typical_flow().tolist(),
     }
-    full = _model(panel, window.regime, own, cross.scaled, cross.se, window.reference, extra)
-    full = replace(full, gamma_frequency=cross.frequency)
-    common, common_se = cross.template.scaled, cross.template.se
-    stable, rules, reason = stability.stabilise(full, common)
-    block, _, _ = stability.stabilise(
-        _model(panel, window.regime, own, common, common_se, window.reference, extra)
-    )
+    full = _model(
+        panel, window.regime, own, cross.scaled, cross.se, window.reference, extra,
+    )  # fmt: skip
+    blocks = _model(
+        panel, window.regime, own, cross.template.scaled, cross.template.se, window.reference,
+        extra,
+    )  # fmt: skip
+    stable, rules, reason = stability.stabilise(full, cross.template.scaled)
+    block, _, _ = stability.stabilise(blocks)
     capped = next(row for row in rules if row.rule == "cap").changed
     counts = {
         "capped_share": capped / max(2 * full.edges, 1),

@@ -52,7 +52,8 @@ def lasso_rows(days: Sequence[Moments], panel: Panel, reference: Array | None) -
     lambdas = paths.row_lambdas(whole, penalty, LAMBDAS)
     if not parts or not lambdas.any():
         return np.zeros((n, n))
-    judged = paths.cross_validate_rows(*zip(*parts, strict=True), penalty, lambdas)
+    trained, held_out = zip(*parts, strict=True)
+    judged = paths.cross_validate_rows(trained, held_out, penalty, lambdas)
     best = np.argmin(judged.loss.sum(axis=0), axis=0)
     chosen = paths.row_paths(whole, penalty, lambdas)[best, np.arange(n)]
     return np.asarray(chosen)

@@ -25,7 +25,7 @@ HUBER_K = 1.35  # 95% efficiency under Gaussian noise
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
 LEVERAGE = 30.0  # typical flows beyond which a bucket weighs less, by its size (Mallows)
 SAME_SIZE = 1e-3  # relative spread of |q| below which its effect is not identified
-TINY = 1e-9  # bps; a scale is never zero
+TINY = 1e-9  # bps; a scale is never zero, and less than it is no impact
 STEPS, SETTLE = 100, 10  # of the reweighting, and those in which the scale still moves
 
 
@@ -75,7 +75,8 @@ def fit_self(
     Raises
     ------
     EstimationError
-        When no symbol has `MIN_ROWS` executed buckets.
+        When no symbol has `MIN_ROWS` executed buckets, all trade one size only, or no price moves
+        with the flow.
     """
     moved = np.zeros_like(panel.q) if cross is None else cross
     blend, signed = panel.blended(share) - moved, panel.response - moved
@@ -134,7 +135,8 @@ def _median(X: Array, y: Array) -> Array:
 
 def _huber(X: Array, y: Array) -> Array:
     """Huber's M-estimate by iteratively reweighted least squares, its scale fixed once settled."""
-    coef, sigma = np.zeros(X.shape[1]), robust_scale(y - np.median(y))
+    coef: Array = np.zeros(X.shape[1])
+    sigma = robust_scale(y - np.median(y))
     for step in range(STEPS):
         residual = y - X @ coef
         if step < SETTLE:
@@ -176,8 +178,13 @@ def _pool(panel: Panel, raw: Array) -> SelfFit:
         beta[own] = center + keep * (beta[own] - center)
         missing = members & ~known
         beta[missing], alpha[missing] = center, np.median(alpha[donors])
-    positive = beta[beta > 0]
-    beta = np.maximum(beta, 0.05 * np.median(positive) if positive.size else 0.0)
+    positive = beta[beta * panel.typical_flow() > TINY]
+    if not positive.size:
+        raise EstimationError(
+            "no symbol's price moves with the desk's flow in it",
+            "check the signs of fills and the mids, or widen the window",
+        )
+    beta = np.maximum(beta, 0.05 * np.median(positive))
     source = np.where(known, "own", "sector")
     return SelfFit(alpha, beta, alpha_se, beta_se, np.nan_to_num(raw[:, 4:]), source)
 
