@@ -1,0 +1,157 @@
+"""Stored sufficient statistics: what a day adds to the estimators' sums, kept as partitions.
+
+`moments_linear` and `moments_sqrt` in the feature layer hold, per trading date and regime, the
+arrays of `gram.Moments`. A partition is a pure function of its date's buckets and labels, and sums
+run over days, so a later refit makes the new days only and adds up what is there.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from crossimpact.errors import CrossImpactError, EstimationError
+from crossimpact.estimate import design, gram
+from crossimpact.estimate.gram import TRANSFORMS, Moments
+from crossimpact.model import Transform
+from pipelines import features
+from pipelines.config import Settings
+from pipelines.warehouse import Warehouse, sql, text_sha256
+
+SOURCES = ("buckets", "regimes")
+#: One row per regime and array: its shape, and its numbers as little-endian float64 in C order.
+SCHEMA = pa.schema(
+    [
+        ("regime", pa.string()),
+        ("buckets", pa.int64()),
+        ("symbols", pa.list_(pa.string())),
+        ("name", pa.string()),
+        ("shape", pa.list_(pa.int64())),
+        ("data", pa.binary()),
+    ]
+)
+FLOAT = np.dtype("<f8")
+
+
+def prepare(settings: Settings, dates: Sequence[str]) -> dict[str, Any]:
+    """Publish the moments of `dates`; a date whose inputs did not change is kept.
+
+    Raises
+    ------
+    CrossImpactError
+        When a date has no features.
+    """
+    warehouse = Warehouse(settings)
+    made = [date for date in dates if _build(settings, warehouse, date)]
+    return {"dates": list(dates), "made": made}
+
+
+def stream(
+    settings: Settings, dates: Sequence[str], transform: Transform
+) -> Iterator[tuple[str, Mapping[str, Moments]]]:
+    """Each date with its moments per regime, in the order of `dates`, one date in memory at a time.
+
+    Raises
+    ------
+    CrossImpactError
+        When a date's moments were never made, or its features changed since.
+    """
+    warehouse = Warehouse(settings)
+    for date in dates:
+        yield date, _read(settings, warehouse, date, transform)
+
+
+def _table(transform: Transform) -> str:
+    return f"moments_{transform}"
+
+
+def _inputs(settings: Settings, warehouse: Warehouse, date: str) -> dict[str, str]:
+    """Digests of all that a date's moments depend on: its features, and the code that sums them."""
+    digests = {}
+    for source in SOURCES:
+        manifest = warehouse.manifest(settings.feature_layer, source, date)
+        if manifest is None:
+            raise CrossImpactError(f"date {date} has no {source}", "build its features first")
+        digests[source] = manifest.sha256
+    return digests | {"code": _code()}
+
+
+@cache
+def _code() -> str:
+    """Digest of the code between a date's features and its moments, as it was imported."""
+    modules = (inspect.getsource(module) for module in (gram, design, features))
+    return text_sha256(sql("features/panel"), *modules)
+
+
+def _build(settings: Settings, warehouse: Warehouse, date: str) -> bool:
+    """Whether anything of the date had to be made."""
+    layer, inputs = settings.feature_layer, _inputs(settings, warehouse, date)
+    kept = {t: warehouse.manifest(layer, _table(t), date) for t in TRANSFORMS}
+    stale = [t for t, manifest in kept.items() if manifest is None or manifest.inputs != inputs]
+    if not stale:
+        return False
+    try:
+        panel = features.load_panel(settings, [date])
+    except EstimationError:  # no book all day long: nothing to sum
+        panel = None
+    for transform in stale:
+        with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
+            days = {} if panel is None else gram.day_moments(panel, transform)
+        with warehouse.connect() as connection:
+            connection.register("moments", _rows(days))
+            query = "SELECT * FROM moments"
+            warehouse.publish(connection, query, layer, _table(transform), date, inputs=inputs)
+    return True
+
+
+def _rows(days: Mapping[str, Moments]) -> pa.Table:
+    rows = [
+        {
+            "regime": regime,
+            "buckets": moments.buckets,
+            "symbols": list(moments.symbols),
+            "name": name,
+            "shape": list(array.shape),
+            "data": array.astype(FLOAT).tobytes(),
+        }
+        for regime, moments in sorted(days.items())
+        for name, array in moments.arrays().items()
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _read(
+    settings: Settings, warehouse: Warehouse, date: str, transform: Transform
+) -> dict[str, Moments]:
+    manifest = warehouse.manifest(settings.feature_layer, _table(transform), date)
+    if manifest is None or manifest.inputs != _inputs(settings, warehouse, date):
+        raise CrossImpactError(
+            f"the {_table(transform)} of {date} are missing or older than its features",
+            "rerun the refit",
+        )
+    with warehouse.connect() as connection:
+        found = _fetch(connection, str(warehouse.file(manifest)))
+    regimes = dict.fromkeys(row[0] for row in found)
+    return {regime: _moments([row for row in found if row[0] == regime]) for regime in regimes}
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, file: str) -> list[tuple[Any, ...]]:
+    columns = ", ".join(SCHEMA.names)
+    query = f"SELECT {columns} FROM read_parquet(?, hive_partitioning = false)"
+    return connection.execute(query, [file]).fetchall()
+
+
+def _moments(rows: Sequence[tuple[Any, ...]]) -> Moments:
+    """One regime's moments; its arrays view the bytes read and are read-only."""
+    _, buckets, symbols, *_ = rows[0]
+    arrays = {
+        name: np.frombuffer(data, dtype=FLOAT).reshape(shape) for *_, name, shape, data in rows
+    }
+    return Moments(symbols=tuple(symbols), buckets=int(buckets), **arrays)
