@@ -80,11 +80,12 @@ def monthly_refit() -> None:
 
     @task
     def regimes(plan: dict[str, Any], read: list[str], params: Any = None) -> list[str]:
-        """Label the buckets of the window; the regimes to fit."""
+        """Label the buckets of the window and sum up its new days; the regimes to fit."""
         from crossimpact.estimate.design import REGIMES
-        from pipelines import features
+        from pipelines import features, moments
 
         features.label(settings(params), plan["dates"], read)
+        moments.prepare(settings(params), plan["dates"])
         return list(REGIMES)
 
     @task(map_index_template="{{ task.op_kwargs['regime'] }}")

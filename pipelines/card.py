@@ -1,97 +1,257 @@
-"""The model card in Markdown: what a release is, who answers, what was changed on the way."""
+"""The model card in Markdown: what a release is, who answers and why, and how to read it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeGuard
 
+import numpy as np
+
+from crossimpact.estimate.cross_impact import FDR, MIN_EDGE_BPS
+from crossimpact.model import ImpactModel, to_scaled
+from pipelines.figures import strongest
 from registry.bundle import Release
 
-METRICS = (
-    ("buckets", "buckets", ",.0f"),
-    ("edges", "coupled pairs", ",.0f"),
-    ("sector_blocks", "sector blocks kept", ",.0f"),
-    ("deviating_pairs", "pairs kept beyond their block", ",.0f"),
-    ("condition_number", "condition number", ",.3g"),
-    ("psd_margin", "smallest eigenvalue (scaled)", ".3f"),
-    ("oos_r2_self_only", "R2 out of sample, self only", ".2%"),
-    ("oos_r2_sector_block", "R2 out of sample, sector blocks", ".2%"),
-    ("oos_r2_full", "R2 out of sample, full", ".2%"),
-    ("placebo_gain", "R2 gain of the day-shifted placebo", "+.2%"),
-)
+Metrics = Mapping[str, Any]
+Row = tuple[str, Callable[[Metrics], str]]
+
+#: Pairs shown per regime.
+TOP_PAIRS = 10
+#: Standard errors either side of a 95% interval.
+INTERVAL = 1.96
+#: Other ways to explain the same held-out days, weakest first.
+RIVALS = {
+    "self_only": "self only",
+    "one_factor": "one factor (sum of the others' flow)",
+    "lasso_rows": "lasso row by row",
+    "sector_block": "template alone",
+    "full": "full matrix",
+    "placebo": "placebo (the others' flow a session late)",
+}
+
+METHOD = f"""\
+Per regime, on normal equations that add up over days:
+
+1. **Self impact** per name by robust regression on own flow, with peer-flow controls; sparse names
+   lean on their sector. Flow is linear, or a square root where own flow predicts later days better.
+2. **Template**: sector blocks or a Kyle-type matrix, whichever does better on held-out days.
+3. **Deviations** of single pairs: a joint symmetric elastic net, penalty by blocked folds of days.
+4. **Shrinkage**: posterior of every pair under a spike-and-slab prior: nothing, the template's
+   coupling, or its own. Kept are discoveries at a Bayesian false discovery rate of {FDR:.0%} and
+   the pairs of one sector where their common coupling is significant, if the expected effect
+   reaches {MIN_EDGE_BPS:g} bps at typical flow.
+5. **Stability rules** make the matrix admissible; **purged walk-forward** decides who ships. A rung
+   above self-only must beat self-only and the placebo on days not seen by its fit."""
+
+READING = """\
+- **Signs.** Cost is positive = worse. `gamma_ij` is bps on i per unit of ADV fraction in j,
+  positive when trading both in the same direction costs more together: 1% of ADV of j moves i by a
+  hundredth of it. With square-root flow that is so at the reference flow of j only: moves grow
+  with the root.
+- **R2 is small.** Own flow explains a few percent of moves in real markets. Read a gain beside its
+  standard error (test days taken as independent) and beside the placebo's, which has no cause.
+- **Slope** is realized on predicted cross cost per bucket, out of sample: 1 is calibrated, below 1
+  the matrix promises more than it keeps. The calibration figure is in sample and says so.
+- **Standard errors** of gamma are posterior: spread within the slab, and whether the pair is
+  coupled at all. They do not cover the choice of template or of rung.
+- **Folds** is the share of time folds in which the elastic net selects the pair by itself. A low
+  share beside a large gamma means that the template or the pair's group carries it.
+- **Stability rules** that changed nothing did not bind. Couplings moved by `project_psd` or
+  `bound_concave` are smaller than the data alone would have them."""
 
 
 def model_card(release: Release) -> str:
     """The card of a release; everything in it is in the release."""
-    window = release.window
+    window, report = release.window, release.report
     lines = [
         f"# Cross-impact release {release.id}",
         "",
         f"As of {release.as_of}: {window['dates']} trading dates {window['first']} to "
         f"{window['last']}, {release.flow} flow in buckets of {release.bucket_s} s.",
-        "",
-        "Self impact by Huber regression; cross impact by sector blocks plus the pairs that "
-        "deviate from them (elastic net, then one symmetric parameter per pair, false discovery "
-        "rate 5%). "
-        "A rung ships only when it beats self-only and a day-shifted placebo out of sample.",
-        "",
-        "## Who answers",
-        "",
-        *_table(
-            ("regime", "rung", "max POV", "why not the rung above"),
-            (
-                (regime, policy["rung"], f"{policy['max_pov']:.0%}", policy["reason"] or "-")
-                for regime, policy in release.fallback.items()
-            ),
+        *_section("Who answers", _answers(release)),
+        *_section(
+            "Out of sample",
+            [*_verdicts(release), "", *_by_regime(report["metrics"], _verdict_rows())],
         ),
-        "",
-        "## Numbers",
-        "",
-        *_numbers(release.report["metrics"]),
-        "",
-        "## Stability rules",
-        "",
-        *_table(
-            ("regime", "rule", "value", "limit", "entries changed", "action"),
-            (
-                (
-                    regime,
-                    row["rule"],
-                    _number(row["value"], ".4g"),
-                    _number(row["limit"], ".4g"),
-                    str(row["changed"]),
-                    row["action"],
-                )
-                for regime, rows in release.report["stability"].items()
-                for row in rows
-            ),
+        *_section("Estimation", _by_regime(report["metrics"], ESTIMATION)),
+        *_section(
+            f"Strongest pairs (at most {TOP_PAIRS} per regime)",
+            [line for regime, m in release.models.items() for line in _pairs(regime, m)],
         ),
-        "",
-        "## Provenance",
-        "",
-        f"contract {release.contract_version}, code {release.code_version}, data "
-        f"`{release.data_digest}`, release `{release.digest}`",
-        "",
-        "Signs: cost is positive = worse; `gamma_ij` is bps on i per unit of ADV fraction in j, "
-        "positive when trading both in the same direction costs more together. Own-flow R2 is "
-        "small in real markets; read it beside the placebo's.",
+        *_section("Stability rules", _rules(report["stability"])),
+        *_section("How to read it", [READING]),
+        *_section("Method", [METHOD]),
+        *_section(
+            "Provenance",
+            [
+                f"contract {release.contract_version}, code {release.code_version}, data "
+                f"`{release.data_digest}`, release `{release.digest}`"
+            ],
+        ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _numbers(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    return ["", f"## {title}", "", *lines]
+
+
+def _answers(release: Release) -> list[str]:
     rows = (
-        (text, *(_number(found.get(name), form) for found in metrics.values()))
-        for name, text, form in METRICS
+        (
+            regime,
+            policy["rung"],
+            f"{release.models[regime].edges:,}" if regime in release.models else "-",
+            f"{policy['max_pov']:.0%}",
+            policy["reason"] or "-",
+        )
+        for regime, policy in release.fallback.items()
     )
-    return _table(("", *metrics), rows)
+    return _table(("regime", "rung", "pairs", "max POV", "why not the rung above"), rows)
+
+
+# -- numbers -------------------------------------------------------------------------------------
+
+
+def _verdicts(release: Release) -> Iterator[str]:
+    """In a line per fitted regime: who won, by how much, and against what."""
+    for regime, metrics in release.report["metrics"].items():
+        rung, reason = (release.fallback[regime][name] for name in ("rung", "reason"))
+        gain, se = metrics.get("oos_gain"), metrics.get("oos_gain_se")
+        if rung in ("self_only", "fixed_pov") or not _is_number(gain):
+            yield f"- **{regime}**: `{rung}` answers: {reason or 'nothing beat it'}."
+            continue
+        errors = f", {gain / se:.1f} standard errors" if _is_number(se) and se > 0 else ""
+        placebo = _number(metrics.get("placebo_gain"), "+.2%")
+        yield (
+            f"- **{regime}**: `{rung}` ships. It adds {gain:+.2%} of R2 to self only{errors}; "
+            f"the placebo adds {placebo}."
+        )
+
+
+def _plain(name: str, form: str) -> Callable[[Metrics], str]:
+    return lambda metrics: _number(metrics.get(name), form)
+
+
+def _verdict_rows() -> Iterator[Row]:
+    for name, text in RIVALS.items():
+        yield f"R2, {text}", _plain(f"oos_r2_{name}", ".2%")
+    yield "**gain of what ships over self only**", _with_error
+    yield "gain of the placebo", _plain("placebo_gain", "+.2%")
+    yield "gain on the fills' slippage alone", _plain("oos_slippage_gain", "+.2%")
+    yield "gain of the median name", _plain("oos_median_name_gain", "+.2%")
+    yield "share of names better off", _plain("oos_names_better", ".0%")
+    yield "R2 of the buckets' cross cost", _plain("oos_basket_r2", ".2%")
+    yield "slope of realized on predicted cross cost", _slope
+
+
+def _with_error(metrics: Metrics) -> str:
+    gain, se = metrics.get("oos_gain"), metrics.get("oos_gain_se")
+    if not (_is_number(gain) and _is_number(se)):
+        return _number(gain, "+.2%")
+    return f"**{gain:+.2%} ± {se:.2%}**"
+
+
+def _slope(metrics: Metrics) -> str:
+    slope, se = metrics.get("oos_slope"), metrics.get("oos_slope_se")
+    if not (_is_number(slope) and _is_number(se)):
+        return "-"
+    low, high = slope - INTERVAL * se, slope + INTERVAL * se
+    return f"{slope:.2f} (95%: {low:.2f} to {high:.2f})"
+
+
+def _flow(metrics: Metrics) -> str:
+    concave = metrics.get("sqrt_flow")
+    return "-" if concave is None else "square root" if concave else "linear"
+
+
+def _certified(metrics: Metrics) -> str:
+    admissible = metrics.get("no_profitable_round_trip")
+    return "-" if admissible is None else "certified" if admissible else "**not certified**"
+
+
+ESTIMATION: tuple[Row, ...] = (
+    ("buckets", _plain("buckets", ",.0f")),
+    ("cells left out as impossible", _plain("cells_left_out", ",.0f")),
+    ("flow", _flow),
+    ("weight of the fills' slippage (rest: mid move)", _plain("slippage_share", ".0%")),
+    ("couplings in the template", _plain("template_couplings", ",.0f")),
+    ("pairs selected in half of the folds", _plain("selected_pairs", ",.0f")),
+    ("pairs kept after shrinkage", _plain("kept_pairs", ",.0f")),
+    ("coupled pairs that ship", _plain("edges", ",.0f")),
+    ("share of entries capped", _plain("capped_share", ".1%")),
+    ("no profitable round trip is known", _certified),
+    ("smallest eigenvalue (scaled)", _plain("psd_margin", ".3f")),
+    ("condition number", _plain("condition_number", ",.3g")),
+)
+
+
+def _by_regime(metrics: Mapping[str, Metrics], rows: Iterable[Row]) -> list[str]:
+    return _table(("", *metrics), ((text, *map(show, metrics.values())) for text, show in rows))
+
+
+# -- pairs and rules -----------------------------------------------------------------------------
+
+
+def _pairs(regime: str, model: ImpactModel) -> list[str]:
+    """The regime's strongest pairs, both directions, with error and selection frequency."""
+    if not model.edges:
+        return [f"**{regime}**: no pair ships.", ""]
+    M = to_scaled(model.gamma, model.adv)
+    rows = (
+        (
+            f"{model.symbols[i]} / {model.symbols[j]}",
+            model.sectors[i] if model.sectors[i] == model.sectors[j] else "across",
+            f"{model.gamma[i, j]:+,.0f} ± {_number(float(model.gamma_se[i, j]), ',.0f')}",
+            f"{model.gamma[j, i]:+,.0f} ± {_number(float(model.gamma_se[j, i]), ',.0f')}",
+            f"{M[i, j] / np.sqrt(model.beta[i] * model.beta[j]):+.2f}",
+            _number(float(model.gamma_frequency[i, j]), ".0%"),
+        )
+        for i, j in zip(*strongest(np.abs(M + M.T) / 2, TOP_PAIRS), strict=True)
+    )
+    head = ("i / j", "sector", "gamma_ij ± se", "gamma_ji ± se", "of own impacts", "folds")
+    return [f"**{regime}**", "", *_table(head, rows), ""]
+
+
+def _rules(stability: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
+    """What bound, in words, then what every rule saw."""
+    said = [
+        f"- **{regime}**: " + ("; ".join(bound) or "no rule changed anything.")
+        for regime, rows in stability.items()
+        if (bound := [_bound(row) for row in rows if row["changed"]]) or rows
+    ]
+    head = ("regime", "rule", "value", "limit", "entries changed", "action")
+    table = (
+        (
+            regime,
+            row["rule"],
+            _number(row["value"], ".4g"),
+            _number(row["limit"], ".4g"),
+            f"{row['changed']:,}",
+            row["action"],
+        )
+        for regime, rows in stability.items()
+        for row in rows
+    )
+    return [*said, "", *_table(head, table)] if said else ["No matrix was fitted."]
+
+
+def _bound(row: Mapping[str, Any]) -> str:
+    return f"`{row['rule']}` changed {row['changed']:,} entries ({row['action']})"
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
 
 
 def _number(value: Any, form: str) -> str:
-    return format(value, form) if isinstance(value, int | float) else str(value or "-")
+    """As text; a release holds what is not finite as 'nan' or 'inf'."""
+    if value in (None, "nan") or (isinstance(value, float) and np.isnan(value)):
+        return "-"
+    return format(value, form) if isinstance(value, int | float) else str(value)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
     head = tuple(head)
     lines = (head, ("---",) * len(head), *rows)
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    return ["| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines]

@@ -1,4 +1,4 @@
-"""Figures of the reports and of the refit's record: inline SVG for pages, PNG bytes for files.
+"""Figures of the reports as inline SVG, and the style of all figures.
 
 The same numbers give the same bytes: no date, no random id, no font embedded. Names are drawn as
 they are (no mathtext), and the SVG writer escapes them.
@@ -18,13 +18,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from crossimpact.model import Array, ImpactModel, to_scaled
-from crossimpact.tca import Slope, calibration
+from crossimpact.model import Array
+from crossimpact.tca import Slope
 
 #: What a bar is stacked from: name, what a reader calls it, colour (safe for colour-blind eyes).
 #: Realized cross is drawn as its two halves, so that noise never looks like cross impact.
@@ -38,8 +37,6 @@ SEGMENTS: dict[str, tuple[str, str]] = {
 }
 INK, MUTED = "#222831", "#6b7280"
 REGIME_COLOURS = ("#4477aa", "#d1495b", "#8e4585", "#b8a528")
-#: Flow of the heatmap: gamma is per unit of ADV fraction, nobody trades that much.
-TYPICAL_FLOW = 0.01
 HALF_HOUR = timedelta(minutes=30)
 
 
@@ -127,7 +124,7 @@ def scatter(
         for regime, colour in zip(sorted(set(regimes)), cycle(REGIME_COLOURS), strict=False):
             at = labels == regime
             axes.scatter(predicted[at], realized[at], s=18, color=colour, alpha=0.65, label=regime)
-        _lines(axes, predicted, slope)
+        slope_lines(axes, predicted, slope)
         axes.set_xlabel("predicted cross, USD per bucket")
         axes.set_ylabel("realized cross, USD")
         _usd_axes(axes)
@@ -136,7 +133,7 @@ def scatter(
         return to_svg(figure, alt)
 
 
-def _lines(axes: Axes, predicted: Array, slope: Slope) -> None:
+def slope_lines(axes: Axes, predicted: Array, slope: Slope) -> None:
     """The diagonal, and the fitted line where there is one."""
     axes.axhline(0, color=MUTED, linewidth=0.6)
     if len(predicted) == 0:
@@ -185,80 +182,6 @@ def pairs(rows: Sequence[Mapping[str, Any]], alt: str, *, top: int = 12) -> str:
         axes.set_xlabel("predicted cross, USD (red = cost, blue = gain)")
         axes.xaxis.set_major_formatter(FuncFormatter(_usd_tick))
         return to_svg(figure, alt)
-
-
-def heatmap(model: ImpactModel) -> bytes:
-    """PNG of gamma ordered by sector, in the space where it is symmetric.
-
-    Cell (i, j) is ``gamma_ij sqrt(adv_i / adv_j)`` at a flow of 1% of ADV, bps: red costs more
-    together, blue helps. The scale ends at the 99.5th percentile of ``|gamma|``.
-    """
-    order = sorted(range(model.n), key=lambda i: (model.sectors[i], model.symbols[i]))
-    values = TYPICAL_FLOW * to_scaled(model.gamma, model.adv)[np.ix_(order, order)]
-    sizes = np.abs(values[values != 0])
-    limit = float(np.quantile(sizes, 0.995)) if sizes.size else 1.0
-    with style():
-        figure = Figure(figsize=(7.2, 6.2), layout="constrained")
-        axes = figure.subplots()
-        image = axes.imshow(values, cmap="RdBu_r", norm=TwoSlopeNorm(0, -limit, limit))
-        _sector_ticks(axes, [model.sectors[i] for i in order])
-        bar = figure.colorbar(image, ax=axes, shrink=0.85, extend="both")
-        bar.set_label("bps per 1% of ADV (scaled to be symmetric)")
-        axes.set_title(f"cross impact, regime {model.regime}: {model.edges} pairs")
-        return to_png(figure)
-
-
-def _sector_ticks(axes: Axes, sectors: Sequence[str]) -> None:
-    """A line between sectors, a name at the middle of each."""
-    names = sorted(set(sectors))
-    starts = np.array([sectors.index(name) for name in names])
-    ends = np.append(starts[1:], len(sectors))
-    middles = (starts + ends - 1) / 2
-    axes.set_xticks(middles, names, rotation=45, ha="right")
-    axes.set_yticks(middles, names)
-    axes.tick_params(length=0)
-    for start in starts[1:]:
-        axes.axhline(start - 0.5, color=MUTED, linewidth=0.5)
-        axes.axvline(start - 0.5, color=MUTED, linewidth=0.5)
-
-
-def calibration_plot(
-    predicted: Array, realized: Array, title: str, unit: str = "bps", bins: int = 10
-) -> bytes:
-    """PNG of realized on predicted: means of equally filled bins with two standard errors.
-
-    Parameters
-    ----------
-    predicted, realized
-        Same length; pairs with a non-finite member are left out.
-    title, unit
-        What is compared, and in what.
-    bins
-        How many groups of equal size along the prediction.
-    """
-    keep = np.isfinite(predicted) & np.isfinite(realized)
-    x, y = np.asarray(predicted)[keep], np.asarray(realized)[keep]
-    order = np.argsort(x, kind="stable")
-    groups = [g for g in np.array_split(order, bins) if len(g) > 1]
-    centre = np.array([x[g].mean() for g in groups])
-    with style():
-        figure = Figure(figsize=(5.6, 4.2), layout="constrained")
-        axes = figure.subplots()
-        axes.errorbar(
-            centre,
-            [y[g].mean() for g in groups],
-            [2 * y[g].std(ddof=1) / np.sqrt(len(g)) for g in groups],
-            fmt="o",
-            color="#4477aa",
-            capsize=2,
-            label=f"bin means ± 2 se, {len(x):,} points",
-        )
-        _lines(axes, centre, calibration(x, y))
-        axes.set_xlabel(f"predicted, {unit}")
-        axes.set_ylabel(f"realized, {unit}")
-        axes.set_title(title)
-        axes.legend(loc="best")
-        return to_png(figure)
 
 
 def to_svg(figure: Figure, alt: str) -> str:

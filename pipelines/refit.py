@@ -17,11 +17,10 @@ from typing import Any
 from crossimpact import __version__, contract
 from crossimpact.errors import CrossImpactError, EstimationError, UsageError
 from crossimpact.estimate.design import REGIMES, Panel
-from crossimpact.estimate.drift import bucket_cross
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.model import ImpactModel
-from pipelines import features, plots, validate
+from pipelines import features, moments, record, validate
 from pipelines.card import model_card
 from pipelines.config import Flow, Settings
 from pipelines.landing import Landing
@@ -103,15 +102,13 @@ def plan(
 def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
     """Fit one regime and leave it as plain data in the refit's folder."""
     data_digest = _data_digest(settings, plan["dates"])
-    found = fit_regime(_panel(settings, plan), regime, loss=plan["loss"])
-    data = {
-        "data_digest": data_digest,
-        "rung": found.rung,
-        "reason": found.reason,
-        "metrics": bundle.plain(found.metrics),
-        "stability": found.stability,
-        "model": found.model.to_dict() if found.model else None,
-    }
+    found = fit_regime(
+        _panel(settings, plan),
+        regime,
+        loss=plan["loss"],
+        moments=lambda transform: moments.stream(settings, plan["dates"], transform),
+    )
+    data = {"data_digest": data_digest, **record.of_fit(found)}
     write_atomic(_folder(settings, plan) / f"fit-{regime}.json", json.dumps(data, sort_keys=True))
     return {"regime": regime, "rung": found.rung, "reason": found.reason}
 
@@ -151,8 +148,8 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
             "flow": release.flow, "bucket_s": release.bucket_s, "loss": plan["loss"],
             "symbols": len(next(iter(models.values())).symbols), **release.window,
         },
-        metrics=_metrics(fits),
-        figures=lambda: _figures(_panel(settings, plan), models),
+        metrics=record.metrics(fits),
+        figures=lambda: record.figures(_panel(settings, plan), models, fits),
         card=model_card(release),
     )  # fmt: skip
     return summary(release, version)
@@ -196,6 +193,8 @@ def run(
         validate.run(settings, landing, steps["dates"])
     with _timed(stages, "features"):
         features.prepare(settings, landing, steps["dates"])
+    with _timed(stages, "moments"):
+        moments.prepare(settings, steps["dates"])
     with _timed(stages, "fit"):
         for regime in REGIMES:
             fit(settings, steps, regime)
@@ -262,25 +261,6 @@ def _data_digest(settings: Settings, dates: Sequence[str]) -> str:
         for date in dates
     )
     return text_sha256(*(f"{m.table} {m.date} {m.sha256}" for m in manifests if m))
-
-
-def _metrics(fits: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        f"{regime}.{name}": float(value)
-        for regime, found in fits.items()
-        for name, value in found["metrics"].items()
-    }
-
-
-def _figures(panel: Panel, models: Mapping[str, ImpactModel]) -> dict[str, bytes]:
-    figures = {}
-    for regime, model in models.items():
-        figures[f"gamma-{regime}"] = plots.heatmap(model)
-        figures[f"calibration-{regime}"] = plots.calibration_plot(
-            *bucket_cross(model, panel.of_regime(regime)),
-            f"cross impact by bucket, regime {regime}, in sample",
-        )
-    return figures
 
 
 @contextmanager

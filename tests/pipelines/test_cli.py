@@ -12,7 +12,7 @@ import pytest
 
 from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
-from pipelines import cli, features, refit, simulate
+from pipelines import cli, features, moments, refit, simulate
 from pipelines.config import Settings
 from pipelines.landing import Landing
 
@@ -103,6 +103,9 @@ def test_a_desk_without_stress_is_answered_by_the_fallback(crossimpact, landing,
     code, out, _ = crossimpact("refit", landing, "--home", home, "--json")
     found = json.loads(out)
     assert code == OK
+    assert set(found["stages"]) == {"validate", "features", "moments", "fit", "register"}
+    drawn = {path.name for path in home.glob("mlflow/artifacts/*/artifacts/*.png")}
+    assert {f"{name}-normal.png" for name in ("gamma", "network", "calibration")} <= drawn
     stressed = found["regimes"]["stressed"]
     assert stressed["rung"] == "fixed_pov" and "0 stressed buckets" in stressed["reason"]
     assert found["regimes"]["normal"]["buckets"] == 156
@@ -168,6 +171,7 @@ def test_a_fit_of_other_data_never_ships(landing, tmp_path):
     steps = refit.plan(settings, landing)
     zone = Landing(landing)
     features.prepare(settings, zone, steps["dates"])
+    moments.prepare(settings, steps["dates"])
     for regime in ("normal", "stressed"):
         refit.fit(settings, steps, regime)
     instruments = part(landing, "instruments")

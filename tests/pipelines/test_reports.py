@@ -8,10 +8,8 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from crossimpact.model import ImpactModel
 from pipelines import plots, reports, tca
 from pipelines.config import Settings
 from pipelines.warehouse import Warehouse
@@ -179,39 +177,3 @@ def test_bars_of_the_split_reach_their_values() -> None:
 )
 def test_dollars_as_text(value: float | None, text: str) -> None:
     assert reports.usd(value) == text
-
-
-# -- figures for the refit's record --------------------------------------------------------------
-
-
-def png_size(content: bytes) -> tuple[int, int]:
-    assert content.startswith(b"\x89PNG\r\n\x1a\n")
-    return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
-
-
-@pytest.mark.parametrize("gamma", [0.0, 50.0])
-def test_the_heatmap_is_a_repeatable_picture(gamma: float) -> None:
-    drawn = model(gamma=gamma, sectors=("tech", HOSTILE, "tech"))
-    assert min(png_size(plots.heatmap(drawn))) > 400
-    assert plots.heatmap(drawn) == plots.heatmap(drawn)
-
-
-def test_a_heatmap_shows_the_numbers_not_their_order() -> None:
-    straight = model(symbols=("AAA", "BBB", "CCC"))
-    turned = ImpactModel(
-        symbols=straight.symbols[::-1],
-        sectors=straight.sectors[::-1],
-        adv=straight.adv[::-1],
-        regime="normal",
-        alpha=straight.alpha[::-1],
-        beta=straight.beta[::-1],
-        gamma=straight.gamma[::-1, ::-1],
-    )
-    assert plots.heatmap(straight) == plots.heatmap(turned)
-    assert plots.heatmap(straight) != plots.heatmap(model(gamma=-50.0))
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 500])
-def test_the_calibration_plot_takes_any_number_of_points(n: int) -> None:
-    x = np.random.default_rng(1).normal(size=n)
-    assert min(png_size(plots.calibration_plot(x, 2 * x, "cross"))) > 300

@@ -1,0 +1,84 @@
+"""What a refit leaves of its fits: plain data per regime, then metrics and figures of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from crossimpact.estimate.design import Panel
+from crossimpact.estimate.drift import bucket_cross
+from crossimpact.estimate.refit import RegimeFit
+from crossimpact.model import ImpactModel
+from pipelines import figures as drawing
+from registry import bundle
+
+
+def of_fit(found: RegimeFit) -> dict[str, Any]:
+    """A regime's fit as JSON can hold it; what is not finite becomes text."""
+    return {
+        "rung": found.rung,
+        "reason": found.reason,
+        "metrics": bundle.plain(found.metrics),
+        "stability": bundle.plain(found.stability),
+        "paths": _paths(found),
+        "model": found.model.to_dict() if found.model else None,
+    }
+
+
+def _paths(found: RegimeFit) -> dict[str, Any] | None:
+    """The stability paths worth drawing, as plain data; None when nothing was ever selected."""
+    penalties, shares = found.paths
+    if not penalties.size or not shares.any():
+        return None
+    kept = found.candidates["full"].gamma != 0
+    first, second = drawing.followed(shares, kept)
+    ever = int(np.triu(shares.any(axis=0), 1).sum())
+    return {
+        "penalties": penalties.tolist(),
+        "shares": shares[:, first, second].T.tolist(),
+        "kept": kept[first, second].tolist(),
+        "left_out": ever - len(first),
+    }
+
+
+def metrics(fits: Mapping[str, Any]) -> dict[str, float]:
+    """Every regime's metrics under `<regime>.<name>`."""
+    return {
+        f"{regime}.{name}": float(value)
+        for regime, found in fits.items()
+        for name, value in found["metrics"].items()
+    }
+
+
+def figures(
+    panel: Panel, models: Mapping[str, ImpactModel], fits: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """PNG of each regime's matrix, network, calibration and stability paths, by name."""
+    found = {}
+    for regime, model in models.items():
+        found[f"gamma-{regime}"] = drawing.heatmap(model)
+        found[f"network-{regime}"] = drawing.network(model)
+        found[f"calibration-{regime}"] = drawing.calibration_plot(
+            *bucket_cross(model, panel.of_regime(regime)),
+            _calibration_title(regime, fits[regime]["metrics"]),
+        )
+        if paths := fits[regime]["paths"]:
+            found[f"paths-{regime}"] = drawing.stability_paths(
+                np.array(paths["penalties"]),
+                np.array(paths["shares"]).T,
+                np.array(paths["kept"]),
+                f"stability paths, regime {regime}",
+                paths["left_out"],
+            )
+    return found
+
+
+def _calibration_title(regime: str, metrics: Mapping[str, Any]) -> str:
+    """What the plot shows is in sample; the verdict beside it is not."""
+    title = f"cross impact by bucket, regime {regime}, IN SAMPLE"
+    slope, se = (metrics.get(name) for name in ("oos_slope", "oos_slope_se"))
+    if isinstance(slope, float) and isinstance(se, float):
+        title += f"\n(out of sample, walk-forward: slope {slope:.2f} ± {se:.2f})"
+    return title

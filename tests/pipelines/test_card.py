@@ -1,0 +1,156 @@
+"""The model card: who answers, on what evidence, and nothing that the release does not hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crossimpact.estimate.refit import fit_regime
+from crossimpact.model import ImpactModel
+from pipelines import record
+from pipelines.card import model_card
+from registry.bundle import Release
+from tests.crossimpact.estimate.desk import draw
+
+DIGEST = "d" * 64
+STRESS = {"rung": "fixed_pov", "reason": "0 stressed buckets, 60 needed", "max_pov": 0.05}
+
+
+def release(normal: dict, stressed: dict | None = None) -> Release:
+    """A release of regime fits as `record.of_fit` gives them."""
+    fits = {"normal": normal} | ({"stressed": stressed} if stressed else {})
+    policy = {
+        regime: {"rung": fit["rung"], "reason": fit["reason"], "max_pov": 0.15}
+        for regime, fit in fits.items()
+    }
+    return Release(
+        as_of="2026-03-31",
+        window={"first": "2026-01-02", "last": "2026-03-31", "dates": 60},
+        flow="own",
+        bucket_s=300,
+        contract_version="1",
+        code_version="0.1.0",
+        data_digest=DIGEST,
+        models={r: ImpactModel.from_dict(f["model"]) for r, f in fits.items() if f["model"]},
+        fallback={"stressed": STRESS, **policy, "unknown": STRESS},
+        report={
+            "metrics": {regime: fit["metrics"] for regime, fit in fits.items()},
+            "stability": {regime: fit["stability"] for regime, fit in fits.items()},
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return draw(T=2400)[0]
+
+
+@pytest.fixture(scope="module")
+def fitted(panel) -> dict:
+    return json.loads(json.dumps(record.of_fit(fit_regime(panel, "normal"))))
+
+
+def section(card: str, title: str) -> str:
+    return card.split(f"## {title}")[1].split("\n## ")[0]
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    """Rows of the section's tables by their first cell."""
+    rows = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in text.splitlines() if line[:2] == "| "]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_the_verdict_names_every_rival_and_its_uncertainty(fitted):
+    metrics = fitted["metrics"]
+    table = cells(section(model_card(release(fitted)), "Out of sample"))
+    for text, name in {
+        "R2, self only": "self_only",
+        "R2, one factor (sum of the others' flow)": "one_factor",
+        "R2, lasso row by row": "lasso_rows",
+        "R2, template alone": "sector_block",
+        "R2, full matrix": "full",
+        "R2, placebo (the others' flow a session late)": "placebo",
+    }.items():
+        assert table[text] == [f"{metrics[f'oos_r2_{name}']:.2%}"]
+    gain, se = metrics["oos_gain"], metrics["oos_gain_se"]
+    assert table["**gain of what ships over self only**"] == [f"**{gain:+.2%} ± {se:.2%}**"]
+    slope, se = metrics["oos_slope"], metrics["oos_slope_se"]
+    (told,) = table["slope of realized on predicted cross cost"]
+    numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", told)]
+    assert numbers == pytest.approx([slope, slope - 1.96 * se, slope + 1.96 * se], abs=0.006)
+
+
+def test_the_strongest_pairs_are_the_models(fitted):
+    shipped = ImpactModel.from_dict(fitted["model"])
+    text = section(model_card(release(fitted)), "Strongest pairs (at most 10 per regime)")
+    rows = {name: row for name, row in cells(text).items() if name not in ("i / j", "---")}
+    assert len(rows) == min(10, shipped.edges) > 0
+    for name, (sector, there, back, _, folds) in rows.items():
+        i, j = (shipped.symbols.index(symbol) for symbol in name.split(" / "))
+        assert there == f"{shipped.gamma[i, j]:+,.0f} ± {shipped.gamma_se[i, j]:,.0f}"
+        assert back == f"{shipped.gamma[j, i]:+,.0f} ± {shipped.gamma_se[j, i]:,.0f}"
+        assert folds == f"{shipped.gamma_frequency[i, j]:.0%}"
+        assert (sector == "across") == (shipped.sectors[i] != shipped.sectors[j])
+
+
+def test_every_rule_is_listed_and_what_bound_is_said(fitted):
+    text = section(model_card(release(fitted)), "Stability rules")
+    for row in fitted["stability"]:
+        assert f"| normal | {row['rule']} |" in text
+        said = f"`{row['rule']}` changed {row['changed']:,} entries" in text
+        assert said == bool(row["changed"])
+    bound = [dict(fitted["stability"][0], changed=6, action="averaged")]
+    text = section(model_card(release({**fitted, "stability": bound})), "Stability rules")
+    assert "**normal**: `symmetrise` changed 6 entries (averaged)" in text
+
+
+def test_a_regime_without_a_matrix_says_why(panel, fitted):
+    nothing = json.loads(json.dumps(record.of_fit(fit_regime(panel, "stressed"))))
+    assert nothing["paths"] is None
+    card = model_card(release(fitted, nothing))
+    assert f"- **stressed**: `fixed_pov` answers: {STRESS['reason']}." in card
+    assert cells(section(card, "Out of sample"))["R2, full matrix"][1] == "-"
+
+
+def test_a_self_only_regime_has_no_pairs(fitted):
+    model = ImpactModel.from_dict(fitted["model"]).self_only().to_dict()
+    alone = {**fitted, "rung": "self_only", "reason": "cross terms add -1%", "model": model}
+    card = model_card(release(alone))
+    assert "**normal**: no pair ships." in card
+    assert "- **normal**: `self_only` answers: cross terms add -1%." in card
+
+
+@pytest.mark.parametrize("lost", ["oos_gain_se", "oos_slope", "condition_number"])
+def test_what_is_not_finite_or_not_there_is_a_dash(fitted, lost):
+    for metrics in (
+        {**fitted["metrics"], lost: "nan"},
+        {name: value for name, value in fitted["metrics"].items() if name != lost},
+    ):
+        card = model_card(release({**fitted, "metrics": metrics}))
+        assert not re.search(r"\bnan\b", card)
+
+
+def test_a_bar_in_a_name_does_not_break_the_table(fitted):
+    named = ImpactModel.from_dict(fitted["model"])
+    named = replace(named, symbols=("A|B", *named.symbols[1:]))
+    card = model_card(release({**fitted, "model": named.to_dict()}))
+    rows = [line for line in card.splitlines() if line.startswith("| A\\|B / ")]
+    assert rows and all(len(re.findall(r"(?<!\\)\|", row)) == 7 for row in rows)
+
+
+def test_the_record_draws_what_the_fit_left(panel, fitted):
+    found = fit_regime(panel, "normal")
+    pictures = record.figures(panel, {"normal": found.model}, {"normal": fitted})
+    assert set(pictures) == {
+        f"{name}-normal" for name in ("gamma", "network", "calibration", "paths")
+    }
+    paths, (penalties, shares) = fitted["paths"], found.paths
+    assert paths["penalties"] == penalties.tolist()
+    ever = int(np.triu(shares.any(axis=0), 1).sum())
+    assert len(paths["shares"]) + paths["left_out"] == ever
+    assert sum(paths["kept"]) <= found.candidates["full"].edges
+    assert np.shape(paths["shares"]) == (len(paths["kept"]), len(penalties))
