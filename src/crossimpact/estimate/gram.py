@@ -350,10 +350,15 @@ def design(moments: Moments, adv: Array, reference: Array | None = None) -> Desi
     basis = np.einsum("ijk,ikl->ijl", moments.fb * flow[None, :, None], white)
     b_mid = np.einsum("ik,ikl->il", moments.bm, white)
     b_fill = np.einsum("ik,ikl->il", moments.bd, white)
+    explained = {  # B_i was summed over all buckets, the responses over those that are known
+        "mm": inverse * (b_mid**2).sum(axis=1),
+        "md": inverse * (b_mid * b_fill).sum(axis=1),
+        "dd": inverse * (b_fill**2).sum(axis=1),
+    }
     left = {
-        "mm": np.maximum(moments.mm - (b_mid**2).sum(axis=1), 0.0),
-        "md": moments.md - (b_mid * b_fill).sum(axis=1),
-        "dd": np.maximum(moments.dd - (b_fill**2).sum(axis=1), 0.0),
+        "mm": np.maximum(moments.mm - explained["mm"], 0.0),
+        "md": moments.md - explained["md"],
+        "dd": np.maximum(moments.dd - explained["dd"], 0.0),
     }
     share = _slippage_share(**left)
     y = left["mm"] + 2 * share * left["md"] + share**2 * left["dd"]
