@@ -119,13 +119,14 @@ def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss) -> A
 
 
 def _robust(X: Array, y: Array, loss: Loss) -> tuple[Array, Array]:
-    """Coefficients and their sandwich covariance."""
+    """Coefficients and their sandwich covariance; the median's as if of Gaussian noise."""
     coef = _median(X, y) if loss == "quantile" else _huber(X, y)
     residual = y - X @ coef
     sigma = robust_scale(residual)
     psi = np.clip(residual / sigma, -HUBER_K, HUBER_K)
-    efficiency = (psi**2).mean() / max(float((np.abs(psi) < HUBER_K).mean()), 0.1) ** 2
-    return coef, sigma**2 * efficiency * np.linalg.pinv(X.T @ X)
+    inside = max(float((np.abs(psi) < HUBER_K).mean()), 0.1)
+    excess = np.pi / 2 if loss == "quantile" else (psi**2).mean() / inside**2
+    return coef, sigma**2 * excess * np.linalg.pinv(X.T @ X)
 
 
 def _median(X: Array, y: Array) -> Array:
@@ -154,14 +155,16 @@ def robust_scale(residual: Array) -> float:
     """Standard deviation of Gaussian data, read off the 80% quantile of ``|residual|``.
 
     A name whose price ticks in few buckets has residuals of mostly zero: a quarter of the
-    winsorised mean deviation is the floor, so that its scale never vanishes.
+    winsorised mean deviation is the floor, so that its scale never vanishes; nor does one outlier
+    in twenty raise it.
     """
     if not residual.size:
         return TINY
     size, last = np.abs(residual), len(residual) - 1
     at80, at99 = round(0.8 * last), round(0.99 * last)
     ranked = np.partition(size, (at80, at99))
-    winsorised = float(np.minimum(size, ranked[at99]).mean())
+    far = 50 * ranked[at80] if ranked[at80] > TINY else np.inf
+    winsorised = float(np.minimum(size, min(ranked[at99], far)).mean())
     return max(float(ranked[at80]) / 1.2816, winsorised / 4, TINY)
 
 
