@@ -36,7 +36,8 @@ from crossimpact.model import Array
 
 FOLDS = 5
 L1_RATIO = 0.9
-LAMBDAS = 40
+LAMBDAS, SMALLEST = 20, 0.1  # penalties, and the last as a share of the first
+LOOSE = 1e-3  # tolerance of the path: it nominates, the posterior estimates
 ROUNDS = 2  # of shrinkage; the second knows the first's residuals
 FDR = 0.2  # expected share of kept pairs that are not coupled
 MIN_EDGE_BPS = 0.1  # at typical flow: below it no schedule changes
@@ -169,9 +170,9 @@ def _deviations(
     start, nothing = _couplings(common.scaled, scale), np.full((n, n), np.nan)
     if not folds:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
-    penalty = paths.Penalty(l1_ratio=L1_RATIO, offset=common.scaled)
+    penalty = paths.Penalty(l1_ratio=L1_RATIO, offset=common.scaled, tolerance=LOOSE)
     equations = gram.per_bucket(whole)
-    lambdas = paths.pair_lambdas(equations, penalty, LAMBDAS, 0.03)
+    lambdas = paths.pair_lambdas(equations, penalty, LAMBDAS, SMALLEST)
     if not lambdas[0] > 0:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
     trained, held_out = zip(*folds, strict=True)
@@ -197,11 +198,20 @@ def _posterior(
     common: Template, start: Array,
 ) -> shrinkage.Posterior:  # fmt: skip
     equations, centre = whole.equations, _couplings(common.scaled, scale)
+    centre_se = _couplings(common.se, scale)
+    prior = None
     for _ in range(ROUNDS):
         posterior = shrinkage.fit_posterior(
-            equations, scale, group, stratum=stratum, common=centre, start=start
+            equations,
+            scale,
+            group,
+            stratum=stratum,
+            common=centre,
+            common_se=centre_se,
+            start=start,
+            prior=prior,
         )
-        start = posterior.coupling
+        start, prior = posterior.coupling, posterior.prior
         left = shrinkage.row_gradients(whole.equations, scale * start)
         np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
         equations = gram.conditional(whole, left)

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from crossimpact.estimate.equations import Equations
 from crossimpact.model import Array
 
-SWEEPS = 500
-TOLERANCE = 1e-4  # standard errors by which no estimate moves any more
+SWEEPS = 300
+OVERSHOOT = 1.9  # of the steps toward the learned shares, which shrink slowly
+TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
 START = (0.2, 0.1, 0.1)  # share drawn from the slab, share like the template, mean of the slab
@@ -64,7 +65,9 @@ def fit_posterior(
     *,
     stratum: NDArray[np.int64] | None = None,
     common: Array | None = None,
+    common_se: Array | None = None,
     start: Array | None = None,
+    prior: Array | None = None,
 ) -> Posterior:
     """Posterior of all couplings given the rows' normal equations.
 
@@ -78,10 +81,13 @@ def fit_posterior(
         Group of each pair, symmetric, 0-based, shape (n, n).
     stratum
         Part of its group each pair belongs to, likewise; one stratum a group when None.
-    common
-        The template's couplings c, 0 where it has none; none at all when None.
+    common, common_se
+        The template's couplings c, 0 where it has none, and their standard errors; none at all
+        when None.
     start
         Couplings to start from, zero when None.
+    prior
+        `Posterior.prior` to start learning from.
     """
     n, groups = len(scale), int(group.max(initial=0)) + 1
     label = group if stratum is None else group + groups * stratum
@@ -91,19 +97,20 @@ def fit_posterior(
     centre = np.zeros((n, n)) if common is None else common
     curvature = pair_curvature(equations, scale)
     gradient = row_gradients(equations, scale * theta)
-    prior = np.tile([*START, PRIOR_SPREAD], (strata, 1))
+    prior = np.tile([*START, PRIOR_SPREAD], (strata, 1)) if prior is None else prior
     shared, own, slab, spread = (np.zeros((n, n)) for _ in range(4))
     seen = curvature[upper] > 0
+    state = (theta, gradient, shared, own, slab, spread)
+    fixed = (equations.gram, equations.basis, equations.weight, scale, curvature, label)
     for _ in range(SWEEPS):
-        moved = _sweep(
-            theta, gradient, shared, own, slab, spread, equations.gram, equations.basis,
-            equations.weight, scale, curvature, label, prior, centre,
-        )  # fmt: skip
+        moved = _sweep(*state, *fixed, prior, centre)
         found = (a[upper][seen] for a in (shared, own, slab, spread))
-        prior = _learn(label[upper][seen], groups, strata, *found)
+        learned = _learn(label[upper][seen], groups, strata, *found)
+        prior = np.column_stack((_overshoot(prior[:, :2], learned[:, :2]), learned[:, 2:]))
         if moved < TOLERANCE:
             break
-    second = shared * centre**2 + own * (slab**2 + spread**2)
+    known = np.zeros((n, n)) if common_se is None else common_se
+    second = shared * (centre**2 + known**2) + own * (slab**2 + spread**2)
     sd = np.sqrt(np.maximum(second - theta**2, 0.0))
     coupling, sd, inclusion, own = (
         a + a.T for a in (np.triu(a, 1) for a in (theta, sd, shared + own, own))
@@ -190,6 +197,12 @@ def _sweep(  # type: ignore[no-untyped-def]
     return largest
 
 
+def _overshoot(old: Array, new: Array) -> Array:
+    """Shares a step and a bit beyond the learned ones, in logs; these where that is too far."""
+    far = np.maximum(old * (new / old) ** OVERSHOOT, 1e-9)
+    return np.asarray(np.where(far.sum(axis=1, keepdims=True) < 0.95, far, new))
+
+
 def _learn(
     label: NDArray[np.int64], groups: int, strata: int,
     shared: Array, own: Array, slab: Array, spread: Array,
@@ -203,4 +216,4 @@ def _learn(
     mu = np.bincount(group, own * slab, groups) / (drawn + 0.5 * PRIOR_PAIRS)
     around = np.bincount(group, own * ((slab - mu[group]) ** 2 + spread**2), groups)
     tau = np.sqrt((around + PRIOR_PAIRS * PRIOR_SPREAD**2) / (drawn + PRIOR_PAIRS))
-    return np.column_stack((np.maximum(pi, 1e-9), np.maximum(omega, 1e-9), mu[of], tau[of]))
+    return np.column_stack((pi, omega, mu[of], tau[of]))
