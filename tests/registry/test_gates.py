@@ -62,6 +62,7 @@ def test_a_good_release_passes_and_the_unfitted_regime_leaves_a_row() -> None:
     assert [row.gate for row in rows if row.verdict == "pass"] == [
         "contract",
         "psd_margin",
+        "no_round_trip",
         "condition_number",
         "capped_share",
         "oos_beats_self",
