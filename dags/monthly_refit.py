@@ -85,7 +85,7 @@ def monthly_refit() -> None:
         from pipelines import features, moments
 
         features.label(settings(params), plan["dates"], read)
-        moments.prepare(settings(params), plan["dates"])
+        moments.prepare(settings(params), plan["dates"], ("linear",))
         return list(REGIMES)
 
     @task(map_index_template="{{ task.op_kwargs['regime'] }}")

@@ -40,7 +40,9 @@ SCHEMA = pa.schema(
 FLOAT = np.dtype("<f8")
 
 
-def prepare(settings: Settings, dates: Sequence[str]) -> dict[str, Any]:
+def prepare(
+    settings: Settings, dates: Sequence[str], transforms: Sequence[Transform] = TRANSFORMS
+) -> dict[str, Any]:
     """Publish the moments of `dates`; a date whose inputs did not change is kept.
 
     Raises
@@ -49,7 +51,7 @@ def prepare(settings: Settings, dates: Sequence[str]) -> dict[str, Any]:
         When a date has no features.
     """
     warehouse = Warehouse(settings)
-    made = [date for date in dates if _build(settings, warehouse, date)]
+    made = [date for date in dates if _build(settings, warehouse, date, transforms)]
     return {"dates": list(dates), "made": made}
 
 
@@ -90,10 +92,12 @@ def _code() -> str:
     return text_sha256(sql("features/panel"), *modules)
 
 
-def _build(settings: Settings, warehouse: Warehouse, date: str) -> bool:
+def _build(
+    settings: Settings, warehouse: Warehouse, date: str, transforms: Sequence[Transform]
+) -> bool:
     """Whether anything of the date had to be made."""
     layer, inputs = settings.feature_layer, _inputs(settings, warehouse, date)
-    kept = {t: warehouse.manifest(layer, _table(t), date) for t in TRANSFORMS}
+    kept = {t: warehouse.manifest(layer, _table(t), date) for t in transforms}
     stale = [t for t, manifest in kept.items() if manifest is None or manifest.inputs != inputs]
     if not stale:
         return False

@@ -17,9 +17,10 @@ from typing import Any
 from crossimpact import __version__, contract
 from crossimpact.errors import CrossImpactError, EstimationError, UsageError
 from crossimpact.estimate.design import REGIMES, Panel
+from crossimpact.estimate.gram import History
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
-from crossimpact.model import ImpactModel
+from crossimpact.model import ImpactModel, Transform
 from pipelines import features, moments, record, validate
 from pipelines.card import model_card
 from pipelines.config import Flow, Settings
@@ -106,7 +107,7 @@ def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, A
         _panel(settings, plan),
         regime,
         loss=plan["loss"],
-        moments=lambda transform: moments.stream(settings, plan["dates"], transform),
+        moments=lambda transform: _moments(settings, plan, transform),
     )
     data = {"data_digest": data_digest, **record.of_fit(found)}
     write_atomic(_folder(settings, plan) / f"fit-{regime}.json", json.dumps(data, sort_keys=True))
@@ -194,13 +195,19 @@ def run(
     with _timed(stages, "features"):
         features.prepare(settings, landing, steps["dates"])
     with _timed(stages, "moments"):
-        moments.prepare(settings, steps["dates"])
+        moments.prepare(settings, steps["dates"], ("linear",))
     with _timed(stages, "fit"):
         for regime in REGIMES:
             fit(settings, steps, regime)
     with _timed(stages, "register"):
         release = assemble(settings, steps)
     return Result({**release, "stages": stages})
+
+
+def _moments(settings: Settings, plan: Mapping[str, Any], transform: Transform) -> History:
+    """The window's stored moments; the transform nobody asked for so far is made now."""
+    moments.prepare(settings, plan["dates"], (transform,))
+    return moments.stream(settings, plan["dates"], transform)
 
 
 def _panel(settings: Settings, plan: Mapping[str, Any]) -> Panel:
