@@ -87,6 +87,7 @@ def fit_cross(
     beta: Array,
     reference: Array | None = None,
     lead: Array | None = None,
+    beta_se: Array | None = None,
 ) -> CrossFit:
     """Estimate the cross terms of one regime.
 
@@ -102,6 +103,8 @@ def fit_cross(
         Reference flows under the square-root transform.
     lead
         Posterior inclusion in the regime with more data, shape (n, n); None when this is it.
+    beta_se
+        Standard errors of `beta`: a template's pair is only as sure as its scale.
     """
     whole = gram.summed(days, panel, reference)
     scale = np.sqrt(np.outer(beta, beta))
@@ -109,7 +112,8 @@ def fit_cross(
     common = _choose_template(whole, folds, panel, beta, days, reference)
     start, frequency, stability = _deviations(whole, folds, common, scale)
     group, stratum = _groups(panel, lead)
-    posterior = _posterior(whole, scale, group, stratum, common, start)
+    doubt = _scale_doubt(beta, beta_se)
+    posterior = _posterior(whole, scale, group, stratum, common, doubt, start)
     per_unit = bps_per_unit(panel)
     coupled = _discoveries(posterior.inclusion)
     coupled |= _significant_sectors(whole.equations, posterior.coupling * scale, group, scale)
@@ -195,10 +199,10 @@ def _groups(panel: Panel, lead: Array | None) -> tuple[NDArray[np.int64], NDArra
 
 def _posterior(
     whole: Design, scale: Array, group: NDArray[np.int64], stratum: NDArray[np.int64],
-    common: Template, start: Array,
+    common: Template, doubt: Array, start: Array,
 ) -> shrinkage.Posterior:  # fmt: skip
     equations, centre = whole.equations, _couplings(common.scaled, scale)
-    centre_se = _couplings(common.se, scale)
+    centre_se = np.hypot(_couplings(common.se, scale), centre * doubt)
     prior = None
     for _ in range(ROUNDS):
         posterior = shrinkage.fit_posterior(
@@ -216,6 +220,13 @@ def _posterior(
         np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
         equations = gram.conditional(whole, left)
     return posterior
+
+
+def _scale_doubt(beta: Array, beta_se: Array | None) -> Array:
+    """Relative standard error of ``sqrt(beta_i beta_j)``, at most 1, shape (n, n)."""
+    se = np.zeros_like(beta) if beta_se is None else np.nan_to_num(beta_se, nan=np.inf)
+    relative = np.minimum(np.divide(se, beta, out=np.ones_like(beta), where=beta > 0), 1.0)
+    return np.asarray(np.hypot(relative[:, None], relative[None, :]) / 2)
 
 
 def _couplings(scaled: Array, scale: Array) -> Array:

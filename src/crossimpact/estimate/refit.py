@@ -21,6 +21,7 @@ from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.gram import History, Moments
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.walk_forward import Candidate, Score, date_blocks, walk_forward
+from crossimpact.manipulation import certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
@@ -116,7 +117,8 @@ def _fit_regime(
         "buckets": float(buckets),
         "edges": float(model.edges),
         "condition_number": model.condition_number,
-        "psd_margin": stability.smallest_eigenvalue(model),
+        "psd_margin": smallest_eigenvalue(model),
+        "no_profitable_round_trip": float(certificate(model).admissible),
         **found.counts,
         "sqrt_flow": float(window.transform == "sqrt"),
         "slippage_share": found.share,
@@ -240,15 +242,13 @@ def _estimate(window: _Window, blocks: int) -> _Found:
         "sector_couplings": cross.template.couplings,
         "typical_flow": panel.typical_flow().tolist(),
     }
-    full = _model(
-        panel, window.regime, own, cross.scaled, cross.se, window.reference, extra,
-    )  # fmt: skip
-    blocks = _model(
-        panel, window.regime, own, cross.template.scaled, cross.template.se, window.reference,
-        extra,
-    )  # fmt: skip
-    stable, rules, reason = stability.stabilise(full, cross.template.scaled)
-    block, _, _ = stability.stabilise(blocks)
+    full = _model(panel, window.regime, own, cross.scaled, cross.se, window.reference, extra)
+    full = replace(full, gamma_frequency=cross.frequency)
+    common, common_se = cross.template.scaled, cross.template.se
+    stable, rules, reason = stability.stabilise(full, common)
+    block, _, _ = stability.stabilise(
+        _model(panel, window.regime, own, common, common_se, window.reference, extra)
+    )
     capped = next(row for row in rules if row.rule == "cap").changed
     counts = {
         "capped_share": capped / max(2 * full.edges, 1),
@@ -282,7 +282,7 @@ def _cross(window: _Window, regime: str, blocks: int, lead: Array | None) -> Cro
     panel, days = window.part(regime, blocks), window.days(regime, blocks)
     share = gram.summed(days, panel, window.reference).share
     own = fit_self(panel, share=share, loss=window.loss)
-    return fit_cross(days, panel, own.beta, window.reference, lead)
+    return fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se)
 
 
 def _model(
