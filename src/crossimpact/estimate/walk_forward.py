@@ -157,13 +157,10 @@ def _score_block(
     scores: dict[str, Score],
 ) -> None:  # fmt: skip
     part = panel.where(np.isin(np.arange(len(panel.ts)), rows))
-    base = candidates["self_only"].model
-    own, level = _own_terms(base, part)
-    blend = part.blended(share) - own - share * level
-    fills = part.response - own - level
-    weight, fill_weight = _weights(blend), _weights(fills)
+    weight, fill_weight = map(_weights, _left(candidates["self_only"].model, part, share))
     for name, candidate in candidates.items():
         model = candidate.model
+        blend, fills = _left(model, part, share)
         flows = part.q if candidate.flows is None else candidate.flows[rows]
         cross = model.cross_bps(flows)
         score = scores.setdefault(name, Score())
@@ -179,10 +176,12 @@ def _score_block(
         score.realized.append(y)
 
 
-def _own_terms(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
-    """Own impact and peers' part, and the level ``sign(q) alpha``, signed bps, both (T, n)."""
+def _left(model: ImpactModel, panel: Panel, share: float) -> tuple[Array, Array]:
+    """What own impact, peers and level leave of the blended response and of the fills' slippage,
+    signed bps, both (T, n)."""
     peer = panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
-    return model.self_bps(panel.q) + peer, np.sign(panel.q) * model.alpha
+    own, level = model.self_bps(panel.q) + peer, np.sign(panel.q) * model.alpha
+    return panel.blended(share) - own - share * level, panel.response - own - level
 
 
 def bucket_costs(panel: Panel, cross: Array, realized: Array) -> tuple[Array, Array]:

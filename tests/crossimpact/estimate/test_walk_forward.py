@@ -189,6 +189,20 @@ def test_peer_moves_are_taken_out_before_scoring():
     assert seeing.r2 > blind.r2
 
 
+def test_every_candidate_answers_for_its_own_terms():
+    """Beta and the flow transform count as much as gamma does."""
+    panel, truth = draw(T=9 * BUCKETS)
+    alone = model(panel, truth, cross=0.0)
+    candidates = {
+        "self_only": Candidate(alone),
+        "none": Candidate(replace(alone, beta=0.0 * alone.beta)),
+        "sqrt": Candidate(replace(alone, transform="sqrt", reference=np.full(panel.n, 1e-2))),
+    }
+    scores, _ = scored(panel, candidates)
+    assert scores["none"].r2 < scores["self_only"].r2 - 0.02
+    assert scores["sqrt"].r2 < scores["self_only"].r2 - 0.02
+
+
 def test_a_placebo_reads_other_flows():
     panel, truth = draw(T=9 * BUCKETS)
     true = model(panel, truth)
