@@ -70,6 +70,19 @@ def calendar(T: int) -> tuple[NDArray[np.datetime64], NDArray[np.str_]]:
     return ts, open_.astype("datetime64[D]").astype(str)
 
 
+def spread_sizes(seed: int, power: float) -> tuple[Panel, dict[str, np.ndarray]]:
+    """Log-normal sizes, prices that move with flow to a power (equal at a flow of 0.1% of ADV)."""
+    panel, truth = draw(seed, T=1600, noise=4.0, fill=2.0)
+    noise = panel.move - truth["cross"] - truth["beta"] * panel.q
+    fill = np.sign(panel.q) * (panel.s - truth["alpha"]) - panel.move
+    q = 1e-3 * np.sign(panel.q) * np.exp(np.random.default_rng(seed).normal(0, 1, panel.q.shape))
+    f = np.sign(q) * 1e-3 * (np.abs(q) / 1e-3) ** power
+    cross = f @ truth["gamma"].T
+    move = truth["beta"] * f + cross + noise
+    s = truth["alpha"] + np.sign(q) * (move + fill)
+    return replace(panel, q=q, move=move, s=s), {**truth, "cross": cross}
+
+
 def without_cross(panel: Panel, truth: dict[str, np.ndarray], factor: float = 0.0) -> Panel:
     """The same desk, had cross impact been `factor` times as strong (0: none)."""
     extra = (factor - 1) * truth["cross"]

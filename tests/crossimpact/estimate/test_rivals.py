@@ -1,0 +1,91 @@
+"""The rivals are what their names say, on the raw data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Lasso
+
+from crossimpact.estimate import gram, rivals
+from crossimpact.estimate.design import Panel
+from crossimpact.estimate.gram import Moments
+
+from .desk import BUCKETS, draw, without_cross
+from .test_shrinkage import drawn
+
+
+def days_of(panel: Panel) -> list[Moments]:
+    return [day["normal"] for _, day in gram.history(panel, "linear")]
+
+
+@pytest.fixture(scope="module")
+def desk():
+    return draw(T=20 * BUCKETS)
+
+
+def test_one_factor_is_each_row_on_the_sum_of_the_others():
+    n, rng = 6, np.random.default_rng(0)
+    theta = np.full((n, n), 0.4) - 0.4 * np.eye(n)
+    e = drawn(0, theta, np.ones((n, n)), T=300)
+    root = rng.uniform(0.5, 2, n)
+    found = rivals.one_factor(e, root)
+    for i in range(n):
+        others = np.where(np.arange(n) == i, 0.0, root)
+        G = e.gram - e.basis[i] @ e.basis[i].T
+        answer = others @ e.xy[i] / (others @ G @ others)
+        np.testing.assert_allclose(found[i], answer * others)
+    assert not np.diagonal(found).any()
+
+
+def test_one_factor_of_a_row_that_sees_no_flow_is_zero():
+    e = drawn(1, np.zeros((3, 3)), np.ones((3, 3)))
+    e.gram[:], e.basis[:] = 0.0, 0.0
+    assert not rivals.one_factor(e, np.ones(3)).any()
+
+
+def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
+    """Each row is a lasso solution of its weighted normal equations for some one penalty."""
+    panel, _ = desk
+    found = rivals.lasso_rows(days_of(panel), panel, None)
+    e = gram.per_bucket(gram.summed(days_of(panel), panel, None))
+    for i in range(panel.n):
+        others = np.delete(np.arange(panel.n), i)
+        G = e.weight[i] * (e.gram - e.basis[i] @ e.basis[i].T)[np.ix_(others, others)]
+        size = np.sqrt(np.diagonal(G))
+        c = e.weight[i] * e.xy[i, others] / size
+        G = G / np.outer(size, size)
+        u = found[i, others] * size
+        slope = c - G @ u
+        active = u != 0
+        if not active.any():
+            continue
+        penalty = np.abs(slope[active]).mean()
+        L = np.linalg.cholesky(G).T  # L'L = G: a design with these normal equations
+        theirs = Lasso(alpha=penalty / len(L), fit_intercept=False, tol=1e-12, max_iter=10**6)
+        y = np.linalg.solve(L.T, c)
+        np.testing.assert_allclose(u, theirs.fit(L, y).coef_, atol=2e-3 * np.abs(u).max())
+
+
+def test_rivals_see_what_is_planted_and_little_where_nothing_is(desk):
+    panel, truth = desk
+    size = np.linalg.norm(truth["M"])
+    found = rivals.fit(days_of(panel), panel, truth["beta"], None)
+    assert set(found) == set(rivals.NAMES)
+    within = truth["M"] != 0
+    for M in found.values():
+        assert M.shape == within.shape and not np.diagonal(M).any()
+    assert found["one_factor"].mean() > 0.3 * truth["M"].mean()
+    lasso = found["lasso_rows"]
+    assert lasso[within].mean() > 5 * abs(lasso[~within].mean())
+    silent = without_cross(panel, truth)
+    for M in rivals.fit(days_of(silent), silent, truth["beta"], None).values():
+        assert np.linalg.norm(M) < 0.4 * size
+
+
+def test_without_folds_or_flows_the_lasso_has_nothing_to_say(desk):
+    panel, truth = desk
+    one_day = panel.where(panel.date == panel.date[0])
+    assert not rivals.lasso_rows(days_of(one_day), one_day, None).any()
+    idle = draw(T=4 * BUCKETS, active=0.0)[0]
+    for M in rivals.fit(days_of(idle), idle, truth["beta"], None).values():
+        assert not M.any()
