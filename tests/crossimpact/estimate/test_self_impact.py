@@ -89,10 +89,11 @@ def test_the_robust_scale_is_the_standard_deviation_of_gaussian_data(sd):
 # -- the desk ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["huber", "quantile"])
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(
+    ("loss", "share"), [("huber", 0.0), ("huber", 0.3), ("huber", 1.0), ("quantile", 0.3)]
+)
 def test_planted_numbers_come_back_within_their_errors(loss, share):
-    panel, truth = draw(T=3000)
+    panel, truth = draw(T=2500)
     fit = fit_self(panel, share=share, cross=truth["cross"], loss=loss)
     z = np.concatenate(
         ((fit.alpha - truth["alpha"]) / fit.alpha_se, (fit.beta - truth["beta"]) / fit.beta_se)
