@@ -25,6 +25,7 @@ from crossimpact.manipulation import certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
+EARNED_SE = 0.5  # standard errors by which a rung must beat self-only and the placebo
 CONCAVE_SE = 2.0  # standard errors by which square-root flow must beat linear out of sample
 RUNGS = ("full", "sector_block", "self_only")
 
@@ -346,12 +347,16 @@ def _choose(found: _Found, scores: Mapping[str, Score], steps: int) -> tuple[str
     if not steps:
         return "self_only", "no out-of-sample verdict: too few days to hold any out"
     base = scores["self_only"]
-    gain = {name: scores[name].gain_over(base)[0] for name in (*RUNGS, "placebo")}
-    hurdle = max(0.0, gain["placebo"])
+    gains = {name: scores[name].gain_over(base) for name in (*RUNGS, "placebo")}
+    gain = {name: value for name, (value, _) in gains.items()}
     best = max(RUNGS, key=lambda name: gain[name])
+    hurdle = max(0.0, gain["placebo"]) + EARNED_SE * np.nan_to_num(gains[best][1])
     if best == "self_only" or not gain[best] > hurdle or not found.ladder[best].edges:
-        top = max(gain["full"], gain["sector_block"])
-        return "self_only", f"cross terms add {top:+.2%} of R2 out of sample, placebo {hurdle:+.2%}"
+        top = max(("full", "sector_block"), key=lambda name: gain[name])
+        return "self_only", (
+            f"cross terms add {gain[top]:+.2%} +- {gains[top][1]:.2%} of R2 out of sample, "
+            f"placebo {gain['placebo']:+.2%}"
+        )
     if found.reason and best == "full":  # what "full" became on the way down has its own rung
         earned = gain["sector_block"] > hurdle and found.ladder["sector_block"].edges
         return ("sector_block" if earned else "self_only"), found.reason
