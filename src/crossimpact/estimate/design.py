@@ -179,6 +179,22 @@ def controls(panel: Panel, i: int) -> Array:
     return np.asarray(np.where(columns.std(axis=0) > 0, columns, 0.0))
 
 
+def tick_scale(response: Array) -> Array:
+    """Least scale of each column's noise: its median move that is not zero, times how often it is.
+
+    A price that ticks in few buckets leaves residuals of mostly nothing. Any scale read off their
+    middle takes every tick for an outlier, and what moves the price goes with them; a continuous
+    response is hardly ever zero and has no such least scale. NaN is ignored; (n,) from (T, n).
+    """
+    size = np.abs(response)
+    still = (size == 0).sum(axis=0) / np.maximum(np.isfinite(size).sum(axis=0), 1)
+    least = np.zeros(size.shape[1])
+    moved = np.where(size > 0, size, np.nan)
+    known = (size > 0).any(axis=0)
+    least[known] = np.nanmedian(moved[:, known], axis=0)
+    return np.asarray(still * least)
+
+
 def blocked_folds(length: int, folds: int) -> NDArray[np.int64]:
     """Fold number of each of `length` rows in time order: contiguous blocks, as equal as can be."""
     return np.arange(length) * folds // max(length, 1)

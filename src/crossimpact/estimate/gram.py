@@ -27,7 +27,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.design import REGIMES, Panel, blocked_folds
+from crossimpact.estimate.design import REGIMES, Panel, blocked_folds, tick_scale
 from crossimpact.estimate.equations import Equations
 from crossimpact.model import Array, Transform
 
@@ -192,12 +192,13 @@ def _pilot(panel: Panel, B: Array) -> _Pilot:
     size = np.sqrt((B**2).mean(axis=0))
     unit = np.divide(B, size, out=np.zeros_like(B), where=size > 0)
     w, bucket = known.astype(float), np.ones(len(y))
+    tick = tick_scale(panel.move)
     for _ in range(STEPS):
         inside = np.einsum("tik,ti,til->ikl", unit, w, unit) + PILOT_RIDGE * np.eye(OWN)
         coef = np.linalg.solve(inside, np.einsum("tik,ti->ik", unit, w * y)[:, :, None])[:, :, 0]
         fitted = np.einsum("tik,ik->ti", unit, coef)
         far = np.where(known, np.abs(y - fitted), np.nan)
-        name = _scale(far / bucket[:, None], axis=0)
+        name = np.maximum(_scale(far / bucket[:, None], axis=0), tick)
         bucket = _bucket_noise(_scale(far / name, axis=1), known.sum(axis=1), panel.regime)
         noise = name * bucket[:, None]
         w = np.where(known, np.minimum(1.0, HUBER_K * noise / np.maximum(far, 1e-12)), 0.0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import QuantileRegressor
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.design import Panel, controls
+from crossimpact.estimate.design import Panel, controls, tick_scale
 from crossimpact.model import Array
 
 Loss = Literal["huber", "quantile"]
@@ -107,9 +107,10 @@ def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss) -> A
     X = np.column_stack((np.ones_like(q), np.abs(q), sign[:, None] * controls(panel, i)))
     scale = np.maximum(np.abs(X).mean(axis=0), 1e-300)
     tame = np.minimum(1.0, LEVERAGE * np.median(np.abs(q)) / np.abs(q))
-    coef, covariance = _robust(X / scale * tame[:, None], sign * blend * tame, loss)
+    least = float(tick_scale(blend[:, None])[0])
+    coef, covariance = _robust(X / scale * tame[:, None], sign * blend * tame, loss, least)
     left = sign * signed - X[:, 1:] / scale[1:] @ coef[1:]
-    alpha, alpha_var = _robust(np.ones((len(q), 1)), left, loss)
+    alpha, alpha_var = _robust(np.ones((len(q), 1)), left, loss, least)
     reach = (X[:, 1:] / scale[1:]).mean(axis=0)  # what an error in the slopes adds to the level
     alpha_se = np.sqrt(alpha_var[0, 0] + reach @ covariance[1:, 1:] @ reach)
     return np.array(
@@ -118,15 +119,15 @@ def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss) -> A
     )  # fmt: skip
 
 
-def _robust(X: Array, y: Array, loss: Loss) -> tuple[Array, Array]:
+def _robust(X: Array, y: Array, loss: Loss, least: float = TINY) -> tuple[Array, Array]:
     """Coefficients and their sandwich covariance; the median's as if of Gaussian noise."""
-    coef = _median(X, y) if loss == "quantile" else _huber(X, y)
+    coef = _median(X, y) if loss == "quantile" else _huber(X, y, least)
     residual = y - X @ coef
-    sigma = robust_scale(residual)
+    sigma = max(robust_scale(residual), least)
     psi = np.clip(residual / sigma, -HUBER_K, HUBER_K)
     inside = max(float((np.abs(psi) < HUBER_K).mean()), 0.1)
     excess = np.pi / 2 if loss == "quantile" else (psi**2).mean() / inside**2
-    return coef, sigma**2 * excess * np.linalg.pinv(X.T @ X)
+    return coef, np.asarray(sigma**2 * excess * np.linalg.pinv(X.T @ X))
 
 
 def _median(X: Array, y: Array) -> Array:
@@ -134,18 +135,19 @@ def _median(X: Array, y: Array) -> Array:
     return np.asarray(fit.fit(X, y).coef_)
 
 
-def _huber(X: Array, y: Array) -> Array:
-    """Huber's M-estimate by iteratively reweighted least squares, its scale fixed once settled."""
+def _huber(X: Array, y: Array, least: float = TINY) -> Array:
+    """Huber's M-estimate by iteratively reweighted least squares, its scale fixed once settled and
+    never below `least`."""
     coef: Array = np.zeros(X.shape[1])
-    sigma = robust_scale(y - np.median(y))
+    sigma = max(robust_scale(y - np.median(y)), least)
     for step in range(STEPS):
         residual = y - X @ coef
         if step < SETTLE:
-            sigma = robust_scale(residual)
+            sigma = max(robust_scale(residual), least)
         w = np.minimum(1.0, HUBER_K * sigma / np.maximum(np.abs(residual), TINY))
         moved = np.linalg.lstsq((X * w[:, None]).T @ X, (X * w[:, None]).T @ y, rcond=1e-12)[0]
         done = np.abs(X @ (moved - coef)).max() < 1e-8 * sigma
-        coef = moved
+        coef = np.asarray(moved)
         if done and step >= SETTLE:
             break
     return coef

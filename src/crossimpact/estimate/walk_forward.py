@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.design import Panel
+from crossimpact.estimate.design import Panel, tick_scale
 from crossimpact.estimate.self_impact import robust_scale
 from crossimpact.model import Array, ImpactModel
 
@@ -157,7 +157,8 @@ def _score_block(
     scores: dict[str, Score],
 ) -> None:  # fmt: skip
     part = panel.where(np.isin(np.arange(len(panel.ts)), rows))
-    weight, fill_weight = map(_weights, _left(candidates["self_only"].model, part, share))
+    left, responses = _left(candidates["self_only"].model, part, share), _responses(part, share)
+    weight, fill_weight = map(_weights, left, responses)
     for name, candidate in candidates.items():
         model = candidate.model
         blend, fills = _left(model, part, share)
@@ -181,7 +182,12 @@ def _left(model: ImpactModel, panel: Panel, share: float) -> tuple[Array, Array]
     signed bps, both (T, n)."""
     peer = panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
     own, level = model.self_bps(panel.q) + peer, np.sign(panel.q) * model.alpha
-    return panel.blended(share) - own - share * level, panel.response - own - level
+    blend, fills = _responses(panel, share)
+    return blend - own - share * level, fills - own - level
+
+
+def _responses(panel: Panel, share: float) -> tuple[Array, Array]:
+    return panel.blended(share), panel.response
 
 
 def bucket_costs(panel: Panel, cross: Array, realized: Array) -> tuple[Array, Array]:
@@ -197,16 +203,17 @@ def bucket_costs(panel: Panel, cross: Array, realized: Array) -> tuple[Array, Ar
     return x[rows] / size[rows], y[rows] / size[rows]
 
 
-def _weights(residual: Array) -> Array:
+def _weights(residual: Array, response: Array) -> Array:
     """One over the noise variance of each cell's symbol, 0 where unknown or an outlier.
 
     Read off the self-only residuals, so that every candidate is scored on the same cells alike; no
-    symbol's few lucky cells may own the score.
+    symbol's few lucky cells may own the score, and a price that seldom ticks counts when it does.
     """
     known = np.isfinite(residual)
     if not known.any():
         return np.zeros_like(residual)
     sigma = np.array([robust_scale(r[k]) for r, k in zip(residual.T, known.T, strict=True)])
+    sigma = np.maximum(sigma, tick_scale(np.where(known, response, np.nan)))
     sigma = np.maximum(sigma, robust_scale(residual[known]) / 3)
     return np.asarray(np.where(known & (np.abs(residual) < OUTLIER * sigma), 1.0 / sigma**2, 0.0))
 

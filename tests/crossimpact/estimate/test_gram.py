@@ -203,6 +203,16 @@ def test_a_far_response_weighs_no_more_than_so_many_ordinary_ones():
     np.testing.assert_allclose(far[0].fm[0], far[1].fm[0], atol=0.1 * reach.max())
 
 
+def test_a_tick_is_not_far():
+    """A price that stands still in most buckets keeps its moves as they are."""
+    panel, _ = draw(T=BUCKETS)
+    ticks = np.round(panel.move[:, 0] / 30.0) * 30.0
+    bound = with_cells(panel, move=((slice(None), 0), ticks))
+    assert 0.8 < np.mean(ticks == 0) < 1
+    B = np.zeros((*panel.q.shape, 4))
+    np.testing.assert_allclose(gram._pilot(bound, B).move[:, 0], ticks)
+
+
 def test_a_wild_bucket_weighs_less_and_a_calm_one_no_more():
     panel, _ = draw(T=BUCKETS)
     wild = with_cells(panel, move=(20, 30 * panel.move[20]))

@@ -270,3 +270,18 @@ def test_a_price_that_seldom_ticks_is_fitted_all_the_same():
     fit, reference = fit_self(bound), fit_self(panel)
     assert fit.beta_se[2] > 1 and fit.beta[2] > 0
     np.testing.assert_allclose(np.delete(fit.beta, 2), np.delete(reference.beta, 2), rtol=0.1)
+
+
+@pytest.mark.parametrize("tick", [15.0, 20.0])
+def test_a_tick_is_no_outlier(tick):
+    """A price that stands still in most buckets moves with the flow as least squares says."""
+    panel, _ = draw(T=8000, n=4, noise=6.0, fill=0.0)
+    ticks = np.round(panel.move[:, 2] / tick) * tick
+    s = np.where(panel.q[:, 2] != 0, np.sign(panel.q[:, 2]) * ticks, np.nan)
+    bound = with_cells(panel, move=((FIRST, 2), ticks), s=((FIRST, 2), s))
+    assert np.mean(ticks == 0) > 0.6
+    q = panel.q[:, 2]
+    squares = q @ ticks / (q @ q)
+    fit = fit_self(bound, share=0.0)
+    assert abs(fit.beta[2] - squares) < 0.15 * squares + 2 * fit.beta_se[2]
+    assert fit.beta_se[2] < 0.1 * squares

@@ -179,6 +179,18 @@ def test_an_outlier_is_scored_for_nobody_and_one_cell_owns_no_score():
     assert abs(after - before) < 0.02
 
 
+def test_a_price_that_seldom_ticks_is_scored_when_it_does():
+    panel, truth = draw(T=9 * BUCKETS)
+    ticks = np.round(panel.move[:, 0] / 25.0) * 25.0
+    assert np.mean(ticks == 0) > 0.8
+    bound = with_cells(panel, move=((slice(None), 0), ticks))
+    alone = {"self_only": Candidate(model(panel, truth, cross=0.0))}
+    days = scored(bound, alone)[0]["self_only"].total
+    for date, total in zip(np.unique(panel.date)[6:], days, strict=True):
+        ticked = (ticks != 0)[panel.date == date].any()
+        assert (total[0] > 0) == ticked
+
+
 def test_peer_moves_are_taken_out_before_scoring():
     panel, truth = draw(T=9 * BUCKETS, confounded=True)
     fitted = model(panel, truth)
