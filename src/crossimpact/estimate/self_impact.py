@@ -79,7 +79,9 @@ def fit_self(
         with the flow.
     """
     moved = np.zeros_like(panel.q) if cross is None else cross
-    blend, signed = panel.blended(share) - moved, panel.response - moved
+    blend, signed = panel.blended(share), panel.response
+    least = tick_scale(np.where(panel.q != 0, blend, np.nan))
+    blend, signed = blend - moved, signed - moved
     traded = np.isfinite(signed) & np.isfinite(blend) & (panel.q != 0)
     rows = traded.sum(axis=0)
     if not (rows >= MIN_ROWS).any():
@@ -90,7 +92,8 @@ def fit_self(
     raw = np.full((panel.n, 6), np.nan)  # alpha, beta, their se, peer
     for i in np.flatnonzero(rows >= MIN_ROWS):
         at = traded[:, i]
-        raw[i] = _fit_one(panel.where(at), int(i), blend[at, i], signed[at, i], loss)
+        part, tick = panel.where(at), float(least[i])
+        raw[i] = _fit_one(part, int(i), blend[at, i], signed[at, i], loss, tick)
     if np.isnan(raw[:, 1]).all():
         raise EstimationError(
             "every symbol trades one size only, so spread and impact cannot be told apart",
@@ -99,7 +102,7 @@ def fit_self(
     return _pool(panel, raw)
 
 
-def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss) -> Array:
+def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss, least: float) -> Array:
     """alpha, beta, se(alpha), se(beta), peer of one symbol from the buckets it traded in."""
     q, sign = panel.q[:, i], np.sign(panel.q[:, i])
     if np.abs(q).std() < SAME_SIZE * np.abs(q).mean():
@@ -107,7 +110,6 @@ def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss) -> A
     X = np.column_stack((np.ones_like(q), np.abs(q), sign[:, None] * controls(panel, i)))
     scale = np.maximum(np.abs(X).mean(axis=0), 1e-300)
     tame = np.minimum(1.0, LEVERAGE * np.median(np.abs(q)) / np.abs(q))
-    least = float(tick_scale(blend[:, None])[0])
     coef, covariance = _robust(X / scale * tame[:, None], sign * blend * tame, loss, least)
     left = sign * signed - X[:, 1:] / scale[1:] @ coef[1:]
     alpha, alpha_var = _robust(np.ones((len(q), 1)), left, loss, least)

@@ -282,6 +282,7 @@ def test_a_tick_is_no_outlier(tick):
     assert np.mean(ticks == 0) > 0.6
     q = panel.q[:, 2]
     squares = q @ ticks / (q @ q)
-    fit = fit_self(bound, share=0.0)
-    assert abs(fit.beta[2] - squares) < 0.15 * squares + 2 * fit.beta_se[2]
-    assert fit.beta_se[2] < 0.1 * squares
+    for cross in (None, 1e-3 * panel.q[:, ::-1]):
+        fit = fit_self(bound, share=0.0, cross=cross)
+        assert abs(fit.beta[2] - squares) < 0.15 * squares + 2 * fit.beta_se[2]
+        assert fit.beta_se[2] < 0.1 * squares
