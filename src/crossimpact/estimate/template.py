@@ -117,7 +117,8 @@ def kyle(flow: Array, moves: Array) -> Array:
     inner, axes = np.linalg.eigh(L.T @ moves @ L)
     middle = (axes * np.sqrt(np.maximum(inner, 0.0))) @ axes.T
     inverse = (vectors / root).T
-    return np.asarray(inverse.T @ middle @ inverse)
+    response = inverse.T @ middle @ inverse
+    return np.asarray((response + response.T) / 2)  # to the bit: pairs have one number
 
 
 def loss(equations: Equations, M: Array) -> float:

@@ -120,7 +120,7 @@ def test_kyles_matrix_makes_the_moves_of_the_flows(seed):
     flow, moves = positive(seed), positive(seed + 50)
     L = kyle(flow, moves)
     np.testing.assert_allclose(L @ flow @ L, moves, rtol=1e-3, atol=1e-3 * np.abs(moves).max())
-    np.testing.assert_allclose(L, L.T, atol=1e-9 * np.abs(L).max())
+    np.testing.assert_array_equal(L, L.T)  # a path on pairs refuses any other template
     assert np.linalg.eigvalsh(L)[0] > 0
     np.testing.assert_allclose(kyle(4 * flow, moves), L / 2, rtol=1e-3, atol=1e-3)
     order = np.random.default_rng(seed).permutation(6)
