@@ -89,13 +89,6 @@ class CrossValidation:
         of equals the first."""
         return np.asarray(self.loss.sum(axis=0).argmin(axis=0))
 
-    def frequency(self) -> Array:
-        """Share of folds x penalties up to the best one that select an entry, shape (n, n)."""
-        last = np.broadcast_to(self.best, self.selected.shape[1:2])
-        at = np.arange(len(self.selected))[:, None] <= last
-        counts = np.einsum("lij,li->ij", self.selected, at, dtype=np.float64)
-        return np.asarray(counts / ((last + 1) * len(self.loss))[:, None])
-
 
 def row_lambdas(
     equations: Equations, penalty: Penalty, count: int = 50, smallest: float = 1e-2
@@ -141,7 +134,8 @@ def row_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
     paths = np.empty((len(lambdas), n, n))
     for rows, block in _row_deviations(equations, penalty, lambdas):
         paths[:, rows] = block.swapaxes(0, 1)
-    return np.asarray(paths + _offset(penalty, n))
+    paths += _offset(penalty, n)
+    return paths
 
 
 def pair_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
@@ -158,7 +152,8 @@ def pair_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
     paths = np.empty((len(lambdas), n, n))
     for at, deviation in enumerate(_pair_deviations(equations, penalty, lambdas)):
         paths[at] = deviation
-    return np.asarray(paths + _offset(penalty, n))
+    paths += _offset(penalty, n)
+    return paths
 
 
 def cross_validate_rows(

@@ -22,7 +22,8 @@ def fit(
 ) -> dict[str, Array]:
     """Scaled matrices (n, n) of each rival, by name.
 
-    ``one_factor``: every name answers the sum of the others' flow, one coefficient per row.
+    ``one_factor``: every name answers the sum of the others' scaled flow, each weighted by the root
+    of its beta, one coefficient per row.
     ``lasso_rows``: the lasso on each row by itself, penalty by blocked folds of days (LassoCV).
     """
     whole = gram.summed(days, panel, reference)
@@ -54,6 +55,5 @@ def lasso_rows(days: Sequence[Moments], panel: Panel, reference: Array | None) -
         return np.zeros((n, n))
     trained, held_out = zip(*parts, strict=True)
     judged = paths.cross_validate_rows(trained, held_out, penalty, lambdas)
-    best = np.argmin(judged.loss.sum(axis=0), axis=0)
-    chosen = paths.row_paths(whole, penalty, lambdas)[best, np.arange(n)]
-    return np.asarray(chosen)
+    chosen = lambdas[judged.best, np.arange(n)]
+    return np.asarray(paths.row_paths(whole, penalty, chosen[None, :])[0])

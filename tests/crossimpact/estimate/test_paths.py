@@ -293,16 +293,3 @@ def test_held_out_losses_are_the_quadratic_forms_of_each_folds_own_path(seed):
         offset = p.offset - np.diag(np.diagonal(p.offset))
         moved = np.abs(fits - offset) > 1e-13
         np.testing.assert_array_equal(found.selected, moved.sum(axis=0))
-
-
-def test_frequency_counts_folds_and_penalties_up_to_the_best():
-    training, held_out = folds(9)
-    p = Penalty()
-    for found in (
-        cross_validate_rows(training, held_out, p, row_lambdas(training[0], p, 9)),
-        cross_validate_pairs(training, held_out, p, pair_lambdas(training[0], p, 9)),
-    ):
-        best = np.broadcast_to(found.best, 6)
-        for i in range(6):
-            share = found.selected[: best[i] + 1, i].mean(axis=0) / 3
-            np.testing.assert_allclose(found.frequency()[i], share)
