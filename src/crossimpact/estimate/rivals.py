@@ -27,9 +27,10 @@ def fit(
     ``lasso_rows``: the lasso on each row by itself, penalty by blocked folds of days (LassoCV).
     """
     whole = gram.summed(days, panel, reference)
+    folds = gram.folded(days, panel, reference, FOLDS)
     return {
         "one_factor": one_factor(whole.equations, np.sqrt(beta)),
-        "lasso_rows": lasso_rows(days, panel, reference),
+        "lasso_rows": lasso_rows(gram.per_bucket(whole), folds),
     }
 
 
@@ -44,16 +45,14 @@ def one_factor(equations: Equations, root: Array) -> Array:
     return np.asarray(coefficient[:, None] * others)
 
 
-def lasso_rows(days: Sequence[Moments], panel: Panel, reference: Array | None) -> Array:
-    """LassoCV of every row, on the shared Gram."""
-    n = panel.n
-    parts = gram.folded(days, panel, reference, FOLDS)
-    whole = gram.per_bucket(gram.summed(days, panel, reference))
+def lasso_rows(equations: Equations, folds: Sequence[tuple[Equations, Equations]]) -> Array:
+    """LassoCV of every row, on the shared Gram; weights per bucket, folds as `gram.folded` cuts."""
+    n = len(equations.gram)
     penalty = paths.Penalty(l1_ratio=1.0)
-    lambdas = paths.row_lambdas(whole, penalty, LAMBDAS)
-    if not parts or not lambdas.any():
+    lambdas = paths.row_lambdas(equations, penalty, LAMBDAS)
+    if not folds or not lambdas.any():
         return np.zeros((n, n))
-    trained, held_out = zip(*parts, strict=True)
+    trained, held_out = zip(*folds, strict=True)
     judged = paths.cross_validate_rows(trained, held_out, penalty, lambdas)
     chosen = lambdas[judged.best, np.arange(n)]
-    return np.asarray(paths.row_paths(whole, penalty, chosen[None, :])[0])
+    return np.asarray(paths.row_paths(equations, penalty, chosen[None, :])[0])

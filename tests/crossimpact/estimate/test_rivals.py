@@ -46,8 +46,8 @@ def test_one_factor_of_a_row_that_sees_no_flow_is_zero():
 def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
     """Each row is a lasso solution of its weighted normal equations for some one penalty."""
     panel, _ = desk
-    found = rivals.lasso_rows(days_of(panel), panel, None)
     e = gram.per_bucket(gram.summed(days_of(panel), panel, None))
+    found = rivals.lasso_rows(e, gram.folded(days_of(panel), panel, None, rivals.FOLDS))
     for i in range(panel.n):
         others = np.delete(np.arange(panel.n), i)
         G = e.weight[i] * (e.gram - e.basis[i] @ e.basis[i].T)[np.ix_(others, others)]
@@ -85,7 +85,7 @@ def test_rivals_see_what_is_planted_and_little_where_nothing_is(desk):
 def test_without_folds_or_flows_the_lasso_has_nothing_to_say(desk):
     panel, truth = desk
     one_day = panel.where(panel.date == panel.date[0])
-    assert not rivals.lasso_rows(days_of(one_day), one_day, None).any()
+    assert not rivals.fit(days_of(one_day), one_day, truth["beta"], None)["lasso_rows"].any()
     idle = draw(T=4 * BUCKETS, active=0.0)[0]
     for M in rivals.fit(days_of(idle), idle, truth["beta"], None).values():
         assert not M.any()
