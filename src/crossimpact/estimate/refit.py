@@ -25,7 +25,6 @@ from crossimpact.manipulation import certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
-EARNED_SE = 0.5  # standard errors by which a rung must beat self-only and the placebo
 CONCAVE_SE = 2.0  # standard errors by which square-root flow must beat linear out of sample
 RUNGS = ("full", "sector_block", "self_only")
 
@@ -350,7 +349,7 @@ def _choose(found: _Found, scores: Mapping[str, Score], steps: int) -> tuple[str
     gains = {name: scores[name].gain_over(base) for name in (*RUNGS, "placebo")}
     gain = {name: value for name, (value, _) in gains.items()}
     best = max(RUNGS, key=lambda name: gain[name])
-    hurdle = max(0.0, gain["placebo"]) + EARNED_SE * np.nan_to_num(gains[best][1])
+    hurdle = max(0.0, gain["placebo"])
     if best == "self_only" or not gain[best] > hurdle or not found.ladder[best].edges:
         top = max(("full", "sector_block"), key=lambda name: gain[name])
         return "self_only", (
