@@ -277,7 +277,6 @@ def solve_pairs(
     basis: Array,
     weight: Array,
     unit: Array,
-    curvature: Array,
     residual: Array,
     threshold: float,
     ridge: float,
@@ -314,7 +313,7 @@ def solve_pairs(
             for a in range(degree[i]):
                 pull[i, a] = gradient[i, partners[i, a]]
         sweeps += sweep_pairs(
-            gram, basis, weight, unit, curvature, threshold, ridge, tolerance,
+            gram, basis, weight, unit, threshold, ridge, tolerance,
             partners, degree, pairs, count, pull, own, deviation,
         )  # fmt: skip
         pair_gradient(gram, basis, weight, residual, partners, degree, deviation, gradient)
@@ -355,7 +354,6 @@ def sweep_pairs(
     basis: Array,
     weight: Array,
     unit: Array,
-    curvature: Array,
     threshold: float,
     ridge: float,
     tolerance: float,
@@ -382,9 +380,9 @@ def sweep_pairs(
             slope = pull[i, a] + pull[j, b]
             for r in range(basis.shape[2]):
                 slope += basis[i, j, r] * own[i, r] + basis[j, i, r] * own[j, r]
-            scale, bend = unit[i, j], curvature[i, j]
+            scale = unit[i, j]
             u = deviation[i, j] / scale
-            new = soft(scale * slope + bend * u, threshold) / (bend + ridge)
+            new = soft(scale * slope + u, threshold) / (1 + ridge)  # unit curvature
             if new != u:
                 m = scale * new
                 step = m - deviation[i, j]
@@ -392,7 +390,7 @@ def sweep_pairs(
                 deviation[j, i] = m
                 move(gram, basis, weight[i], i, j, step, partners, degree, pull, own)
                 move(gram, basis, weight[j], j, i, step, partners, degree, pull, own)
-                worst = max(worst, abs(new - u) * (bend + ridge))
+                worst = max(worst, abs(new - u) * (1 + ridge))
         if worst <= SAFETY * tolerance:
             return sweep + 1
     return MAX_SWEEPS

@@ -4,9 +4,9 @@ With ``G_i = gram - basis_i basis_i'``, the ``i``-th row of a matrix M is fitted
 
     weight_i / 2 (M_i' G_i M_i - 2 M_i' xy_i)
         + lambda sum_j (l1_ratio |u_ij| + (1 - l1_ratio) / 2 u_ij^2),
-    u_ij = (M_ij - offset_ij) sqrt(h_ij) / scale_ij,     h_ij = weight_i G_i[jj].
+    u_ij = (M_ij - offset_ij) sqrt(h_ij),     h_ij = weight_i G_i[jj].
 
-In u every coordinate of scale 1 has unit curvature. With ``weight_i = 1 / T_i`` this is
+In u every coordinate has unit curvature. With ``weight_i = 1 / T_i`` this is
 ``sklearn.linear_model.ElasticNet(alpha=lambda)`` on T_i rows of columns with unit mean square; with
 one over the noise variance, lambda is in t-statistics. Pairs minimise the sum over rows with M
 symmetric, one penalised u_ij per unordered pair and ``h_ij = weight_i G_i[jj] + weight_j G_j[ii]``.
@@ -53,9 +53,6 @@ class Penalty:
     offset
         Template the deviations are measured from, shape (n, n); its diagonal is not read. Default:
         zero.
-    scale
-        How large a deviation is expected, relative to the others, shape (n, n), >= 0: larger is
-        penalised less, 0 keeps the entry at its offset. Default: one everywhere.
     tolerance
         Largest violation of the optimality conditions, as a share of the largest gradient at the
         offset (of the row's, or among pairs).
@@ -63,7 +60,6 @@ class Penalty:
 
     l1_ratio: float = 0.9
     offset: Array | None = None
-    scale: Array | None = None
     tolerance: float = TOLERANCE
 
 
@@ -141,7 +137,7 @@ def row_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
 def pair_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
     """Elastic net of all pairs jointly: M symmetric, both rows of a pair inform its one number.
 
-    Parameters and errors as in `row_paths`, `lambdas` of shape (L,), offset and scale symmetric.
+    Parameters and errors as in `row_paths`, `lambdas` of shape (L,), offset symmetric.
 
     Returns
     -------
@@ -197,32 +193,30 @@ def cross_validate_pairs(
 
 @dataclass(frozen=True)
 class _Coordinates:
-    """``M = offset + unit u``; second derivative and minus the first in u at u = 0, all (n, n)."""
+    """``M = offset + unit u``, curvature one in u (unit 0: none); minus the gradient in u at u = 0;
+    both (n, n)."""
 
     unit: Array
-    curvature: Array
     slope: Array
 
 
 def _standardise(equations: Equations, penalty: Penalty) -> _Coordinates:
     _check(equations, penalty)
-    return _coordinates(_curvature(equations), _at_offset(equations, penalty)[0], penalty)
+    return _coordinates(_curvature(equations), _at_offset(equations, penalty)[0])
 
 
 def _standardise_pairs(equations: Equations, penalty: Penalty) -> _Coordinates:
     _check(equations, penalty)
-    for name, matrix in (("offset", penalty.offset), ("scale", penalty.scale)):
-        if matrix is not None and not np.array_equal(matrix, matrix.T):
-            raise EstimationError(f"{name} of a penalty on pairs is not symmetric")
+    if penalty.offset is not None and not np.array_equal(penalty.offset, penalty.offset.T):
+        raise EstimationError("offset of a penalty on pairs is not symmetric")
     curvature, residual = _curvature(equations), _at_offset(equations, penalty)[0]
-    return _coordinates(curvature + curvature.T, residual + residual.T, penalty)
+    return _coordinates(curvature + curvature.T, residual + residual.T)
 
 
-def _coordinates(curvature: Array, residual: Array, penalty: Penalty) -> _Coordinates:
-    scale = np.ones_like(curvature) if penalty.scale is None else penalty.scale
+def _coordinates(curvature: Array, residual: Array) -> _Coordinates:
     unit = np.zeros_like(curvature)
-    np.divide(scale, np.sqrt(curvature), out=unit, where=curvature > 0)
-    return _Coordinates(unit, unit**2 * curvature, unit * residual)
+    np.divide(1.0, np.sqrt(curvature), out=unit, where=curvature > 0)
+    return _Coordinates(unit, unit * residual)
 
 
 def _curvature(equations: Equations) -> Array:
@@ -255,15 +249,14 @@ def _offset(penalty: Penalty, n: int) -> Array:
 def _check(equations: Equations, penalty: Penalty) -> None:
     n = len(equations.gram)
     square = {"gram": equations.gram, "xy": equations.xy, "offset": penalty.offset}
-    square |= {"scale": penalty.scale}
     for name, matrix in square.items():
         if matrix is not None and matrix.shape != (n, n):
             raise EstimationError(f"{name} has shape {matrix.shape}, not {(n, n)}")
     for name, values in (square | {"basis": equations.basis, "weight": equations.weight}).items():
         if values is not None and not np.isfinite(values).all():
             raise EstimationError(f"{name} is not finite")
-    if (equations.weight < 0).any() or (penalty.scale is not None and (penalty.scale < 0).any()):
-        raise EstimationError("a weight or a scale is negative")
+    if (equations.weight < 0).any():
+        raise EstimationError("a weight is negative")
     if not 0 < penalty.l1_ratio <= 1:
         raise EstimationError(f"l1_ratio is {penalty.l1_ratio:g}, must be in (0, 1]")
 
@@ -329,7 +322,6 @@ def _pair_deviations(equations: Equations, penalty: Penalty, lambdas: Array) -> 
             basis,
             equations.weight,
             coordinates.unit,
-            coordinates.curvature,
             residual,
             level * penalty.l1_ratio,
             level * (1 - penalty.l1_ratio),

@@ -61,9 +61,8 @@ def symmetric(seed: int, n: int) -> Array:
 
 
 def penalty(seed: int, n: int, l1_ratio: float) -> Penalty:
-    """With a template and unequal scales, some of them zero."""
-    scale = np.maximum(symmetric(seed + 1, n), -0.5) + 0.5
-    return Penalty(l1_ratio, symmetric(seed, n), scale, TIGHT)
+    """With a template."""
+    return Penalty(l1_ratio, symmetric(seed, n), TIGHT)
 
 
 def residuals(equations: Equations, M: Array) -> tuple[Array, Array]:
@@ -82,9 +81,9 @@ def residuals(equations: Equations, M: Array) -> tuple[Array, Array]:
 def assert_optimal(gradient: Array, curvature: Array, M: Array, p: Penalty, lam: Array) -> None:
     """Zero is in the subdifferential at M, entry by entry; what cannot move is at its offset."""
     deviation = M - p.offset + np.diag(np.diagonal(p.offset))
-    free = (curvature > 0) & (p.scale > 0)
+    free = curvature > 0
     assert not deviation[~free].any()
-    unit = np.divide(p.scale, np.sqrt(curvature), out=np.zeros_like(M), where=free)
+    unit = np.divide(1.0, np.sqrt(curvature), out=np.zeros_like(M), where=free)
     u = np.divide(deviation, unit, out=np.zeros_like(M), where=free)
     slope = unit * gradient - lam * (1 - p.l1_ratio) * u
     level = np.broadcast_to(lam * p.l1_ratio, M.shape)
@@ -190,9 +189,7 @@ class TestBoth:
         x, y = desk(seed)
         order, weight = np.random.default_rng(seed).permutation(6), weights(seed, 6)
         p = penalty(seed, 6, 0.9)
-        turned = replace(
-            p, offset=p.offset[np.ix_(order, order)], scale=p.scale[np.ix_(order, order)]
-        )
+        turned = replace(p, offset=p.offset[np.ix_(order, order)])
         e, f = equations(x, y, weight), equations(x[:, order], y[:, order], weight[order])
         here, there = paths(e, p, lambdas(e, p, 6)), paths(f, turned, lambdas(f, turned, 6))
         np.testing.assert_allclose(here[:, order][:, :, order], there, atol=1e-7)
@@ -215,7 +212,7 @@ class TestBoth:
 
     def test_more_names_than_buckets(self, lambdas, paths):
         e = equations(*desk(1, n=25, T=12), np.ones(25))
-        p = Penalty(0.9, np.zeros((25, 25)), np.ones((25, 25)))
+        p = Penalty(0.9, np.zeros((25, 25)))
         M = paths(e, p, lambdas(e, p, 30, 1e-3))
         assert np.isfinite(M).all() and np.count_nonzero(M[-1]) > 25
 
@@ -239,7 +236,7 @@ class TestBoth:
             (broken, Penalty(), grid, "xy is not finite"),
             (replace(e, weight=-e.weight), Penalty(), grid, "negative"),
             (e, Penalty(0.0), grid, "l1_ratio"),
-            (e, Penalty(scale=np.ones((5, 5))), grid, "scale has shape"),
+            (e, Penalty(offset=np.ones((5, 5))), grid, "offset has shape"),
             (e, Penalty(), -grid, "penalty is negative"),
         ):
             with pytest.raises(EstimationError, match=word):
