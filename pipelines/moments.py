@@ -18,7 +18,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import CrossImpactError, EstimationError
-from crossimpact.estimate import design, gram
+from crossimpact.estimate import design, gram, pilot
 from crossimpact.estimate.gram import TRANSFORMS, Moments
 from crossimpact.model import Transform
 from pipelines import features
@@ -88,7 +88,7 @@ def _inputs(settings: Settings, warehouse: Warehouse, date: str) -> dict[str, st
 @cache
 def _code() -> str:
     """Digest of the code between a date's features and its moments, as it was imported."""
-    modules = (inspect.getsource(module) for module in (gram, design, features))
+    modules = (inspect.getsource(module) for module in (gram, pilot, design, features))
     return text_sha256(sql("features/panel"), *modules)
 
 

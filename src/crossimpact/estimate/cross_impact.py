@@ -13,7 +13,7 @@ per pair, rows weighted by their noise:
    (the one with more data) found it coupled: *which* pairs are coupled is mostly a matter of the
    names, *how much* is the regime's own, and so is the weight it gives the strata;
 4. rows are read again given what the others' residuals say of the common noise
-   (`gram.conditional`), and 3 is repeated;
+   (`conditional`), and 3 is repeated;
 5. **keep** a pair when its posterior inclusion passes a Bayesian false discovery rate (Newton et
    al. 2004), or it is of one sector and the sectors' common coupling is significant, and its
    expected effect at typical flow reaches the cost floor.
@@ -29,8 +29,15 @@ from numpy.typing import NDArray
 
 from crossimpact.estimate import gram, paths, shrinkage, template
 from crossimpact.estimate.design import Panel
-from crossimpact.estimate.equations import Equations
-from crossimpact.estimate.gram import Design, Moments
+from crossimpact.estimate.equations import (
+    Design,
+    Equations,
+    conditional,
+    folded,
+    per_bucket,
+    summed,
+)
+from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.template import Template
 from crossimpact.model import Array
 
@@ -106,9 +113,9 @@ def fit_cross(
     beta_se
         Standard errors of `beta`: a template's pair is only as sure as its scale.
     """
-    whole = gram.summed(days, panel, reference)
+    whole = summed(days, panel, reference)
     scale = np.sqrt(np.outer(beta, beta))
-    folds = gram.folded(days, panel, reference, FOLDS)
+    folds = folded(days, panel, reference, FOLDS)
     common = _choose_template(whole, folds, panel, beta, days, reference)
     start, frequency, stability = _deviations(whole, folds, common, scale)
     group, stratum = _groups(panel, lead)
@@ -175,7 +182,7 @@ def _deviations(
     if not folds:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
     penalty = paths.Penalty(l1_ratio=L1_RATIO, offset=common.scaled, tolerance=LOOSE)
-    equations = gram.per_bucket(whole)
+    equations = per_bucket(whole)
     lambdas = paths.pair_lambdas(equations, penalty, LAMBDAS, SMALLEST)
     if not lambdas[0] > 0:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
@@ -218,7 +225,7 @@ def _posterior(
         start, prior = posterior.coupling, posterior.prior
         left = shrinkage.row_gradients(whole.equations, scale * start)
         np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
-        equations = gram.conditional(whole, left)
+        equations = conditional(whole, left)
     return posterior
 
 

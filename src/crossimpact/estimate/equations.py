@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from crossimpact.estimate.design import Panel, blocked_folds
+from crossimpact.estimate.gram import OWN, Moments, total
 from crossimpact.model import Array
+
+MIN_COVERAGE = 0.2  # of the buckets; a name whose mid is known less often has no row
+STALE = 1e-6  # of other names' squared moves: below it a mid is no book, and its name has no row
+MAX_COMMUNALITY = 0.9  # of a name's noise that common factors may explain
 
 
 @dataclass(frozen=True)
@@ -32,3 +41,171 @@ class Equations:
     basis: Array
     xy: Array
     weight: Array
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the days' sums say once every row's own terms are out.
+
+    Attributes
+    ----------
+    equations
+        Scaled normal equations of all rows, weights one over the noise variance.
+    share
+        Part of the response that is the fills' slippage; the rest is the mid move.
+    factors
+        Correlation of the rows' noise: its common factors, unit diagonal, shape (n, n).
+    buckets
+        How many were summed.
+    """
+
+    equations: Equations
+    share: float
+    factors: Array
+    buckets: int
+
+
+def design(moments: Moments, adv: Array, reference: Array | None = None) -> Design:
+    """Take every row's own terms out and weigh the rows by their noise.
+
+    Parameters
+    ----------
+    moments
+        Days summed, on the names of `adv`.
+    adv
+        Average daily notional, shape (n,): the scaled space is ``x_j = f_j sqrt(adv_j)``.
+    reference
+        Reference flows of the square-root transform, ``f = sign(q) sqrt(|q| reference)``.
+    """
+    root, n = np.sqrt(adv), len(adv)
+    flow = root if reference is None else root * np.sqrt(reference)
+    coverage = moments.seen[0] / np.maximum(moments.seen[1], 1e-300)
+    inverse = np.where(coverage > MIN_COVERAGE, 1 / np.maximum(coverage, MIN_COVERAGE), 0.0)
+    white = _whiteners(moments.bb)
+    basis = np.einsum("ijk,ikl->ijl", moments.fb * flow[None, :, None], white)
+    b_mid = np.einsum("ik,ikl->il", moments.bm, white)
+    b_fill = np.einsum("ik,ikl->il", moments.bd, white)
+    explained = {  # B_i was summed over all buckets, the responses over those that are known
+        "mm": inverse * (b_mid**2).sum(axis=1),
+        "md": inverse * (b_mid * b_fill).sum(axis=1),
+        "dd": inverse * (b_fill**2).sum(axis=1),
+    }
+    left = {
+        "mm": np.maximum(moments.mm - explained["mm"], 0.0),
+        "md": moments.md - explained["md"],
+        "dd": np.maximum(moments.dd - explained["dd"], 0.0),
+    }
+    share = _slippage_share(**left)
+    y = left["mm"] + 2 * share * left["md"] + share**2 * left["dd"]
+    variance = inverse * y / np.maximum(moments.seen[1], 1e-300)
+    variance *= moments.buckets / max(moments.buckets - OWN, 1)
+    typical = _median_positive(variance)
+    moves = moments.mm > STALE * _median_positive(moments.mm)
+    known = (variance > 0) & (inverse > 0) & moves
+    weight = np.where(known, coverage / (adv * np.maximum(variance, typical / 900 + 1e-300)), 0.0)
+    xy = (moments.fm + share * moments.fd) * flow
+    xy = xy - np.einsum("ijl,il->ij", basis, b_mid + share * b_fill)
+    xy = np.where(np.eye(n, dtype=bool), 0.0, xy * (inverse * root)[:, None])
+    equations = Equations(moments.ff * np.outer(flow, flow), basis, xy, weight)
+    return Design(equations, share, _factors(moments.rr, moments.buckets), moments.buckets)
+
+
+def summed(days: Sequence[Moments], panel: Panel, reference: Array | None) -> Design:
+    """Days summed, and every row's own terms taken out."""
+    return design(total(day.on(panel.symbols) for day in days), panel.adv, reference)
+
+
+def folded(
+    days: Sequence[Moments], panel: Panel, reference: Array | None, folds: int
+) -> list[tuple[Equations, Equations]]:
+    """Training and held-out equations of blocked folds of days, weights per bucket.
+
+    Empty with a single day (or block of days): there is nothing to hold out.
+    """
+    if len(days) < 2:
+        return []
+    fold = blocked_folds(len(days), min(folds, len(days)))
+    parts = [
+        total(day.on(panel.symbols) for day, f in zip(days, fold, strict=True) if f == k)
+        for k in range(int(fold.max()) + 1)
+    ]
+    found = []
+    for k, part in enumerate(parts):
+        rest = total(other for at, other in enumerate(parts) if at != k)
+        train, test = (per_bucket(design(m, panel.adv, reference)) for m in (rest, part))
+        found.append((train, test))
+    return found
+
+
+def per_bucket(design: Design) -> Equations:
+    """The equations with weights per bucket: penalties then mean the same in every fold."""
+    e = design.equations
+    return replace(e, weight=e.weight / max(design.buckets, 1))
+
+
+def _median_positive(values: Array) -> float:
+    positive = values[values > 0]
+    return float(np.median(positive)) if positive.size else 0.0
+
+
+def _whiteners(bb: Array) -> Array:
+    """``(B_i'B_i)^-1/2`` of each name, shape (n, 4, 4); a constant or doubled column adds none."""
+    size = np.sqrt(np.diagonal(bb, axis1=1, axis2=2))
+    inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    values, vectors = np.linalg.eigh(bb * inverse[:, :, None] * inverse[:, None, :])
+    kept = values > 1e-8
+    root = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
+    return np.asarray(inverse[:, :, None] * vectors * root[:, None, :])
+
+
+def _slippage_share(mm: Array, md: Array, dd: Array) -> float:
+    """The mix of mid move and slippage with the least noise, ``-cov(m, d) / var(d)``, pooled."""
+    known = (mm > 1e-9 * mm.max(initial=0.0)) & (dd > 0)
+    if not known.any():
+        return 0.0
+    covariance, variance = (md[known] / mm[known]).sum(), (dd[known] / mm[known]).sum()
+    return float(np.clip(-covariance / variance, 0.0, 1.0))
+
+
+def _factors(rr: Array, buckets: int) -> Array:
+    """Common factors of the noise: eigenvalues beyond what independent noise shows (Marchenko and
+    Pastur 1967), the rest of each name's variance its own."""
+    n = len(rr)
+    size = np.sqrt(np.diagonal(rr))
+    inverse = np.divide(1.0, size, out=np.zeros(n), where=size > 0)
+    values, vectors = np.linalg.eigh(rr * np.outer(inverse, inverse))
+    common = values > (1 + np.sqrt(n / max(buckets, 1))) ** 2
+    factors = (vectors[:, common] * (values[common] - 1)) @ vectors[:, common].T
+    communality = np.minimum(np.diagonal(factors), MAX_COMMUNALITY)
+    shrink = np.sqrt(communality / np.maximum(np.diagonal(factors), 1e-300))
+    factors = factors * np.outer(shrink, shrink)
+    np.fill_diagonal(factors, 1.0)
+    return np.asarray(factors)
+
+
+def conditional(design: Design, gradient: Array) -> Equations:
+    """Equations of each name's move given what the model leaves of the others' moves.
+
+    With noise that has common factors, the part of a name's noise its peers show can be taken off
+    before its row is read: generalised least squares (Zellner 1962), one step from `gradient`.
+
+    Parameters
+    ----------
+    design
+        With `factors`, the noise correlation C; ``W = C^-1``.
+    gradient
+        ``X'E`` of the present fit's residuals, row k for name k, unweighted, shape (n, n).
+    """
+    e = design.equations
+    precision = np.linalg.inv(design.factors)
+    known = e.weight > 0
+    sd = np.where(known, 1 / np.sqrt(np.where(known, e.weight, 1.0)), 0.0)
+    lean = precision / np.diagonal(precision)[:, None]
+    np.fill_diagonal(lean, 0.0)
+    lean = lean * np.where(known, np.sqrt(e.weight), 0.0)[None, :] * sd[:, None]
+    own = np.diagonal(e.gram)
+    shift = lean @ gradient
+    at = np.einsum("ik,ki->i", lean, gradient)  # what the others' residuals say of x_i itself
+    shift -= np.divide(at, own, out=np.zeros_like(own), where=own > 0)[:, None] * e.gram
+    np.fill_diagonal(shift, 0.0)
+    return replace(e, xy=e.xy + shift, weight=e.weight * np.diagonal(precision))

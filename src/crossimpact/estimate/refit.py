@@ -18,6 +18,7 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram, rivals, stability
 from crossimpact.estimate.cross_impact import CrossFit, fit_cross
 from crossimpact.estimate.design import REGIMES, Panel
+from crossimpact.estimate.equations import summed
 from crossimpact.estimate.gram import History, Moments
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.walk_forward import Candidate, Score, date_blocks, walk_forward
@@ -280,7 +281,7 @@ def _lead_inclusion(window: _Window, lead: str, blocks: int) -> Array | None:
 def _cross(window: _Window, regime: str, blocks: int, lead: Array | None) -> CrossFit:
     """Cross impact given a first self fit, which sets the scale of the couplings."""
     panel, days = window.part(regime, blocks), window.days(regime, blocks)
-    share = gram.summed(days, panel, window.reference).share
+    share = summed(days, panel, window.reference).share
     own = fit_self(panel, share=share, loss=window.loss)
     return fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se)
 

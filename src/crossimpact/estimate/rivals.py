@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crossimpact.estimate import gram, paths
+from crossimpact.estimate import paths
 from crossimpact.estimate.design import Panel
-from crossimpact.estimate.equations import Equations
+from crossimpact.estimate.equations import Equations, folded, per_bucket, summed
 from crossimpact.estimate.gram import Moments
 from crossimpact.model import Array
 
@@ -26,11 +26,11 @@ def fit(
     of its beta, one coefficient per row.
     ``lasso_rows``: the lasso on each row by itself, penalty by blocked folds of days (LassoCV).
     """
-    whole = gram.summed(days, panel, reference)
-    folds = gram.folded(days, panel, reference, FOLDS)
+    whole = summed(days, panel, reference)
+    folds = folded(days, panel, reference, FOLDS)
     return {
         "one_factor": one_factor(whole.equations, np.sqrt(beta)),
-        "lasso_rows": lasso_rows(gram.per_bucket(whole), folds),
+        "lasso_rows": lasso_rows(per_bucket(whole), folds),
     }
 
 
@@ -46,7 +46,7 @@ def one_factor(equations: Equations, root: Array) -> Array:
 
 
 def lasso_rows(equations: Equations, folds: Sequence[tuple[Equations, Equations]]) -> Array:
-    """LassoCV of every row, on the shared Gram; weights per bucket, folds as `gram.folded` cuts."""
+    """LassoCV of every row, on the shared Gram; weights per bucket, folds as `folded` cuts."""
     n = len(equations.gram)
     penalty = paths.Penalty(l1_ratio=1.0)
     lambdas = paths.row_lambdas(equations, penalty, LAMBDAS)

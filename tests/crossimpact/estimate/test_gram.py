@@ -9,8 +9,15 @@ import pytest
 
 from crossimpact.estimate import gram, shrinkage
 from crossimpact.estimate.design import Panel
-from crossimpact.estimate.equations import Equations
-from crossimpact.estimate.gram import CLIP, MIN_COVERAGE, Moments
+from crossimpact.estimate.equations import (
+    MIN_COVERAGE,
+    Design,
+    Equations,
+    conditional,
+    summed,
+)
+from crossimpact.estimate.gram import Moments
+from crossimpact.estimate.pilot import CLIP, fit_pilot
 from crossimpact.model import Array
 
 from .desk import BUCKETS, draw, permuted, with_cells
@@ -20,8 +27,8 @@ def days_of(panel: Panel, transform="linear", flows: Array | None = None) -> lis
     return [day["normal"] for _, day in gram.history(panel, transform, flows)]
 
 
-def design_of(panel: Panel) -> gram.Design:
-    return gram.summed(days_of(panel), panel, None)
+def design_of(panel: Panel) -> Design:
+    return summed(days_of(panel), panel, None)
 
 
 def assert_same(a: Moments, b: Moments, rtol: float = 1e-12) -> None:
@@ -71,7 +78,7 @@ def test_parts_under_one_pilot_add_up_to_the_moments_of_their_union():
     panel, _ = draw(T=BUCKETS, confounded=True)
     f = gram.shape_flow(panel.q, "linear")
     B = np.stack([f, np.sign(f), panel.sector_flow, panel.factor_flow], axis=2)
-    pilot = gram._pilot(panel, B)
+    pilot = fit_pilot(panel, B)
     early = np.arange(BUCKETS) < 30
     parts = [
         gram._moments(panel.where(rows), f[rows], B[rows], pilot.of(rows))
@@ -110,7 +117,7 @@ def test_square_root_moments_are_those_of_the_shaped_panel():
     """What a day stores knows no reference flow; it enters when the days are read."""
     panel, _ = draw(T=3 * BUCKETS, confounded=True)
     reference = np.random.default_rng(0).uniform(5e-4, 2e-3, panel.n)
-    stored = gram.summed(days_of(panel, "sqrt"), panel, reference).equations
+    stored = summed(days_of(panel, "sqrt"), panel, reference).equations
     shaped = design_of(panel.shaped(reference)).equations
     for name in ("gram", "xy", "weight"):
         a, b = getattr(stored, name), getattr(shaped, name)
@@ -139,7 +146,7 @@ def test_equations_are_those_of_a_dense_fit_with_own_terms_beside_the_flows():
     for date in np.unique(panel.date):
         day = panel.where(panel.date == date)
         B = np.stack([day.q, np.sign(day.q), day.sector_flow, day.factor_flow], axis=2)
-        pilot = gram._pilot(day, B)
+        pilot = fit_pilot(day, B)
         flows.append(day.q * root)
         moves.append(pilot.move)
         weights.append(pilot.weight)
@@ -210,14 +217,14 @@ def test_a_tick_is_not_far():
     bound = with_cells(panel, move=((slice(None), 0), ticks))
     assert 0.8 < np.mean(ticks == 0) < 1
     B = np.zeros((*panel.q.shape, 4))
-    np.testing.assert_allclose(gram._pilot(bound, B).move[:, 0], ticks)
+    np.testing.assert_allclose(fit_pilot(bound, B).move[:, 0], ticks)
 
 
 def test_a_wild_bucket_weighs_less_and_a_calm_one_no_more():
     panel, _ = draw(T=BUCKETS)
     wild = with_cells(panel, move=(20, 30 * panel.move[20]))
     B = np.zeros((*panel.q.shape, 4))
-    weight = gram._pilot(wild, B).weight
+    weight = fit_pilot(wild, B).weight
     assert weight[20] < 0.1 and np.delete(weight, 20).min() > 0.8 and weight.max() <= 1
 
 
@@ -286,7 +293,7 @@ def test_taking_the_common_noise_off_brings_estimates_closer():
         first = pair_fit(found.equations)
         left = shrinkage.row_gradients(found.equations, first)
         np.fill_diagonal(left, 0.0)
-        second = pair_fit(gram.conditional(found, left))
+        second = pair_fit(conditional(found, left))
         before.append(np.linalg.norm(first - truth["M"]))
         after.append(np.linalg.norm(second - truth["M"]))
     assert np.mean(after) < 0.9 * np.mean(before)
@@ -295,6 +302,6 @@ def test_taking_the_common_noise_off_brings_estimates_closer():
 def test_without_common_noise_the_equations_stay():
     found = design_of(draw(T=600)[0])
     flat = replace(found, factors=np.eye(8))
-    same = gram.conditional(flat, np.random.default_rng(0).normal(size=(8, 8)))
+    same = conditional(flat, np.random.default_rng(0).normal(size=(8, 8)))
     np.testing.assert_array_equal(same.xy, found.equations.xy)
     np.testing.assert_array_equal(same.weight, found.equations.weight)
