@@ -1,0 +1,198 @@
+"""The window of one regime, and what is estimated on the first of its blocks of dates.
+
+The same function fits the whole window and every training window of the walk-forward, so that what
+is judged is what ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from crossimpact.errors import EstimationError
+from crossimpact.estimate import gram, stability
+from crossimpact.estimate.cross_impact import CrossFit, fit_cross
+from crossimpact.estimate.design import REGIMES, Panel
+from crossimpact.estimate.equations import summed
+from crossimpact.estimate.gram import History, Moments
+from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
+from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
+from crossimpact.model import Array, ImpactModel, Transform, from_scaled
+
+CONCAVE_SE = 2.0  # standard errors by which square-root flow must beat linear out of sample
+
+
+@dataclass(frozen=True)
+class Window:
+    """A regime's data and how its flows are read.
+
+    `lead` is the regime with the most buckets when it is another one; `panel` holds raw flows,
+    `reference` is None under linear flow; `blocks` are the regime's dates and `moments` the sums
+    over each block, the lead's included.
+    """
+
+    panel: Panel
+    regime: str
+    lead: str | None
+    blocks: list[list[str]]
+    loss: Loss
+    transform: Transform
+    reference: Array | None
+    moments: list[dict[str, Moments]]
+
+    def part(self, regime: str, blocks: int) -> Panel:
+        """The regime's buckets of the first so many blocks, flows shaped."""
+        panel = self.panel.of_regime(regime)
+        if blocks < len(self.blocks):
+            panel = panel.where(panel.date <= self.blocks[blocks - 1][-1])
+        return panel if self.reference is None else panel.shaped(self.reference)
+
+    def days(self, regime: str, blocks: int) -> list[Moments]:
+        return [block[regime] for block in self.moments[:blocks] if regime in block]
+
+
+def open_window(
+    panel: Panel, regime: str, loss: Loss, moments: Callable[[Transform], History]
+) -> Window:
+    """A regime's window: its blocks of dates, its flow transform, its moments by block."""
+    size = {label: int((panel.regime == label).sum()) for label in REGIMES}
+    largest = max(size, key=lambda label: size[label])
+    lead = largest if size[largest] > size[regime] else None
+    blocks = date_blocks([str(date) for date in np.unique(panel.date[panel.regime == regime])])
+    transform, reference = _choose_flow(panel.of_regime(regime), blocks, loss)
+    summed = gram.blocks(
+        moments(transform), [b[-1] for b in blocks], [regime, lead] if lead else [regime]
+    )
+    return Window(panel, regime, lead, blocks, loss, transform, reference, summed)
+
+
+def _choose_flow(
+    panel: Panel, blocks: Sequence[Sequence[str]], loss: Loss
+) -> tuple[Transform, Array | None]:
+    """Square-root flow when own flow alone predicts later days better by it, else linear."""
+    reference = panel.typical_flow()
+    if not (reference > 0).any():
+        return "linear", None
+    reference = np.where(reference > 0, reference, np.median(reference[reference > 0]))
+
+    def own_only(train: int) -> dict[str, Candidate]:
+        rows = panel.where(panel.date <= blocks[train - 1][-1])
+        try:
+            linear = fit_self(rows, share=0.0, loss=loss)
+            concave = fit_self(rows.shaped(reference), share=0.0, loss=loss)
+        except EstimationError:
+            return {}
+        return {
+            "self_only": Candidate(_own_model(rows, linear)),
+            "sqrt": Candidate(_own_model(rows, concave, reference)),
+        }
+
+    scores, steps = walk_forward(panel, 0.0, blocks, own_only)
+    if not steps:
+        return "linear", None
+    gain, se = scores["sqrt"].gain_over(scores["self_only"])
+    return ("sqrt", reference) if gain > CONCAVE_SE * se else ("linear", None)
+
+
+def _own_model(panel: Panel, own: SelfFit, reference: Array | None = None) -> ImpactModel:
+    zero = np.zeros((panel.n, panel.n))
+    return _model(panel, "", own, zero, zero, reference, {})
+
+
+@dataclass(frozen=True)
+class Found:
+    """Estimates on some dates: the ladder's models, and what the report tells of them."""
+
+    ladder: dict[str, ImpactModel]
+    cross: CrossFit
+    share: float
+    rules: list[dict[str, Any]]
+    reason: str
+    counts: dict[str, float]
+
+
+def estimate(window: Window, blocks: int) -> Found:
+    """The ladder's models on the first so many blocks.
+
+    Raises
+    ------
+    EstimationError
+        When self impact cannot be told on them.
+    """
+    panel = window.part(window.regime, blocks)
+    own, cross = _fit(window, blocks)
+    extra = {
+        "self_source": {
+            symbol: str(source)
+            for symbol, source in zip(panel.symbols, own.source, strict=True)
+            if source != "own"
+        },
+        "sector_couplings": cross.template.couplings,
+        "typical_flow": panel.typical_flow().tolist(),
+    }
+    full = _model(panel, window.regime, own, cross.scaled, cross.se, window.reference, extra)
+    full = replace(full, gamma_frequency=cross.frequency)
+    common, common_se = cross.template.scaled, cross.template.se
+    stable, rules, reason = stability.stabilise(full, common)
+    block, _, _ = stability.stabilise(
+        _model(panel, window.regime, own, common, common_se, window.reference, extra)
+    )
+    capped = next(row for row in rules if row.rule == "cap").changed
+    counts = {
+        "capped_share": capped / max(2 * full.edges, 1),
+        "selected_pairs": float((np.triu(np.nan_to_num(cross.frequency), 1) >= 0.5).sum()),
+        "kept_pairs": float(cross.kept),
+        "template_couplings": float(len(cross.template.couplings)),
+    }
+    ladder = {"full": stable, "sector_block": block, "self_only": full.self_only()}
+    return Found(ladder, cross, cross.share, [row.to_dict() for row in rules], reason, counts)
+
+
+def _fit(window: Window, blocks: int) -> tuple[SelfFit, CrossFit]:
+    """Cross impact, and self impact with what the others moved taken out."""
+    lead = None if window.lead is None else _lead_inclusion(window, window.lead, blocks)
+    cross = _cross(window, window.regime, blocks, lead)
+    panel = window.part(window.regime, blocks)
+    moved = panel.q @ from_scaled(cross.scaled, panel.adv).T
+    return fit_self(panel, share=cross.share, cross=moved, loss=window.loss), cross
+
+
+def _lead_inclusion(window: Window, lead: str, blocks: int) -> Array | None:
+    """How surely the lead regime finds each pair coupled on the same blocks of days."""
+    try:
+        return _cross(window, lead, blocks, None).inclusion
+    except EstimationError:
+        return None
+
+
+def _cross(window: Window, regime: str, blocks: int, lead: Array | None) -> CrossFit:
+    """Cross impact given a first self fit, which sets the scale of the couplings."""
+    panel, days = window.part(regime, blocks), window.days(regime, blocks)
+    share = summed(days, panel, window.reference).share
+    own = fit_self(panel, share=share, loss=window.loss)
+    return fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se)
+
+
+def _model(
+    panel: Panel, regime: str, own: SelfFit, scaled: Array, se: Array, reference: Array | None,
+    extra: Mapping[str, Any],
+) -> ImpactModel:  # fmt: skip
+    coupled = scaled != 0
+    return ImpactModel(
+        symbols=panel.symbols,
+        sectors=panel.sectors,
+        adv=panel.adv,
+        regime=regime,
+        alpha=own.alpha,
+        beta=own.beta,
+        gamma=from_scaled(scaled, panel.adv),
+        transform="linear" if reference is None else "sqrt",
+        reference=np.empty(0) if reference is None else reference,
+        alpha_se=own.alpha_se,
+        beta_se=own.beta_se,
+        gamma_se=np.where(coupled, from_scaled(se, panel.adv), np.nan),
+        provenance={**extra, "peer_bps": own.peer.tolist()},
+    )
