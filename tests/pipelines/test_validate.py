@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
-from pipelines import features
+from pipelines import features, validate
 from pipelines.config import Settings
 from pipelines.export import export_violations
 from pipelines.judgement import LAYERS
@@ -456,6 +456,17 @@ def test_the_export_is_sorted_and_keyed(tmp_path: Path, settings: Settings) -> N
         "market_snapshots,2024-01-03,part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
         "bid_size.range,quarantine",
     ]
+
+
+def test_what_another_process_published_meanwhile_is_never_withdrawn(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing = landed(tmp_path, desk.clean())
+    known = validate_dates(settings, landing, [desk.DATE])
+    manifests = [*settings.home.rglob("_manifest.json")]
+    monkeypatch.setattr(Path, "unlink", lambda path, **_: pytest.fail(f"{path} was withdrawn"))
+    judged = validate._judge(Warehouse(settings), landing, [desk.DATE])  # it saw none at its start
+    assert judged == {desk.DATE: known[0]} and len(manifests) > 0
 
 
 def test_yesterday_landed_again_as_today_is_blocked(tmp_path: Path, settings: Settings) -> None:
