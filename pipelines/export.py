@@ -28,11 +28,12 @@ SELF_COLUMNS = ("regime", "symbol", "alpha_bps", "beta_bps", "se_alpha", "se_bet
 
 @dataclass(frozen=True)
 class Export:
-    """A CSV file written from a release."""
+    """A CSV file written from a release; `note` is what its columns cannot say."""
 
     path: str
     id: str
     rows: int
+    note: str
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -120,12 +121,24 @@ def _export(
     rows_of: Callable[[ImpactModel], Iterable[tuple[str, ...]]],
 ) -> Export:
     found = _exported(settings, release)
-    rows = [row for model in _shipped(found) for row in rows_of(model)]
+    models = list(_shipped(found))
+    rows = [row for model in models for row in rows_of(model)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([columns, *rows])
     write_atomic(_no_folder(path), text.getvalue())
-    return Export(str(path), found.id, len(rows))
+    return Export(str(path), found.id, len(rows), _note(models))
+
+
+def _note(models: Iterable[ImpactModel]) -> str:
+    """A number per unit of ADV fraction reads as linear; say where it is not."""
+    concave = [model.regime for model in models if model.transform == "sqrt"]
+    if not concave:
+        return ""
+    return (
+        f"{', '.join(concave)}: square-root flow, gamma and beta are per unit of ADV fraction at "
+        "the reference flow only (the release's model files hold it)"
+    )
 
 
 def _exported(settings: Settings, release: str) -> Release:

@@ -335,12 +335,21 @@ def test_the_exports_hold_every_number_exactly(desk: Settings, which: str) -> No
         "path": str(own),
         "id": release.id,
         "rows": 3,
+        "note": "",
     }
     table = rows(own)
     assert list(table[0]) == ["regime", "symbol", "alpha_bps", "beta_bps", "se_alpha", "se_beta"]
     assert [float(row["alpha_bps"]) for row in table] == model.alpha.tolist()
     assert [float(row["beta_bps"]) for row in table] == model.beta.tolist()
     assert [row["se_alpha"] for row in table] == ["0.25", "", "0.5"]
+
+
+def test_an_export_of_square_root_flow_says_what_its_numbers_are_per(desk: Settings) -> None:
+    release = sample(30.0)
+    concave = replace(release.models["normal"], transform="sqrt", reference=np.full(3, 0.01))
+    register(desk, replace(release, models={"normal": concave}))
+    found = export.export_gamma(desk, desk.home / "gamma.csv", "challenger")
+    assert found.rows == 2 and "normal: square-root flow" in found.note
 
 
 def test_a_self_only_regime_exports_no_pairs(desk: Settings) -> None:
