@@ -56,8 +56,12 @@ READING = """\
   coupled at all. They do not cover the choice of template or of rung.
 - **Folds** is the share of time folds in which the elastic net selects the pair by itself. A low
   share beside a large gamma means that the template or the pair's group carries it.
-- **Stability rules** that changed nothing did not bind. Couplings moved by `project_psd` or
-  `bound_concave` are smaller than the data alone would have them."""
+- **Stability rules** are told of the full matrix, whoever answers; those that changed nothing did
+  not bind. Couplings moved by `project_psd` or `bound_concave` are smaller than the data alone
+  would have them.
+- **The smallest eigenvalue** is in units of the own impacts: 1 without cross terms, and below 0 a
+  round trip pays. Under square-root flow none is promised within a bucket only.
+- **A dash** is a number that does not exist: nothing was held out, or no pair ships."""
 
 
 def model_card(release: Release) -> str:
@@ -135,14 +139,24 @@ def _plain(name: str, form: str) -> Callable[[Metrics], str]:
 
 def _verdict_rows() -> Iterator[Row]:
     for name, text in RIVALS.items():
-        yield f"R2, {text}", _plain(f"oos_r2_{name}", ".2%")
-    yield "**gain of what ships over self only**", _with_error
-    yield "gain of the placebo", _plain("placebo_gain", "+.2%")
-    yield "gain on the fills' slippage alone", _plain("oos_slippage_gain", "+.2%")
-    yield "gain of the median name", _plain("oos_median_name_gain", "+.2%")
-    yield "share of names better off", _plain("oos_names_better", ".0%")
-    yield "R2 of the buckets' cross cost", _plain("oos_basket_r2", ".2%")
-    yield "slope of realized on predicted cross cost", _slope
+        yield f"R2, {text}", _held_out(_plain(f"oos_r2_{name}", ".2%"))
+    yield "**gain of what ships over self only**", _coupled(_with_error)
+    yield "gain of the placebo", _held_out(_plain("placebo_gain", "+.2%"))
+    yield "gain on the fills' slippage alone", _coupled(_plain("oos_slippage_gain", "+.2%"))
+    yield "gain of the median name", _coupled(_plain("oos_median_name_gain", "+.2%"))
+    yield "share of names better off", _coupled(_plain("oos_names_better", ".0%"))
+    yield "R2 of the buckets' cross cost", _coupled(_plain("oos_basket_r2", ".2%"))
+    yield "slope of realized on predicted cross cost", _coupled(_slope)
+
+
+def _held_out(show: Callable[[Metrics], str]) -> Callable[[Metrics], str]:
+    """A dash where no day could be held out: the record then holds zeros, which were not seen."""
+    return lambda metrics: show(metrics) if "oos_gain" in metrics else "-"
+
+
+def _coupled(show: Callable[[Metrics], str]) -> Callable[[Metrics], str]:
+    """A dash where no pair ships: nothing gains over itself."""
+    return lambda metrics: show(metrics) if metrics.get("edges") else "-"
 
 
 def _with_error(metrics: Metrics) -> str:
@@ -166,8 +180,12 @@ def _flow(metrics: Metrics) -> str:
 
 
 def _certified(metrics: Metrics) -> str:
-    admissible = metrics.get("no_profitable_round_trip")
-    return "-" if admissible is None else "certified" if admissible else "**not certified**"
+    admissible, concave = metrics.get("no_profitable_round_trip"), metrics.get("sqrt_flow")
+    if admissible is None:
+        return "-"
+    if not admissible:
+        return "**there is one**"
+    return "none found within a bucket" if concave else "none exists (proved)"
 
 
 ESTIMATION: tuple[Row, ...] = (
@@ -180,8 +198,8 @@ ESTIMATION: tuple[Row, ...] = (
     ("pairs kept after shrinkage", _plain("kept_pairs", ",.0f")),
     ("coupled pairs that ship", _plain("edges", ",.0f")),
     ("share of entries capped", _plain("capped_share", ".1%")),
-    ("no profitable round trip is known", _certified),
-    ("smallest eigenvalue (scaled)", _plain("psd_margin", ".3f")),
+    ("profitable round trip", _certified),
+    ("smallest eigenvalue (own impacts = 1)", _plain("psd_margin", ".3f")),
     ("condition number", _plain("condition_number", ",.3g")),
 )
 
@@ -210,7 +228,14 @@ def _pairs(regime: str, model: ImpactModel) -> list[str]:
         for i, j in zip(*strongest(np.abs(M + M.T) / 2, TOP_PAIRS), strict=True)
     )
     head = ("i / j", "sector", "gamma_ij ± se", "gamma_ji ± se", "of own impacts", "folds")
-    return [f"**{regime}**", "", *_table(head, rows), ""]
+    return [f"**{regime}**{_at_reference(model)}", "", *_table(head, rows), ""]
+
+
+def _at_reference(model: ImpactModel) -> str:
+    if model.transform == "linear":
+        return ""
+    typical = float(np.median(model.reference))
+    return f", square-root flow: gamma at the reference flow (median name: {typical:.2%} of ADV)"
 
 
 def _rules(stability: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:

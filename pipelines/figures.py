@@ -34,8 +34,8 @@ MAX_NAMES = 250
 def heatmap(model: ImpactModel) -> bytes:
     """PNG of gamma ordered by sector.
 
-    Cell (i, j) is ``M_ij`` at a flow of 1% of ADV, bps. The scale ends at the 99.5th percentile of
-    ``|M|``.
+    Cell (i, j) is ``M_ij`` at a flow of 1% of ADV, bps; of a square-root model the slope through
+    the reference flow. The scale ends at the 99.5th percentile of ``|M|``.
     """
     order = _by_sector(model)
     values = TYPICAL_FLOW * to_scaled(model.gamma, model.adv)[np.ix_(order, order)]
@@ -47,7 +47,8 @@ def heatmap(model: ImpactModel) -> bytes:
         image = axes.imshow(values, cmap="RdBu_r", norm=TwoSlopeNorm(0, -limit, limit))
         _sector_ticks(axes, [model.sectors[i] for i in order])
         bar = figure.colorbar(image, ax=axes, shrink=0.85, extend="both")
-        bar.set_label("bps per 1% of ADV (scaled to be symmetric)")
+        at = "" if model.transform == "linear" else ", at the reference flow"
+        bar.set_label(f"bps per 1% of ADV{at} (scaled to be symmetric)")
         axes.set_title(_title(model))
         return to_png(figure)
 

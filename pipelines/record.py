@@ -55,15 +55,19 @@ def metrics(fits: Mapping[str, Any]) -> dict[str, float]:
 def figures(
     panel: Panel, models: Mapping[str, ImpactModel], fits: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """PNG of each regime's matrix, network, calibration and stability paths, by name."""
+    """PNG of each regime's matrix, network, calibration and stability paths, by name.
+
+    A model without pairs has nothing to connect or to calibrate: its empty matrix says so alone.
+    """
     found = {}
     for regime, model in models.items():
         found[f"gamma-{regime}"] = drawing.heatmap(model)
-        found[f"network-{regime}"] = drawing.network(model)
-        found[f"calibration-{regime}"] = drawing.calibration_plot(
-            *bucket_cross(model, panel.of_regime(regime)),
-            _calibration_title(regime, fits[regime]["metrics"]),
-        )
+        if model.edges:
+            found[f"network-{regime}"] = drawing.network(model)
+            found[f"calibration-{regime}"] = drawing.calibration_plot(
+                *bucket_cross(model, panel.of_regime(regime)),
+                _calibration_title(regime, fits[regime]["metrics"]),
+            )
         if paths := fits[regime]["paths"]:
             found[f"paths-{regime}"] = drawing.stability_paths(
                 np.array(paths["penalties"]),

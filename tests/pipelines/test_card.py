@@ -122,6 +122,34 @@ def test_a_self_only_regime_has_no_pairs(fitted):
     card = model_card(release(alone))
     assert "**normal**: no pair ships." in card
     assert "- **normal**: `self_only` answers: cross terms add -1%." in card
+    alone["metrics"] = {**fitted["metrics"], "edges": 0.0}
+    table = cells(section(model_card(release(alone)), "Out of sample"))
+    assert table["R2, self only"] == [f"{fitted['metrics']['oos_r2_self_only']:.2%}"]
+    assert table["gain of the placebo"] != ["-"]
+    for told in ("**gain of what ships over self only**", "share of names better off"):
+        assert table[told] == ["-"]
+
+
+def test_what_was_never_held_out_is_a_dash_not_a_zero(panel):
+    few = panel.where(np.isin(panel.date, np.unique(panel.date)[:3]))
+    fit = json.loads(json.dumps(record.of_fit(fit_regime(few, "normal"))))
+    assert "no out-of-sample verdict" in fit["reason"]
+    card = section(model_card(release(fit)), "Out of sample")
+    numbers = cells(card)
+    assert len(numbers) > 10
+    assert all(row in (["-"], ["normal"], ["---"]) for row in numbers.values()), numbers
+
+
+def test_square_root_flow_is_named_with_its_reference_flow(fitted):
+    linear = ImpactModel.from_dict(fitted["model"])
+    concave = replace(linear, transform="sqrt", reference=np.full(linear.n, 0.0025))
+    flow = {**fitted["metrics"], "sqrt_flow": 1.0}
+    card = model_card(release({**fitted, "model": concave.to_dict(), "metrics": flow}))
+    assert "gamma at the reference flow (median name: 0.25% of ADV)" in card
+    assert cells(card)["profitable round trip"] == ["none found within a bucket"]
+    card = model_card(release(fitted))
+    assert "gamma at the reference flow (" not in card
+    assert cells(card)["profitable round trip"] == ["none exists (proved)"]
 
 
 @pytest.mark.parametrize("lost", ["oos_gain_se", "oos_slope", "condition_number"])
@@ -148,6 +176,8 @@ def test_the_record_draws_what_the_fit_left(panel, fitted):
     assert set(pictures) == {
         f"{name}-normal" for name in ("gamma", "network", "calibration", "paths")
     }
+    alone = record.figures(panel, {"normal": found.candidates["self_only"]}, {"normal": fitted})
+    assert set(alone) == {"gamma-normal", "paths-normal"}
     paths, (penalties, shares) = fitted["paths"], found.paths
     assert paths["penalties"] == penalties.tolist()
     ever = int(np.triu(shares.any(axis=0), 1).sum())

@@ -74,6 +74,12 @@ def test_a_matrix_of_any_size_is_drawn(draw, size):
     assert min(png_size(draw(coupled(*size)))) > 400
 
 
+def test_a_square_root_matrix_says_at_which_flow():
+    straight = model()
+    concave = replace(straight, transform="sqrt", reference=np.full(straight.n, 0.01))
+    assert figures.heatmap(concave) != figures.heatmap(straight)
+
+
 def test_the_network_leaves_out_the_weak_and_says_so(monkeypatch):
     """What is drawn does not depend on the pairs beyond the strongest, but for their number."""
     monkeypatch.setattr(figures, "MAX_EDGES", 10)
