@@ -52,19 +52,21 @@ def settings_for(settings: Settings, landing: Landing, flow: Flow | None) -> Set
     Raises
     ------
     UsageError
-        When own flow is asked without parent orders, or public flow without public trades.
+        When own flow is asked without parent orders, public flow without public trades, or the
+        landing zone has neither.
     """
     if flow == "own" and not landing.has_parents:
         raise UsageError(
             f"landing zone {landing.root} has no parent_orders, so there is no own flow",
             "use --flow public",
         )
-    if flow == "public" and not landing.dates("public_trades"):
+    flow = flow or ("own" if landing.has_parents else "public")
+    if flow == "public" and landing.all_dates() and not landing.dates("public_trades"):
         raise UsageError(
             f"landing zone {landing.root} has no public_trades, so there is no public flow",
-            "use --flow own",
+            "use --flow own" if landing.has_parents else "land parent_orders or public_trades",
         )
-    return replace(settings, flow=flow or ("own" if landing.has_parents else "public"))
+    return replace(settings, flow=flow)
 
 
 def matching(settings: Settings, release: Release) -> Settings:
@@ -136,7 +138,9 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     }
     if not models:
         reasons = "; ".join(f"{regime}: {found['reason']}" for regime, found in fits.items())
-        raise EstimationError(f"no regime could be fitted ({reasons})", "widen the window")
+        raise EstimationError(
+            f"no regime could be fitted ({reasons})", "land more dates, or widen the window"
+        )
     release = _release(settings, plan, fits, models, verdict)
     folder = _folder(settings, plan) / "release"
     bundle.write(release, folder)
@@ -161,7 +165,8 @@ def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
     regimes = {}
     for regime, policy in release.fallback.items():
         metrics = release.report["metrics"].get(regime, {})
-        regimes[regime] = {"rung": policy["rung"], "reason": policy["reason"], **metrics}
+        numbers = {k: None if isinstance(v, str) else v for k, v in metrics.items()}  # nan, inf
+        regimes[regime] = {"rung": policy["rung"], "reason": policy["reason"], **numbers}
     return {
         "release": release.id,
         "digest": release.digest,

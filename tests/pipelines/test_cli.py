@@ -105,7 +105,9 @@ def test_a_desk_without_stress_is_answered_by_the_fallback(crossimpact, landing,
     assert code == OK
     assert set(found["stages"]) == {"validate", "features", "moments", "fit", "register"}
     drawn = {path.name for path in home.glob("mlflow/artifacts/*/artifacts/*.png")}
-    assert {f"{name}-normal.png" for name in ("gamma", "network", "calibration")} <= drawn
+    coupled = found["regimes"]["normal"]["edges"] > 0
+    assert ("calibration-normal.png" in drawn) == ("network-normal.png" in drawn) == coupled
+    assert "gamma-normal.png" in drawn
     stressed = found["regimes"]["stressed"]
     assert stressed["rung"] == "fixed_pov" and "0 stressed buckets" in stressed["reason"]
     assert found["regimes"]["normal"]["buckets"] == 156
@@ -132,6 +134,7 @@ def test_one_symbol_only(crossimpact, tmp_path):
     normal = json.loads(out)["regimes"]["normal"]
     assert code == OK
     assert (normal["rung"], normal["edges"]) == ("self_only", 0)
+    assert not [name for name, value in normal.items() if value in ("nan", "inf", "-inf")]
 
 
 @pytest.mark.parametrize("words", [("show",), ("promote",), ("rollback",)])
@@ -200,3 +203,11 @@ def test_own_flow_of_a_public_landing_is_refused(crossimpact, landing, tmp_path)
     assert code == USAGE and "--flow public" in one_line(err)
     code, out, _ = crossimpact("refit", landing, "--home", tmp_path / "h", "--json")
     assert code == OK and json.loads(out)["flow"] == "public"
+
+
+def test_a_landing_without_any_flow_says_what_to_land(crossimpact, landing, tmp_path):
+    for table in ("parent_orders", "child_fills", "benchmark_marks", "public_trades"):
+        shutil.rmtree(landing / table)
+    code, _, err = crossimpact("refit", landing, "--home", tmp_path / "h")
+    assert code == USAGE and "land parent_orders or public_trades" in one_line(err)
+    assert not (tmp_path / "h" / "warehouse").exists()
