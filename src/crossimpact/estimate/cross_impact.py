@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ FOLDS = 5
 L1_RATIO = 0.9
 LAMBDAS, SMALLEST = 20, 0.1  # penalties, and the last as a share of the first
 LOOSE = 1e-3  # tolerance of the path: it nominates, the posterior estimates
+SIZE_POWERS = (0.0, 0.25, 0.5)  # a template's pairs couple with sqrt(beta) ADV^power of each
 ROUNDS = 2  # of shrinkage; the second knows the first's residuals
 FDR = 0.2  # expected share of kept pairs that are not coupled
 MIN_EDGE_BPS = 0.1  # at typical flow: below it no schedule changes
@@ -120,13 +122,13 @@ def fit_cross(
     start, frequency, stability = _deviations(whole, folds, common, scale)
     group, stratum = _groups(panel, lead)
     doubt = _scale_doubt(beta, beta_se)
-    posterior = _posterior(whole, scale, group, stratum, common, doubt, start)
+    posterior, equations = _posterior(whole, scale, group, stratum, common, doubt, start)
     per_unit = bps_per_unit(panel)
     coupled = _discoveries(posterior.inclusion)
-    coupled |= _significant_sectors(whole.equations, posterior.coupling * scale, group, scale)
+    coupled |= _significant_sectors(whole, posterior.coupling * scale, group, scale)
     M = posterior.coupling * scale
     keep = coupled & (np.abs(M) * per_unit >= MIN_EDGE_BPS)
-    spread = _spread(whole.equations, scale, posterior, group, keep)
+    spread = _spread(equations, scale, posterior, group, keep)
     return CrossFit(
         template=common,
         scaled=np.where(keep, M, 0.0),
@@ -151,7 +153,7 @@ def bps_per_unit(panel: Panel) -> Array:
 
 
 def _choose_template(
-    whole: Design, folds: Sequence[tuple[Equations, Equations]], panel: Panel, beta: Array,
+    whole: Design, folds: Sequence[tuple[Design, Design]], panel: Panel, beta: Array,
     days: Sequence[Moments], reference: Array | None,
 ) -> Template:  # fmt: skip
     """Blocks, Kyle's matrix or none: the least loss on held-out days."""
@@ -160,21 +162,25 @@ def _choose_template(
     root = np.sqrt(panel.adv)
     moves = moments.rr * np.outer(root, root) / max(whole.buckets, 1)
 
-    def blocks(e: Equations) -> Template:
-        return template.fit_blocks(e, beta, panel.sectors)
+    size = panel.adv / np.median(panel.adv)
 
-    def kyle(e: Equations) -> Template:
-        return template.fit_kyle(e, flow, moves)
+    def blocks(seen: Design, power: float) -> Template:
+        strength = beta * size ** (2 * power)
+        return template.fit_blocks(seen.equations, strength, panel.sectors, seen.factors)
 
+    def kyle(seen: Design) -> Template:
+        return template.fit_kyle(seen.equations, flow, moves, seen.factors)
+
+    families = [partial(blocks, power=power) for power in SIZE_POWERS] + [kyle]
     losses = [
-        sum(template.loss(test, family(train).scaled) for train, test in folds)
-        for family in (blocks, kyle)
+        sum(template.loss(test.equations, family(train).scaled) for train, test in folds)
+        for family in families
     ]
-    return kyle(whole.equations) if losses[1] < losses[0] else blocks(whole.equations)
+    return families[int(np.argmin(losses))](whole)
 
 
 def _deviations(
-    whole: Design, folds: Sequence[tuple[Equations, Equations]], common: Template, scale: Array
+    whole: Design, folds: Sequence[tuple[Design, Design]], common: Template, scale: Array
 ) -> tuple[Array, Array, tuple[Array, Array]]:
     """Couplings of the best joint elastic net, each pair's selection frequency, stability paths."""
     n = len(scale)
@@ -186,10 +192,10 @@ def _deviations(
     lambdas = paths.pair_lambdas(equations, penalty, LAMBDAS, SMALLEST)
     if not lambdas[0] > 0:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
-    trained, held_out = zip(*folds, strict=True)
+    trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)
     judged = paths.cross_validate_pairs(trained, held_out, penalty, lambdas)
     best = int(np.argmin(judged.loss.sum(axis=(0, 2))))
-    path = paths.pair_paths(equations, penalty, lambdas[: best + 1])[-1]
+    path = paths.pair_paths(equations, penalty, lambdas[best : best + 1])[0]
     shares = judged.selected / len(folds)
     return _couplings(path, scale), shares[best], (lambdas, shares)
 
@@ -207,11 +213,16 @@ def _groups(panel: Panel, lead: Array | None) -> tuple[NDArray[np.int64], NDArra
 def _posterior(
     whole: Design, scale: Array, group: NDArray[np.int64], stratum: NDArray[np.int64],
     common: Template, doubt: Array, start: Array,
-) -> shrinkage.Posterior:  # fmt: skip
+) -> tuple[shrinkage.Posterior, Equations]:  # fmt: skip
+    """The pairs' posterior, and the equations it was found on."""
     equations, centre = whole.equations, _couplings(common.scaled, scale)
     centre_se = np.hypot(_couplings(common.se, scale), centre * doubt)
     prior = None
-    for _ in range(ROUNDS):
+    for step in range(ROUNDS):
+        if step:
+            left = shrinkage.row_gradients(whole.equations, scale * start)
+            np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
+            equations = conditional(whole, left)
         posterior = shrinkage.fit_posterior(
             equations,
             scale,
@@ -223,10 +234,7 @@ def _posterior(
             prior=prior,
         )
         start, prior = posterior.coupling, posterior.prior
-        left = shrinkage.row_gradients(whole.equations, scale * start)
-        np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
-        equations = conditional(whole, left)
-    return posterior
+    return posterior, equations
 
 
 def _scale_doubt(beta: Array, beta_se: Array | None) -> Array:
@@ -254,12 +262,13 @@ def _discoveries(inclusion: Array) -> NDArray[np.bool_]:
 
 
 def _significant_sectors(
-    equations: Equations, M: Array, group: NDArray[np.int64], scale: Array
+    whole: Design, M: Array, group: NDArray[np.int64], scale: Array
 ) -> NDArray[np.bool_]:
     """All pairs of one sector when their common coupling is significant given the rest, else none.
 
     With few days no single pair stands out although their sum does; each keeps its shrunk estimate.
     """
+    equations = whole.equations
     within = (group == 0) & ~np.eye(len(scale), dtype=bool)
     shape = np.where(within, scale, 0.0)
     push = template.quadratic(equations, shape)
@@ -267,6 +276,7 @@ def _significant_sectors(
         return np.zeros_like(within)
     left = shrinkage.row_gradients(equations, np.where(within, 0.0, M))
     z = float((equations.weight[:, None] * shape * left).sum()) / np.sqrt(push)
+    z /= np.sqrt(template.overdispersion(equations, shape, whole.factors))
     return within if abs(z) > template.cutoff(1) else np.zeros_like(within)
 
 

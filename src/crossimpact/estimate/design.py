@@ -151,18 +151,23 @@ class Panel:
         )
 
     def day_shifted_q(self) -> Array:
-        """The placebo's flow: what was traded at this time of day one session earlier, (T, n).
+        """The placebo's flow: what was traded this long after the open one session earlier, (T, n).
 
         Zero where there was no such bucket: on the first date, after a short session.
         """
         shifted = np.zeros_like(self.q)
-        clock = self.ts - self.ts.astype("datetime64[D]")
         dates = np.unique(self.date)
         for before, date in pairwise(dates):
             there, here = np.flatnonzero(self.date == before), np.flatnonzero(self.date == date)
-            _, a, b = np.intersect1d(clock[there], clock[here], return_indices=True)
+            since = (self.ts[rows] - self.ts[rows].min() for rows in (there, here))
+            _, a, b = np.intersect1d(*since, return_indices=True)
             shifted[here[b]] = self.q[there[a]]
         return shifted
+
+    def mean_flow(self) -> Array:
+        """Mean ``|q|`` of the buckets in which a symbol traded, shape (n,); 0 if it never did."""
+        traded = self.q != 0
+        return np.asarray(np.abs(self.q).sum(axis=0) / np.maximum(traded.sum(axis=0), 1))
 
     def typical_flow(self) -> Array:
         """Median ``|q|`` of the buckets in which a symbol traded, shape (n,); 0 if it never did."""

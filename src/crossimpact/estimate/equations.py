@@ -117,8 +117,8 @@ def summed(days: Sequence[Moments], panel: Panel, reference: Array | None) -> De
 
 def folded(
     days: Sequence[Moments], panel: Panel, reference: Array | None, folds: int
-) -> list[tuple[Equations, Equations]]:
-    """Training and held-out equations of blocked folds of days, weights per bucket.
+) -> list[tuple[Design, Design]]:
+    """Training and held-out designs of blocked folds of days.
 
     Empty with a single day (or block of days): there is nothing to hold out.
     """
@@ -132,8 +132,7 @@ def folded(
     found = []
     for k, part in enumerate(parts):
         rest = total(other for at, other in enumerate(parts) if at != k)
-        train, test = (per_bucket(design(m, panel.adv, reference)) for m in (rest, part))
-        found.append((train, test))
+        found.append((design(rest, panel.adv, reference), design(part, panel.adv, reference)))
     return found
 
 

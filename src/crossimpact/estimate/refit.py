@@ -15,13 +15,19 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram, rivals
-from crossimpact.estimate.cross_impact import fit_cross
+from crossimpact.estimate import gram, rivals, stability
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.estimate.walk_forward import Candidate, Score, walk_forward
-from crossimpact.estimate.window import Found, Window, estimate, open_window
+from crossimpact.estimate.window import (
+    Found,
+    Window,
+    estimate,
+    fit_cross_of,
+    open_window,
+    with_cross,
+)
 from crossimpact.manipulation import certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 
@@ -142,32 +148,31 @@ def _fixed_pov(regime: str, buckets: int, reason: str) -> RegimeFit:
 def _walk(window: Window, share: float) -> tuple[dict[str, Score], int]:
     """Walk forward with the ladder, the rivals and the placebo."""
     panel, late = window.panel.of_regime(window.regime), window.panel.day_shifted_q()
-    fake = gram.blocks(
+    regimes = [window.regime] if window.lead is None else [window.regime, window.lead]
+    shifted = gram.blocks(
         gram.history(window.panel, window.transform, late),
-        [block[-1] for block in window.blocks], [window.regime],
+        [block[-1] for block in window.blocks], regimes,
     )  # fmt: skip
+    fake = replace(window, moments=shifted)
     late = late[window.panel.regime == window.regime]
 
     def fit(train: int) -> dict[str, Candidate]:
         try:
             found = estimate(window, train)
+            candidates = {name: Candidate(found.ladder[name]) for name in RUNGS}
+            part, days = window.part(window.regime, train), window.days(window.regime, train)
+            beta = found.ladder["self_only"].beta
+            for name, scaled in rivals.fit(days, part, beta, window.reference).items():
+                candidates[name] = Candidate(with_cross(window, train, share, scaled))
+            _, cross = fit_cross_of(fake, train)
+            placebo = replace(found.ladder["self_only"], gamma=from_scaled(cross.scaled, part.adv))
         except EstimationError:
             return {}
-        candidates = {name: Candidate(found.ladder[name]) for name in RUNGS}
-        base, part = found.ladder["self_only"], window.part(window.regime, train)
-        days = window.days(window.regime, train)
-        for name, scaled in rivals.fit(days, part, base.beta, window.reference).items():
-            candidates[name] = Candidate(_with(base, scaled))
-        shifted = [block[window.regime] for block in fake[:train] if window.regime in block]
-        placebo = fit_cross(shifted, part, base.beta, window.reference)
-        candidates["placebo"] = Candidate(_with(base, placebo.scaled), late)
+        placebo, _, _ = stability.stabilise(placebo, cross.template.scaled)
+        candidates["placebo"] = Candidate(placebo, late)
         return candidates
 
     return walk_forward(panel, share, window.blocks, fit)
-
-
-def _with(model: ImpactModel, scaled: Array) -> ImpactModel:
-    return replace(model, gamma=from_scaled(scaled, model.adv))
 
 
 def _choose(found: Found, scores: Mapping[str, Score], steps: int) -> tuple[str, str]:
@@ -179,11 +184,14 @@ def _choose(found: Found, scores: Mapping[str, Score], steps: int) -> tuple[str,
     gain = {name: value for name, (value, _) in gains.items()}
     best = max(RUNGS, key=lambda name: gain[name])
     hurdle = max(0.0, gain["placebo"])
-    if best == "self_only" or not gain[best] > hurdle or not found.ladder[best].edges:
+    told = np.isfinite(scores[best].slope()[0])  # it predicted something on the days held out
+    if not any(np.isfinite(scores[name].slope()[0]) for name in ("full", "sector_block")):
+        return "self_only", "no pair was kept on the days before those held out"
+    if not told or not gain[best] > hurdle or not found.ladder[best].edges:
         top = max(("full", "sector_block"), key=lambda name: gain[name])
         return "self_only", (
-            f"cross terms add {gain[top]:+.2%} +- {gains[top][1]:.2%} of R2 out of sample, "
-            f"placebo {gain['placebo']:+.2%}"
+            f"cross terms add {gain[top]:+.2%} +- {np.nan_to_num(gains[top][1]):.2%} of R2 out of "
+            f"sample, placebo {gain['placebo']:+.2%}"
         )
     if found.reason and best == "full":  # what "full" became on the way down has its own rung
         earned = gain["sector_block"] > hurdle and found.ladder["sector_block"].edges

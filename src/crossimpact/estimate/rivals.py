@@ -8,7 +8,7 @@ import numpy as np
 
 from crossimpact.estimate import paths
 from crossimpact.estimate.design import Panel
-from crossimpact.estimate.equations import Equations, folded, per_bucket, summed
+from crossimpact.estimate.equations import Design, Equations, folded, per_bucket, summed
 from crossimpact.estimate.gram import Moments
 from crossimpact.model import Array
 
@@ -30,7 +30,7 @@ def fit(
     folds = folded(days, panel, reference, FOLDS)
     return {
         "one_factor": one_factor(whole.equations, np.sqrt(beta)),
-        "lasso_rows": lasso_rows(per_bucket(whole), folds),
+        "lasso_rows": lasso_rows(whole, folds),
     }
 
 
@@ -45,14 +45,14 @@ def one_factor(equations: Equations, root: Array) -> Array:
     return np.asarray(coefficient[:, None] * others)
 
 
-def lasso_rows(equations: Equations, folds: Sequence[tuple[Equations, Equations]]) -> Array:
-    """LassoCV of every row, on the shared Gram; weights per bucket, folds as `folded` cuts."""
-    n = len(equations.gram)
+def lasso_rows(whole: Design, folds: Sequence[tuple[Design, Design]]) -> Array:
+    """LassoCV of every row, on the shared Gram; folds as `folded` cuts."""
+    equations, n = per_bucket(whole), len(whole.factors)
     penalty = paths.Penalty(l1_ratio=1.0)
     lambdas = paths.row_lambdas(equations, penalty, LAMBDAS)
     if not folds or not lambdas.any():
         return np.zeros((n, n))
-    trained, held_out = zip(*folds, strict=True)
+    trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)
     judged = paths.cross_validate_rows(trained, held_out, penalty, lambdas)
     chosen = lambdas[judged.best, np.arange(n)]
     return np.asarray(paths.row_paths(equations, penalty, chosen[None, :])[0])

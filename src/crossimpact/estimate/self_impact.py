@@ -38,7 +38,9 @@ class SelfFit:
     alpha, beta
         bps, and bps per unit of ADV fraction (>= 0), shape (n,).
     alpha_se, beta_se
-        Standard errors, NaN where the sector answered alone.
+        Standard errors of the symbol's own fit, before pooling; NaN where the sector answered.
+    level
+        What the mixed response has in place of alpha, bps, shape (n,).
     peer
         Coefficients of the peer-flow controls, bps per unit of ADV fraction, shape (n, 2).
     source
@@ -49,12 +51,18 @@ class SelfFit:
     beta: Array
     alpha_se: Array
     beta_se: Array
+    level: Array
     peer: Array
     source: NDArray[np.str_]
 
 
 def fit_self(
-    panel: Panel, *, share: float = 1.0, cross: Array | None = None, loss: Loss = "huber"
+    panel: Panel,
+    *,
+    share: float = 1.0,
+    cross: Array | None = None,
+    loss: Loss = "huber",
+    origin: bool = False,
 ) -> SelfFit:
     """Fit alpha and beta of every symbol.
 
@@ -71,6 +79,9 @@ def fit_self(
         Cross impact to take out of the response first, signed bps, shape (T, n).
     loss
         ``huber`` or ``quantile`` (conditional median).
+    origin
+        Let the mixed response go through the origin: with a level of its own a linear move can
+        pass for a concave one.
 
     Raises
     ------
@@ -89,11 +100,12 @@ def fit_self(
             f"no symbol has {MIN_ROWS} executed buckets (the most is {rows.max(initial=0)})",
             "widen the window or lower the bucket width",
         )
-    raw = np.full((panel.n, 6), np.nan)  # alpha, beta, their se, peer
+    raw = np.full((panel.n, 7), np.nan)  # alpha, beta, their se, level, peer
     for i in np.flatnonzero(rows >= MIN_ROWS):
         at = traded[:, i]
         part, tick = panel.where(at), float(least[i])
-        raw[i] = _fit_one(part, int(i), blend[at, i], signed[at, i], loss, tick)
+        level = 0.0 if origin else 1.0
+        raw[i] = _fit_one(part, int(i), blend[at, i], signed[at, i], level, loss, tick)
     if np.isnan(raw[:, 1]).all():
         raise EstimationError(
             "every symbol trades one size only, so spread and impact cannot be told apart",
@@ -102,12 +114,14 @@ def fit_self(
     return _pool(panel, raw)
 
 
-def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss, least: float) -> Array:
-    """alpha, beta, se(alpha), se(beta), peer of one symbol from the buckets it traded in."""
+def _fit_one(
+    panel: Panel, i: int, blend: Array, signed: Array, level: float, loss: Loss, least: float
+) -> Array:
+    """alpha, beta, se(alpha), se(beta), level, peer of one symbol from the buckets it traded in."""
     q, sign = panel.q[:, i], np.sign(panel.q[:, i])
     if np.abs(q).std() < SAME_SIZE * np.abs(q).mean():
-        return np.full(6, np.nan)  # alpha and beta are one number: the sector answers
-    X = np.column_stack((np.ones_like(q), np.abs(q), sign[:, None] * controls(panel, i)))
+        return np.full(7, np.nan)  # alpha and beta are one number: the sector answers
+    X = np.column_stack((np.full_like(q, level), np.abs(q), sign[:, None] * controls(panel, i)))
     scale = np.maximum(np.abs(X).mean(axis=0), 1e-300)
     tame = np.minimum(1.0, LEVERAGE * np.median(np.abs(q)) / np.abs(q))
     coef, covariance = _robust(X / scale * tame[:, None], sign * blend * tame, loss, least)
@@ -117,7 +131,7 @@ def _fit_one(panel: Panel, i: int, blend: Array, signed: Array, loss: Loss, leas
     alpha_se = np.sqrt(alpha_var[0, 0] + reach @ covariance[1:, 1:] @ reach)
     return np.array(
         [alpha[0], coef[1] / scale[1], alpha_se, np.sqrt(covariance[1, 1]) / scale[1],
-         coef[2] / scale[2], coef[3] / scale[3]]
+         coef[0], coef[2] / scale[2], coef[3] / scale[3]]
     )  # fmt: skip
 
 
@@ -174,7 +188,7 @@ def robust_scale(residual: Array) -> float:
 
 def _pool(panel: Panel, raw: Array) -> SelfFit:
     """Shrink beta toward its sector by its own precision; fill symbols that had too few rows."""
-    alpha, beta, alpha_se, beta_se = raw[:, :4].T.copy()
+    alpha, beta, alpha_se, beta_se, level = raw[:, :5].T.copy()
     known, fitted = np.isfinite(beta), beta.copy()
     for sector in sorted(set(panel.sectors)):
         members = np.array([name == sector for name in panel.sectors])
@@ -192,8 +206,13 @@ def _pool(panel: Panel, raw: Array) -> SelfFit:
             "check the signs of fills and the mids, or widen the window",
         )
     beta = np.maximum(beta, 0.05 * np.median(positive))
+    size = panel.mean_flow()  # the level at the mean flow is what the fit is sure of
+    alpha[known] += ((fitted - beta) * size)[known]
+    level[known] += ((fitted - beta) * size)[known]
     source = np.where(known, "own", "sector")
-    return SelfFit(alpha, beta, alpha_se, beta_se, np.nan_to_num(raw[:, 4:]), source)
+    return SelfFit(
+        alpha, beta, alpha_se, beta_se, np.nan_to_num(level), np.nan_to_num(raw[:, 5:]), source
+    )
 
 
 def _random_effects(values: Array, se: Array) -> tuple[float, float]:

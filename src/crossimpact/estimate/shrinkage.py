@@ -30,7 +30,7 @@ TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
 START = (0.2, 0.1, 0.1)  # share drawn from the slab, share like the template, mean of the slab
-SMALL = 1e-7  # standard errors too few to be worth an update
+SMALL = 1e-4  # standard errors too few to be worth an update now; the next pass sees them
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def fit_posterior(
     label = group if stratum is None else group + groups * stratum
     label = np.ascontiguousarray(label, dtype=np.int64)
     strata, upper = int(label.max(initial=0)) + 1, np.triu_indices(n, 1)
-    theta = np.zeros((n, n)) if start is None else start.copy()
     centre = np.zeros((n, n)) if common is None else common
     curvature = pair_curvature(equations, scale)
+    theta = np.zeros((n, n)) if start is None else np.where(curvature > 0, start, 0.0)
     gradient = row_gradients(equations, scale * theta)
     prior = np.tile([*START, PRIOR_SPREAD], (strata, 1)) if prior is None else prior
     shared, own, slab, spread = (np.zeros((n, n)) for _ in range(4))

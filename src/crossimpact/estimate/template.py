@@ -3,7 +3,9 @@
 Two families compete, both symmetric in dollar space and fitted to all rows jointly:
 
 - **blocks**: one coupling ``rho`` for all pairs (the market's), one more for pairs of one sector,
-  and one for each pair of sectors that differs from these; ``M_ij = rho_ij sqrt(beta_i beta_j)``;
+  and one for each pair of sectors that differs from these; ``M_ij = rho_ij u_i u_j`` with
+  ``u = sqrt(beta) ADV^p``, p by held-out days as well: a market-wide flow may move large names
+  more than small ones;
 - **kyle**: ``kappa`` times the off-diagonal of the Kyle-type matrix
   ``L^-T (L' S L)^1/2 L^-1``, ``L L'`` the covariance of flows and S that of moves (Caballe and
   Krishnan 1994; del Molino, Mastromatteo, Benzaquen and Bouchaud 2020).
@@ -50,13 +52,15 @@ def none(n: int) -> Template:
     return Template(np.zeros((n, n)), np.zeros((n, n)), {})
 
 
-def fit_blocks(equations: Equations, beta: Array, sectors: Sequence[str]) -> Template:
+def fit_blocks(
+    equations: Equations, beta: Array, sectors: Sequence[str], factors: Array | None = None
+) -> Template:
     """Market, sector and block couplings, each kept when significant within its family.
 
     Parameters
     ----------
-    equations
-        All rows.
+    equations, factors
+        All rows, and the correlation of their noise (independent when None).
     beta
         Self impact, bps per unit of ADV fraction, shape (n,): pairs couple in proportion to
         ``sqrt(beta_i beta_j)``.
@@ -69,9 +73,14 @@ def fit_blocks(equations: Equations, beta: Array, sectors: Sequence[str]) -> Tem
     members = np.bincount(sector, minlength=len(names))
     filled = np.where(first == second, members[first] > 1, True) & (np.diagonal(hessian) > 0)
     design = pooled * filled[:, None]
-    rho, rho_se = _significant(design.T @ hessian @ design, design.T @ score)
+    shape = np.sqrt(np.outer(beta, beta)) * ~np.eye(len(beta), dtype=bool)
+    alike = shape * (sector[:, None] == sector[None, :])
+    excess = np.array([overdispersion(equations, s, factors) for s in (shape, alike)])
+    rho, rho_se = _significant(design.T @ hessian @ design, design.T @ score, excess)
     base, base_se = design @ rho, np.sqrt(design**2 @ rho_se**2)
-    extra, extra_se = _significant(hessian, score - hessian @ base)
+    extra, extra_se = _significant(
+        hessian, score - hessian @ base, np.where(first == second, excess[1], excess[0])
+    )
     couplings = dict(zip(("market", "sector"), rho.tolist(), strict=True))
     couplings |= {
         f"{names[a]}|{names[b]}": float(x) for a, b, x in zip(first, second, extra, strict=True)
@@ -79,7 +88,6 @@ def fit_blocks(equations: Equations, beta: Array, sectors: Sequence[str]) -> Tem
     at = np.zeros((len(names), len(names)), dtype=int)
     at[first, second] = at[second, first] = np.arange(len(first))
     block = at[sector[:, None], sector[None, :]]
-    shape = np.sqrt(np.outer(beta, beta)) * ~np.eye(len(beta), dtype=bool)
     return Template(
         (base + extra)[block] * shape,
         np.sqrt(base_se**2 + extra_se**2)[block] * shape,
@@ -87,7 +95,9 @@ def fit_blocks(equations: Equations, beta: Array, sectors: Sequence[str]) -> Tem
     )
 
 
-def fit_kyle(equations: Equations, flow: Array, moves: Array) -> Template:
+def fit_kyle(
+    equations: Equations, flow: Array, moves: Array, factors: Array | None = None
+) -> Template:
     """The Kyle-type matrix of flow and move covariances, times the one factor that fits best.
 
     Parameters
@@ -101,7 +111,7 @@ def fit_kyle(equations: Equations, flow: Array, moves: Array) -> Template:
     if not push > 0:
         return none(len(flow))
     kappa = float((equations.weight[:, None] * shape * equations.xy).sum()) / push
-    se = 1 / np.sqrt(push)
+    se = np.sqrt(overdispersion(equations, shape, factors) / push)
     if abs(kappa) < cutoff(1) * se:
         return none(len(flow))
     return Template(kappa * shape, se * np.abs(shape), {"kyle": kappa})
@@ -166,12 +176,32 @@ def _block_equations(
     return hessian, score
 
 
-def _significant(hessian: Array, score: Array) -> tuple[Array, Array]:
+def overdispersion(equations: Equations, shape: Array, factors: Array | None) -> float:
+    """Variance of a common coupling's score over what independent rows would give it, at least 1.
+
+    Rows whose noise goes together, on flows that go together, say the same thing twice. With v_i
+    what row i's regressor ``X shape_i`` has beyond its own flow, and C the noise correlation, the
+    score has variance ``sum_ik C_ik sqrt(w_i w_k) v_i'v_k``.
+    """
+    push = quadratic(equations, shape)
+    if factors is None or not push > 0:
+        return 1.0
+    gram, own = equations.gram, np.diagonal(equations.gram)
+    left = shape @ gram  # X shape_i with every flow
+    slope = np.divide(np.diagonal(left), own, out=np.zeros_like(own), where=own > 0)
+    cross = left @ shape.T - slope[:, None] * left.T - left * slope + np.outer(slope, slope) * gram
+    root = np.sqrt(equations.weight)
+    between = factors * np.outer(root, root) * cross
+    return max(1.0, 1.0 + float(between.sum() - np.trace(between)) / push)
+
+
+def _significant(hessian: Array, score: Array, excess: Array) -> tuple[Array, Array]:
     """Joint least squares, refitted on what is significant within the family; 0 elsewhere."""
     seen = np.diagonal(hessian) > 0
     solution, se = least_squares(hessian, score, seen)
-    real = np.abs(solution) > cutoff(int(seen.sum())) * se
-    return least_squares(hessian, score, seen & real)
+    real = np.abs(solution) > cutoff(int(seen.sum())) * se * np.sqrt(excess)
+    solution, se = least_squares(hessian, score, seen & real)
+    return solution, se * np.sqrt(excess)
 
 
 def cutoff(tests: int) -> float:

@@ -21,8 +21,8 @@ from crossimpact.model import Array, ImpactModel
 BLOCKS = 12  # of dates; what is summed by block, training windows and folds alike, adds up
 STEPS = 3
 MIN_BLOCKS = 4  # fewer and nothing can be held out
-PURGE = 6  # first buckets of a test block left out
-OUTLIER = 6.0  # robust standard deviations beyond which a cell is not scored
+PURGE = 6  # buckets after the open of a test block's first day that are left out
+OUTLIER = 6.0  # robust standard deviations beyond which a cell scores no worse
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def walk_forward(
     done = 0
     for train, test in splits(len(blocks)):
         dates = [date for block in test for date in blocks[block]]
-        rows = np.flatnonzero(np.isin(panel.date, dates))[PURGE:]
+        rows = np.flatnonzero(np.isin(panel.date, dates) & ~_after_night(panel, dates[0]))
         if not rows.size:
             continue
         candidates = fit(train)
@@ -152,6 +152,13 @@ def walk_forward(
     return scores, done
 
 
+def _after_night(panel: Panel, date: str) -> NDArray[np.bool_]:
+    """The first `PURGE` buckets of a date's session, on the clock of all dates."""
+    clock = panel.ts - panel.ts.astype("datetime64[D]")
+    width = np.diff(np.unique(clock)).min() if len(np.unique(clock)) > 1 else clock[0]
+    return np.asarray((panel.date == date) & (clock < clock.min() + PURGE * width))
+
+
 def _score_block(
     panel: Panel, rows: NDArray[np.int64], share: float, candidates: Mapping[str, Candidate],
     scores: dict[str, Score],
@@ -159,6 +166,7 @@ def _score_block(
     part = panel.where(np.isin(np.arange(len(panel.ts)), rows))
     left, responses = _left(candidates["self_only"].model, part, share), _responses(part, share)
     weight, fill_weight = map(_weights, left, responses)
+    usual = _square(weight, left[0]) < OUTLIER**2
     for name, candidate in candidates.items():
         model = candidate.model
         blend, fills = _left(model, part, share)
@@ -166,13 +174,13 @@ def _score_block(
         cross = model.cross_bps(flows)
         score = scores.setdefault(name, Score())
         response = np.nan_to_num(part.blended(share))
-        error = weight * (np.nan_to_num(blend) - cross) ** 2
+        error, total = _square(weight, blend - cross), _square(weight, response)
         for day in np.unique(part.date):
             score.error.append(error[part.date == day].sum(axis=0))
-            score.total.append((weight * response**2)[part.date == day].sum(axis=0))
-        score.slippage_error += float((fill_weight * (np.nan_to_num(fills) - cross) ** 2).sum())
-        score.slippage_total += float((fill_weight * np.nan_to_num(part.response) ** 2).sum())
-        x, y = bucket_costs(part, cross, np.where(weight > 0, blend, np.nan))
+            score.total.append(total[part.date == day].sum(axis=0))
+        score.slippage_error += float(_square(fill_weight, fills - cross).sum())
+        score.slippage_total += float(_square(fill_weight, part.response).sum())
+        x, y = bucket_costs(part, cross, np.where(usual, blend, np.nan))
         score.predicted.append(x)
         score.realized.append(y)
 
@@ -181,9 +189,10 @@ def _left(model: ImpactModel, panel: Panel, share: float) -> tuple[Array, Array]
     """What own impact, peers and level leave of the blended response and of the fills' slippage,
     signed bps, both (T, n)."""
     peer = panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
-    own, level = model.self_bps(panel.q) + peer, np.sign(panel.q) * model.alpha
+    level = np.array(model.provenance.get("level_bps", share * model.alpha), dtype=float)
+    own, side = model.self_bps(panel.q) + peer, np.sign(panel.q)
     blend, fills = _responses(panel, share)
-    return blend - own - share * level, fills - own - level
+    return blend - own - side * level, fills - own - side * model.alpha
 
 
 def _responses(panel: Panel, share: float) -> tuple[Array, Array]:
@@ -204,7 +213,7 @@ def bucket_costs(panel: Panel, cross: Array, realized: Array) -> tuple[Array, Ar
 
 
 def _weights(residual: Array, response: Array) -> Array:
-    """One over the noise variance of each cell's symbol, 0 where unknown or an outlier.
+    """One over the noise variance of each cell's symbol, 0 where unknown.
 
     Read off the self-only residuals, so that every candidate is scored on the same cells alike; no
     symbol's few lucky cells may own the score, and a price that seldom ticks counts when it does.
@@ -215,7 +224,12 @@ def _weights(residual: Array, response: Array) -> Array:
     sigma = np.array([robust_scale(r[k]) for r, k in zip(residual.T, known.T, strict=True)])
     sigma = np.maximum(sigma, tick_scale(np.where(known, response, np.nan)))
     sigma = np.maximum(sigma, robust_scale(residual[known]) / 3)
-    return np.asarray(np.where(known & (np.abs(residual) < OUTLIER * sigma), 1.0 / sigma**2, 0.0))
+    return np.asarray(np.where(known, 1.0 / sigma**2, 0.0))
+
+
+def _square(weight: Array, residual: Array) -> Array:
+    """Weighted squares, an outlier's as if it were `OUTLIER` standard deviations away."""
+    return np.minimum(weight * np.nan_to_num(residual) ** 2, OUTLIER**2)
 
 
 def _share(error: float, total: float) -> float:

@@ -81,12 +81,12 @@ def _choose_flow(
     def own_only(train: int) -> dict[str, Candidate]:
         rows = panel.where(panel.date <= blocks[train - 1][-1])
         try:
-            linear = fit_self(rows, share=0.0, loss=loss)
-            concave = fit_self(rows.shaped(reference), share=0.0, loss=loss)
+            linear = fit_self(rows, share=0.0, loss=loss, origin=True)
+            concave = fit_self(rows.shaped(reference), share=0.0, loss=loss, origin=True)
         except EstimationError:
             return {}
         return {
-            "self_only": Candidate(_own_model(rows, linear)),
+            "self_only": Candidate(_own_model(rows, linear, None)),
             "sqrt": Candidate(_own_model(rows, concave, reference)),
         }
 
@@ -97,9 +97,12 @@ def _choose_flow(
     return ("sqrt", reference) if gain > CONCAVE_SE * se else ("linear", None)
 
 
-def _own_model(panel: Panel, own: SelfFit, reference: Array | None = None) -> ImpactModel:
+def _own_model(
+    panel: Panel, own: SelfFit, reference: Array | None, regime: str = "",
+    extra: Mapping[str, Any] | None = None,
+) -> ImpactModel:  # fmt: skip
     zero = np.zeros((panel.n, panel.n))
-    return _model(panel, "", own, zero, zero, reference, {})
+    return _model(panel, regime, own, zero, zero, reference, extra or {})
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def estimate(window: Window, blocks: int) -> Found:
         When self impact cannot be told on them.
     """
     panel = window.part(window.regime, blocks)
-    own, cross = _fit(window, blocks)
+    alone, cross = fit_cross_of(window, blocks)
+    own = net_of(window, panel, cross.share, cross.scaled)
     extra = {
         "self_source": {
             symbol: str(source)
@@ -147,33 +151,50 @@ def estimate(window: Window, blocks: int) -> Found:
         "kept_pairs": float(cross.kept),
         "template_couplings": float(len(cross.template.couplings)),
     }
-    ladder = {"full": stable, "sector_block": block, "self_only": full.self_only()}
+    ladder = {
+        "full": stable,
+        "sector_block": block,
+        # What a desk would fit that knows of no cross impact, not what is left of one.
+        "self_only": _own_model(panel, alone, window.reference, window.regime, extra),
+    }
     return Found(ladder, cross, cross.share, [row.to_dict() for row in rules], reason, counts)
 
 
-def _fit(window: Window, blocks: int) -> tuple[SelfFit, CrossFit]:
-    """Cross impact, and self impact with what the others moved taken out."""
-    lead = None if window.lead is None else _lead_inclusion(window, window.lead, blocks)
-    cross = _cross(window, window.regime, blocks, lead)
+def net_of(window: Window, panel: Panel, share: float, scaled: Array) -> SelfFit:
+    """Self impact once what the others moved, by `scaled`, is taken out."""
+    moved = panel.q @ from_scaled(scaled, panel.adv).T
+    return fit_self(panel, share=share, cross=moved, loss=window.loss)
+
+
+def with_cross(window: Window, blocks: int, share: float, scaled: Array) -> ImpactModel:
+    """A rival's model: its couplings, and own terms net of them."""
     panel = window.part(window.regime, blocks)
-    moved = panel.q @ from_scaled(cross.scaled, panel.adv).T
-    return fit_self(panel, share=cross.share, cross=moved, loss=window.loss), cross
+    own = net_of(window, panel, share, scaled)
+    se = np.full_like(scaled, np.nan)
+    return _model(panel, window.regime, own, scaled, se, window.reference, {})
+
+
+def fit_cross_of(window: Window, blocks: int) -> tuple[SelfFit, CrossFit]:
+    """Self impact by itself, which sets the scale of the couplings, and cross impact given it."""
+    lead = None if window.lead is None else _lead_inclusion(window, window.lead, blocks)
+    return _cross(window, window.regime, blocks, lead)
 
 
 def _lead_inclusion(window: Window, lead: str, blocks: int) -> Array | None:
     """How surely the lead regime finds each pair coupled on the same blocks of days."""
     try:
-        return _cross(window, lead, blocks, None).inclusion
+        return _cross(window, lead, blocks, None)[1].inclusion
     except EstimationError:
         return None
 
 
-def _cross(window: Window, regime: str, blocks: int, lead: Array | None) -> CrossFit:
-    """Cross impact given a first self fit, which sets the scale of the couplings."""
+def _cross(
+    window: Window, regime: str, blocks: int, lead: Array | None
+) -> tuple[SelfFit, CrossFit]:
     panel, days = window.part(regime, blocks), window.days(regime, blocks)
     share = summed(days, panel, window.reference).share
     own = fit_self(panel, share=share, loss=window.loss)
-    return fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se)
+    return own, fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se)
 
 
 def _model(
@@ -194,5 +215,9 @@ def _model(
         alpha_se=own.alpha_se,
         beta_se=own.beta_se,
         gamma_se=np.where(coupled, from_scaled(se, panel.adv), np.nan),
-        provenance={**extra, "peer_bps": own.peer.tolist()},
+        provenance={
+            **extra,
+            "level_bps": own.level.tolist(),
+            "peer_bps": own.peer.tolist(),
+        },
     )

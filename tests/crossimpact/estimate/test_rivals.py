@@ -47,8 +47,9 @@ def test_one_factor_of_a_row_that_sees_no_flow_is_zero():
 def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
     """Each row is a lasso solution of its weighted normal equations for some one penalty."""
     panel, _ = desk
-    e = per_bucket(summed(days_of(panel), panel, None))
-    found = rivals.lasso_rows(e, folded(days_of(panel), panel, None, rivals.FOLDS))
+    whole = summed(days_of(panel), panel, None)
+    e = per_bucket(whole)
+    found = rivals.lasso_rows(whole, folded(days_of(panel), panel, None, rivals.FOLDS))
     for i in range(panel.n):
         others = np.delete(np.arange(panel.n), i)
         G = e.weight[i] * (e.gram - e.basis[i] @ e.basis[i].T)[np.ix_(others, others)]
