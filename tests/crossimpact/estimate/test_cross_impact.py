@@ -11,9 +11,10 @@ from crossimpact.estimate import gram
 from crossimpact.estimate.cross_impact import FDR, MIN_EDGE_BPS, CrossFit, bps_per_unit, fit_cross
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.gram import Moments
+from crossimpact.estimate.template import kyle
 from crossimpact.model import Array
 
-from .desk import BUCKETS, draw, permuted, without_cross
+from .desk import BUCKETS, draw, permuted, with_cells, without_cross
 
 
 def days_of(panel: Panel) -> list[Moments]:
@@ -134,3 +135,29 @@ def test_one_day_has_no_folds_and_one_name_no_pairs():
     assert np.isnan(found.frequency).all() and not found.stability[0].size
     alone, truth = draw(T=300, n=1)
     assert fit(alone, truth["beta"]).kept == 0
+
+
+def test_a_kyle_world_gets_kyles_template():
+    """Folds compare the families at full weight, so that the true one can win."""
+    n, T = 10, 25 * BUCKETS
+    rng = np.random.default_rng(5)
+    mix = rng.normal(size=(n, n)) / np.sqrt(n) + np.eye(n)
+    flows = rng.normal(size=(T, n)) @ mix.T * 1e-3
+    target = rng.normal(size=(n, n)) / np.sqrt(n) + np.eye(n)
+    response = kyle(np.cov(flows.T), target @ target.T * 20.0)
+    panel, _ = draw(5, T=T, n=n, active=1.0)
+    move = flows @ response + rng.normal(0, 2.0, (T, n))
+    panel = replace(panel, q=flows, move=move, s=np.sign(flows) * move, adv=np.ones(n))
+    found = fit(panel, np.maximum(np.diagonal(response), 1.0))
+    assert set(found.template.couplings) == {"kyle"}
+    off = response - np.diag(np.diagonal(response))
+    assert np.linalg.norm(found.template.scaled - off) < 0.5 * np.linalg.norm(off)
+
+
+def test_a_pair_that_no_row_speaks_of_is_not_kept():
+    """Two names of a sector, neither with a book: the template alone gives them no number."""
+    panel, truth = draw(1, T=25 * BUCKETS)
+    panel = with_cells(panel, move=((slice(None), [1, 2]), np.nan))
+    found = fit(panel, truth["beta"])
+    assert found.scaled[1, 2] == 0 and found.kept > 0
+    assert (found.se[found.scaled != 0] > 0).all()

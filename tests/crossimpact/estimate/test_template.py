@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from crossimpact.estimate import template
-from crossimpact.estimate.equations import Equations
+from crossimpact.estimate.equations import Equations, summed
+from crossimpact.estimate.gram import history
 from crossimpact.estimate.template import fit_blocks, fit_kyle, kyle
 from crossimpact.model import Array
 
+from .desk import BUCKETS, draw
 from .test_shrinkage import drawn
 
 SECTORS = ("A",) * 4 + ("B",) * 3 + ("C",) * 3
@@ -154,3 +158,19 @@ def test_least_squares_leaves_inactive_coordinates_at_zero():
     np.testing.assert_allclose(x[active], np.linalg.solve(H[part], b[active]), rtol=1e-5)
     np.testing.assert_allclose(se[active], np.sqrt(np.diagonal(np.linalg.inv(H[part]))), rtol=1e-5)
     assert not x[~active].any() and not se[~active].any()
+
+
+def test_noise_and_flows_that_go_together_do_not_make_a_template():
+    """With a market in the noise and in the flows, rows tell the same thing many times over."""
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        panel, _ = draw(seed, T=10 * BUCKETS, active=1.0, coupling=0.0, common=0.6)
+        q = panel.q + rng.normal(0, 1e-3, (len(panel.ts), 1))
+        move = panel.move + (q - panel.q) * 3000.0
+        panel = replace(panel, q=q, move=move, s=np.sign(q) * move)
+        days = [day["normal"] for _, day in history(panel, "linear")]
+        seen = summed(days, panel, None)
+        fit = fit_blocks(seen.equations, np.full(panel.n, 3000.0), panel.sectors, seen.factors)
+        found.append(bool(fit.couplings))
+    assert np.mean(found) <= 0.25  # three of twelve are beyond the 1% point of a 5% error
