@@ -160,17 +160,20 @@ def test_least_squares_leaves_inactive_coordinates_at_zero():
     assert not x[~active].any() and not se[~active].any()
 
 
-def test_noise_and_flows_that_go_together_do_not_make_a_template():
-    """With a market in the noise and in the flows, rows tell the same thing many times over."""
-    found = []
-    for seed in range(12):
-        rng = np.random.default_rng(seed)
-        panel, _ = draw(seed, T=10 * BUCKETS, active=1.0, coupling=0.0, common=0.6)
-        q = panel.q + rng.normal(0, 1e-3, (len(panel.ts), 1))
-        move = panel.move + (q - panel.q) * 3000.0
-        panel = replace(panel, q=q, move=move, s=np.sign(q) * move)
-        days = [day["normal"] for _, day in history(panel, "linear")]
-        seen = summed(days, panel, None)
-        fit = fit_blocks(seen.equations, np.full(panel.n, 3000.0), panel.sectors, seen.factors)
-        found.append(bool(fit.couplings))
-    assert np.mean(found) <= 0.25  # three of twelve are beyond the 1% point of a 5% error
+def test_a_common_couplings_error_knows_that_rows_share_their_noise():
+    """Scores of no coupling at all, over worlds: their spread is one by the error that knows."""
+    beta, plain, known = np.full(12, 3000.0), [], []
+    shape = 3000.0 * (1 - np.eye(12))
+    for seed in range(60):
+        panel, _ = draw(seed, T=4 * BUCKETS, n=12, active=1.0, coupling=0.0, common=0.6)
+        market = np.random.default_rng((seed, 9)).normal(0, 5e-4, (len(panel.ts), 1))
+        move = panel.move + market * beta
+        panel = replace(panel, q=panel.q + market, move=move)
+        seen = summed([day["normal"] for _, day in history(panel, "linear")], panel, None)
+        e = seen.equations
+        score = float((e.weight[:, None] * shape * e.xy).sum())
+        z = score / np.sqrt(template.quadratic(e, shape))
+        plain.append(z)
+        known.append(z / np.sqrt(template.overdispersion(e, shape, seen.factors)))
+    assert np.std(plain) > 1.5
+    assert 0.7 < np.std(known) < 1.3
