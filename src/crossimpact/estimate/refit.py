@@ -186,7 +186,7 @@ def _choose(found: Found, scores: Mapping[str, Score], steps: int) -> tuple[str,
     hurdle = max(0.0, gain["placebo"])
     told = np.isfinite(scores[best].slope()[0])  # it predicted something on the days held out
     if not any(np.isfinite(scores[name].slope()[0]) for name in ("full", "sector_block")):
-        return "self_only", "no pair was kept on the days before those held out"
+        return "self_only", "nothing to judge out of sample: no pair was kept on the earlier days"
     if not told or not gain[best] > hurdle or not found.ladder[best].edges:
         top = max(("full", "sector_block"), key=lambda name: gain[name])
         return "self_only", (
