@@ -70,7 +70,7 @@ def test_a_good_release_passes_and_the_unfitted_regime_leaves_a_row() -> None:
     skipped = [row for row in rows if row.verdict == "skipped"]
     assert {row.regime for row in skipped} == {"stressed"}
     assert {row.note for row in skipped} == {"fixed_pov: 3 buckets"}
-    assert len(rows) == 5 + 4
+    assert len(rows) == 6 + 5
 
 
 @pytest.mark.parametrize(
