@@ -22,6 +22,8 @@ from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 
+CONCAVE_SE = 0.5  # standard errors by which square-root flow must beat linear: a tie is linear's
+
 
 @dataclass(frozen=True)
 class Window:
@@ -91,8 +93,8 @@ def _choose_flow(
     scores, steps = walk_forward(panel, 0.0, blocks, own_only)
     if not steps:
         return "linear", None
-    gain, _ = scores["sqrt"].gain_over(scores["self_only"])
-    return ("sqrt", reference) if gain > 0 else ("linear", None)
+    gain, se = scores["sqrt"].gain_over(scores["self_only"])
+    return ("sqrt", reference) if gain > CONCAVE_SE * se else ("linear", None)
 
 
 def _own_model(
