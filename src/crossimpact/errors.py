@@ -6,6 +6,9 @@ parse a message.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class CrossImpactError(Exception):
     """Base of all errors of the platform (exit code 1).
@@ -46,9 +49,13 @@ class ContractViolation(CrossImpactError):
 
 
 class GateRefused(CrossImpactError):
-    """A promotion gate said no (exit code 4)."""
+    """A promotion gate said no (exit code 4); `report` holds every gate's row."""
 
     exit_code = 4
+
+    def __init__(self, what: str, hint: str = "", report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(what, hint)
+        self.report = dict(report or {})
 
 
 class StaleModel(CrossImpactError):
@@ -63,3 +70,7 @@ class ModelError(CrossImpactError, ValueError):
 
 class EstimationError(CrossImpactError):
     """Data from which nothing can be estimated (no flow, no buckets)."""
+
+
+class ProblemError(CrossImpactError, ValueError):
+    """A scheduling problem that cannot be posed or met: names the number and its limit."""

@@ -1,0 +1,1 @@
+"""Orders in sequence: the schedule when one trade's impact is the next trade's price."""

@@ -1,0 +1,263 @@
+"""A schedule as an exact measure: blocks and cells of constant rate, priced without a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crossimpact.errors import ProblemError
+from crossimpact.model import Array
+from crossimpact.policy.sequential.problem import Problem, at_arrival, struck
+
+Index = NDArray[np.intp]
+#: A piece: its order, start, end (equal for a block) and signed volume, one number per asset.
+Piece = tuple[int, float, float, ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A schedule of a problem, and what it costs under every benchmark.
+
+    Pieces are shared by the assets: piece i trades ``volumes[i]`` of order ``orders[i]`` evenly
+    over ``(starts[i], ends[i])``, at once when these are equal.
+
+    Attributes
+    ----------
+    problem
+        What it schedules; `cost` prices by its benchmark.
+    orders, starts, ends
+        Shape (n,).
+    volumes
+        Signed, shape (n, M).
+    residual
+        The solver's optimality residual, in units of ``problem.scale``; NaN when nobody claims it.
+    method
+        Who answered: ``closed``, ``grid``, ``kernel_qp``, ``myopic``...
+    """
+
+    problem: Problem
+    orders: Index
+    starts: Array
+    ends: Array
+    volumes: Array
+    residual: float = float("nan")
+    method: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        pieces: Iterable[Piece],
+        *,
+        residual: float = float("nan"),
+        method: str = "",
+    ) -> Plan:
+        """From pieces, in any order; pieces without volume are dropped."""
+        kept = [piece for piece in pieces if np.any(piece[3])]
+        volumes = np.zeros((len(kept), problem.assets))
+        for row, piece in zip(volumes, kept, strict=True):
+            row[:] = piece[3]
+        orders = np.array([piece[0] for piece in kept], dtype=np.intp)
+        starts, ends = (np.array([float(piece[k]) for piece in kept]) for k in (1, 2))  # type: ignore[arg-type]
+        return cls(problem, orders, starts, ends, volumes, residual, method)
+
+    def __post_init__(self) -> None:
+        times = self.problem.times
+        outside = (self.starts < times[self.orders]) | (self.ends > times[self.orders + 1])
+        if outside.any():
+            i = int(np.argmax(outside))
+            j = self.orders[i]
+            raise ProblemError(
+                f"order {j} trades over ({self.starts[i]:g}, {self.ends[i]:g}), outside its "
+                f"horizon ({times[j]:g}, {times[j + 1]:g})"
+            )
+
+    # -- what it costs -------------------------------------------------------------------------
+
+    @cached_property
+    def full(self) -> float:
+        """Cost against the price at ``times[0]``: ``1/2 iint dX' K g dX``, without spread."""
+        pieces = self.starts, self.ends
+        shared = self.volumes.T @ self.problem.kernel.coupling(pieces, pieces) @ self.volumes
+        return 0.5 * float((self.problem.kernel.K * shared).sum())
+
+    @cached_property
+    def benchmark_impact(self) -> Array:
+        """``m_k``, k = 1 .. N-1: price move when ``times[k]`` is struck, shape (N-1, M).
+
+        Orders before k in full, their blocks at ``times[k]`` included; nothing of order k.
+        """
+        inner = self.problem.times[1:-1]
+        reach = self.problem.kernel.coupling((inner, inner), (self.starts, self.ends))
+        before = self.orders[None, :] < np.arange(1, self.problem.orders)[:, None]
+        return np.asarray((reach * before) @ self.volumes @ self.problem.kernel.K)
+
+    @cached_property
+    def spread_cost(self) -> float:
+        """Spread paid on everything traded."""
+        return float((np.abs(self.volumes) * self.problem.limits.spread).sum())
+
+    def priced(self, benchmark: Array) -> float:
+        """Cost when orders are held against the prices `benchmark` names, shape (N, N, M)."""
+        gained = (struck(benchmark) * self.benchmark_impact).sum()
+        return self.full + self.spread_cost - float(gained)
+
+    @property
+    def cost(self) -> float:
+        """The stated objective's value."""
+        return self.priced(self.problem.benchmark)
+
+    @property
+    def ttsc(self) -> float:
+        """Total of the separate costs: every order against its own arrival price."""
+        return self.priced(at_arrival(self.problem.volumes))
+
+    @property
+    def tthc(self) -> float:
+        """Total of the hybrid costs: every part against the price when it became known."""
+        return self.priced(self.problem.parts)
+
+    # -- what it does --------------------------------------------------------------------------
+
+    def blocks(self, order: int, asset: int = 0) -> list[tuple[float, float]]:
+        """Blocks of an order, ``(time, volume)``, in time; an order may block at one time twice."""
+        chosen = self._pieces(order, asset, self.starts == self.ends)
+        return [(float(self.starts[i]), float(self.volumes[i, asset])) for i in chosen]
+
+    def rates(self, order: int, asset: int = 0) -> list[tuple[float, float, float]]:
+        """Continuous trading of an order, ``(from, to, rate)``; equal neighbours joined."""
+        joined: list[tuple[float, float, float]] = []
+        for i in self._pieces(order, asset, self.starts < self.ends):
+            start, end = float(self.starts[i]), float(self.ends[i])
+            rate = float(self.volumes[i, asset] / (end - start))
+            if joined and joined[-1][1] == start and np.isclose(joined[-1][2], rate, 1e-12, 0):
+                joined[-1] = (joined[-1][0], end, joined[-1][2])
+            else:
+                joined.append((start, end, rate))
+        return joined
+
+    def _pieces(self, order: int, asset: int, kind: NDArray[np.bool_]) -> Index:
+        chosen = np.flatnonzero((self.orders == order) & kind & (self.volumes[:, asset] != 0))
+        return chosen[np.argsort(self.starts[chosen], kind="stable")]
+
+    def price_move(self, times: ArrayLike, *, before: bool = False) -> Array:
+        """Price move at `times`, shape (len(times), M): blocks at these times included, or not.
+
+        What the benchmarks see at an inner boundary lies between the two: `benchmark_impact`.
+        """
+        t = np.atleast_1d(np.asarray(times, dtype=np.float64))[:, None]
+        g, cell = self.problem.kernel, self.ends > self.starts
+        seen = (self.starts < t) if before else (self.starts <= t)
+        blocks = seen * g.shape(np.maximum(t - self.starts, 0.0)) * ~cell
+        since, until = (g.first(np.maximum(t - ends, 0.0)) for ends in (self.starts, self.ends))
+        cells = np.where(cell, (since - until) / np.where(cell, self.ends - self.starts, 1.0), 0.0)
+        return np.asarray((blocks + cells) @ self.volumes @ g.K)
+
+    def gradient(self, order: int, times: Array) -> Array:
+        """Marginal cost of one more unit of `order` at `times`, spread aside, (len(times), M)."""
+        kernel, later = self.problem.kernel, self.problem.times[order + 1 : -1]
+        felt = kernel.coupling((times, times), (self.starts, self.ends)) @ self.volumes
+        gained = kernel.shape(np.abs(later[None, :] - times[:, None])) @ self.problem.c[order:]
+        return np.asarray((felt - gained) @ kernel.K)
+
+
+@dataclass(frozen=True, eq=False)
+class Contingent:
+    """One plan per scenario, agreeing on everything done before they part.
+
+    Attributes
+    ----------
+    probabilities
+        Positive, summing to 1, shape (L,).
+    plans
+        The whole schedule in each scenario.
+    nodes
+        Who decides: ``nodes[l, j]`` labels the information order j of scenario l is worked with;
+        scenarios of one label share that order's schedule. Shape (L, N).
+    residual, method
+        As of `Plan`.
+    """
+
+    probabilities: Array
+    plans: tuple[Plan, ...]
+    nodes: Index
+    residual: float = float("nan")
+    method: str = ""
+
+    def mean(self, values: ArrayLike) -> Array:
+        """Expectation of one value (or array) per scenario."""
+        return np.asarray(np.tensordot(self.probabilities, np.asarray(values, float), axes=1))
+
+    @property
+    def full(self) -> float:
+        return float(self.mean([plan.full for plan in self.plans]))
+
+    @property
+    def cost(self) -> float:
+        return float(self.mean([plan.cost for plan in self.plans]))
+
+    @property
+    def ttsc(self) -> float:
+        return float(self.mean([plan.ttsc for plan in self.plans]))
+
+    @property
+    def tthc(self) -> float:
+        return float(self.mean([plan.tthc for plan in self.plans]))
+
+    @property
+    def benchmark_impact(self) -> Array:
+        """Expected ``m_k``, shape (N-1, M)."""
+        return self.mean([plan.benchmark_impact for plan in self.plans])
+
+
+def kkt_residual(schedule: Plan | Contingent, points: int = 64) -> float:
+    """How far from optimal, in continuous time: no solver is asked.
+
+    Without limits a schedule is optimal when each order's marginal cost is constant where it trades
+    and nowhere more favourable (buys: lower) within its horizon; with ``monotone`` off, constant
+    throughout. Judged at the ends and middles of the pieces traded and at `points` more times.
+
+    Returns
+    -------
+    float
+        The largest miss in units of ``problem.scale``: rounding for an exact solution, of the order
+        of the squared step for one on a grid.
+    """
+    if isinstance(schedule, Plan):
+        schedule = Contingent(
+            np.ones(1), (schedule,), np.zeros((1, len(schedule.problem.times) - 1), np.intp)
+        )
+    plans, problem = schedule.plans, schedule.plans[0].problem
+    worst = 0.0
+    for order in range(problem.orders):
+        labels = schedule.nodes[:, order]
+        for label in np.unique(labels):
+            shared = np.flatnonzero(labels == label)
+            weights = schedule.probabilities[shared] / schedule.probabilities[shared].sum()
+            worst = max(worst, _miss([plans[s] for s in shared], weights, order, points))
+    return worst / max(plan.problem.scale for plan in plans)
+
+
+def _miss(plans: list[Plan], weights: Array, order: int, points: int) -> float:
+    """Largest violation of one order's conditions, its gradient averaged over the plans."""
+    plan, problem = plans[0], plans[0].problem
+    own = plan.orders == order
+    starts, ends, volumes = plan.starts[own], plan.ends[own], plan.volumes[own]
+    grid = np.linspace(problem.times[order], problem.times[order + 1], points + 2)
+    times = np.concatenate((starts, ends, (starts + ends) / 2, grid))
+    slopes = sum(w * p.gradient(order, times) for w, p in zip(weights, plans, strict=True))
+    traded = np.zeros((len(times), problem.assets), dtype=bool)
+    traded[: 3 * len(starts)] = np.tile(volumes != 0, (3, 1))
+    worst = 0.0
+    for asset, volume in enumerate(problem.volumes[order]):
+        slope, active = slopes[:, asset], traded[:, asset]
+        if not problem.monotone:
+            worst = max(worst, float(np.ptp(slope)))
+        elif volume:
+            slope = slope * np.sign(volume)
+            worst = max(worst, float(slope[active].max() - slope.min()))
+    return worst

@@ -1,0 +1,332 @@
+"""What is to be scheduled: orders in sequence, the kernel, and the prices they are held against.
+
+Order j (0 .. N-1) is worked over ``(T_j, T_{j+1})`` and may trade a block at either end. At an
+inner boundary order j-1's last block comes first, then the price is struck, then order j's first.
+With ``m_k`` the price move at T_k when it is struck, a schedule X costs
+
+    cost = full - sum_{k=1}^{N-1} c_k . m_k + spread . sum |dX|,
+    full = 1/2 iint dX(t)' K g(|t-s|) dX(s),        c_k = sum_{j >= k} B[j, k],
+
+``B[j, k]`` being the part of order j held against the price at T_k (Bordigoni, Figalli, Ledford and
+Ustinov 2022). Held against its own arrival price, every order looks cheap (``ttsc``: total of the
+separate costs); held against the price when it became known, it is priced for what it is
+(``tthc``: the part known at 0 against the price at 0, an amendment against the price at its start).
+The volumes are fixed, so the benchmark term is linear and the problem convex whatever B is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from crossimpact.errors import ProblemError
+from crossimpact.model import Array
+from crossimpact.policy.sequential.kernel import Kernel
+
+#: Rows of a benchmark that miss their volume by less than this share of it are rounding.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a desk allows; the default allows everything.
+
+    Parameters
+    ----------
+    no_blocks
+        No instantaneous trades.
+    block_cap
+        Largest block, units of volume, > 0: a number or one per asset.
+    max_rate
+        Largest trading rate (participation cap times the market's volume rate), > 0: a number, one
+        per asset, or shape (N, M), one per order and asset.
+    spread
+        Cost per unit traded, >= 0: a number or one per asset. Monotone schedules all pay the same,
+        but a buy crossed with a sell is no longer free.
+    full_span
+        Every order works through the whole of its horizon: it holds its impact at one level
+        (Obizhaeva and Wang's profile), so it never waits and never stops early. Exponential only.
+    """
+
+    no_blocks: bool = False
+    block_cap: ArrayLike | None = None
+    max_rate: ArrayLike | None = None
+    spread: ArrayLike = 0.0
+    full_span: bool = False
+
+    @property
+    def bind(self) -> bool:
+        """Whether any of them restricts the schedule (a spread only prices it)."""
+        capped = self.block_cap is not None or self.max_rate is not None
+        return self.no_blocks or capped or self.full_span
+
+
+@dataclass(frozen=True)
+class Problem:
+    """N orders in sequence of M assets, their kernel and their benchmark.
+
+    Parameters
+    ----------
+    times
+        Boundaries, increasing, shape (N+1,).
+    volumes
+        Signed volume per order, buys positive, shape (N,) or (N, M).
+    kernel
+        Decay of impact, `kernel.K` of shape (M, M).
+    benchmark
+        ``B[j, k]``, the part of order j that is held against the price struck at ``times[k]``,
+        zero for k > j, rows summing to the volumes; shape (N, N) or (N, N, M).
+    parts
+        Like `benchmark`: what became known when, which is what `tthc` prices by. Default: all of
+        it at ``times[0]``.
+    monotone
+        Every order trades in its own direction only.
+    limits
+        Practical limits.
+
+    Raises
+    ------
+    ProblemError
+        On a wrong shape, NaN, boundaries that do not increase, rows that miss their volume, a
+        benchmark that is struck after the order starts, an unusable kernel, or limits that leave no
+        schedule: with the number and its limit.
+    """
+
+    times: Array
+    volumes: Array
+    kernel: Kernel
+    benchmark: Array
+    parts: Array = field(default_factory=lambda: np.empty(0))
+    monotone: bool = True
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        volumes = _array("volumes", self.volumes)
+        volumes = volumes[:, None] if volumes.ndim == 1 else volumes
+        self._set("times", _array("times", self.times))
+        self._set("volumes", volumes)
+        self._check_sizes()
+        known = self.parts if np.size(self.parts) else at_start(volumes)
+        self._set("benchmark", self._struck("benchmark", self.benchmark))
+        self._set("parts", self._struck("parts", known))
+        self._set_limits()
+        self.kernel.check(float(self.times[-1] - self.times[0]))
+
+    def _set(self, name: str, value: Array) -> None:
+        value.setflags(write=False)
+        object.__setattr__(self, name, value)
+
+    def _check_sizes(self) -> None:
+        times, volumes = self.times, self.volumes
+        if volumes.ndim != 2 or not volumes.size:
+            raise ProblemError(f"volumes have shape {volumes.shape}, must be (N,) or (N, M)")
+        if times.shape != (len(volumes) + 1,):
+            raise ProblemError(
+                f"{times.size} times for {len(volumes)} orders", "N orders have N+1 boundaries"
+            )
+        short = np.diff(times) <= 0
+        if short.any():
+            j = int(np.argmax(short))
+            raise ProblemError(
+                f"order {j} runs from {times[j]:g} to {times[j + 1]:g}, a horizon of "
+                f"{times[j + 1] - times[j]:g}, must be > 0",
+                "boundaries increase; orders that overlap are not a sequence",
+            )
+        if volumes.shape[1] != self.kernel.assets:
+            raise ProblemError(
+                f"volumes of {volumes.shape[1]} assets, a kernel of {self.kernel.assets}"
+            )
+
+    def _struck(self, name: str, given: ArrayLike) -> Array:
+        value, (n, m) = _array(name, given), self.volumes.shape
+        value = value[:, :, None] if value.ndim == 2 else value
+        if value.shape != (n, n, m):
+            raise ProblemError(f"{name} has shape {value.shape}, must be {(n, n, m)}")
+        late = np.argwhere(value * (np.arange(n)[None, :] > np.arange(n)[:, None])[:, :, None])
+        if late.size:
+            j, k, i = late[0]
+            raise ProblemError(
+                f"{name}[{j}][{k}] of asset {i} is {value[j, k, i]:g}, must be 0: "
+                f"order {j} starts before times[{k}] is struck"
+            )
+        miss = np.abs(value.sum(axis=1) - self.volumes)
+        limit = TOLERANCE * max(1e-300, np.abs(value).max(), np.abs(self.volumes).max())
+        if miss.max() > limit:
+            j, i = np.unravel_index(np.argmax(miss), miss.shape)
+            raise ProblemError(
+                f"row {j} of {name} sums to {value[j, :, i].sum():g} for asset {i}, its volume is "
+                f"{self.volumes[j, i]:g}, apart by {miss[j, i]:.3g}, limit {limit:.3g}"
+            )
+        return value
+
+    def _set_limits(self) -> None:
+        (n, m), limits = self.volumes.shape, self.limits
+        sizes = {"block_cap": (m,), "max_rate": (n, m), "spread": (m,)}
+        given = {name: getattr(limits, name) for name in sizes}
+        full: dict[str, Any] = {
+            name: _broadcast(name, value, sizes[name], zero=name == "spread")
+            for name, value in given.items()
+            if value is not None
+        }
+        object.__setattr__(self, "limits", replace(limits, **full))
+        self._check_room()
+
+    def _check_room(self) -> None:
+        """Volume that fits under the caps, order by order."""
+        limits, (n, m) = self.limits, self.volumes.shape
+        cap = np.inf if limits.block_cap is None else np.asarray(limits.block_cap)
+        rate = np.inf if limits.max_rate is None else np.asarray(limits.max_rate)
+        blocks = np.zeros(m) if limits.no_blocks else 2 * cap
+        room = np.broadcast_to(blocks + rate * np.diff(self.times)[:, None], (n, m))
+        over = np.abs(self.volumes) > room * (1 + TOLERANCE)
+        if over.any():
+            j, i = np.argwhere(over)[0]
+            raise ProblemError(
+                f"order {j} of asset {i} has volume {abs(self.volumes[j, i]):g}, its caps leave "
+                f"room for {room[j, i]:g}",
+                "raise the caps or lengthen the horizon",
+            )
+
+    @property
+    def orders(self) -> int:
+        return len(self.volumes)
+
+    @property
+    def assets(self) -> int:
+        return int(self.volumes.shape[1])
+
+    @cached_property
+    def c(self) -> Array:
+        """``c_k``, k = 1 .. N-1: held against the price struck at ``times[k]``, shape (N-1, M)."""
+        return struck(self.benchmark)
+
+    @property
+    def scale(self) -> float:
+        """Price move of the largest volume traded at once: the unit of residuals."""
+        return float(np.abs(self.kernel.K).max() * np.abs(self.volumes).max()) or 1.0
+
+
+def struck(benchmark: Array) -> Array:
+    """``c_k = sum_j B[j, k]`` for the inner boundaries, shape (N-1, M)."""
+    return np.asarray(benchmark.sum(axis=0)[1:])
+
+
+def at_start(volumes: Array) -> Array:
+    """Everything known and struck at ``times[0]``, shape (N, N, M)."""
+    volumes = np.asarray(volumes, dtype=np.float64)
+    benchmark = np.zeros((len(volumes), *volumes.shape))
+    benchmark[:, 0] = volumes
+    return benchmark
+
+
+def at_arrival(volumes: Array) -> Array:
+    """Every order struck when it starts, shape (N, N, M)."""
+    volumes = np.asarray(volumes, dtype=np.float64)
+    benchmark = np.zeros((len(volumes), *volumes.shape))
+    index = np.arange(len(volumes))
+    benchmark[index, index] = volumes
+    return benchmark
+
+
+def amended(volumes: Array, amend: ArrayLike) -> Array:
+    """Two orders, `amend` of the second known only when it starts, shape (2, 2, M)."""
+    benchmark = at_start(volumes)
+    benchmark[1, 0] -= amend
+    benchmark[1, 1] += amend
+    return benchmark
+
+
+def stsh(
+    times: ArrayLike, volume: ArrayLike, kernel: Kernel, *, limits: Limits | None = None
+) -> Problem:
+    """A single order over a single horizon."""
+    volumes = _column(volume)
+    if len(volumes) != 1:
+        raise ProblemError(f"stsh schedules one order, not {len(volumes)}")
+    times = np.asarray(times, dtype=np.float64)
+    return Problem(times, volumes, kernel, at_start(volumes), limits=limits or Limits())
+
+
+def ttsc(
+    times: ArrayLike,
+    volumes: ArrayLike,
+    kernel: Kernel,
+    *,
+    parts: ArrayLike | None = None,
+    monotone: bool = True,
+    limits: Limits | None = None,
+) -> Problem:
+    """Total of the separate costs: every order is held against its own arrival price."""
+    volumes, known = _column(volumes), np.empty(0) if parts is None else np.asarray(parts, float)
+    times = np.asarray(times, dtype=np.float64)
+    limits = limits or Limits()
+    return Problem(times, volumes, kernel, at_arrival(volumes), known, monotone, limits)
+
+
+def tthc(
+    times: ArrayLike,
+    volumes: ArrayLike,
+    kernel: Kernel,
+    *,
+    amend: ArrayLike | None = None,
+    monotone: bool = True,
+    limits: Limits | None = None,
+) -> Problem:
+    """Total of the hybrid costs: what was predicted against the price at ``times[0]``.
+
+    `amend` (two orders) is the part of the second known only when it starts; default none.
+    """
+    volumes = _column(volumes)
+    if amend is not None and len(volumes) != 2:
+        raise ProblemError(f"amend is for two orders, not {len(volumes)}", "give parts instead")
+    known = at_start(volumes) if amend is None else amended(volumes, amend)
+    return hybrid(times, volumes, kernel, known, monotone=monotone, limits=limits)
+
+
+def hybrid(
+    times: ArrayLike,
+    volumes: ArrayLike,
+    kernel: Kernel,
+    benchmark: ArrayLike,
+    *,
+    monotone: bool = True,
+    limits: Limits | None = None,
+) -> Problem:
+    """Any decomposition of the orders into parts by the time they became known."""
+    known = np.asarray(benchmark, dtype=np.float64)
+    times = np.asarray(times, dtype=np.float64)
+    limits = limits or Limits()
+    return Problem(times, _column(volumes), kernel, known, known, monotone, limits)
+
+
+def _column(volumes: ArrayLike) -> Array:
+    value = _array("volumes", volumes)
+    return value[:, None] if value.ndim == 1 else value
+
+
+def _array(name: str, value: ArrayLike) -> Array:
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ProblemError(f"{name} is not an array of numbers: {error}") from error
+    if not np.isfinite(array).all():
+        where = "".join(f"[{i}]" for i in np.argwhere(~np.isfinite(array))[0])
+        bad = array[~np.isfinite(array)][0]
+        raise ProblemError(f"{name}{where} is {bad}, must be a finite number")
+    return array
+
+
+def _broadcast(name: str, value: ArrayLike, shape: tuple[int, ...], *, zero: bool) -> Array:
+    array = _array(name, value)
+    try:
+        array = np.broadcast_to(array, shape).copy()
+    except ValueError as error:
+        raise ProblemError(f"{name} has shape {array.shape}, must fit {shape}") from error
+    lowest = array.min()
+    if lowest < 0 or (lowest == 0 and not zero):
+        raise ProblemError(f"{name} is {lowest:g}, must be {'>= 0' if zero else '> 0'}")
+    return array
