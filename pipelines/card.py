@@ -106,7 +106,7 @@ def _answers(release: Release) -> list[str]:
             regime,
             policy["rung"],
             f"{release.models[regime].edges:,}" if regime in release.models else "-",
-            f"{policy['max_pov']:.0%}",
+            f"{policy['max_pov'][policy['rung']]:.0%}",
             policy["reason"] or "-",
         )
         for regime, policy in release.fallback.items()

@@ -219,6 +219,37 @@ def rollback(reason: Reason = "", home: Home = None, json_: Json = False) -> Non
 
 
 @app.command()
+def gates(
+    release: Annotated[str | None, typer.Option(help="Release id [default: challenger]")] = None,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """What the gates say of a release: value, limit, verdict (exit 4 when refused)."""
+    from pipelines import release as step
+
+    result = step.check(_settings(home), release)
+    console.show(result, as_json=json_)
+    sys.exit(4 if result["refused"] else 0)
+
+
+@app.command()
+def demote(
+    regime: Annotated[str, typer.Argument(help="Regime of the champion")],
+    rung: Annotated[str, typer.Argument(help="sector_block, self_only or fixed_pov")],
+    reason: Reason = "",
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Hold a regime of the champion to a lower rung until it is promoted again."""
+    from pipelines import release as step
+
+    result = step.demote(
+        _settings(home), {regime: rung}, who=_who(), reason=reason, now=datetime.now(UTC)
+    )
+    console.show(result.to_dict(), as_json=json_)
+
+
+@app.command()
 def show(
     as_of: Annotated[str | None, typer.Option(help="Champion at this moment, ISO 8601")] = None,
     home: Home = None,
@@ -238,6 +269,14 @@ def _moment(text: str | None) -> datetime | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None
 
 
+@ledger_app.command("show")
+def ledger_show(home: Home = None, json_: Json = False) -> None:
+    """Who changed what is live, when and why: every line, oldest first."""
+    from pipelines import release as step
+
+    console.show(step.ledger_lines(_settings(home)), as_json=json_)
+
+
 @ledger_app.command("verify")
 def ledger_verify(home: Home = None, json_: Json = False) -> None:
     """Check the chain; names the first bad line."""
@@ -250,10 +289,14 @@ def ledger_verify(home: Home = None, json_: Json = False) -> None:
 
 @app.command()
 def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Json = False) -> None:
-    """The champion against the last five trading dates."""
+    """The champion against the last five trading dates; demotes it where the evidence says so."""
     from pipelines import drift as step
+    from pipelines.verdict import announce
 
-    console.show(step.run(_settings(home), landing, _date(as_of)).to_dict(), as_json=json_)
+    settings = _settings(home)
+    result = step.run(settings, landing, _date(as_of))
+    done = announce(settings, result, who=_who(), now=datetime.now(UTC))
+    console.show({**result.to_dict(), **done}, as_json=json_)
 
 
 @app.command()

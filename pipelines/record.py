@@ -9,21 +9,26 @@ import numpy as np
 
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.drift import bucket_cross
+from crossimpact.estimate.limits import levels
 from crossimpact.estimate.refit import RegimeFit
 from crossimpact.model import ImpactModel
 from pipelines import figures as drawing
 from registry import bundle
 
 
-def of_fit(found: RegimeFit) -> dict[str, Any]:
-    """A regime's fit as JSON can hold it; what is not finite becomes text."""
+def of_fit(found: RegimeFit, panel: Panel) -> dict[str, Any]:
+    """A regime's fit on a window's panel as JSON can hold it; what is not finite becomes text."""
+    model = found.model
     return {
         "rung": found.rung,
         "reason": found.reason,
         "metrics": bundle.plain(found.metrics),
         "stability": bundle.plain(found.stability),
         "paths": _paths(found),
-        "model": found.model.to_dict() if found.model else None,
+        "model": model.to_dict() if model else None,
+        "lower": {rung: lower.to_dict() for rung, lower in found.lower.items()},
+        "certificate": found.certificate.to_dict() if found.certificate else None,
+        "guardrails": levels(model, panel.of_regime(found.regime)) if model else {},
     }
 
 

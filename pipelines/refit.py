@@ -31,9 +31,10 @@ from registry.bundle import Release
 
 #: Trading dates in a refit unless asked otherwise.
 WINDOW_DAYS = 60
-#: What a regime without a matrix may trade: this share of the market's volume.
-FIXED_POV = 0.05
-MAX_POV = 0.15
+#: A refit's plan in its folder, for whoever runs it again.
+PLAN = "plan.json"
+#: Largest share of the market's volume to trade at, by who answers: the less is known, the slower.
+MAX_POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.10, "fixed_pov": 0.05}
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def plan(
     key = text_sha256(settings.feature_layer, loss, *dates)[:8]
     return {
         "key": f"{dates[-1]}-{settings.flow}-{key}",
+        "flow": settings.flow,
+        "bucket_s": settings.bucket_s,
         "landing": str(landing_root),
         "dates": dates,
         "loss": loss,
@@ -104,16 +107,14 @@ def plan(
 
 def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
     """Fit one regime and leave it as plain data in the refit's folder."""
-    data_digest = _data_digest(settings, plan["dates"])
-    found = fit_regime(
-        _panel(settings, plan),
-        regime,
-        loss=plan["loss"],
-        moments=lambda transform: _moments(settings, plan, transform),
-    )
-    data = {"data_digest": data_digest, **record.of_fit(found)}
+    data = _fitted(settings, plan, regime)
     write_atomic(_folder(settings, plan) / f"fit-{regime}.json", json.dumps(data, sort_keys=True))
-    return {"regime": regime, "rung": found.rung, "reason": found.reason}
+    return {"regime": regime, "rung": data["rung"], "reason": data["reason"]}
+
+
+def fits(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Every regime fitted, nothing written: what a reproduction needs."""
+    return {regime: _fitted(settings, plan, regime) for regime in REGIMES}
 
 
 def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,24 +127,12 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     ContractViolation
         When the window's data are blocked by now.
     """
-    data_digest = _data_digest(settings, plan["dates"])
-    verdict = validate.run(settings, Landing(Path(plan["landing"])), plan["dates"]).to_dict()
     fits = {regime: _read_fit(settings, plan, regime) for regime in REGIMES}
-    if any(found["data_digest"] != data_digest for found in fits.values()):
-        raise CrossImpactError("the features changed after a regime was fitted", "rerun the fits")
-    models = {
-        regime: ImpactModel.from_dict(found["model"])
-        for regime, found in fits.items()
-        if found["model"]
-    }
-    if not models:
-        reasons = "; ".join(f"{regime}: {found['reason']}" for regime, found in fits.items())
-        raise EstimationError(
-            f"no regime could be fitted ({reasons})", "land more dates, or widen the window"
-        )
-    release = _release(settings, plan, fits, models, verdict)
+    release = build(settings, plan, fits)
     folder = _folder(settings, plan) / "release"
     bundle.write(release, folder)
+    write_atomic(folder.parent / PLAN, json.dumps(plan, sort_keys=True))
+    models = release.models
     version = tracking.register(
         settings.mlflow_uri,
         settings.home / "mlflow" / "artifacts",
@@ -158,6 +147,33 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
         card=model_card(release),
     )  # fmt: skip
     return summary(release, version)
+
+
+def build(settings: Settings, plan: Mapping[str, Any], fits: Mapping[str, Any]) -> Release:
+    """The release of a window's fits.
+
+    Raises
+    ------
+    EstimationError
+        When not one regime could be fitted.
+    ContractViolation
+        When the window's data are blocked by now.
+    """
+    data_digest = _data_digest(settings, plan["dates"])
+    verdict = validate.run(settings, Landing(Path(plan["landing"])), plan["dates"]).to_dict()
+    if any(found["data_digest"] != data_digest for found in fits.values()):
+        raise CrossImpactError("the features changed after a regime was fitted", "rerun the fits")
+    models = {
+        regime: ImpactModel.from_dict(found["model"])
+        for regime, found in fits.items()
+        if found["model"]
+    }
+    if not models:
+        reasons = "; ".join(f"{regime}: {found['reason']}" for regime, found in fits.items())
+        raise EstimationError(
+            f"no regime could be fitted ({reasons})", "land more dates, or widen the window"
+        )
+    return _release(settings, plan, fits, models, verdict)
 
 
 def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
@@ -209,6 +225,18 @@ def run(
     return Result({**release, "stages": stages})
 
 
+def _fitted(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
+    data_digest = _data_digest(settings, plan["dates"])
+    panel = _panel(settings, plan)
+    found = fit_regime(
+        panel,
+        regime,
+        loss=plan["loss"],
+        moments=lambda transform: _moments(settings, plan, transform),
+    )
+    return {"data_digest": data_digest, **record.of_fit(found, panel)}
+
+
 def _moments(settings: Settings, plan: Mapping[str, Any], transform: Transform) -> History:
     """The window's stored moments; the transform nobody asked for so far is made now."""
     moments.prepare(settings, plan["dates"], (transform,))
@@ -238,12 +266,12 @@ def _release(
         regime: {
             "rung": found["rung"],
             "reason": found["reason"],
-            "max_pov": MAX_POV if found["model"] else FIXED_POV,
+            "max_pov": MAX_POV,
         }
         for regime, found in fits.items()
     }
     fallback["unknown"] = {
-        "rung": "fixed_pov", "reason": "no label for the bucket", "max_pov": FIXED_POV,
+        "rung": "fixed_pov", "reason": "no label for the bucket", "max_pov": MAX_POV,
     }  # fmt: skip
     return Release(
         as_of=dates[-1],
@@ -254,14 +282,21 @@ def _release(
         code_version=__version__,
         data_digest=fits[REGIMES[0]]["data_digest"],
         models=models,
+        lower={regime: _lower(fits[regime]) for regime in models},
         fallback=fallback,
+        guardrails={regime: fits[regime]["guardrails"] for regime in models},
         report={
             "contract": {name: verdict[name] for name in ("verdict", "tables", "rules")},
             "unplaced": features.unplaced(settings, dates),
             "metrics": {regime: found["metrics"] for regime, found in fits.items()},
             "stability": {regime: found["stability"] for regime, found in fits.items()},
+            "certificate": {regime: fits[regime]["certificate"] for regime in models},
         },
     )
+
+
+def _lower(found: Mapping[str, Any]) -> dict[str, ImpactModel]:
+    return {rung: ImpactModel.from_dict(model) for rung, model in found["lower"].items()}
 
 
 def _data_digest(settings: Settings, dates: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The life of a release: promote, roll back, show.
+"""The life of a release: promote, roll back, demote, show.
 
 The ledger decides who is champion; MLflow's alias `champion` is the pointer others poll, moved just
 before the ledger's line is written and both under the ledger's lock. A kill in between leaves the
@@ -7,16 +7,17 @@ old champion in force here, and promoting again completes the change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from crossimpact.errors import GateRefused, StaleModel, UsageError
+from pipelines import evidence
 from pipelines.config import Settings
 from registry import bundle, gates, ledger, tracking
 from registry.bundle import Release
-from registry.ledger import Entry
+from registry.ledger import Action, Entry, Standing
 from registry.tracking import CHALLENGER, CHAMPION, Version
 
 
@@ -32,6 +33,7 @@ class Promotion:
     new: str
     gates: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
+    held: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,15 +91,17 @@ def promote(
     """
     if override:
         _check_approval(reason, approver, who)
+    evidence.reproduced(settings, resolve(settings, release or CHALLENGER)[0])  # takes its time
     with ledger.locked(settings.ledger_path) as book:
         book.stamp(now)
         candidate, version = resolve(settings, release or CHALLENGER)
-        if book.last and book.last.new == candidate.digest:
-            return _unchanged(settings, book.last)
-        rows = gates.evaluate(candidate)
+        live = book.standing
+        if live and live.digest == candidate.digest and not live.held:
+            return _unchanged(settings, live.champion)
+        rows = gates.evaluate(candidate, evidence.gather(settings, candidate, live))
         refused = [str(row) for row in gates.failures(rows)]
         if refused and not override:
-            raise _refusal(candidate, refused)
+            raise _refusal(candidate, rows)
         tracking.move_alias(settings.mlflow_uri, CHAMPION, version.version)
         entry = book.append(
             when=now,
@@ -110,6 +114,24 @@ def promote(
             refused=refused,
         )
     return _promotion(entry, [row.to_dict() for row in rows])
+
+
+def check(settings: Settings, release: str | None = None) -> dict[str, Any]:
+    """What the gates say of a release (the challenger when None), without promoting it.
+
+    Returns
+    -------
+    dict
+        `release`, `gates` (one row per gate and regime) and `refused` (the failing ones as text).
+    """
+    candidate, _ = resolve(settings, release or CHALLENGER)
+    live = ledger.standing(ledger.entries(settings.ledger_path))
+    rows = gates.evaluate(candidate, evidence.gather(settings, candidate, live))
+    return {
+        "release": candidate.id,
+        "gates": [row.to_dict() for row in rows],
+        "refused": [str(row) for row in gates.failures(rows)],
+    }
 
 
 def rollback(settings: Settings, *, who: str, reason: str, now: datetime) -> Promotion:
@@ -128,7 +150,7 @@ def rollback(settings: Settings, *, who: str, reason: str, now: datetime) -> Pro
                 f"ledger {settings.ledger_path} knows no earlier champion to go back to",
                 "promote another release",
             )
-        _, version = resolve(settings, target.new)
+        _, version = resolve(settings, target.new or "")
         tracking.move_alias(settings.mlflow_uri, CHAMPION, version.version)
         entry = book.append(
             when=now,
@@ -139,6 +161,51 @@ def rollback(settings: Settings, *, who: str, reason: str, now: datetime) -> Pro
             why=reason,
         )
     return _promotion(entry)
+
+
+def demote(
+    settings: Settings, rungs: Mapping[str, str], *, who: str, reason: str, now: datetime
+) -> Promotion:
+    """Hold regimes of the champion to lower rungs of its ladder until it is promoted again.
+
+    Parameters
+    ----------
+    rungs
+        Per regime the highest rung allowed. A regime that is held there, or answered lower,
+        already is left alone.
+
+    Raises
+    ------
+    UsageError
+        On a regime that the champion does not have, or a rung that does not exist.
+    StaleModel
+        When nothing is promoted.
+    """
+    with ledger.locked(settings.ledger_path) as book:
+        live = _live(settings, book.entries)
+        release, _ = resolve(settings, live.digest)
+        release = replace(release, held=live.held)
+        lower = {regime: rung for regime, rung in rungs.items() if _is_lower(release, regime, rung)}
+        if not lower:
+            return _unchanged(settings, live.champion, "held there already")
+        entry = book.append(when=now, who=who, action="demote", why=reason, rungs=lower)
+    return _promotion(entry)
+
+
+def witness(
+    settings: Settings, action: Action, *, who: str, reason: str, now: datetime,
+    rungs: Mapping[str, str] | None = None,
+) -> Entry:  # fmt: skip
+    """Write down what was seen of the champion (`fallback`, `drift`); nothing live changes.
+
+    The same witness twice in a row is one.
+    """
+    with ledger.locked(settings.ledger_path) as book:
+        last = next((e for e in reversed(book.entries) if e.action == action), None)
+        live = book.standing
+        if last and (last.who, last.why, last.new) == (who, reason, live.digest if live else None):
+            return last
+        return book.append(when=now, who=who, action=action, why=reason, rungs=rungs)
 
 
 def champion(settings: Settings) -> tuple[Release, dict[str, Any]]:
@@ -171,6 +238,24 @@ def ledger_verify(settings: Settings) -> ledger.Verdict:
     return ledger.verify(settings.ledger_path)
 
 
+def ledger_lines(settings: Settings) -> dict[str, Any]:
+    """The ledger as a table, oldest first."""
+    return {
+        "ledger": [
+            {
+                "when": entry.when,
+                "action": entry.action,
+                "who": entry.who,
+                "release": (entry.new or "-")[: bundle.ID_LENGTH],
+                "rungs": ", ".join(f"{k} to {v}" for k, v in entry.rungs.items()),
+                "why": entry.why,
+                "approver": entry.approver,
+            }
+            for entry in ledger.entries(settings.ledger_path)
+        ]
+    }
+
+
 # -- promotion -------------------------------------------------------------------------------------
 
 
@@ -185,27 +270,39 @@ def _check_approval(reason: str, approver: str, who: str) -> None:
         )
 
 
-def _refusal(candidate: Release, refused: Sequence[str]) -> GateRefused:
+def _refusal(candidate: Release, rows: Sequence[gates.Row]) -> GateRefused:
+    refused = [str(row) for row in gates.failures(rows)]
     return GateRefused(
         f"release {candidate.id} is refused by {len(refused)} gate(s): {'; '.join(refused)}",
         "refit, or override with --reason and the --approver's name",
+        {"release": candidate.id, "gates": [row.to_dict() for row in rows]},
     )
 
 
-def _unchanged(settings: Settings, entry: Entry) -> Promotion:
-    """Already champion; an alias that points elsewhere is put back."""
-    note = "already champion"
+def _is_lower(release: Release, regime: str, rung: str) -> bool:
+    if regime not in release.models:
+        known = ", ".join(sorted(release.models))
+        raise UsageError(f"release {release.id} has no model of regime {regime!r}", f"has {known}")
+    if rung not in bundle.RUNGS:
+        raise UsageError(f"rung {rung!r} is none of {', '.join(bundle.RUNGS)}")
+    return bundle.RUNGS.index(rung) > bundle.RUNGS.index(release.model_for(regime).rung)
+
+
+def _unchanged(settings: Settings, entry: Entry, note: str = "already champion") -> Promotion:
+    """Nothing to change; an alias that points elsewhere is put back."""
     pointed = tracking.alias_version(settings.mlflow_uri, CHAMPION)
     if pointed != entry.version:
-        tracking.move_alias(settings.mlflow_uri, CHAMPION, entry.version)
+        tracking.move_alias(settings.mlflow_uri, CHAMPION, entry.version or 0)
         note += f"; the alias pointed at version {pointed} and was put back"
-    id = entry.new[: bundle.ID_LENGTH]
-    return Promotion("none", False, id, entry.version, entry.new, entry.new, note=note)
+    return replace(_promotion(entry), action="none", changed=False, old=entry.new, note=note)
 
 
 def _promotion(entry: Entry, rows: list[dict[str, Any]] | None = None) -> Promotion:
-    id = entry.new[: bundle.ID_LENGTH]
-    return Promotion(entry.action, True, id, entry.version, entry.old, entry.new, rows or [])
+    digest = entry.new or ""
+    return Promotion(
+        entry.action, True, digest[: bundle.ID_LENGTH], entry.version or 0, entry.old, digest,
+        rows or [], held=dict(entry.rungs),
+    )  # fmt: skip
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -218,8 +315,8 @@ def resolve(settings: Settings, which: str) -> tuple[Release, Version]:
 
 
 def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, dict[str, Any]]:
-    entry = _in_force(settings, as_of)
-    release, version = resolve(settings, entry.new)
+    live = _live(settings, ledger.entries(settings.ledger_path), as_of)
+    release, version = resolve(settings, live.digest)
     facts = {
         "id": release.id,
         "digest": release.digest,
@@ -227,26 +324,26 @@ def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, dict
         "as_of": release.as_of,
         "window": dict(release.window),
         "promoted": {
-            name: getattr(entry, name) for name in ("when", "who", "action", "why", "approver")
+            name: getattr(live.champion, name)
+            for name in ("when", "who", "action", "why", "approver")
         },
-        "note": "" if as_of else _alias_note(settings, entry),
+        "note": "" if as_of else _alias_note(settings, live.champion),
     }
-    return release, facts
+    return replace(release, held=live.held), facts
 
 
-def _in_force(settings: Settings, as_of: datetime | None) -> Entry:
-    entries = ledger.entries(settings.ledger_path)
-    if not entries:
+def _live(settings: Settings, book: Sequence[Entry], as_of: datetime | None = None) -> Standing:
+    live = ledger.standing(book, as_of)
+    if live:
+        return live
+    first = ledger.standing(book)
+    if first is None:
         raise StaleModel(f"no release is promoted in {settings.home}", "run `crossimpact promote`")
-    if as_of is None:
-        return entries[-1]
-    entry = ledger.as_of(settings.ledger_path, as_of)
-    if entry is None:
-        raise StaleModel(
-            f"no release was champion at {ledger.utc(as_of).isoformat()}",
-            f"the first promotion was at {entries[0].when}",
-        )
-    return entry
+    moment = ledger.utc(as_of).isoformat() if as_of else "now"
+    earliest = next(entry.when for entry in book if entry.action in ledger.CHANGES)
+    raise StaleModel(
+        f"no release was champion at {moment}", f"the first promotion was at {earliest}"
+    )
 
 
 def _alias_note(settings: Settings, entry: Entry) -> str:
@@ -256,18 +353,19 @@ def _alias_note(settings: Settings, entry: Entry) -> str:
     return (
         f"alias {CHAMPION} points at version {pointed}, the ledger says {entry.version}: "
         f"a promotion was cut short or the alias was moved by hand; the ledger's champion answers, "
-        f"`crossimpact promote --release {entry.new[: bundle.ID_LENGTH]}` puts the alias back"
+        f"`crossimpact promote --release {(entry.new or '')[: bundle.ID_LENGTH]}` puts it back"
     )
 
 
 def _regime(release: Release, regime: str) -> dict[str, Any]:
-    model, rung, reason = release.model_for(regime)
+    model, rung, reason, max_pov = release.model_for(regime)
     metrics = release.report.get("metrics", {}).get(regime, {})
     facts = {
         "regime": regime,
         "rung": rung,
         "reason": reason,
-        "max_pov": release.fallback[regime]["max_pov"],
+        "max_pov": max_pov,
+        "flow": model.transform if model else None,
         "buckets": metrics.get("buckets"),
         "edges": model.edges if model else None,
         "condition_number": model.condition_number if model else None,

@@ -253,7 +253,7 @@ def _rungs(release: Release, buckets: Sequence[Row]) -> list[Row]:
             "edges": model.edges if model else 0,
             "buckets": met[regime],
         }
-        for regime, (model, rung, reason) in answers.items()
+        for regime, (model, rung, reason, _) in answers.items()
     ]
 
 

@@ -258,10 +258,10 @@ def _who_prices(
 ) -> tuple[dict[str, ImpactModel], dict[str, str]]:
     """Models of the regimes met, and for each regime the label its rows carry."""
     answers = {regime: release.model_for(regime) for regime in sorted(set(regimes))}
-    models = {regime: found for regime, (found, _, _) in answers.items() if found is not None}
+    models = {regime: found for regime, (found, *_) in answers.items() if found is not None}
     labels = {
         regime: f"{rung}/{regime}" + (f" ({reason})" if rung != "full" and reason else "")
-        for regime, (_, rung, reason) in answers.items()
+        for regime, (_, rung, reason, _) in answers.items()
     }
     return models, labels
 

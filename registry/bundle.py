@@ -1,31 +1,33 @@
-"""A release as plain files: every regime's matrix and the fallback policy, under one digest.
+"""A release as plain files: every regime's matrices, the fallback policy and the guardrails.
 
-`release.json`, `fallback.json` and one `model-<regime>.json` per fitted regime, all in canonical
-bytes, and `manifest.json` with the sha256 of each. The sha256 of the manifest is the release's
-digest, its first 12 hex digits its id. Reading trusts nothing: what is not byte for byte what
-`write` would have written is refused.
+`release.json`, `fallback.json`, `guardrails.json`, per fitted regime and rung of the ladder
+`model-<regime>-<rung>.json` and, where names are coupled, `gamma-<regime>-<rung>.npy` with the pairs
+(a table of numbers, see `PAIR`), all in canonical bytes, and `manifest.json` with the sha256 of
+each. The sha256 of the manifest is the release's digest, its first 12 hex digits its id. Reading
+trusts nothing: what is not byte for byte what `write` would have written is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from crossimpact.errors import ModelError, StaleModel, UsageError
 from crossimpact.model import ImpactModel, canonical_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 ID_LENGTH = 12
 UNKNOWN = "unknown"
@@ -35,6 +37,18 @@ Rung = Literal["full", "sector_block", "self_only", "fixed_pov"]
 RUNGS: tuple[Rung, ...] = ("full", "sector_block", "self_only", "fixed_pov")
 
 REGIME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+#: A coupled pair in the file: row and column, gamma in bps, its standard error, how often selected.
+PAIR = np.dtype([("i", "<i4"), ("j", "<i4"), ("bps", "<f8"), ("se", "<f8"), ("frequency", "<f8")])
+
+
+class Answer(NamedTuple):
+    """Who answers for a regime: a model (None: trade at a fixed share of volume), which rung, why
+    not the rung above, and the largest share of the market's volume to trade at."""
+
+    model: ImpactModel | None
+    rung: Rung
+    reason: str
+    max_pov: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +66,20 @@ class Release:
     contract_version, code_version, data_digest
         What made the numbers from which data.
     models
-        Per regime; a regime without enough data is absent.
+        Per regime what ships; a regime without enough data is absent.
     fallback
-        Per regime, and for the regime 'unknown': `rung`, `reason`, `max_pov` (fraction of volume).
+        Per regime, and for the regime 'unknown': `rung` that ships, `reason`, and `max_pov`
+        (fraction of volume) per rung, at least from that one down to `fixed_pov`.
     report
         Plain data. Numbers JSON cannot hold become the texts 'nan', 'inf' and '-inf'.
+    lower
+        Per regime the models of rungs below the one that ships.
+    guardrails
+        Per regime and quantity (`cross_bps`, `unexplained_bps`, `q_adv`) the levels `amber` and
+        `red`: what the calibration window saw, and beyond which the model is not to be trusted.
+    held
+        Per demoted regime the highest `rung` allowed and the `reason`: the ledger's word on a
+        promoted release, not part of its files or digest.
 
     Raises
     ------
@@ -74,11 +97,16 @@ class Release:
     models: Mapping[str, ImpactModel]
     fallback: Mapping[str, Mapping[str, Any]]
     report: Mapping[str, Any]
+    lower: Mapping[str, Mapping[str, ImpactModel]] = field(default_factory=dict)
+    guardrails: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("window", "fallback", "report"):
+        for name in ("window", "fallback", "report", "guardrails"):
             object.__setattr__(self, name, plain(getattr(self, name)))
         object.__setattr__(self, "models", dict(self.models))
+        lower = {regime: dict(models) for regime, models in self.lower.items() if models}
+        object.__setattr__(self, "lower", lower)
         self._check_date()
         if UNKNOWN not in self.fallback:
             raise ModelError(f"the fallback policy says nothing about the regime {UNKNOWN!r}")
@@ -90,6 +118,10 @@ class Release:
                     f"the model filed under {regime!r} is of regime {model.regime!r}, "
                     f"and the fallback policy names {sorted(self.fallback)}"
                 )
+        for regime, models in self.lower.items():
+            self._check_lower(regime, models)
+        for regime, levels in self.guardrails.items():
+            self._check_guardrails(regime, levels)
 
     def _check_date(self) -> None:
         try:
@@ -111,35 +143,81 @@ class Release:
             raise ModelError(f"{where} has the fields {sorted(policy)}, not rung, reason, max_pov")
         if policy["rung"] not in RUNGS:
             raise ModelError(f"{where}: rung {policy['rung']!r} is none of {', '.join(RUNGS)}")
-        pov = policy["max_pov"]
-        if not (isinstance(pov, (int, float)) and 0 < pov <= 1):
-            raise ModelError(f"{where}: max_pov is {pov}, must be in (0, 1]")
+        self._check_pov(where, policy["rung"], policy["max_pov"])
         if policy["rung"] != "fixed_pov" and regime not in self.models:
             raise ModelError(f"{where}: rung {policy['rung']} without a model of that regime")
 
-    def model_for(self, regime: str) -> tuple[ImpactModel | None, str, str]:
-        """Who answers for `regime`: the model (None: trade at a fixed POV), the rung, the reason.
+    def _check_pov(self, where: str, rung: str, max_pov: Any) -> None:
+        below = set(RUNGS[RUNGS.index(rung) :])
+        if not isinstance(max_pov, Mapping) or not below <= set(max_pov) <= set(RUNGS):
+            raise ModelError(f"{where}: max_pov is {max_pov}, needs {', '.join(sorted(below))}")
+        for name, pov in max_pov.items():
+            if not (isinstance(pov, (int, float)) and 0 < pov <= 1):
+                raise ModelError(f"{where}: max_pov of {name} is {pov}, must be in (0, 1]")
 
-        A regime the release has never heard of is answered as 'unknown'.
-        """
+    def _check_lower(self, regime: str, models: Mapping[str, ImpactModel]) -> None:
+        policy = self.fallback.get(regime, {"rung": "fixed_pov"})
+        allowed = RUNGS[RUNGS.index(policy["rung"]) + 1 : -1]
+        for rung, model in models.items():
+            if rung not in allowed or model.regime != regime:
+                raise ModelError(
+                    f"lower rung {rung!r} of regime {regime!r} holds a model of {model.regime!r}, "
+                    f"and {policy['rung']} ships there"
+                )
+            if model.symbols != self.models[regime].symbols:
+                raise ModelError(f"lower rung {rung!r} of regime {regime!r} has other symbols")
+
+    def _check_guardrails(self, regime: str, levels: Mapping[str, Any]) -> None:
+        for quantity, level in levels.items():
+            where = f"guardrail {quantity} of regime {regime!r}"
+            if regime not in self.models or set(level) != {"amber", "red"}:
+                raise ModelError(f"{where} has no model, or the levels {sorted(level)}")
+            amber, red = level["amber"], level["red"]
+            if not all(isinstance(v, (int, float)) for v in (amber, red)) or not amber <= red:
+                raise ModelError(f"{where}: amber {amber} must not exceed red {red}")
+
+    def model_for(self, regime: str) -> Answer:
+        """Who answers for `regime`; one the release has never heard of is answered as 'unknown'."""
         known = regime if regime in self.fallback else UNKNOWN
-        policy = self.fallback[known]
+        policy, held = self.fallback[known], self.held.get(known)
         rung, reason = policy["rung"], policy["reason"]
         if known != regime:
             reason = f"regime {regime!r} is not in the release; {reason}"
+        if held and RUNGS.index(held["rung"]) > RUNGS.index(rung):
+            rung, reason = self._available(known, held["rung"]), held["reason"]
+        return Answer(self._model(known, rung), rung, reason, policy["max_pov"][rung])
+
+    def _available(self, regime: str, at_most: str) -> Rung:
+        """The highest rung from `at_most` down that has numbers."""
+        has = {*self.lower.get(regime, {}), "self_only", "fixed_pov"}
+        return next(rung for rung in RUNGS[RUNGS.index(at_most) :] if rung in has)
+
+    def _model(self, regime: str, rung: str) -> ImpactModel | None:
         if rung == "fixed_pov":
-            return None, rung, reason
-        model = self.models[known]
-        return (model.self_only() if rung == "self_only" else model), rung, reason
+            return None
+        shipped = self.models[regime]
+        if rung == self.fallback[regime]["rung"]:
+            return shipped.self_only() if rung == "self_only" else shipped
+        return self.lower.get(regime, {}).get(rung) or shipped.self_only()
+
+    def rungs(self, regime: str) -> dict[str, ImpactModel]:
+        """Every rung of a fitted regime that has a model of its own, best first."""
+        return {self.fallback[regime]["rung"]: self.models[regime], **self.lower.get(regime, {})}
 
     @cached_property
     def files(self) -> dict[str, bytes]:
         """Canonical bytes of each file but the manifest."""
         fields = ("as_of", "window", "flow", "bucket_s", "contract_version", "code_version")
         head = {name: getattr(self, name) for name in (*fields, "data_digest", "report")}
-        documents = {"release.json": head, "fallback.json": self.fallback}
-        documents |= {f"model-{regime}.json": m.to_dict() for regime, m in self.models.items()}
-        return {name: _canonical(name, document) for name, document in documents.items()}
+        documents: dict[str, Any] = {
+            "release.json": head, "fallback.json": self.fallback,
+            "guardrails.json": self.guardrails,
+        }  # fmt: skip
+        files = {name: _canonical(name, document) for name, document in documents.items()}
+        for regime in self.models:
+            for rung, model in self.rungs(regime).items():
+                files |= _model_files(f"{regime}-{rung}", model)
+        return files
 
     @cached_property
     def manifest(self) -> bytes:
@@ -256,13 +334,42 @@ def _check_files(folder: Path, contents: Mapping[str, bytes], listed: Mapping[st
 
 
 def _parse(contents: Mapping[str, bytes]) -> Release:
-    data = {name: json.loads(content) for name, content in contents.items()}
-    head, fallback = data.pop("release.json"), data.pop("fallback.json")
-    models = {
-        name.removeprefix("model-").removesuffix(".json"): ImpactModel.from_dict(document)
-        for name, document in data.items()
-    }
-    return Release(**head, models=models, fallback=fallback)
+    documents = {name: json.loads(contents[name]) for name in contents if name.endswith(".json")}
+    head, fallback = documents.pop("release.json"), documents.pop("fallback.json")
+    guardrails = documents.pop("guardrails.json")
+    models: dict[str, ImpactModel] = {}
+    lower: dict[str, dict[str, ImpactModel]] = {}
+    for name, document in documents.items():
+        regime, rung = name.removeprefix("model-").removesuffix(".json").split("-")
+        model = _model(document, contents.get(f"gamma-{regime}-{rung}.npy"))
+        if rung == fallback[regime]["rung"]:
+            models[regime] = model
+        else:
+            lower.setdefault(regime, {})[rung] = model
+    return Release(**head, models=models, lower=lower, fallback=fallback, guardrails=guardrails)
+
+
+def _model_files(name: str, model: ImpactModel) -> dict[str, bytes]:
+    """A model's terms as JSON and its coupled pairs, if any, as a table of numbers."""
+    files = {f"model-{name}.json": _canonical(name, model.terms())}
+    cells = model.pairs()
+    if not len(cells["i"]):
+        return files
+    table = np.empty(len(cells["i"]), dtype=PAIR)
+    for column in PAIR.names or ():
+        table[column] = cells[column]
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, table, version=(1, 0), allow_pickle=False)
+    return files | {f"gamma-{name}.npy": buffer.getvalue()}
+
+
+def _model(terms: dict[str, Any], pairs: bytes | None) -> ImpactModel:
+    table = np.empty(0, dtype=PAIR)
+    if pairs is not None:
+        table = np.lib.format.read_array(io.BytesIO(pairs), allow_pickle=False)
+    if table.dtype != PAIR:
+        raise ModelError(f"the couplings are a table of {table.dtype}, not {PAIR}")
+    return ImpactModel.from_dict({**terms, "gamma": {name: table[name] for name in PAIR.names}})
 
 
 def _canonical(name: str, document: Any) -> bytes:

@@ -1,7 +1,7 @@
-"""Promotion gates: rows of `gates.toml`, evaluated on a release's report.
+"""Promotion gates: rows of `gates.toml`, evaluated on a release's report and what is known besides.
 
 A gate passes only when its value is there, is finite and is on the right side of its limit; every
-comparison is written so that NaN fails.
+comparison is written so that NaN fails. It is skipped, and says why, where it has nothing to judge.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PLACE = "{regime}"
 
 Outcome = Literal["pass", "fail", "skipped"]
 COMPARE: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "above": (">", lambda value, limit: value > limit),
     "at_least": (">=", lambda value, limit: value >= limit),
     "at_most": ("<=", lambda value, limit: value <= limit),
 }
@@ -28,13 +29,19 @@ COMPARE: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True)
 class Gate:
-    """One line of the file; the limit is a value, or the path of another metric."""
+    """One line of the file; the limit is a value, or the path of another metric.
+
+    `coupled`: only regimes whose model couples names are judged. `if_known`: a value that nobody
+    could have is skipped (no champion yet, no shadow run).
+    """
 
     name: str
     metric: str
-    direction: Literal["at_least", "at_most", "equals"]
+    direction: Literal["above", "at_least", "at_most", "equals"]
     limit: float | str | None = None
     limit_metric: str | None = None
+    coupled: bool = False
+    if_known: bool = False
 
     def __post_init__(self) -> None:
         if self.direction not in (*COMPARE, "equals"):
@@ -73,9 +80,19 @@ def load(path: Path = DEFAULT) -> tuple[Gate, ...]:
         raise UsageError(f"gates {path} cannot be read: {error!r}") from error
 
 
-def evaluate(release: Release, gates: Sequence[Gate] | None = None) -> list[Row]:
-    """One row per gate and regime; a regime answered at a fixed POV has no matrix to judge."""
-    return [row for gate in (load() if gates is None else gates) for row in _rows(gate, release)]
+def evaluate(
+    release: Release, evidence: Mapping[str, Any] | None = None, gates: Sequence[Gate] | None = None
+) -> list[Row]:
+    """One row per gate and regime; a regime answered at a fixed POV has no matrix to judge.
+
+    Parameters
+    ----------
+    evidence
+        What is known besides the release's own report, by the names the gates use.
+    """
+    facts = {**release.report, **(evidence or {})}
+    rules = load() if gates is None else gates
+    return [row for gate in rules for row in _rows(gate, release, facts)]
 
 
 def failures(rows: Sequence[Row]) -> list[Row]:
@@ -83,23 +100,33 @@ def failures(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.verdict == "fail"]
 
 
-def _rows(gate: Gate, release: Release) -> Iterator[Row]:
+def _rows(gate: Gate, release: Release, facts: Mapping[str, Any]) -> Iterator[Row]:
     if PLACE not in gate.metric:
-        yield _judge(gate, "", release.report)
+        yield _judge(gate, "", facts)
         return
     for regime in sorted(release.fallback):
-        _, rung, reason = release.model_for(regime)
-        if rung != "fixed_pov":
-            yield _judge(gate, regime, release.report)
-        elif regime != UNKNOWN:
-            yield Row(gate.name, regime, None, gate.direction, None, "skipped", f"{rung}: {reason}")
+        model, rung, reason, _ = release.model_for(regime)
+        if model is None and regime == UNKNOWN:
+            continue
+        if model is None:
+            yield _skipped(gate, regime, f"{rung}: {reason}")
+        elif gate.coupled and not model.edges:
+            yield _skipped(gate, regime, f"{rung}: no cross terms to judge")
+        else:
+            yield _judge(gate, regime, facts)
 
 
-def _judge(gate: Gate, regime: str, report: Mapping[str, Any]) -> Row:
-    value = _lookup(report, gate.metric.replace(PLACE, regime))
+def _skipped(gate: Gate, regime: str, note: str) -> Row:
+    return Row(gate.name, regime, None, gate.direction, None, "skipped", note)
+
+
+def _judge(gate: Gate, regime: str, facts: Mapping[str, Any]) -> Row:
+    value = _lookup(facts, gate.metric.replace(PLACE, regime))
+    if value is None and gate.if_known:
+        return _skipped(gate, regime, "nothing to compare with yet")
     limit = gate.limit
     if gate.limit_metric is not None:
-        limit = _lookup(report, gate.limit_metric.replace(PLACE, regime))
+        limit = _lookup(facts, gate.limit_metric.replace(PLACE, regime))
     verdict: Outcome = "pass" if _passes(gate.direction, value, limit) else "fail"
     return Row(gate.name, regime, value, gate.direction, limit, verdict)
 

@@ -1,74 +1,77 @@
-"""Who was champion when: an append-only JSONL file whose lines are chained by their hashes.
+"""Who was champion when, and which rungs it was held to: the ledger of promotions.
 
-Each line carries the sha256 of the line before it (`prev`) and of its own other fields (`sha256`),
-so a changed, inserted, moved or missing line is found and named. A last line without its newline
-is an append cut short: it was never acknowledged, readers ignore it and the next append drops it.
+Kept outside MLflow, whose aliases and tags any editor can move. Four actions change what is live:
+`promote`, `override` (promoted in spite of a gate) and `rollback` name a champion, `demote` holds
+regimes of it to lower rungs of the fallback ladder until it is promoted again. Two only bear
+witness: `fallback` (a reader could not use the champion, and who answered instead) and `drift` (a
+weekly verdict). How lines are kept and checked is `chain`'s business.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from crossimpact.errors import StaleModel, UsageError
-from crossimpact.model import canonical_json
+from registry import chain
+from registry.chain import Verdict, hold, verify
 
-Action = Literal["promote", "rollback", "override"]
-GENESIS = "0" * 64
+__all__ = ["Action", "Book", "Entry", "Standing", "Verdict", "entries", "hold", "locked", "verify"]
+
+Action = Literal["promote", "override", "rollback", "demote", "fallback", "drift"]
+#: Actions that name the champion.
+CHANGES: tuple[Action, ...] = ("promote", "override", "rollback")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One change of champion: `old` and `new` are digests, `version` is the new one's in MLflow."""
+    """One line: `old` and `new` are the champions' digests, `version` is the new one's in MLflow.
+
+    `rungs` holds regimes to a rung of the ladder (`demote`), or names who answered (`fallback`);
+    `refused` names the gates an override went against.
+    """
 
     seq: int
     when: str
     who: str
     action: Action
     old: str | None
-    new: str
-    version: int
+    new: str | None
+    version: int | None
     why: str
     approver: str
     refused: tuple[str, ...]
+    rungs: Mapping[str, str]
     prev: str
 
     @property
     def line(self) -> bytes:
         """The entry's bytes in the file, newline included."""
-        body = asdict(self)
-        return canonical_json(body | {"sha256": _sha256(canonical_json(body))}) + b"\n"
+        return chain.line(asdict(self))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"refused": list(self.refused)}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether the chain is whole; `line` (1-based) is the first bad one, `lines` those before it.
+class Standing:
+    """What is live: the entry that made the champion, and per regime the `rung` it is held to and
+    the `reason`, where it was demoted."""
 
-    `torn`: the bad line is only the rest of an append cut short.
-    """
-
-    lines: int
-    line: int | None = None
-    problem: str = ""
-    torn: bool = False
+    champion: Entry
+    held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
-    def ok(self) -> bool:
-        return self.line is None
+    def digest(self) -> str:
+        return self.champion.new or ""
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"ok": self.ok}
+    @property
+    def version(self) -> int:
+        return self.champion.version or 0
 
 
 class Book:
@@ -79,9 +82,9 @@ class Book:
         self.entries = entries(path)
 
     @property
-    def last(self) -> Entry | None:
-        """The entry in force now."""
-        return self.entries[-1] if self.entries else None
+    def standing(self) -> Standing | None:
+        """What is live now."""
+        return standing(self.entries)
 
     def stamp(self, when: datetime) -> str:
         """`when` as it is written; the order of the file is the order of time.
@@ -91,9 +94,10 @@ class Book:
         UsageError
             When `when` lies before the last entry.
         """
-        if self.last and utc(when) < datetime.fromisoformat(self.last.when):
+        last = self.entries[-1] if self.entries else None
+        if last and utc(when) < datetime.fromisoformat(last.when):
             raise UsageError(
-                f"{utc(when).isoformat()} is before the ledger's last entry, {self.last.when}",
+                f"{utc(when).isoformat()} is before the ledger's last entry, {last.when}",
                 "set the clock right",
             )
         return utc(when).isoformat()
@@ -104,46 +108,42 @@ class Book:
         when: datetime,
         who: str,
         action: Action,
-        new: str,
-        version: int,
+        new: str | None = None,
+        version: int | None = None,
         why: str = "",
         approver: str = "",
         refused: Sequence[str] = (),
+        rungs: Mapping[str, str] | None = None,
     ) -> Entry:
-        """Add one line and return once it is on disk."""
-        last = self.last
+        """Add one line and return once it is on disk; without `new` the champion stays."""
+        live = self.standing
+        if action not in CHANGES:
+            new, version = (live.digest, live.version) if live else (None, None)
+        last = self.entries[-1] if self.entries else None
         entry = Entry(
             seq=len(self.entries) + 1,
             when=self.stamp(when),
             who=who,
             action=action,
-            old=last.new if last else None,
+            old=live.digest if live else None,
             new=new,
             version=version,
             why=why,
             approver=approver,
             refused=tuple(refused),
-            prev=_sha256(last.line) if last else GENESIS,
+            rungs=dict(rungs or {}),
+            prev=chain.sha256(last.line) if last else chain.GENESIS,
         )
-        _append_bytes(self.path, sum(len(past.line) for past in self.entries), entry.line)
+        chain.append(self.path, [asdict(past) for past in self.entries], asdict(entry))
         self.entries = [*self.entries, entry]
         return entry
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[Book]:
-    """Hold the ledger: whoever changes the champion does it one at a time."""
+    """Hold the ledger: whoever writes to it does it one at a time."""
     with hold(path.with_suffix(".lock")):
         yield Book(path)
-
-
-@contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Be the only process inside; a killed holder lets go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def entries(path: Path) -> list[Entry]:
@@ -152,31 +152,43 @@ def entries(path: Path) -> list[Entry]:
     Raises
     ------
     StaleModel
-        Naming the first bad line when the chain is broken.
+        Naming the first bad line when the chain is broken, or a line that is no entry.
     """
-    found, verdict = _read(path)
-    if not verdict.ok and not verdict.torn:
+    try:
+        return [Entry(**body | {"refused": tuple(body["refused"])}) for body in chain.bodies(path)]
+    except (KeyError, TypeError) as error:
         raise StaleModel(
-            f"ledger {path} is broken at line {verdict.line}: {verdict.problem}",
-            "restore the file from a copy; `crossimpact ledger verify` checks it",
-        )
-    return found
+            f"ledger {path} holds a line with other fields than an entry's: {error}",
+            "it was written by another version; restore the file from a copy",
+        ) from error
 
 
-def verify(path: Path) -> Verdict:
-    """Check the whole chain and name the first bad line."""
-    return _read(path)[1]
+def standing(book: Sequence[Entry], ts: datetime | None = None) -> Standing | None:
+    """What is live, now or at the moment `ts`; None before the first promotion.
+
+    A demotion holds for its champion, also after a rollback to it, until the same champion is
+    promoted again.
+    """
+    past = [e for e in book if ts is None or datetime.fromisoformat(e.when) <= utc(ts)]
+    changes = [entry for entry in past if entry.action in CHANGES]
+    if not changes:
+        return None
+    held: dict[str, dict[str, str]] = {}
+    for entry in past:
+        if entry.new != changes[-1].new:
+            continue
+        if entry.action == "demote":
+            reason = f"demoted by {entry.who} on {entry.when[:10]}: {entry.why}"
+            held |= {regime: {"rung": r, "reason": reason} for regime, r in entry.rungs.items()}
+        elif entry.action in ("promote", "override"):
+            held = {}
+    return Standing(changes[-1], held)
 
 
-def as_of(path: Path, ts: datetime) -> Entry | None:
-    """The entry in force at `ts` (its `new` was the champion); None before the first."""
-    past = [entry for entry in entries(path) if datetime.fromisoformat(entry.when) <= utc(ts)]
-    return past[-1] if past else None
-
-
-def record(path: Path, version: int) -> Entry | None:
+def record(book: Sequence[Entry], version: int) -> Entry | None:
     """The last entry that made `version` champion, None when it never was."""
-    return next((entry for entry in reversed(entries(path)) if entry.version == version), None)
+    made = (e for e in reversed(book) if e.action in CHANGES and e.version == version)
+    return next(made, None)
 
 
 def previous(book: Sequence[Entry]) -> Entry | None:
@@ -185,7 +197,7 @@ def previous(book: Sequence[Entry]) -> Entry | None:
     for entry in book:
         if entry.action == "rollback":
             stack = stack[:-1]
-        else:
+        elif entry.action in CHANGES and not (stack and stack[-1].new == entry.new):
             stack.append(entry)
     return stack[-2] if len(stack) > 1 else None
 
@@ -193,59 +205,3 @@ def previous(book: Sequence[Entry]) -> Entry | None:
 def utc(moment: datetime) -> datetime:
     """The moment in UTC; one without a zone is taken to be UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _read(path: Path) -> tuple[list[Entry], Verdict]:
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    found: list[Entry] = []
-    for number, line in enumerate(lines, start=1):
-        prev = _sha256(lines[number - 2]) if number > 1 else GENESIS
-        entry, problem = _parse(line, number, prev)
-        if entry is None:
-            torn = number == len(lines) and _is_torn(line, number, prev)
-            problem = "an append was cut short; the next one drops it" if torn else problem
-            return found, Verdict(len(found), number, problem, torn)
-        found.append(entry)
-    return found, Verdict(len(found))
-
-
-def _is_torn(line: bytes, number: int, prev: str) -> bool:
-    """A cut append lacks its newline; an entry with another byte in the newline's place was hit."""
-    return not line.endswith(b"\n") and _parse(line[:-1] + b"\n", number, prev)[0] is None
-
-
-def _parse(line: bytes, number: int, prev: str) -> tuple[Entry | None, str]:
-    try:
-        fields = json.loads(line)
-        fields.pop("sha256")
-        entry = Entry(**fields | {"refused": tuple(fields["refused"])})
-        same = entry.line == line
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return None, f"not an entry ({error!r})"
-    if not same:
-        return None, "its sha256 does not match its content"
-    if entry.seq != number:
-        return None, f"it says it is entry {entry.seq}, expected {number}"
-    if entry.prev != prev:
-        return None, f"it follows a line with sha256 {entry.prev[:12]}, found {prev[:12]}"
-    return entry, ""
-
-
-def _append_bytes(path: Path, whole: int, line: bytes) -> None:
-    """Write after the first `whole` bytes (what follows is a torn append), on to the disk."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        os.ftruncate(handle, whole)
-        os.pwrite(handle, line, whole)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -153,8 +153,8 @@ def resolve(uri: str, which: str, into: Path, book: Path | None = None) -> tuple
     """
     with _session(uri) as client:
         version = _find(client, which, book)
-        promoted = ledger.record(book, version.version) if book else None
-        digest = promoted.new if promoted else version.digest
+        promoted = ledger.record(ledger.entries(book), version.version) if book else None
+        digest = (promoted.new if promoted else None) or version.digest
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into, prefix="release-") as private:
             _download(client, version, private)
@@ -312,7 +312,7 @@ def _find(client: MlflowClient, which: str, book: Path | None) -> Version:
 
 def _by_id(client: MlflowClient, which: str, book: Path | None) -> Version | None:
     for entry in reversed(ledger.entries(book) if book else []):
-        if entry.new.startswith(which):
+        if entry.action in ledger.CHANGES and str(entry.new).startswith(which):
             return _if_there(client.get_model_version, str(entry.version))
     found = _by_digest(client, which)
     if len({version.digest for version in found}) > 1:

@@ -25,7 +25,7 @@ within its buckets, ``carry = 0``, where semidefiniteness is not enough: see `ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -72,6 +72,11 @@ class Certificate:
     round_trip: Array | None
     profit_usd: float
     method: Literal["proved", "searched"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; the round trip as lists of ADV fractions."""
+        trip = None if self.round_trip is None else self.round_trip.tolist()
+        return {**vars(self), "round_trip": trip}
 
 
 def certificate(model: ImpactModel) -> Certificate:

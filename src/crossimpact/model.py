@@ -249,12 +249,17 @@ class ImpactModel:
     # -- plain data ----------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; gamma as triplets of its non-zero entries, NaN standard errors as null.
+        """Plain data; gamma as triplets of its non-zero entries, NaN as null; the transform and the
+        selection frequency where they differ from the default."""
+        pairs = self.pairs()
+        gamma = {name: pairs[name].tolist() for name in ("i", "j", "bps")}
+        gamma["se"] = _null_nan(pairs["se"])
+        if not np.isnan(pairs["frequency"]).all():
+            gamma["frequency"] = _null_nan(pairs["frequency"])
+        return {**self.terms(), "gamma": gamma}
 
-        The transform and the selection frequency are written where they differ from the default,
-        so that the models of earlier releases keep their digests.
-        """
-        rows, columns = np.nonzero(self.gamma)
+    def terms(self) -> dict[str, Any]:
+        """Plain data of everything but the couplings."""
         data: dict[str, Any] = {
             "regime": self.regime,
             "symbols": list(self.symbols),
@@ -264,19 +269,18 @@ class ImpactModel:
             "beta_bps": self.beta.tolist(),
             "alpha_se": _null_nan(self.alpha_se),
             "beta_se": _null_nan(self.beta_se),
-            "gamma": {
-                "i": rows.tolist(),
-                "j": columns.tolist(),
-                "bps": self.gamma[rows, columns].tolist(),
-                "se": _null_nan(self.gamma_se[rows, columns]),
-            },
             "provenance": dict(self.provenance),
         }
-        if not np.isnan(self.gamma_frequency[rows, columns]).all():
-            data["gamma"]["frequency"] = _null_nan(self.gamma_frequency[rows, columns])
         if self.transform != "linear" or (self.reference != 1).any():
             data |= {"transform": self.transform, "reference_adv": self.reference.tolist()}
         return data
+
+    def pairs(self) -> dict[str, NDArray[Any]]:
+        """The non-zero couplings in row order: `i`, `j`, `bps`, `se`, `frequency`, equally long."""
+        rows, columns = np.nonzero(self.gamma)
+        cells = (rows, columns, self.gamma, self.gamma_se, self.gamma_frequency)
+        picked = (cell if cell.ndim == 1 else cell[rows, columns] for cell in cells)
+        return dict(zip(("i", "j", "bps", "se", "frequency"), picked, strict=True))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ImpactModel:
@@ -350,5 +354,5 @@ def _null_nan(values: Array) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _nan_null(values: list[float | None]) -> Array:
-    return np.array([np.nan if value is None else value for value in values], dtype=float)
+def _nan_null(values: ArrayLike) -> Array:
+    return np.array(values, dtype=float)  # None becomes NaN

@@ -28,7 +28,7 @@ from crossimpact.estimate.window import (
     open_window,
     with_cross,
 )
-from crossimpact.manipulation import certificate, smallest_eigenvalue
+from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
@@ -56,6 +56,8 @@ class RegimeFit:
     paths
         Stability paths of the elastic net: penalties (L,) and selection shares (L, n, n); empty
         when nothing was fitted.
+    certificate
+        That no round trip makes money under `model`, or one that does.
     """
 
     regime: str
@@ -66,6 +68,13 @@ class RegimeFit:
     metrics: dict[str, float]
     stability: list[dict[str, Any]]
     paths: tuple[Array, Array]
+    certificate: Certificate | None = None
+
+    @property
+    def lower(self) -> dict[str, ImpactModel]:
+        """Models of the rungs below the one that ships."""
+        below = RUNGS[RUNGS.index(self.rung) + 1 :] if self.rung in RUNGS else ()
+        return {rung: self.candidates[rung] for rung in below}
 
 
 def fit_regime(
@@ -119,19 +128,28 @@ def _fit_regime(
     scores, steps = _walk(window, found.share)
     rung, reason = _choose(found, scores, steps)
     model = found.ladder[rung]
+    proof = certificate(model)
     metrics = {
         "buckets": float(buckets),
         "edges": float(model.edges),
         "condition_number": model.condition_number,
         "psd_margin": smallest_eigenvalue(model),
-        "no_profitable_round_trip": float(certificate(model).admissible),
+        "no_profitable_round_trip": float(proof.admissible),
         **found.counts,
         "sqrt_flow": float(window.transform == "sqrt"),
         "slippage_share": found.share,
         **_verdict(scores, rung),
     }
     return RegimeFit(
-        regime, model, found.ladder, rung, reason, metrics, found.rules, found.cross.stability
+        regime,
+        model,
+        found.ladder,
+        rung,
+        reason,
+        metrics,
+        found.rules,
+        found.cross.stability,
+        proof,
     )
 
 

@@ -1,0 +1,45 @@
+"""What a weekly drift verdict sets in motion: MLflow's tags, the ledger's line, a demotion."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pipelines import release
+from pipelines.config import Settings
+from pipelines.drift import Result
+from registry import ledger, tracking
+
+
+def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> dict[str, Any]:
+    """Write the verdict where readers look, and demote what the evidence condemns.
+
+    Announced again, the same week changes nothing. A week of a release that is no longer champion
+    is told to MLflow only.
+
+    Returns
+    -------
+    dict
+        `verdict`, whether the ledger has it (`recorded`), and the rungs now held (`demoted`).
+    """
+    version = tracking.find(settings.mlflow_uri, result.release, settings.ledger_path)
+    tags = {f"drift.{regime}": f"{row['verdict']} {result.as_of}: {row['reason']}"
+            for regime, row in result.regimes.items()}  # fmt: skip
+    tracking.note(
+        settings.mlflow_uri, version, {"drift": f"{result.verdict} {result.as_of}", **tags}
+    )
+    said = {"verdict": result.verdict, "recorded": False, "demoted": {}}
+    live = ledger.standing(ledger.entries(settings.ledger_path))
+    if live is None or live.digest != version.digest:
+        return said
+    why = f"{result.as_of}: {_told(result)}"
+    release.witness(settings, "drift", who=who, reason=f"{result.verdict} {why}", now=now)
+    if result.demote:
+        done = release.demote(settings, result.demote, who=who, reason=f"drift {why}", now=now)
+        said["demoted"] = done.held
+    return said | {"recorded": True}
+
+
+def _told(result: Result) -> str:
+    rows = result.regimes.items()
+    return "; ".join(f"{regime} {row['verdict']}, {row['reason']}" for regime, row in rows)
