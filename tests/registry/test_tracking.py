@@ -2,155 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from crossimpact.errors import CrossImpactError, StaleModel, UsageError
-from crossimpact.model import ImpactModel
 from registry import bundle, ledger, tracking
-from registry.bundle import Release
-
-PNG = b"\x89PNG\r\n\x1a\n"
+from tests.registry.servers import PNG, Store, sample
 
 
-def sample(as_of: str) -> Release:
-    model = ImpactModel(
-        symbols=("A", "B"),
-        sectors=("T", "T"),
-        adv=np.array([1e6, 2e6]),
-        regime="normal",
-        alpha=np.array([1.0, 2.0]),
-        beta=np.array([30.0, 40.0]),
-        gamma=np.array([[0.0, 5.0], [2.5, 0.0]]),
-    )
-    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": 0.05}
-    return Release(
-        as_of=as_of,
-        window={"first": "2026-01-01", "last": as_of, "dates": 20},
-        flow="own",
-        bucket_s=300,
-        contract_version="1",
-        code_version="0.1.0",
-        data_digest="d" * 64,
-        models={"normal": model},
-        fallback={
-            "normal": {"rung": "full", "reason": "fitted", "max_pov": 0.1},
-            "stressed": fixed,
-            "unknown": fixed,
-        },
-        report={},
-    )
-
-
-@dataclass(frozen=True)
-class Store:
-    uri: str
-    home: Path
-
-    def register(self, release: Release, **over: object) -> tracking.Version:
-        folder = self.home / "refits" / release.id
-        bundle.write(release, folder)
-        given = {
-            "params": {"huber": 1.345},
-            "metrics": {"normal.oos_r2": 0.01, "stressed.oos_r2": float("nan")},
-            "figures": lambda: {"gamma_normal": PNG},
-            "card": "# Card\nwhat it is",
-        }
-        root = self.home / "mlflow" / "artifacts"
-        return tracking.register(self.uri, root, folder, release, **given | over)
-
-    def resolve(self, which: str, book: Path | None = None) -> tuple[Release, tracking.Version]:
-        return tracking.resolve(self.uri, which, self.home / "tmp", book)
-
-    def artifacts(self, version: tracking.Version) -> Path:
-        (run,) = (self.home / "mlflow" / "artifacts").glob(version.run_id)
-        return run / "artifacts"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    home = tmp_path_factory.mktemp("home")
-    return Store(f"sqlite:///{home}/mlflow/mlflow.db", home)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    home = tmp_path_factory.mktemp("served")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
-    command += ["--port", str(port), "--backend-store-uri", f"sqlite:///{home}/server.db"]
-    command += ["--artifacts-destination", str(home / "served")]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=home,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )
-        try:
-            _await_port(process, port)
-            yield Store(f"http://127.0.0.1:{port}", home)
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
-    for _ in range(600):
-        assert process.poll() is None, "the server ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.2)
-    raise AssertionError("the server does not listen")
-
-
-@pytest.fixture(params=["store", "server"])
-def place(request: pytest.FixtureRequest) -> Store:
-    return request.getfixturevalue(request.param)
-
-
-def test_a_release_goes_in_once_and_comes_out_the_same(place: Store) -> None:
+def test_a_release_goes_in_once_and_comes_out_the_same(store: Store) -> None:
     release = sample("2026-01-31")
-    version = place.register(release)
+    version = store.register(release)
     assert (version.digest, version.id) == (release.digest, release.id)
     assert version.aliases == ("challenger",)
-    assert place.register(release) == version
-    assert [known.version for known in tracking.versions(place.uri)] == [version.version]
+    assert store.register(release) == version
+    assert [known.version for known in tracking.versions(store.uri)] == [version.version]
     for which in ("challenger", release.id, release.digest):
-        back, found = place.resolve(which)
+        back, found = store.resolve(which)
         assert back == release
         assert found.version == version.version
 
-    newer = place.register(sample("2026-02-28"))
+    newer = store.register(sample("2026-02-28"))
     assert newer.version == version.version + 1
-    assert place.resolve("challenger")[0].as_of == "2026-02-28"
-    assert tracking.alias_version(place.uri, "champion") is None
-    tracking.move_alias(place.uri, "champion", version.version)
-    assert tracking.alias_version(place.uri, "champion") == version.version
-    assert place.resolve("champion")[0] == release
-    assert list((place.home / "tmp").iterdir()) == []
+    assert store.resolve("challenger")[0].as_of == "2026-02-28"
+    assert tracking.alias_version(store.uri, "champion") is None
+    tracking.move_alias(store.uri, "champion", version.version)
+    assert tracking.alias_version(store.uri, "champion") == version.version
+    assert store.resolve("champion")[0] == release
+    assert list((store.home / "tmp").iterdir()) == []
 
 
 def test_the_run_and_the_version_carry_the_story(store: Store) -> None:
@@ -177,9 +62,9 @@ def test_the_run_and_the_version_carry_the_story(store: Store) -> None:
         "code_version": "0.1.0",
     }
     assert expected.items() <= version.tags.items()
-    assert (store.artifacts(version) / "gamma_normal.png").read_bytes() == PNG
+    assert (store.artifacts(version) / "gamma-normal.png").read_bytes() == PNG
     names = {path.name for path in store.artifacts(version).rglob("*") if path.is_file()}
-    assert names == {"gamma_normal.png", "model_card.md", "manifest.json", *release.files}
+    assert names == {"gamma-normal.png", "model_card.md", "manifest.json", *release.files}
 
 
 def test_an_interrupted_registration_is_completed_by_the_next(
@@ -198,9 +83,9 @@ def test_an_interrupted_registration_is_completed_by_the_next(
 
 def test_files_changed_after_registration_are_refused(store: Store) -> None:
     version = store.register(sample("2026-05-31"))
-    path = store.artifacts(version) / "release" / "model-normal.json"
+    path = store.artifacts(version) / "release" / "model-normal-full.json"
     path.write_bytes(path.read_bytes().replace(b"30.0", b"31.0"))
-    with pytest.raises(StaleModel, match=r"model-normal.json has sha256"):
+    with pytest.raises(StaleModel, match=r"model-normal-full.json has sha256"):
         store.resolve("challenger")
 
 
@@ -213,7 +98,7 @@ def test_an_edited_tag_fools_only_what_was_never_promoted(store: Store) -> None:
     with tracking._session(store.uri) as client:
         client.set_model_version_tag(tracking.MODEL, str(version.version), "digest", forged.digest)
     assert store.resolve("challenger")[0] == forged
-    book = store.home / "ledger.jsonl"
+    book = store.book
     with ledger.locked(book) as opened:
         opened.append(
             when=datetime(2026, 7, 1, tzinfo=UTC),

@@ -1,0 +1,52 @@
+"""Registries to test against, each empty at the start of a test.
+
+`embedded` is SQLite and files, `served` a real server with a login, `store` is either: a test that
+takes it runs on both.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from registry import tracking
+from tests.registry import servers
+from tests.registry.servers import Server, Store
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite registry without a release, to copy."""
+    return servers.migrated(tmp_path_factory.mktemp("tables") / "mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with servers.serve(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def embedded(tables: Path, tmp_path: Path) -> Store:
+    home = tmp_path / "home"
+    (home / "mlflow").mkdir(parents=True)
+    shutil.copy(tables, home / "mlflow" / "mlflow.db")
+    uri = f"{tracking.SQLITE}{home}/mlflow/mlflow.db"
+    return Store(uri, home, home / "mlflow" / "artifacts")
+
+
+@pytest.fixture
+def served(server: Server, tmp_path: Path) -> Iterator[Store]:
+    """The server, with this process logged in as its operator."""
+    with servers.logged_in(server.operator):
+        servers.empty(server)
+        yield Store(server.uri, tmp_path / "home", server.artifact_root, server.operator)
+
+
+@pytest.fixture(params=["embedded", "served"])
+def store(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue(request.param)
+    return found
