@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import typer
 
 from crossimpact import __version__
-from crossimpact.errors import CrossImpactError, UsageError
+from crossimpact.errors import CrossImpactError, GateRefused, UsageError
 from pipelines import console
 from pipelines.config import Flow, Settings, default_home, parse_bucket
 
@@ -202,10 +202,15 @@ def promote(
     """Ask the gates, then move the alias `champion` (exit 4 when refused)."""
     from pipelines import release as step
 
-    result = step.promote(
-        _settings(home), release, override=override, reason=reason, approver=approver,
-        who=_who(), now=datetime.now(UTC),
-    )  # fmt: skip
+    try:
+        result = step.promote(
+            _settings(home), release, override=override, reason=reason, approver=approver,
+            who=_who(), now=datetime.now(UTC),
+        )  # fmt: skip
+    except GateRefused as refusal:
+        if not json_:  # as JSON the rows go with the error
+            console.show(refusal.report, as_json=False)
+        raise
     console.show(result.to_dict(), as_json=json_)
 
 

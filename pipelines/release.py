@@ -195,17 +195,26 @@ def demote(
 def witness(
     settings: Settings, action: Action, *, who: str, reason: str, now: datetime,
     rungs: Mapping[str, str] | None = None,
-) -> Entry:  # fmt: skip
+) -> bool:  # fmt: skip
     """Write down what was seen of the champion (`fallback`, `drift`); nothing live changes.
 
-    The same witness twice in a row is one.
+    Returns
+    -------
+    bool
+        False when the ledger had it already: the same witness of the same champion is one.
     """
     with ledger.locked(settings.ledger_path) as book:
-        last = next((e for e in reversed(book.entries) if e.action == action), None)
-        live = book.standing
-        if last and (last.who, last.why, last.new) == (who, reason, live.digest if live else None):
-            return last
-        return book.append(when=now, who=who, action=action, why=reason, rungs=rungs)
+        if witnessed(book.entries, action, who, reason):
+            return False
+        book.append(when=now, who=who, action=action, why=reason, rungs=rungs)
+        return True
+
+
+def witnessed(book: Sequence[Entry], action: Action, who: str, reason: str) -> bool:
+    """Whether the ledger has this witness of the present champion."""
+    live = ledger.standing(book)
+    seen = (action, who, reason, live.digest if live else None)
+    return any((e.action, e.who, e.why, e.new) == seen for e in book)
 
 
 def champion(settings: Settings) -> tuple[Release, dict[str, Any]]:

@@ -29,14 +29,17 @@ def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> 
         settings.mlflow_uri, version, {"drift": f"{result.verdict} {result.as_of}", **tags}
     )
     said = {"verdict": result.verdict, "recorded": False, "demoted": {}}
-    live = ledger.standing(ledger.entries(settings.ledger_path))
+    book = ledger.entries(settings.ledger_path)
+    live = ledger.standing(book)
     if live is None or live.digest != version.digest:
         return said
-    why = f"{result.as_of}: {_told(result)}"
-    release.witness(settings, "drift", who=who, reason=f"{result.verdict} {why}", now=now)
-    if result.demote:
+    why = f"{result.verdict} {result.as_of}: {_told(result)}"
+    if release.witnessed(book, "drift", who, why):
+        return said | {"recorded": True}
+    if result.demote:  # first: a kill before the line below leaves the week to be announced again
         done = release.demote(settings, result.demote, who=who, reason=f"drift {why}", now=now)
         said["demoted"] = done.held
+    release.witness(settings, "drift", who=who, reason=why, now=now)
     return said | {"recorded": True}
 
 

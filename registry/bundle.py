@@ -1,7 +1,7 @@
 """A release as plain files: every regime's matrices, the fallback policy and the guardrails.
 
 `release.json`, `fallback.json`, `guardrails.json`, per fitted regime and rung of the ladder
-`model-<regime>-<rung>.json` and, where names are coupled, `gamma-<regime>-<rung>.npy` with the pairs
+`model-<regime>-<rung>.json` and, where names are coupled, the pairs in `gamma-<regime>-<rung>.npy`
 (a table of numbers, see `PAIR`), all in canonical bytes, and `manifest.json` with the sha256 of
 each. The sha256 of the manifest is the release's digest, its first 12 hex digits its id. Reading
 trusts nothing: what is not byte for byte what `write` would have written is refused.

@@ -16,6 +16,8 @@ from pipelines.config import Settings
 from pipelines.warehouse import Warehouse
 from registry.bundle import Release
 
+POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
+
 DATE = "2024-03-05"
 OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)
 ADV = 1_000_000.0
@@ -215,8 +217,8 @@ def model(
 def release(*models: ImpactModel, bucket_s: int = 300) -> Release:
     """A release of the given models; a regime without one trades at a fixed POV."""
     fitted = {m.regime: m for m in models}
-    missing = {"rung": "fixed_pov", "reason": "12 buckets, 50 needed", "max_pov": 0.05}
-    full = {"rung": "full", "reason": "", "max_pov": 0.1}
+    missing = {"rung": "fixed_pov", "reason": "12 buckets, 50 needed", "max_pov": POV}
+    full = {"rung": "full", "reason": "", "max_pov": POV}
     return Release(
         as_of="2024-03-01",
         window={"first": "2024-02-01", "last": "2024-02-29", "dates": 20},

@@ -16,15 +16,17 @@ from pipelines.card import model_card
 from registry.bundle import Release
 from tests.crossimpact.estimate.desk import draw
 
+POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
+
 DIGEST = "d" * 64
-STRESS = {"rung": "fixed_pov", "reason": "0 stressed buckets, 60 needed", "max_pov": 0.05}
+STRESS = {"rung": "fixed_pov", "reason": "0 stressed buckets, 60 needed", "max_pov": POV}
 
 
 def release(normal: dict, stressed: dict | None = None) -> Release:
     """A release of regime fits as `record.of_fit` gives them."""
     fits = {"normal": normal} | ({"stressed": stressed} if stressed else {})
     policy = {
-        regime: {"rung": fit["rung"], "reason": fit["reason"], "max_pov": 0.15}
+        regime: {"rung": fit["rung"], "reason": fit["reason"], "max_pov": POV}
         for regime, fit in fits.items()
     }
     return Release(
@@ -51,7 +53,7 @@ def panel():
 
 @pytest.fixture(scope="module")
 def fitted(panel) -> dict:
-    return json.loads(json.dumps(record.of_fit(fit_regime(panel, "normal"))))
+    return json.loads(json.dumps(record.of_fit(fit_regime(panel, "normal"), panel)))
 
 
 def section(card: str, title: str) -> str:
@@ -109,7 +111,7 @@ def test_every_rule_is_listed_and_what_bound_is_said(fitted):
 
 
 def test_a_regime_without_a_matrix_says_why(panel, fitted):
-    nothing = json.loads(json.dumps(record.of_fit(fit_regime(panel, "stressed"))))
+    nothing = json.loads(json.dumps(record.of_fit(fit_regime(panel, "stressed"), panel)))
     assert nothing["paths"] is None
     card = model_card(release(fitted, nothing))
     assert f"- **stressed**: `fixed_pov` answers: {STRESS['reason']}." in card
@@ -132,7 +134,7 @@ def test_a_self_only_regime_has_no_pairs(fitted):
 
 def test_what_was_never_held_out_is_a_dash_not_a_zero(panel):
     few = panel.where(np.isin(panel.date, np.unique(panel.date)[:3]))
-    fit = json.loads(json.dumps(record.of_fit(fit_regime(few, "normal"))))
+    fit = json.loads(json.dumps(record.of_fit(fit_regime(few, "normal"), few)))
     assert "no out-of-sample verdict" in fit["reason"]
     card = section(model_card(release(fit)), "Out of sample")
     numbers = cells(card)

@@ -15,11 +15,13 @@ import pytest
 
 from crossimpact.errors import CrossImpactError, GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
-from pipelines import export
+from pipelines import evidence, export
 from pipelines import release as life
 from pipelines.config import Settings
-from registry import bundle, ledger, tracking
+from registry import bundle, chain, ledger, tracking
 from registry.bundle import Release
+
+POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 GOOD = {
@@ -27,8 +29,8 @@ GOOD = {
     "condition_number": 40.0,
     "capped_share": 0.01,
     "no_profitable_round_trip": 1.0,
-    "oos_r2_shipped": 0.03,
-    "oos_r2_self_only": 0.02,
+    "oos_gain": 0.01,
+    "placebo_gain": 0.002,
     "buckets": 1500,
 }
 
@@ -50,7 +52,7 @@ def sample(beta: float, **metrics: float) -> Release:
         gamma_se=np.array([[np.nan, 0.5, np.nan], [np.nan] * 3, [np.nan] * 3]),
         alpha_se=np.array([0.25, np.nan, 0.5]),
     )
-    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": 0.05}
+    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": POV}
     return Release(
         as_of="2026-02-28",
         window={"first": "2026-01-01", "last": "2026-02-28", "dates": 40},
@@ -61,7 +63,7 @@ def sample(beta: float, **metrics: float) -> Release:
         data_digest="d" * 64,
         models={"normal": model},
         fallback={
-            "normal": {"rung": "full", "reason": "fitted", "max_pov": 0.1},
+            "normal": {"rung": "full", "reason": "fitted", "max_pov": POV},
             "stressed": fixed,
             "unknown": fixed,
         },
@@ -86,8 +88,10 @@ def desk(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def register(desk: Settings, release: Release) -> tracking.Version:
-    folder = desk.home / "refits" / release.id
+    folder = desk.home / "refits" / release.id / "release"
     bundle.write(release, folder)
+    attested = {"release": release.digest, "verdict": "same"}
+    (folder.parent / evidence.ATTESTED).write_text(json.dumps(attested))
     root = desk.home / "mlflow" / "artifacts"
     return tracking.register(
         desk.mlflow_uri, root, folder, release, params={}, metrics={}, figures=dict, card="# Card"
@@ -189,6 +193,80 @@ def test_an_override_takes_two_people_and_a_reason(desk: Settings) -> None:
     assert champion_id(desk) == release.id
 
 
+def test_a_refusal_tells_every_gate(desk: Settings) -> None:
+    register(desk, sample(30.0, condition_number=1e9))
+    with pytest.raises(GateRefused) as refused:
+        life.promote(desk, who="ann", now=at(1))
+    told = refused.value.report["gates"]
+    assert told == life.check(desk)["gates"]
+    verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in told}
+    assert verdicts["condition_number", "normal"] == "fail"
+    assert verdicts["psd_margin", "normal"] == "pass"
+    assert verdicts["edge_turnover", "normal"] == "skipped"
+
+
+def test_a_challenger_unlike_the_champion_is_refused_by_its_turnover(desk: Settings) -> None:
+    promoted(desk, 30.0)
+    model = sample(31.0).models["normal"]
+    turned = replace(model, gamma=-model.gamma)
+    register(desk, replace(sample(31.0), models={"normal": turned}))
+    with pytest.raises(GateRefused, match=r"edge_turnover \[normal\]: 1.0, must be <= 0.8"):
+        life.promote(desk, who="ann", now=at(2))
+
+
+def test_a_refit_nobody_can_run_again_is_refused(desk: Settings) -> None:
+    release = sample(30.0)
+    register(desk, release)
+    (desk.home / "refits" / release.id / evidence.ATTESTED).unlink()
+    shutil.rmtree(desk.home / "refits" / release.id)
+    with pytest.raises(GateRefused, match="reproducible: not known: its refit is not in this home"):
+        life.promote(desk, who="ann", now=at(1))
+
+
+def rung(desk: Settings) -> tuple[str, str]:
+    (normal,) = (row for row in life.show(desk).regimes if row["regime"] == "normal")
+    return normal["rung"], normal["reason"]
+
+
+def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings) -> None:
+    (release,) = promoted(desk, 30.0)
+    done = life.demote(desk, {"normal": "self_only"}, who="bob", reason="slope 0.1", now=at(2))
+    assert (done.action, done.changed, done.held) == ("demote", True, {"normal": "self_only"})
+    assert (done.old, done.new) == (release.digest, release.digest)
+    assert rung(desk) == ("self_only", "demoted by bob on 2026-03-01: slope 0.1")
+    again = life.demote(desk, {"normal": "sector_block"}, who="bob", reason="x", now=at(3))
+    assert (again.changed, again.note) == (False, "held there already")
+    (model, *_) = life.champion(desk)[0].model_for("normal")
+    assert model is not None and model.edges == 0
+    assert life.show(desk, at(1.5)).regimes[0]["rung"] == "full"  # which matrix priced that fill?
+
+    assert life.promote(desk, release.id, who="ann", now=at(4)).action == "promote"
+    assert rung(desk) == ("full", "fitted")
+    assert [entry.action for entry in ledger.entries(desk.ledger_path)] == [
+        "promote", "demote", "promote",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_demoted_is_told(desk: Settings) -> None:
+    with pytest.raises(StaleModel, match="no release is promoted"):
+        life.demote(desk, {"normal": "self_only"}, who="bob", reason="", now=at(1))
+    promoted(desk, 30.0)
+    for rungs in ({"stressed": "self_only"}, {"normal": "hope"}):
+        with pytest.raises(UsageError):
+            life.demote(desk, rungs, who="bob", reason="", now=at(2))
+    assert life.ledger_verify(desk).lines == 1
+
+
+def test_the_same_witness_is_one_line(desk: Settings) -> None:
+    (release,) = promoted(desk, 30.0)
+    for hour, fresh in ((2, True), (3, False)):
+        said = {"who": "scheduler-1", "reason": "registry refused", "now": at(hour)}
+        assert life.witness(desk, "fallback", rungs={"normal": "fixed_pov"}, **said) is fresh
+    assert champion_id(desk) == release.id
+    assert rung(desk)[0] == "full"
+    assert [line["action"] for line in life.ledger_lines(desk)["ledger"]] == ["promote", "fallback"]
+
+
 def test_rollback_goes_back_one_promotion_at_a_time(desk: Settings) -> None:
     first, second, third = promoted(desk, 30.0, 31.0, 32.0)
     for hour, expected in ((4, second), (5, first)):
@@ -231,7 +309,7 @@ def test_a_kill_leaves_the_old_champion_and_a_rerun_completes(
         if kill == "alias":
             patch.setattr(tracking, "move_alias", die)
         else:
-            patch.setattr(ledger, "_append_bytes", die)
+            patch.setattr(chain, "_write", die)
         with pytest.raises(KeyboardInterrupt):
             change(desk)
     assert champion_id(desk) == second.id
@@ -354,7 +432,7 @@ def test_an_export_of_square_root_flow_says_what_its_numbers_are_per(desk: Setti
 
 def test_a_self_only_regime_exports_no_pairs(desk: Settings) -> None:
     release = sample(30.0)
-    policy = release.fallback | {"normal": {"rung": "self_only", "reason": "won", "max_pov": 0.1}}
+    policy = release.fallback | {"normal": {"rung": "self_only", "reason": "won", "max_pov": POV}}
     register(desk, replace(release, fallback=policy))
     assert export.export_gamma(desk, desk.home / "gamma.csv", "challenger").rows == 0
     assert export.export_self(desk, desk.home / "self.csv", "challenger").rows == 3

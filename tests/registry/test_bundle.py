@@ -17,10 +17,15 @@ from crossimpact.model import ImpactModel, canonical_json
 from registry import bundle
 from registry.bundle import Release
 
+POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
+
 NUMBER = st.floats(-1e6, 1e6)
 POSITIVE = st.floats(1e-3, 1e12)
-FIXED = {"rung": "fixed_pov", "reason": "no model", "max_pov": 0.05}
-FULL = {"rung": "full", "reason": "fitted", "max_pov": 0.1}
+FIXED = {"rung": "fixed_pov", "reason": "no model", "max_pov": POV}
+FULL = {"rung": "full", "reason": "fitted", "max_pov": POV}
+
+LOWER = ("sector_block", "self_only")
+LEVELS = st.lists(POSITIVE, min_size=2, max_size=2)
 
 
 @st.composite
@@ -46,6 +51,15 @@ def models(draw: st.DrawFn, regime: str) -> ImpactModel:
 @st.composite
 def releases(draw: st.DrawFn) -> Release:
     fitted = draw(st.sets(st.sampled_from(["normal", "stressed"])))
+    lower = {
+        regime: {rung: draw(models(regime)) for rung in draw(st.sets(st.sampled_from(LOWER)))}
+        for regime in fitted
+    }
+    shipped = {regime: draw(models(regime)) for regime in fitted}
+    for regime, rungs in lower.items():
+        names = {"symbols": shipped[regime].symbols, "sectors": shipped[regime].sectors}
+        fits = {rung: model for rung, model in rungs.items() if model.n == shipped[regime].n}
+        lower[regime] = {rung: replace(model, **names) for rung, model in fits.items()}
     return Release(
         as_of=str(draw(st.dates())),
         window={"first": "2026-01-01", "last": "2026-01-31", "dates": 20},
@@ -54,7 +68,12 @@ def releases(draw: st.DrawFn) -> Release:
         contract_version="1",
         code_version="0.1.0",
         data_digest="d" * 64,
-        models={regime: draw(models(regime)) for regime in fitted},
+        models=shipped,
+        lower=lower,
+        guardrails={
+            regime: {"q_adv": dict(zip(("amber", "red"), sorted(draw(LEVELS)), strict=True))}
+            for regime in fitted
+        },
         fallback={"unknown": FIXED, "normal": FIXED, "stressed": FIXED}
         | dict.fromkeys(fitted, FULL),
         report={"text": draw(st.text()), "number": draw(st.floats()), "n": draw(st.integers())},
@@ -95,8 +114,11 @@ def test_round_trip_keeps_every_number(release: Release) -> None:
     assert back == release
     assert back.files == release.files
     for regime, model in release.models.items():
-        for name in ("adv", "alpha", "beta", "gamma", "gamma_se"):
-            np.testing.assert_array_equal(getattr(back.models[regime], name), getattr(model, name))
+        for rung, lower in {"": model, **release.lower.get(regime, {})}.items():
+            found = back.lower[regime][rung] if rung else back.models[regime]
+            for name in ("adv", "alpha", "beta", "gamma", "gamma_se"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(lower, name))
+    assert back.guardrails == release.guardrails
 
 
 @given(data=st.data())
@@ -124,8 +146,10 @@ def test_the_digest_is_that_of_the_manifest_on_disk(release: Release, tmp_path: 
     assert release.id == digest[:12]
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
         "fallback.json",
+        "gamma-normal-full.npy",
+        "guardrails.json",
         "manifest.json",
-        "model-normal.json",
+        "model-normal-full.json",
         "release.json",
     ]
 
@@ -162,10 +186,13 @@ def _manifest(folder: Path, **changes: object) -> None:
         (lambda folder: (folder / "run.py").write_text("1"), "run.py"),
         (lambda folder: (folder / "sub").mkdir(), "sub"),
         (_link, "fallback.json, not a plain file"),
-        (lambda folder: (folder / "model-normal.json").unlink(), "lacks model-normal.json"),
+        (
+            lambda folder: (folder / "model-normal-full.json").unlink(),
+            "lacks model-normal-full.json",
+        ),
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "unreadable manifest.json"),
-        (lambda folder: _manifest(folder, schema_version=2), "schema version 2, expected 1"),
+        (lambda folder: _manifest(folder, schema_version=1), "schema version 1, expected 2"),
         (lambda folder: _manifest(folder, files={}), "unexpected fallback.json"),
     ],
 )
@@ -194,14 +221,14 @@ def _forge(folder: Path, name: str, change) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "told"),
     [
-        ("model-normal.json", lambda m: m["adv"].__setitem__(0, -1.0), "adv of A"),
-        ("model-normal.json", lambda m: m["adv"].__setitem__(0, float("nan")), "not finite"),
-        ("model-normal.json", lambda m: m["adv"].__setitem__(0, "x"), "does not parse"),
-        ("model-normal.json", lambda m: m.__setitem__("regime", "stressed"), "filed under"),
-        ("model-normal.json", lambda m: m.__setitem__("code", "x"), "canonical"),
+        ("model-normal-full.json", lambda m: m["adv"].__setitem__(0, -1.0), "adv of A"),
+        ("model-normal-full.json", lambda m: m["adv"].__setitem__(0, float("nan")), "not finite"),
+        ("model-normal-full.json", lambda m: m["adv"].__setitem__(0, "x"), "does not parse"),
+        ("model-normal-full.json", lambda m: m.__setitem__("regime", "stressed"), "filed under"),
+        ("model-normal-full.json", lambda m: m.__setitem__("code", "x"), "canonical"),
         ("release.json", lambda r: r.__setitem__("as_of", "soon"), "not a date"),
         ("release.json", lambda r: r.__setitem__("extra", 1), "does not parse"),
-        ("fallback.json", lambda f: f["normal"].__setitem__("max_pov", 2.0), "max_pov is 2.0"),
+        ("fallback.json", lambda f: f["normal"]["max_pov"].update(full=2.0), "full is 2.0"),
         ("fallback.json", lambda f: f["stressed"].__setitem__("rung", "full"), "without a model"),
     ],
 )
@@ -215,17 +242,41 @@ def test_forged_content_is_refused_even_when_the_hashes_agree(
 
 
 def test_the_fallback_says_who_answers(release: Release) -> None:
-    assert release.model_for("normal") == (release.models["normal"], "full", "fitted")
-    assert release.model_for("stressed") == (None, "fixed_pov", "no model")
-    model, rung, reason = release.model_for("halted")
+    assert release.model_for("normal") == (release.models["normal"], "full", "fitted", 0.15)
+    assert release.model_for("stressed") == (None, "fixed_pov", "no model", 0.05)
+    model, rung, reason, _ = release.model_for("halted")
     assert (model, rung) == (None, "fixed_pov")
     assert "'halted' is not in the release" in reason
     policy = release.fallback | {"normal": FULL | {"rung": "self_only"}}
-    alone, rung, _ = replace(release, fallback=policy).model_for("normal")
+    alone, rung, *_ = replace(release, fallback=policy).model_for("normal")
     assert rung == "self_only"
     assert alone is not None
     assert alone.edges == 0
     np.testing.assert_array_equal(alone.beta, release.models["normal"].beta)
+
+
+def _held(release: Release, rung: str) -> Release:
+    return replace(release, held={"normal": {"rung": rung, "reason": "demoted: it promised more"}})
+
+
+@pytest.mark.parametrize("rung", ["sector_block", "self_only", "fixed_pov"])
+def test_a_held_regime_is_answered_by_the_rung_it_is_held_to(release: Release, rung: str) -> None:
+    block = replace(release.models["normal"], gamma=np.array([[0.0, 1.0], [0.5, 0.0]]))
+    alone = replace(block, gamma=np.zeros((2, 2)), beta=np.array([31.0, 41.0]))
+    ladder = {"sector_block": block, "self_only": alone}
+    held = _held(replace(release, lower={"normal": ladder}), rung)
+    answer = held.model_for("normal")
+    assert answer == (ladder.get(rung), rung, "demoted: it promised more", POV[rung])
+    assert held.digest == replace(release, lower={"normal": ladder}).digest
+
+
+def test_a_rung_without_numbers_is_passed_over_and_a_higher_hold_does_nothing(
+    release: Release,
+) -> None:
+    answer = _held(release, "sector_block").model_for("normal")
+    assert answer.rung == "self_only"
+    assert answer.model is not None and answer.model.edges == 0
+    assert _held(release, "full").model_for("normal") == release.model_for("normal")
 
 
 def test_numbers_json_cannot_hold_are_kept_as_text(release: Release) -> None:
@@ -239,12 +290,47 @@ def test_numbers_json_cannot_hold_are_kept_as_text(release: Release) -> None:
         {"fallback": {"normal": FULL}},
         {"fallback": {"unknown": FIXED}},
         {"fallback": {"normal": FULL, "unknown": FIXED | {"rung": "hope"}}},
-        {"fallback": {"normal": FULL, "unknown": FIXED | {"max_pov": float("nan")}}},
+        {"fallback": {"normal": FULL, "unknown": FIXED | {"max_pov": {"fixed_pov": float("nan")}}}},
         {"fallback": {"normal": FULL, "unknown": FIXED, "../x": FIXED}},
         {"fallback": {"normal": FULL, "unknown": {"rung": "fixed_pov"}}},
         {"as_of": "31/01/2026"},
+        {"fallback": {"normal": FULL | {"max_pov": {"full": 0.1}}, "unknown": FIXED}},
+        {"guardrails": {"normal": {"q_adv": {"amber": 2.0, "red": 1.0}}}},
+        {"guardrails": {"stressed": {"q_adv": {"amber": 1.0, "red": 2.0}}}},
+        {"guardrails": {"normal": {"q_adv": {"amber": 1.0}}}},
     ],
 )
-def test_a_policy_that_does_not_fit_is_no_release(release: Release, change) -> None:
+def test_what_does_not_fit_together_is_no_release(release: Release, change) -> None:
     with pytest.raises(ModelError):
         replace(release, **change)
+
+
+def test_a_lower_rung_is_below_what_ships_and_knows_the_same_names(release: Release) -> None:
+    model = release.models["normal"]
+    other = replace(model, symbols=("A", "C"))
+    for lower in ({"full": model}, {"fixed_pov": model}, {"sector_block": other}):
+        with pytest.raises(ModelError, match="lower rung"):
+            replace(release, lower={"normal": lower})
+    with pytest.raises(ModelError, match="lower rung"):
+        replace(release, lower={"stressed": {"self_only": model}})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda table: np.append(table, table[:1]),  # a pair named twice
+        lambda table: table[::-1],  # in another order
+        lambda table: table[["i", "j", "bps"]],
+        lambda table: np.array([object()]),  # needs a pickle
+    ],
+)
+def test_another_table_of_couplings_is_refused_even_when_the_hashes_agree(
+    release: Release, tmp_path: Path, spoil
+) -> None:
+    bundle.write(release, tmp_path / "r")
+    path = tmp_path / "r" / "gamma-normal-full.npy"
+    np.save(path, spoil(np.load(path)), allow_pickle=True)
+    files = json.loads((tmp_path / "r" / "manifest.json").read_bytes())["files"]
+    _manifest(tmp_path / "r", files=files | {path.name: bundle._sha256(path.read_bytes())})
+    with pytest.raises(StaleModel):
+        bundle.read(tmp_path / "r")

@@ -14,27 +14,38 @@ from crossimpact.model import ImpactModel
 from registry import gates
 from registry.bundle import Release
 
+POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
+
 GOOD = {
     "psd_margin": 0.5,
     "condition_number": 40.0,
     "capped_share": 0.01,
     "no_profitable_round_trip": 1.0,
-    "oos_r2_shipped": 0.03,
-    "oos_r2_self_only": 0.02,
+    "oos_gain": 0.01,
+    "placebo_gain": 0.002,
 }
+KNOWN = {"reproduced": "same", "coverage": 0.8}
+PER_REGIME = (
+    "psd_margin",
+    "no_round_trip",
+    "condition_number",
+    "capped_share",
+    "beats_self_only",
+    "beats_placebo",
+)
 
 
-def release(metrics: dict[str, Any], verdict: str | None = "ok") -> Release:
+def release(metrics: dict[str, Any], verdict: str | None = "ok", coupling: float = 0.5) -> Release:
     model = ImpactModel(
-        symbols=("A",),
-        sectors=("T",),
-        adv=np.ones(1),
+        symbols=("A", "B"),
+        sectors=("T", "T"),
+        adv=np.ones(2),
         regime="normal",
-        alpha=np.ones(1),
-        beta=np.ones(1),
-        gamma=np.zeros((1, 1)),
+        alpha=np.ones(2),
+        beta=np.ones(2),
+        gamma=coupling * (1 - np.eye(2)),
     )
-    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": 0.05}
+    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": POV}
     return Release(
         as_of="2026-01-31",
         window={},
@@ -45,7 +56,7 @@ def release(metrics: dict[str, Any], verdict: str | None = "ok") -> Release:
         data_digest="",
         models={"normal": model},
         fallback={
-            "normal": {"rung": "full", "reason": "", "max_pov": 0.1},
+            "normal": {"rung": "full", "reason": "", "max_pov": POV},
             "stressed": fixed,
             "unknown": fixed,
         },
@@ -53,46 +64,65 @@ def release(metrics: dict[str, Any], verdict: str | None = "ok") -> Release:
     )
 
 
-def failed(candidate: Release) -> list[str]:
-    return [row.gate for row in gates.failures(gates.evaluate(candidate))]
+def failed(candidate: Release, **known: Any) -> list[str]:
+    return [row.gate for row in gates.failures(gates.evaluate(candidate, KNOWN | known))]
 
 
 def test_a_good_release_passes_and_the_unfitted_regime_leaves_a_row() -> None:
-    rows = gates.evaluate(release({"normal": GOOD}))
-    assert [row.gate for row in rows if row.verdict == "pass"] == [
-        "contract",
-        "psd_margin",
-        "no_round_trip",
-        "condition_number",
-        "capped_share",
-        "oos_beats_self",
-    ]
-    skipped = [row for row in rows if row.verdict == "skipped"]
-    assert {row.regime for row in skipped} == {"stressed"}
-    assert {row.note for row in skipped} == {"fixed_pov: 3 buckets"}
-    assert len(rows) == 6 + 5
+    rows = gates.evaluate(release({"normal": GOOD}), KNOWN)
+    passed = [row.gate for row in rows if row.verdict == "pass"]
+    assert passed == ["contract", "reproducible", "regime_coverage", *PER_REGIME]
+    skipped = {(row.gate, row.regime, row.note) for row in rows if row.verdict == "skipped"}
+    unfitted = {(gate, "stressed", "fixed_pov: 3 buckets") for gate in PER_REGIME}
+    unknown = {("edge_turnover", "normal"), ("shadow_p90", ""), ("shadow_p95", "")}
+    assert skipped == {
+        *unfitted,
+        ("edge_turnover", "stressed", "fixed_pov: 3 buckets"),
+        *((gate, regime, "nothing to compare with yet") for gate, regime in unknown),
+    }
 
 
 @pytest.mark.parametrize(
-    ("metric", "bad", "gate"),
+    ("metric", "bad", "gates_"),
     [
-        ("psd_margin", -1e-3, "psd_margin"),
-        ("condition_number", 1e9, "condition_number"),
-        ("capped_share", 0.5, "capped_share"),
-        ("oos_r2_shipped", 0.0199, "oos_beats_self"),
-        ("oos_r2_self_only", 0.0301, "oos_beats_self"),
+        ("psd_margin", -1e-3, ["psd_margin"]),
+        ("condition_number", 1e9, ["condition_number"]),
+        ("capped_share", 0.5, ["capped_share"]),
+        ("oos_gain", 0.0, ["beats_self_only", "beats_placebo"]),
+        ("placebo_gain", 0.01, ["beats_placebo"]),
     ],
 )
-def test_each_gate_refuses_what_it_is_for(metric: str, bad: float, gate: str) -> None:
+def test_each_gate_refuses_what_it_is_for(metric: str, bad: float, gates_: list[str]) -> None:
     for value in (bad, float("nan"), float("inf"), None, "40", True):
-        assert failed(release({"normal": GOOD | {metric: value}})) == [gate]
+        assert failed(release({"normal": GOOD | {metric: value}})) == gates_
     missing = copy.copy(GOOD)
     del missing[metric]
-    assert failed(release({"normal": missing})) == [gate]
+    assert failed(release({"normal": missing})) == gates_
 
 
-def test_equal_to_self_only_is_good_enough() -> None:
-    assert failed(release({"normal": GOOD | {"oos_r2_shipped": 0.02}})) == []
+@pytest.mark.parametrize(
+    ("known", "gate"),
+    [
+        ({"reproduced": "different: 0123456789ab"}, "reproducible"),
+        ({"coverage": 0.69}, "regime_coverage"),
+        ({"champion": {"normal": {"edge_turnover": 0.81}}}, "edge_turnover"),
+        ({"shadow": {"p90_ratio": 1.06}}, "shadow_p90"),
+        ({"shadow": {"p90_ratio": 1.0, "p95_ratio": float("nan")}}, "shadow_p95"),
+    ],
+)
+def test_what_is_known_besides_is_judged(known: dict[str, Any], gate: str) -> None:
+    assert failed(release({"normal": GOOD}), **known) == [gate]
+
+
+def test_evidence_that_must_be_there_is_missed() -> None:
+    rows = gates.evaluate(release({"normal": GOOD}))
+    assert [row.gate for row in gates.failures(rows)] == ["reproducible", "regime_coverage"]
+
+
+def test_a_release_without_cross_terms_has_none_to_earn() -> None:
+    untested = {name: value for name, value in GOOD.items() if "gain" not in name}
+    assert failed(release({"normal": untested}, coupling=0.0)) == []
+    assert failed(release({"normal": untested})) == ["beats_self_only", "beats_placebo"]
 
 
 @pytest.mark.parametrize("verdict", ["broken", None])
@@ -101,11 +131,11 @@ def test_the_contract_gate(verdict: str | None) -> None:
 
 
 def test_no_metrics_at_all_fail_every_gate_of_a_fitted_regime() -> None:
-    assert len(failed(release({}))) == 5
+    assert failed(release({})) == list(PER_REGIME)
 
 
 def test_a_row_tells_gate_value_and_limit() -> None:
-    rows = gates.evaluate(release({"normal": GOOD | {"capped_share": 0.5}}))
+    rows = gates.evaluate(release({"normal": GOOD | {"capped_share": 0.5}}), KNOWN)
     (row,) = gates.failures(rows)
     assert str(row) == "capped_share [normal]: 0.5, must be <= 0.2"
 
@@ -113,7 +143,7 @@ def test_a_row_tells_gate_value_and_limit() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[[gate]]\nname='a'\nmetric='b'\ndirection='above'\nlimit=1",
+        "[[gate]]\nname='a'\nmetric='b'\ndirection='over'\nlimit=1",
         "[[gate]]\nname='a'\nmetric='b'\ndirection='at_most'",
         "[[gate]]\nname='a'\nmetric='b'\ndirection='at_most'\nlimit=1\nlimit_metric='c'",
         "[[gate]]\nname='a'\ntypo='b'",

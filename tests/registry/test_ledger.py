@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import StaleModel, UsageError
-from registry import ledger
+from registry import chain, ledger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -53,13 +53,13 @@ def test_the_chain_of_an_untouched_file_is_whole(tmp_path: Path) -> None:
     assert [entry.seq for entry in entries] == [1, 2, 3, 4]
     lines = path.read_bytes().splitlines(keepends=True)
     assert [entry.line for entry in entries] == lines
-    assert entries[3].prev == ledger._sha256(lines[2])
+    assert entries[3].prev == chain.sha256(lines[2])
 
 
 def test_no_file_is_an_empty_ledger(tmp_path: Path) -> None:
     assert ledger.entries(tmp_path / "none") == []
     assert ledger.verify(tmp_path / "none").ok
-    assert ledger.as_of(tmp_path / "none", START) is None
+    assert ledger.standing(ledger.entries(tmp_path / "none"), START) is None
 
 
 @given(data=st.data())
@@ -108,9 +108,11 @@ def test_a_dropped_moved_doubled_or_forged_line_is_named(
 def test_an_append_cut_short_is_ignored_named_and_dropped_by_the_next(cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = filled(Path(folder) / "ledger.jsonl", 2)
-        whole = path.read_bytes()
+        whole, head = path.read_bytes(), Path(f"{path}.head")
+        acknowledged = head.read_bytes()
         append(path, 3)
         line = path.read_bytes()[len(whole) :]
+        head.write_bytes(acknowledged)  # the kill came before the head was moved
         path.write_bytes(whole + line[: cut % len(line)])
         assert [entry.new for entry in ledger.entries(path)] == [digest(1), digest(2)]
         verdict = ledger.verify(path)
@@ -119,6 +121,92 @@ def test_an_append_cut_short_is_ignored_named_and_dropped_by_the_next(cut: int) 
         append(path, 3)
         assert path.read_bytes() == whole + line
         assert ledger.verify(path).ok
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_lines_missing_at_the_end_are_named(tmp_path: Path, left: int) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 4)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:left]))
+    verdict = ledger.verify(path)
+    assert (verdict.line, verdict.torn) == (left + 1, False)
+    assert verdict.problem == "it is gone: 4 lines were acknowledged"
+    with pytest.raises(StaleModel, match=f"line {left + 1}: it is gone"):
+        ledger.entries(path)
+
+
+def test_a_cut_line_that_was_acknowledged_is_no_torn_append(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 3)
+    path.write_bytes(path.read_bytes()[:-20])
+    verdict = ledger.verify(path)
+    assert (verdict.line, verdict.torn) == (3, False)
+
+
+def test_an_append_killed_before_its_acknowledgement_counts(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
+    head = Path(f"{path}.head")
+    acknowledged = head.read_bytes()
+    append(path, 3)
+    head.write_bytes(acknowledged)
+    assert ledger.verify(path).lines == 3 and ledger.verify(path).ok
+    append(path, 4)
+    assert ledger.verify(path).ok
+
+
+def test_lines_nobody_acknowledged_are_named(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
+    acknowledged = Path(f"{path}.head").read_bytes()
+    append(path, 3)
+    append(path, 4)
+    Path(f"{path}.head").write_bytes(acknowledged)
+    assert ledger.verify(path).line == 4
+    Path(f"{path}.head").write_bytes(b"{")
+    with pytest.raises(StaleModel, match=r"ledger.jsonl.head cannot be read"):
+        ledger.verify(path)
+
+
+def held(path: Path) -> dict[str, str]:
+    live = ledger.standing(ledger.entries(path))
+    return {regime: hold["rung"] for regime, hold in live.held.items()} if live else {}
+
+
+def demote(path: Path, hours: int, **rungs: str) -> None:
+    with ledger.locked(path) as book:
+        when = START + timedelta(hours=hours)
+        book.append(when=when, who="ann", action="demote", why="slope 0.2", rungs=rungs)
+
+
+def test_a_demotion_holds_until_its_champion_is_promoted_again(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
+    demote(path, 3, stressed="self_only")
+    demote(path, 4, normal="sector_block")
+    assert held(path) == {"stressed": "self_only", "normal": "sector_block"}
+    reason = ledger.standing(ledger.entries(path)).held["stressed"]["reason"]
+    assert reason == "demoted by ann on 2026-01-01: slope 0.2"
+    append(path, 5, "promote", 3)
+    assert held(path) == {}  # another champion
+    append(path, 6, "rollback", 2)
+    assert held(path) == {"stressed": "self_only", "normal": "sector_block"}
+    append(path, 7, "promote", 2)
+    assert held(path) == {}
+
+
+def test_witnesses_change_nothing_and_name_the_champion(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
+    before = ledger.standing(ledger.entries(path))
+    with ledger.locked(path) as book:
+        for action in ("fallback", "drift"):
+            entry = book.append(when=START + timedelta(days=1), who="x", action=action, why="w")
+            assert (entry.old, entry.new, entry.version) == (digest(2), digest(2), 2)
+    assert ledger.standing(ledger.entries(path)) == before
+    assert ledger.previous(ledger.entries(path)).version == 1
+
+
+def test_promoting_the_champion_again_is_no_step_to_roll_back_to(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
+    demote(path, 3, normal="self_only")
+    append(path, 4, "promote", 2)
+    assert ledger.previous(ledger.entries(path)).version == 1
 
 
 def test_a_broken_ledger_is_not_extended(tmp_path: Path) -> None:
@@ -139,8 +227,8 @@ def test_as_of_is_the_champion_at_that_moment(
     path = filled(tmp_path / "ledger.jsonl", 3)
     moment = START + timedelta(hours=hours)
     for ts in (moment, moment.replace(tzinfo=None)):  # without a zone: UTC
-        entry = ledger.as_of(path, ts)
-        assert (entry.new if entry else None) == (digest(champion) if champion else None)
+        live = ledger.standing(ledger.entries(path), ts)
+        assert (live.digest if live else None) == (digest(champion) if champion else None)
 
 
 def test_time_does_not_run_backwards(tmp_path: Path) -> None:
