@@ -114,8 +114,7 @@ class Kernel:
         return np.asarray(area / (b - a))
 
     def _cell_cell(self, a: Array, b: Array, c: Array, d: Array) -> Array:
-        corners = (np.abs(b - c), np.abs(a - d), np.abs(a - c), np.abs(b - d))
-        ahead, behind, left, right = (self.second(lag) for lag in corners)
+        ahead, left, behind, right = self.second(np.abs(np.stack((b - c, a - c, a - d, b - d))))
         return np.asarray(((ahead - left) + (behind - right)) / ((b - a) * (d - c)))
 
 
@@ -309,10 +308,11 @@ def _second_exponential(rho: float, t: Array) -> Array:
     """``(rho t - 1 + exp(-rho t)) / rho^2``; a series where that would cancel."""
     t = np.asarray(t, dtype=np.float64)
     x = rho * t
+    result = np.asarray((x + np.expm1(-x)) / rho**2)
     small = x < 0.2
-    series = np.polynomial.polynomial.polyval(np.where(small, x, 0.0), _SERIES)
-    safe = np.where(small, 1.0, x)
-    return np.asarray(t**2 * np.where(small, series, (safe + np.expm1(-safe)) / safe**2))
+    if small.any():
+        result[small] = t[small] ** 2 * np.polynomial.polynomial.polyval(x[small], _SERIES)
+    return result
 
 
 def _power(t: Array, p: float) -> Array:

@@ -79,22 +79,21 @@ class Plan:
     # -- what it costs -------------------------------------------------------------------------
 
     @cached_property
+    def _measured(self) -> tuple[Array, Array]:
+        return measured((self,))
+
+    @property
     def full(self) -> float:
         """Cost against the price at ``times[0]``: ``1/2 iint dX' K g dX``, without spread."""
-        pieces = self.starts, self.ends
-        shared = self.volumes.T @ self.problem.kernel.coupling(pieces, pieces) @ self.volumes
-        return 0.5 * float((self.problem.kernel.K * shared).sum())
+        return float(self._measured[0][0])
 
-    @cached_property
+    @property
     def benchmark_impact(self) -> Array:
         """``m_k``, k = 1 .. N-1: price move when ``times[k]`` is struck, shape (N-1, M).
 
         Orders before k in full, their blocks at ``times[k]`` included; nothing of order k.
         """
-        inner = self.problem.times[1:-1]
-        reach = self.problem.kernel.coupling((inner, inner), (self.starts, self.ends))
-        before = self.orders[None, :] < np.arange(1, self.problem.orders)[:, None]
-        return np.asarray((reach * before) @ self.volumes @ self.problem.kernel.K)
+        return np.asarray(self._measured[1][0])
 
     @cached_property
     def spread_cost(self) -> float:
@@ -165,6 +164,30 @@ class Plan:
         return np.asarray((felt - gained) @ kernel.K)
 
 
+def measured(plans: tuple[Plan, ...]) -> tuple[Array, Array]:
+    """`full`, shape (L,), and `benchmark_impact`, shape (L, N-1, M), of plans of one kernel.
+
+    The one place where a schedule is priced: averages of the kernel over pairs of pieces.
+    """
+    problem = plans[0].problem
+    starts = np.concatenate([plan.starts for plan in plans])
+    ends = np.concatenate([plan.ends for plan in plans])
+    place = np.arange(len(starts))
+    if len(plans) > 1:
+        pieces, place = np.unique(np.stack((starts, ends), axis=1), axis=0, return_inverse=True)
+        starts, ends = pieces.T
+    traded = np.zeros((len(plans), problem.orders, len(starts), problem.assets))
+    scenario = np.repeat(np.arange(len(plans)), [len(plan.starts) for plan in plans])
+    order = np.concatenate([plan.orders for plan in plans])
+    np.add.at(traded, (scenario, order, place), np.concatenate([plan.volumes for plan in plans]))
+    kernel, inner, total = problem.kernel, problem.times[1:-1], traded.sum(axis=1)
+    moved = kernel.coupling((starts, ends), (starts, ends)) @ total @ kernel.K
+    reach = kernel.coupling((inner, inner), (starts, ends))
+    before = traded.cumsum(axis=1)[:, :-1]
+    impact = np.einsum("kn,lknm->lkm", reach, before) @ kernel.K
+    return 0.5 * (total * moved).sum(axis=(1, 2)), impact
+
+
 @dataclass(frozen=True, eq=False)
 class Contingent:
     """One plan per scenario, agreeing on everything done before they part.
@@ -192,26 +215,38 @@ class Contingent:
         """Expectation of one value (or array) per scenario."""
         return np.asarray(np.tensordot(self.probabilities, np.asarray(values, float), axes=1))
 
+    @cached_property
+    def _measured(self) -> tuple[Array, Array]:
+        return measured(self.plans)
+
     @property
     def full(self) -> float:
-        return float(self.mean([plan.full for plan in self.plans]))
-
-    @property
-    def cost(self) -> float:
-        return float(self.mean([plan.cost for plan in self.plans]))
-
-    @property
-    def ttsc(self) -> float:
-        return float(self.mean([plan.ttsc for plan in self.plans]))
-
-    @property
-    def tthc(self) -> float:
-        return float(self.mean([plan.tthc for plan in self.plans]))
+        """Expected `full` of a plan, as the others below."""
+        return float(self.mean(self._measured[0]))
 
     @property
     def benchmark_impact(self) -> Array:
-        """Expected ``m_k``, shape (N-1, M)."""
-        return self.mean([plan.benchmark_impact for plan in self.plans])
+        return self.mean(self._measured[1])
+
+    @property
+    def spread_cost(self) -> float:
+        return float(self.mean([plan.spread_cost for plan in self.plans]))
+
+    @property
+    def cost(self) -> float:
+        return self._priced([plan.problem.c for plan in self.plans])
+
+    @property
+    def ttsc(self) -> float:
+        return self._priced([plan.problem.volumes[1:] for plan in self.plans])
+
+    @property
+    def tthc(self) -> float:
+        return self._priced([struck(plan.problem.parts) for plan in self.plans])
+
+    def _priced(self, c: list[Array]) -> float:
+        gained = self.mean((np.array(c) * self._measured[1]).sum(axis=(1, 2)))
+        return self.full + self.spread_cost - float(gained)
 
 
 def kkt_residual(schedule: Plan | Contingent, points: int = 64) -> float:

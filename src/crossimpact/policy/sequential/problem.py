@@ -16,6 +16,7 @@ The volumes are fixed, so the benchmark term is linear and the problem convex wh
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -48,8 +49,8 @@ class Limits:
         Cost per unit traded, >= 0: a number or one per asset. Monotone schedules all pay the same,
         but a buy crossed with a sell is no longer free.
     full_span
-        Every order works through the whole of its horizon: it holds its impact at one level
-        (Obizhaeva and Wang's profile), so it never waits and never stops early. Exponential only.
+        Every order trades at one rate from its first moment to its last, between two blocks: it
+        never waits and never stops early (see `span`). Exponential kernels only.
     """
 
     no_blocks: bool = False
@@ -203,6 +204,24 @@ class Problem:
     def c(self) -> Array:
         """``c_k``, k = 1 .. N-1: held against the price struck at ``times[k]``, shape (N-1, M)."""
         return struck(self.benchmark)
+
+    def revised(self, volume: ArrayLike) -> Problem:
+        """The problem once the last order turns out to be `volume`, shape (M,).
+
+        The revision is nobody's prediction: it is held against the last order's own arrival price.
+        """
+        volumes = self.volumes.copy()
+        volumes[-1] = _array("volume", volume)
+        revised = copy(self)
+        revised.__dict__.pop("c", None)
+        revised._set("volumes", volumes)
+        for name in ("benchmark", "parts"):
+            struck = getattr(self, name).copy()
+            struck[-1, -1] += volumes[-1] - self.volumes[-1]
+            revised._set(name, struck)
+        if self.limits.bind:
+            revised._check_room()
+        return revised
 
     @property
     def scale(self) -> float:

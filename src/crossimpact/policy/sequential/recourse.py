@@ -1,0 +1,269 @@
+"""Two orders when the second is known only by its law: schedule the first, then adapt.
+
+The first order must be worked before the second's volume v is revealed; the second is worked
+knowing it. The least cost of the second is known in closed form for every v, so the first order's
+root condition only takes an expectation, ``E F2'(m; v) - E c``. The predicted part is the mean and
+the revision is held against the second order's own arrival price, so that under `tthc` the
+objective is the expected full cost: ``E[(v - E v) m] = 0``.
+
+As long as neither order would ever trade against itself, whatever v, the first order is the one for
+the mean (certainty equivalence); `value_of_stochastic_solution` says what is lost otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+
+import numpy as np
+
+from crossimpact.errors import ProblemError
+from crossimpact.model import Array
+from crossimpact.policy.sequential.closed import (
+    check_pair,
+    first_pieces,
+    following,
+    meet,
+    same_way,
+    second_pieces,
+    slope,
+    two_orders,
+    unconstrained,
+)
+from crossimpact.policy.sequential.kernel import Exponential
+from crossimpact.policy.sequential.plan import Contingent, Piece, Plan
+from crossimpact.policy.sequential.problem import Problem
+
+#: Probabilities that miss 1 by less are rounding.
+TOLERANCE = 1e-9
+#: A normal law is cut off at so many standard deviations, in panels of `PANEL` of them.
+REACH, PANEL = 9.0, 1.5
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
+
+
+@dataclass(frozen=True)
+class Scenarios:
+    """A discrete law of the last order's volume.
+
+    Parameters
+    ----------
+    probabilities
+        > 0, summing to 1, shape (L,).
+    volumes
+        Signed, of either direction, shape (L,) or (L, M).
+
+    Raises
+    ------
+    ProblemError
+        On wrong shapes, NaN, or probabilities that are not positive or miss 1.
+    """
+
+    probabilities: Array
+    volumes: Array
+
+    def __post_init__(self) -> None:
+        p, v = (np.array(x, dtype=np.float64) for x in (self.probabilities, self.volumes))
+        v = v[:, None] if v.ndim == 1 else v
+        if p.ndim != 1 or not p.size or v.ndim != 2 or len(v) != len(p):
+            raise ProblemError(f"{p.size} probabilities for volumes of shape {v.shape}")
+        if not (np.isfinite(p).all() and np.isfinite(v).all()):
+            raise ProblemError("a scenario's probability or volume is not a finite number")
+        if p.min() <= 0:
+            worst = int(np.argmin(p))
+            raise ProblemError(f"scenario {worst} has probability {p[worst]:g}, must be > 0")
+        if abs(p.sum() - 1) > TOLERANCE:
+            raise ProblemError(
+                f"the scenarios' probabilities sum to {p.sum():.12g}, must be 1 +- {TOLERANCE:g}"
+            )
+        object.__setattr__(self, "probabilities", p / p.sum())
+        object.__setattr__(self, "volumes", v)
+
+    @property
+    def mean(self) -> Array:
+        return np.asarray(self.probabilities @ self.volumes)
+
+    def nodes(self, cuts: Array, asset: int = 0) -> tuple[Array, Array]:
+        """Probabilities and volumes of one asset."""
+        return self.probabilities, self.volumes[:, asset]
+
+    def drawn(self, cuts: Array) -> Scenarios:
+        """Itself."""
+        return self
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A normal law of the last order's volume, one asset.
+
+    Parameters
+    ----------
+    location
+        Its mean, the predicted part.
+    sd
+        Standard deviation of the amend part, > 0, of a size with `mean`.
+    """
+
+    location: float
+    sd: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.location) and np.isfinite(self.sd) and self.sd > 0):
+            raise ProblemError(
+                f"a normal law has mean {self.location:g} and sd {self.sd:g}, sd must be > 0"
+            )
+
+    @property
+    def mean(self) -> Array:
+        return np.array([self.location])
+
+    def nodes(self, cuts: Array, asset: int = 0) -> tuple[Array, Array]:
+        """Gauss-Legendre between the cuts, where F2' changes its formula: exact to rounding."""
+        reach = np.arange(-REACH, REACH + PANEL / 2, PANEL)
+        inside = (cuts - self.location) / self.sd
+        edges = np.unique(np.concatenate((reach, inside[np.abs(inside) < REACH])))
+        half = np.diff(edges)[:, None] / 2
+        at = (edges[:-1, None] + half + half * _NODES).ravel()
+        p = (half * _WEIGHTS).ravel() * np.exp(-(at**2) / 2)
+        return p / p.sum(), self.location + self.sd * at
+
+    def drawn(self, cuts: Array) -> Scenarios:
+        """The law as scenarios that integrate what is smooth between the cuts exactly."""
+        p, v = self.nodes(cuts)
+        return Scenarios(p, v)
+
+
+def two_stage(
+    problem: Problem, law: Scenarios | Normal, *, first: Plan | None = None
+) -> Contingent:
+    """The best first order, and the best second one in every scenario.
+
+    Parameters
+    ----------
+    problem
+        Two orders under exponential decay, the second's volume being the law's mean.
+    law
+        Of the second order's volume.
+    first
+        A plan whose first order is settled; default: the best.
+
+    Returns
+    -------
+    Contingent
+        One plan per scenario; of a normal law, one per quadrature node.
+
+    Raises
+    ------
+    ProblemError
+        When the problem is not of this kind, its second volume is not the law's mean, or signs bind
+        between assets that move each other (no closed form).
+    """
+    rho = _check(problem, law)
+    z2 = rho * float(problem.times[2] - problem.times[1])
+    settled = first or _first(problem, law, z2)
+    left = _left(settled)
+    scenarios = law.drawn(_cuts(left[0], z2))
+    lead: list[Piece] = [
+        (0, start, end, volume)
+        for order, start, end, volume in zip(
+            settled.orders, settled.starts, settled.ends, settled.volumes, strict=True
+        )
+        if order == 0
+    ]
+    plans = []
+    for volume in scenarios.volumes:
+        leaf = problem.revised(volume)
+        plans.append(Plan.of(leaf, lead + _adapted(leaf, left, z2), method="closed"))
+    nodes = np.stack((np.zeros(len(plans), np.intp), np.arange(len(plans))), axis=1)
+    return Contingent(
+        scenarios.probabilities, tuple(plans), nodes, residual=settled.residual, method="closed"
+    )
+
+
+def value_of_stochastic_solution(problem: Problem, law: Scenarios | Normal) -> float:
+    """What planning for the mean loses: expected cost of its first order less the optimum, >= 0."""
+    mean = unconstrained(problem)
+    if problem.monotone and not same_way(mean):
+        mean = two_orders(problem)
+    return two_stage(problem, law, first=mean).cost - two_stage(problem, law).cost
+
+
+def _check(problem: Problem, law: Scenarios | Normal) -> float:
+    if not isinstance(problem.kernel, Exponential) or problem.orders != 2 or problem.limits.bind:
+        raise ProblemError(
+            "an uncertain second order has a closed form for two orders, exponential decay and no "
+            "caps only"
+        )
+    if law.mean.shape != (problem.assets,):
+        raise ProblemError(f"a law of {law.mean.size} assets for {problem.assets}")
+    miss = np.abs(law.mean - problem.volumes[1]).max()
+    limit = TOLERANCE * max(np.abs(problem.volumes).max(), np.abs(law.mean).max())
+    if miss > limit:
+        raise ProblemError(
+            f"the second order's volume is off its law's mean by {miss:.3g}, limit {limit:.3g}"
+        )
+    return problem.kernel.rho
+
+
+def _first(problem: Problem, law: Scenarios | Normal, z2: float) -> Plan:
+    """The best first order, in a plan for the mean."""
+    mean = unconstrained(problem)
+    if not problem.monotone or _never_binds(mean, law, z2):
+        return mean
+    check_pair(problem)
+    z1 = (
+        z2 * float(problem.times[1] - problem.times[0]) / float(problem.times[2] - problem.times[1])
+    )
+    pieces: list[Piece] = []
+    missed = 0.0
+    for asset, volume in enumerate(problem.volumes[0].tolist()):
+        sign = -1.0 if volume < 0 else 1.0
+        struck = sign * float(problem.c[0, asset])
+
+        def marginal(m: float, asset: int = asset, sign: float = sign, c: float = struck) -> float:
+            p, v = law.nodes(_cuts(sign * m, z2), asset)
+            slopes = [slope(m, sign * volume, z2) for volume in v.tolist()]
+            return float(p @ np.array(slopes)) - c
+
+        lead, _, miss = meet(marginal, abs(volume), z1)
+        pieces += first_pieces(problem, asset, sign, lead)
+        missed = max(missed, miss * float(problem.kernel.K[asset, asset]))
+    return Plan.of(problem, pieces, residual=missed / problem.scale)
+
+
+def _never_binds(mean: Plan, law: Scenarios | Normal, z2: float) -> bool:
+    """Whether the plan for the mean has every order trade one way, in every scenario."""
+    if isinstance(law, Normal):
+        return False
+    left, first = _left(mean), mean.orders == 0
+    own = mean.volumes[first] * np.sign(mean.problem.volumes[0])
+    level = (law.volumes + left) / (2 + z2)
+    blocks = np.minimum((level - left) * np.sign(law.volumes), level * np.sign(law.volumes))
+    still = (law.volumes != 0).all() and (mean.problem.volumes[0] != 0).all()
+    return bool(still and own.min() >= 0 and blocks.min() >= 0)
+
+
+def _adapted(leaf: Problem, left: Array, z2: float) -> list[Piece]:
+    """The second order, after the impact `left` (Y, signed, shape (M,))."""
+    (_, begin, end), volume = leaf.times.tolist(), leaf.volumes[1]
+    level = (volume + left) / (2 + z2)
+    blocks = np.minimum((level - left) * np.sign(volume), level * np.sign(volume))
+    if not leaf.monotone or ((blocks >= 0) & (volume != 0)).all():
+        return [(1, begin, begin, level - left), (1, begin, end, z2 * level), (1, end, end, level)]
+    check_pair(leaf)
+    pieces: list[Piece] = []
+    for asset, (v, m) in enumerate(zip(volume.tolist(), left.tolist(), strict=True)):
+        sign = -1.0 if m < 0 else 1.0
+        pieces += second_pieces(leaf, asset, sign, following(abs(m), sign * v, z2))
+    return pieces
+
+
+def _left(plan: Plan) -> Array:
+    """Decayed volume Y of the first order when the second starts, shape (M,)."""
+    first, at = plan.orders == 0, plan.problem.times[1:2]
+    reach = plan.problem.kernel.coupling((at, at), (plan.starts[first], plan.ends[first]))
+    return np.asarray((reach @ plan.volumes[first])[0])
+
+
+def _cuts(left: float, z2: float) -> Array:
+    """Volumes of the second order at which its best schedule changes kind."""
+    return left * np.array([-1.0, 0.0, exp(-z2), 1 + z2])
