@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossimpact.policy.sequential import span
 from crossimpact.policy.sequential.closed import same_way, two_orders, unconstrained
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.plan import Plan
@@ -40,8 +39,6 @@ def solve(problem: Problem, *, exact: bool = True) -> Plan:
         plan = closed_form(problem)
         if plan is not None:
             return plan
-    if problem.limits.full_span:
-        return span.solve(problem)
     if exponential:
         from crossimpact.policy.sequential import grid
 

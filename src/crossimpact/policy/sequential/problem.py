@@ -49,8 +49,8 @@ class Limits:
         Cost per unit traded, >= 0: a number or one per asset. Monotone schedules all pay the same,
         but a buy crossed with a sell is no longer free.
     full_span
-        Every order trades at one rate from its first moment to its last, between two blocks: it
-        never waits and never stops early (see `span`). Exponential kernels only.
+        Every order trades through the whole of its horizon, nowhere slower than it would by itself:
+        it neither waits for its neighbour, nor stops early, nor ends up in one block.
     """
 
     no_blocks: bool = False
