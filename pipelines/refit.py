@@ -26,7 +26,7 @@ from pipelines.card import model_card
 from pipelines.config import Flow, Settings
 from pipelines.landing import Landing
 from pipelines.warehouse import Warehouse, text_sha256, write_atomic
-from registry import bundle, tracking
+from registry import sealed, tracking
 from registry.bundle import Release
 
 #: Trading dates in a refit unless asked otherwise.
@@ -130,7 +130,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     fits = {regime: _read_fit(settings, plan, regime) for regime in REGIMES}
     release = build(settings, plan, fits)
     folder = _folder(settings, plan) / "release"
-    bundle.write(release, folder)
+    sealed.write(release, folder)
     write_atomic(folder.parent / PLAN, json.dumps(plan, sort_keys=True))
     models = release.models
     version = tracking.register(

@@ -3,8 +3,8 @@
 `release.json`, `fallback.json`, `guardrails.json`, per fitted regime and rung of the ladder
 `model-<regime>-<rung>.json` and, where names are coupled, the pairs in `gamma-<regime>-<rung>.npy`
 (a table of numbers, see `PAIR`), all in canonical bytes, and `manifest.json` with the sha256 of
-each. The sha256 of the manifest is the release's digest, its first 12 hex digits its id. Reading
-trusts nothing: what is not byte for byte what `write` would have written is refused.
+each. The sha256 of the manifest is the release's digest, its first 12 hex digits its id. How they
+are written and read is `sealed`'s business.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ import io
 import json
 import math
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from crossimpact.errors import ModelError, StaleModel, UsageError
+from crossimpact.errors import ModelError
 from crossimpact.model import ImpactModel, canonical_json
 
 SCHEMA_VERSION = 2
@@ -221,73 +219,17 @@ class Release:
 
     @cached_property
     def manifest(self) -> bytes:
-        digests = {name: _sha256(content) for name, content in self.files.items()}
+        digests = {name: sha256(content) for name, content in self.files.items()}
         return canonical_json({"schema_version": SCHEMA_VERSION, "files": digests})
 
     @cached_property
     def digest(self) -> str:
         """sha256 of the manifest: equal digests, equal releases."""
-        return _sha256(self.manifest)
+        return sha256(self.manifest)
 
     @property
     def id(self) -> str:
         return self.digest[:ID_LENGTH]
-
-
-def write(release: Release, folder: Path) -> str:
-    """Write `release` as the content of `folder` and return its digest.
-
-    The folder appears complete or not at all; an older release in it is replaced.
-
-    Raises
-    ------
-    UsageError
-        When the folder holds something that is not a release.
-    """
-    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
-        raise UsageError(f"{folder} holds something that is no release", "name an empty folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".release-") as scratch:
-        draft = Path(scratch) / "new"
-        draft.mkdir()
-        for name, content in (release.files | {MANIFEST: release.manifest}).items():
-            (draft / name).write_bytes(content)
-        if folder.exists():
-            folder.replace(Path(scratch) / "old")
-        draft.replace(folder)
-    return release.digest
-
-
-def read(folder: Path, digest: str | None = None) -> Release:
-    """Read and verify a release.
-
-    Parameters
-    ----------
-    folder
-        Where its files are.
-    digest
-        The digest it must have; None checks only that the files agree with each other.
-
-    Raises
-    ------
-    StaleModel
-        On a file too many or too few, a link, another schema version, a digest that does not
-        match, or content that is no release.
-    """
-    contents = _contents(folder)
-    if MANIFEST not in contents:
-        raise _refused(folder, f"has no {MANIFEST}")
-    manifest = contents.pop(MANIFEST)
-    if digest is not None and _sha256(manifest) != digest:
-        raise _refused(folder, f"has digest {_sha256(manifest)}, expected {digest}")
-    _check_files(folder, contents, _listed(folder, manifest))
-    try:
-        release = _parse(contents)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _refused(folder, f"does not parse: {error}") from error
-    if release.files != contents or release.manifest != manifest:
-        raise _refused(folder, "is not in canonical form: unknown fields or another spelling")
-    return release
 
 
 def plain(value: Any) -> Any:
@@ -303,37 +245,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
-    if not folder.is_dir():
-        raise _refused(folder, "is missing")
-    entries = sorted(folder.iterdir())
-    odd = [path.name for path in entries if path.is_symlink() or not path.is_file()]
-    if odd:
-        raise _refused(folder, f"holds {', '.join(odd)}, not a plain file")
-    return {path.name: path.read_bytes() for path in entries}
-
-
-def _listed(folder: Path, manifest: bytes) -> dict[str, str]:
-    try:
-        data = json.loads(manifest)
-        version, listed = data["schema_version"], dict(data["files"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _refused(folder, f"has an unreadable {MANIFEST} ({error!r})") from error
-    if version != SCHEMA_VERSION:
-        raise _refused(folder, f"has schema version {version}, expected {SCHEMA_VERSION}")
-    return listed
-
-
-def _check_files(folder: Path, contents: Mapping[str, bytes], listed: Mapping[str, str]) -> None:
-    for name in sorted(set(contents) ^ set(listed)):
-        raise _refused(folder, f"{'lacks' if name in listed else 'holds unexpected'} {name}")
-    for name, content in contents.items():
-        found = _sha256(content)
-        if found != listed[name]:
-            raise _refused(folder / name, f"has sha256 {found}, expected {listed[name]}")
-
-
-def _parse(contents: Mapping[str, bytes]) -> Release:
+def parse(contents: Mapping[str, bytes]) -> Release:
+    """Inverse of `Release.files`; content that is no release raises what parsing it raises."""
     documents = {name: json.loads(contents[name]) for name in contents if name.endswith(".json")}
     head, fallback = documents.pop("release.json"), documents.pop("fallback.json")
     guardrails = documents.pop("guardrails.json")
@@ -379,9 +292,14 @@ def _canonical(name: str, document: Any) -> bytes:
         raise ModelError(f"{name} of the release is no plain data: {error}") from error
 
 
-def _refused(where: Path, what: str) -> StaleModel:
-    return StaleModel(f"release {where} {what}", "refit, or roll back to a release that verifies")
-
-
-def _sha256(content: bytes) -> str:
+def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def __getattr__(name: str) -> Any:
+    """Until every caller says `sealed`."""
+    from registry import sealed
+
+    if name in ("read", "write"):
+        return getattr(sealed, name)
+    raise AttributeError(name)
