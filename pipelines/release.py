@@ -55,6 +55,7 @@ class Shown:
     data_digest: str
     regimes: list[dict[str, Any]]
     promoted: dict[str, Any]
+    held: dict[str, Any]
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -336,6 +337,7 @@ def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, dict
             name: getattr(live.champion, name)
             for name in ("when", "who", "action", "why", "approver")
         },
+        "held": {regime: dict(hold) for regime, hold in live.held.items()},
         "note": "" if as_of else _alias_note(settings, live.champion),
     }
     return replace(release, held=live.held), facts

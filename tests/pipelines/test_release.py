@@ -18,7 +18,7 @@ from crossimpact.model import ImpactModel
 from pipelines import evidence, export
 from pipelines import release as life
 from pipelines.config import Settings
-from registry import bundle, chain, ledger, tracking
+from registry import chain, ledger, sealed, tracking
 from registry.bundle import Release
 
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
@@ -89,7 +89,7 @@ def desk(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def register(desk: Settings, release: Release) -> tracking.Version:
     folder = desk.home / "refits" / release.id / "release"
-    bundle.write(release, folder)
+    sealed.write(release, folder)
     attested = {"release": release.digest, "verdict": "same"}
     (folder.parent / evidence.ATTESTED).write_text(json.dumps(attested))
     root = desk.home / "mlflow" / "artifacts"
@@ -236,8 +236,10 @@ def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings)
     assert rung(desk) == ("self_only", "demoted by bob on 2026-03-01: slope 0.1")
     again = life.demote(desk, {"normal": "sector_block"}, who="bob", reason="x", now=at(3))
     assert (again.changed, again.note) == (False, "held there already")
-    (model, *_) = life.champion(desk)[0].model_for("normal")
+    live, facts = life.champion(desk)
+    (model, *_) = live.model_for("normal")
     assert model is not None and model.edges == 0
+    assert facts["held"]["normal"]["rung"] == "self_only"  # a page of the day is made anew
     assert life.show(desk, at(1.5)).regimes[0]["rung"] == "full"  # which matrix priced that fill?
 
     assert life.promote(desk, release.id, who="ann", now=at(4)).action == "promote"
@@ -341,8 +343,8 @@ def test_a_tampered_champion_is_refused_though_its_tag_agrees(desk: Settings) ->
     (files,) = (desk.home / "mlflow" / "artifacts").glob(f"{version.run_id}/artifacts/release")
     forged = replace(second, models=sample(99.0).models)
     shutil.rmtree(files)
-    bundle.write(forged, files)
-    with tracking._session(desk.mlflow_uri) as client:
+    sealed.write(forged, files)
+    with tracking.session(desk.mlflow_uri) as client:
         client.set_model_version_tag(tracking.MODEL, str(version.version), "digest", forged.digest)
     with pytest.raises(StaleModel, match=second.digest) as refused:
         life.champion(desk)
