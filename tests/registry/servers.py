@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from crossimpact.model import ImpactModel
-from registry import bundle, tracking
+from registry import bundle, connection, tracking
 from registry.bundle import Release
 
 READY_S = 120
@@ -118,7 +118,7 @@ def sample(as_of: str, gamma: float = 5.0) -> Release:
 
 def migrated(path: Path) -> Path:
     """An empty SQLite registry; making its tables costs seconds, copying the file nothing."""
-    tracking.versions(f"{tracking.SQLITE}{path}")
+    tracking.versions(f"{connection.SQLITE}{path}")
     return path
 
 

@@ -1,0 +1,94 @@
+"""A client of MLflow, on SQLite or on a server, whose failures name the store and what to do.
+
+A server's user and password come from `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`
+alone, which MLflow sends as a header: an address that holds them would end up in logs and messages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from crossimpact.errors import Unavailable, UsageError
+from registry import chain
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SQLITE = "sqlite:///"
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+ENDPOINT = re.compile(r"endpoint /api/[\d.]+/mlflow/(\S+)")
+
+#: Nothing leaves the machine; nothing hangs on a dead server; no chatter in the log or on stdout.
+os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
+@contextmanager
+def session(uri: str) -> Iterator[MlflowClient]:
+    """A client whose failures are ours.
+
+    Raises
+    ------
+    UsageError
+        When the address holds credentials; it is not repeated.
+    Unavailable
+        When the store does not answer, does not know the user, or does not let him.
+    """
+    if not uri.startswith(SQLITE) and "@" in uri:
+        raise UsageError(
+            "the address of MLflow holds credentials", f"give them as {USER} and {PASSWORD}"
+        )
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield _client(uri)
+    except (MlflowException, SQLAlchemyError) as error:
+        raise _told(uri, error) from error
+
+
+def served(uri: str) -> bool:
+    """Whether a server answers there, which keeps the artefacts too."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def _told(uri: str, error: Exception) -> Unavailable:
+    code, text = getattr(error, "error_code", ""), str(error).splitlines()[0]
+    user = os.environ.get(USER) or "nobody"
+    if code == "UNAUTHENTICATED":
+        return Unavailable(
+            f"MLflow at {uri} does not know user {user}, or by another password",
+            f"set {USER} and {PASSWORD}",
+        )
+    if code == "PERMISSION_DENIED":
+        endpoint = ENDPOINT.search(text)
+        return Unavailable(
+            f"MLflow at {uri} does not permit user {user} {endpoint[1] if endpoint else 'that'}",
+            "it takes EDIT on the registered model and its experiment, which an administrator "
+            "of that server grants",
+        )
+    return Unavailable(f"MLflow at {uri} failed: {text}", "is the server up, or the file writable?")
+
+
+@cache
+def _client(uri: str) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    if not uri.startswith(SQLITE):
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    path = Path(uri.removeprefix(SQLITE))
+    with chain.hold(path.with_name(path.name + ".lock")):  # two at once fail to make its tables
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_registered_models(max_results=1)
+    return client

@@ -1,0 +1,111 @@
+"""What MLflow shows of a release: tags, texts, and a model file with signature and example.
+
+The model file is a description alone. Its one flavor is our own and names no code, so that MLflow's
+`load_model` refuses it: who wants the numbers reads the release's files.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from registry import bundle
+from registry.bundle import Release
+
+MODEL = "crossimpact-gamma"
+FOLDER = "release"  # of the run's artefacts
+CARD = "model_card.md"
+MODEL_FILE = "MLmodel"
+EXAMPLE = "input_example.json"
+EXAMPLE_FLOW = 0.01  # of ADV
+
+INPUTS = (
+    {"name": "regime", "type": "string", "required": True},
+    {"name": "symbol", "type": "string", "required": True},
+    {"name": "q_adv", "type": "double", "required": True},
+)
+OUTPUTS = (
+    {"name": "self_bps", "type": "double", "required": True},
+    {"name": "cross_bps", "type": "double", "required": True},
+)
+
+ABOUT = f"""\
+What trading one name does to the others: per regime `alpha`, `beta` and the sparse matrix `gamma`
+(bps on i per unit of ADV fraction in j; positive: trading both the same way costs more together),
+the fallback ladder, and guardrail levels. Each version is one refit; its description is the card.
+
+| alias | means |
+| --- | --- |
+| `champion` | answers live; moved by `crossimpact promote` and `rollback` alone |
+| `challenger` | the newest refit, waiting for the gates and a human |
+
+**To read it**: resolve the alias once, download the folder `{FOLDER}/` of the version's run into a
+folder of your own, and compare the sha256 of `{FOLDER}/{bundle.MANIFEST}` with the digest in the
+ledger. The files are JSON and `.npy` tables; `crossimpact export gamma FILE.csv` writes a CSV.
+
+```python
+from registry import tracking
+release, version = tracking.resolve(uri, "champion", into=scratch, book=ledger)
+model, rung, reason, max_pov = release.model_for("normal")
+```
+
+There is nothing to execute in a version: `mlflow.pyfunc.load_model` refuses it on purpose.
+Tags and aliases can be edited by many: where they and the ledger differ, the ledger counts."""
+
+
+def tags(release: Release) -> dict[str, str]:
+    """Tags of the run and the version."""
+    window = release.window
+    return {
+        "digest": release.digest,
+        "as_of": release.as_of,
+        "regime": ",".join(sorted(release.models)),
+        "window": f"{window.get('first')}..{window.get('last')} ({window.get('dates')} dates)",
+        "flow": release.flow,
+        "bucket_s": str(release.bucket_s),
+        "contract_version": release.contract_version,
+        "code_version": release.code_version,
+        "data_digest": release.data_digest,
+        "schema_version": str(bundle.SCHEMA_VERSION),
+        **{f"rung.{regime}": policy["rung"] for regime, policy in release.fallback.items()},
+    }
+
+
+def example(release: Release) -> list[tuple[str, str, float, float, float]]:
+    """One bucket of trading 1% of ADV in the two names of the strongest pair, per regime.
+
+    Returns
+    -------
+    list of tuple
+        `regime`, `symbol`, `q_adv`; then what the model answers, `self_bps` and `cross_bps`.
+    """
+    rows = []
+    for regime, model in sorted(release.models.items()):
+        size = np.abs(model.scaled - np.diag(np.diag(model.scaled)))
+        pair = sorted({int(k) for k in np.unravel_index(size.argmax(), size.shape)})
+        q = np.zeros(model.n)
+        q[pair] = EXAMPLE_FLOW
+        own, cross = model.self_bps(q), model.cross_bps(q)
+        rows += [
+            (regime, model.symbols[k], EXAMPLE_FLOW, float(own[k]), float(cross[k])) for k in pair
+        ]
+    return rows
+
+
+def files(release: Release) -> dict[str, str]:
+    """The model file and its input example, by name."""
+    columns = [str(column["name"]) for column in INPUTS]
+    shown = {"columns": columns, "data": [row[: len(columns)] for row in example(release)]}
+    model: dict[str, Any] = {
+        "flavors": {
+            "crossimpact": {"schema_version": bundle.SCHEMA_VERSION, "digest": release.digest}
+        },
+        "signature": {"inputs": json.dumps(INPUTS), "outputs": json.dumps(OUTPUTS)},
+        "saved_input_example_info": {
+            "artifact_path": EXAMPLE, "type": "dataframe", "pandas_orient": "split",
+        },
+        "metadata": {"as_of": release.as_of, "files": FOLDER},
+    }  # fmt: skip
+    return {MODEL_FILE: json.dumps(model, indent=2), EXAMPLE: json.dumps(shown)}
