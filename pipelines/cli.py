@@ -129,6 +129,8 @@ def simulate(
     days: int = 20,
     seed: int = 7,
     dirt: Annotated[bool, typer.Option("--dirt", help="Break some rows on purpose")] = False,
+    fade: Annotated[float, typer.Option(help="Cross impact of the last days, times planted")] = 1.0,
+    fade_days: Annotated[int, typer.Option(help="How many last days fade")] = 0,
     home: Home = None,
     json_: Json = False,
 ) -> None:
@@ -136,7 +138,7 @@ def simulate(
     from crossimpact.simulate import DeskSpec
     from pipelines import simulate as step
 
-    spec = DeskSpec(symbols=symbols, days=days, seed=seed)
+    spec = DeskSpec(symbols=symbols, days=days, seed=seed, fade=fade, fade_days=fade_days)
     console.show(step.run(_settings(home), out, spec, dirt).to_dict(), as_json=json_)
 
 
@@ -315,6 +317,54 @@ def tca(landing: LandingPath, date: Date = None, home: Home = None, json_: Json 
         raise UsageError(f"landing zone {landing} holds no date")
     day = _date(date) or landed[-1]
     console.show(step.run_champion(_settings(home), landing, day).to_dict(), as_json=json_)
+
+
+@app.command()
+def sequence(
+    file: Annotated[Path, typer.Argument(help="PROBLEM.json, or orders.csv with --model")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="champion, challenger or a release id")
+    ] = None,
+    regime: Annotated[str, typer.Option(help="Whose matrix, with --model")] = "normal",
+    rho: Annotated[
+        float | None, typer.Option(help="Decay of impact per unit of time, with --model")
+    ] = None,
+    times: Annotated[
+        str | None, typer.Option(help="Boundaries 0,12,24 when the orders have no start and end")
+    ] = None,
+    objective: Annotated[
+        Literal["myopic", "ttsc", "tthc", "hybrid"], typer.Option(help="With --model")
+    ] = "tthc",
+    spread: Annotated[bool, typer.Option("--spread", help="Charge the model's alpha")] = False,
+    project: Annotated[
+        bool, typer.Option("--project", help="Nearest admissible matrix instead of an error")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Add the four schedules under both metrics")
+    ] = False,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Schedule orders in sequence: blocks and rates, priced under every metric."""
+    from pipelines import sequence as step
+
+    if model is None:
+        answer = step.run(file, project=project, comparison=compare)
+    elif rho is None:
+        raise UsageError("--model needs --rho", "decay per unit of the orders' time, say 0.1")
+    else:
+        answer = step.run_orders(
+            _settings(home), file, model, regime, rho, times=_times(times), objective=objective,
+            spread=spread, project=project, comparison=compare,
+        )  # fmt: skip
+    console.show(answer.to_dict(), as_json=json_)
+
+
+def _times(text: str | None) -> list[float] | None:
+    try:
+        return [float(part) for part in text.split(",")] if text else None
+    except ValueError as error:
+        raise UsageError(f"--times {text!r} is not a list of numbers", "say 0,12,24") from error
 
 
 @export_app.command("gamma")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -70,7 +71,7 @@ def panel(spec: DeskSpec) -> dict[str, np.ndarray]:
         peer = PEER_SECTOR_BPS * flow["sector_flow"].reshape(grid) / truth.sector_adv
         peer += PEER_FACTOR_BPS * flow["factor_flow"].reshape(grid) / truth.adv.sum()
         columns["q"].append(q)
-        columns["aq"].append(np.einsum("bij,bj->bi", truth.matrices[truth.regime[day]], q))
+        columns["aq"].append(np.einsum("bij,bj->bi", truth.matrices(day)[truth.regime[day]], q))
         columns["move"].append(1e4 * np.diff(np.log(mid), axis=0) - peer)
         columns["s"].append(1e4 * np.sign(q) * (vwap / mid[:-1] - 1) - np.sign(q) * peer / 2)
         columns["peer"].append(peer)
@@ -254,6 +255,18 @@ def test_marks_are_the_recorded_mids() -> None:
 # -- impact is real, and hard to see -----------------------------------------------------------
 
 
+def test_a_fade_scales_the_cross_terms_of_the_last_days_alone() -> None:
+    spec = replace(SMALL, fade=0.25, fade_days=1)
+    (truth, days), (_, whole) = desk(spec), desk(SMALL)
+    before, after = truth.matrices(spec.days - 2), truth.matrices(spec.days - 1)
+    off = ~np.eye(spec.symbols, dtype=bool)
+    np.testing.assert_array_equal(after[:, off], 0.25 * before[:, off])
+    np.testing.assert_array_equal(after[:, ~off], before[:, ~off])
+    for day, (tables, unfaded) in enumerate(zip(days, whole, strict=True)):
+        bids = (t["market_snapshots"]["bid_px"] for t in (tables, unfaded))
+        assert np.array_equal(*bids) == (day < spec.days - 1)
+
+
 def test_prices_move_by_the_planted_matrix() -> None:
     data = panel(QUIET)
     assert slope(data["aq"].ravel(), data["move"].ravel()) == pytest.approx(1.0, abs=0.05)
@@ -277,7 +290,7 @@ def test_least_squares_reads_gamma_back_from_a_quiet_desk() -> None:
     rows, *_ = np.linalg.lstsq(data["q"][normal], data["move"][normal], rcond=None)
     root = np.sqrt(truth.adv)
     found = rows.T * root[:, None] / root
-    planted = truth.matrices[0] * root[:, None] / root
+    planted = truth.matrices(0)[0] * root[:, None] / root
     off = ~np.eye(truth.spec.symbols, dtype=bool)
     assert slope(planted[off], found[off]) == pytest.approx(1.0, abs=0.2)
     assert np.corrcoef(planted[off], found[off])[0, 1] > 0.8

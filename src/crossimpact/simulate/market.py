@@ -71,11 +71,12 @@ class Truth:
     def adv(self) -> Array:
         return self.models[REGIMES[0]].adv
 
-    @cached_property
-    def matrices(self) -> Array:
-        """``A = gamma + diag(beta)`` stacked by regime, shape (2, n, n), bps per ADV fraction."""
+    def matrices(self, day: int) -> Array:
+        """``A = gamma + diag(beta)`` of a day by regime, shape (2, n, n), bps per ADV fraction."""
+        faded = day >= self.spec.days - self.spec.fade_days
+        share = self.spec.fade if faded else 1.0
         models = (self.models[regime] for regime in REGIMES)
-        return np.stack([model.gamma + np.diag(model.beta) for model in models])
+        return np.stack([share * model.gamma + np.diag(model.beta) for model in models])
 
     @cached_property
     def sector_adv(self) -> Array:

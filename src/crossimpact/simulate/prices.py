@@ -72,9 +72,9 @@ def log_path(truth: Truth, day: int, plan: Plan, rng: np.random.Generator) -> tu
     )
     steps = _noise(truth, regime, rng) + peer[:, None, :] / spec.steps
     exogenous, impact = steps.sum(axis=1), np.empty((spec.buckets, spec.symbols))
-    px = truth.open_px[day].copy()
+    px, matrices = truth.open_px[day].copy(), truth.matrices(day)
     for b in range(spec.buckets):
-        impact[b] = truth.matrices[regime[b]] @ (shares[b] * px / truth.adv)
+        impact[b] = matrices[regime[b]] @ (shares[b] * px / truth.adv)
         px *= np.exp(BPS * (exogenous[b] + impact[b]))
     phase = np.arange(spec.steps + 1) / (spec.steps * RESPONSE)
     response = np.diff(-np.expm1(-phase)) / -np.expm1(-1 / RESPONSE)

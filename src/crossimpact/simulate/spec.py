@@ -44,6 +44,9 @@ class DeskSpec:
         False: no bucket is ever stressed.
     noise_scale
         Multiplies all price noise; 1 is about 9 bps per bucket in the normal regime.
+    fade, fade_days
+        In the last so many days cross impact is `fade` times what is planted, 0 to 1: a market that
+        moves away from its model.
 
     Raises
     ------
@@ -60,6 +63,8 @@ class DeskSpec:
     sectors: int | None = None
     stressed: bool = True
     noise_scale: float = 1.0
+    fade: float = 1.0
+    fade_days: int = 0
 
     def __post_init__(self) -> None:
         snapshot, bucket = self.snapshot_s, self.bucket_s
@@ -73,6 +78,10 @@ class DeskSpec:
                 self.sectors is None or 1 <= self.sectors <= self.symbols
             ),
             f"noise_scale is {self.noise_scale}, must be at least 0": self.noise_scale >= 0,
+            f"fade is {self.fade}, must be 0 to 1": 0 <= self.fade <= 1,
+            f"fade_days is {self.fade_days}, must be 0 to {self.days}": (
+                0 <= self.fade_days <= self.days
+            ),
             f"a bucket of {bucket} s must divide the session of {SESSION_S} s": (
                 0 < bucket <= SESSION_S and SESSION_S % bucket == 0
             ),
