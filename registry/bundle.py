@@ -2,7 +2,7 @@
 
 `release.json`, `fallback.json`, `guardrails.json`, per fitted regime and rung of the ladder
 `model-<regime>-<rung>.json` and, where names are coupled, the pairs in `gamma-<regime>-<rung>.npy`
-(a table of numbers, see `PAIR`), all in canonical bytes, and `manifest.json` with the sha256 of
+(see `couplings`), all in canonical bytes, and `manifest.json` with the sha256 of
 each. The sha256 of the manifest is the release's digest, its first 12 hex digits its id. How they
 are written and read is `sealed`'s business.
 """
@@ -10,7 +10,6 @@ are written and read is `sealed`'s business.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
@@ -24,6 +23,7 @@ import numpy as np
 
 from crossimpact.errors import ModelError
 from crossimpact.model import ImpactModel, canonical_json
+from registry import couplings
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -35,8 +35,6 @@ Rung = Literal["full", "sector_block", "self_only", "fixed_pov"]
 RUNGS: tuple[Rung, ...] = ("full", "sector_block", "self_only", "fixed_pov")
 
 REGIME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-#: A coupled pair in the file: row and column, gamma in bps, its standard error, how often selected.
-PAIR = np.dtype([("i", "<i4"), ("j", "<i4"), ("bps", "<f8"), ("se", "<f8"), ("frequency", "<f8")])
 
 
 class Answer(NamedTuple):
@@ -205,17 +203,27 @@ class Release:
     @cached_property
     def files(self) -> dict[str, bytes]:
         """Canonical bytes of each file but the manifest."""
+        tables = {f"gamma-{name}.npy": couplings.pack(model) for name, model in self._named()}
+        return self._texts() | {name: content for name, content in tables.items() if content}
+
+    def _texts(self) -> dict[str, bytes]:
+        """Those of them that are JSON."""
         fields = ("as_of", "window", "flow", "bucket_s", "contract_version", "code_version")
         head = {name: getattr(self, name) for name in (*fields, "data_digest", "report")}
         documents: dict[str, Any] = {
             "release.json": head, "fallback.json": self.fallback,
             "guardrails.json": self.guardrails,
+            **{f"model-{name}.json": model.terms() for name, model in self._named()},
         }  # fmt: skip
-        files = {name: _canonical(name, document) for name, document in documents.items()}
-        for regime in self.models:
-            for rung, model in self.rungs(regime).items():
-                files |= _model_files(f"{regime}-{rung}", model)
-        return files
+        return {name: _canonical(name, document) for name, document in documents.items()}
+
+    def _named(self) -> list[tuple[str, ImpactModel]]:
+        """Every model of every rung under `<regime>-<rung>`."""
+        return [
+            (f"{regime}-{rung}", model)
+            for regime in self.models
+            for rung, model in self.rungs(regime).items()
+        ]
 
     @cached_property
     def manifest(self) -> bytes:
@@ -245,44 +253,33 @@ def plain(value: Any) -> Any:
     return value
 
 
-def parse(contents: Mapping[str, bytes]) -> Release:
-    """Inverse of `Release.files`; content that is no release raises what parsing it raises."""
-    documents = {name: json.loads(contents[name]) for name in contents if name.endswith(".json")}
+def parse(files: Mapping[str, bytes]) -> Release:
+    """Inverse of `Release.files`: of content that is no release it raises what parsing raises.
+
+    Raises
+    ------
+    ModelError
+        Also when a file is spelt otherwise, or holds more, than the release would write.
+    """
+    texts = {name: content for name, content in files.items() if name.endswith(".json")}
+    documents = {name: json.loads(content) for name, content in texts.items()}
     head, fallback = documents.pop("release.json"), documents.pop("fallback.json")
     guardrails = documents.pop("guardrails.json")
+    tables = {name: content for name, content in files.items() if name not in texts}
     models: dict[str, ImpactModel] = {}
     lower: dict[str, dict[str, ImpactModel]] = {}
-    for name, document in documents.items():
+    for name, terms in documents.items():
         regime, rung = name.removeprefix("model-").removesuffix(".json").split("-")
-        model = _model(document, contents.get(f"gamma-{regime}-{rung}.npy"))
+        pairs = couplings.unpack(tables.pop(f"gamma-{regime}-{rung}.npy", None), len(terms["adv"]))
+        model = ImpactModel.from_dict({**terms, "gamma": pairs})
         if rung == fallback[regime]["rung"]:
             models[regime] = model
         else:
             lower.setdefault(regime, {})[rung] = model
-    return Release(**head, models=models, lower=lower, fallback=fallback, guardrails=guardrails)
-
-
-def _model_files(name: str, model: ImpactModel) -> dict[str, bytes]:
-    """A model's terms as JSON and its coupled pairs, if any, as a table of numbers."""
-    files = {f"model-{name}.json": _canonical(name, model.terms())}
-    cells = model.pairs()
-    if not len(cells["i"]):
-        return files
-    table = np.empty(len(cells["i"]), dtype=PAIR)
-    for column in PAIR.names or ():
-        table[column] = cells[column]
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, table, version=(1, 0), allow_pickle=False)
-    return files | {f"gamma-{name}.npy": buffer.getvalue()}
-
-
-def _model(terms: dict[str, Any], pairs: bytes | None) -> ImpactModel:
-    table = np.empty(0, dtype=PAIR)
-    if pairs is not None:
-        table = np.lib.format.read_array(io.BytesIO(pairs), allow_pickle=False)
-    if table.dtype != PAIR:
-        raise ModelError(f"the couplings are a table of {table.dtype}, not {PAIR}")
-    return ImpactModel.from_dict({**terms, "gamma": {name: table[name] for name in PAIR.names}})
+    release = Release(**head, models=models, lower=lower, fallback=fallback, guardrails=guardrails)
+    if tables or release._texts() != texts:
+        raise ModelError("it is not in canonical form: unknown fields or another spelling")
+    return release
 
 
 def _canonical(name: str, document: Any) -> bytes:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crossimpact.errors import StaleModel, UsageError
+from crossimpact.model import canonical_json
 from registry import bundle
 from registry.bundle import MANIFEST, SCHEMA_VERSION, Release
 
@@ -90,8 +91,7 @@ def verified(contents: Mapping[str, bytes], digest: str | None, where: str) -> R
         release = bundle.parse(files)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise refused(where, f"does not parse: {error}") from error
-    if release.files != files or release.manifest != manifest:
-        raise refused(where, "is not in canonical form: unknown fields or another spelling")
+    vars(release).update(files=files, manifest=manifest)  # checked, so need not be made again
     return release
 
 
@@ -174,6 +174,8 @@ def _listed(where: str, manifest: bytes) -> dict[str, str]:
         raise refused(where, f"has an unreadable {MANIFEST} ({error!r})") from error
     if version != SCHEMA_VERSION:
         raise refused(where, f"has schema version {version}, expected {SCHEMA_VERSION}")
+    if canonical_json({"schema_version": version, "files": listed}) != manifest:
+        raise refused(where, f"has a {MANIFEST} that is not in canonical form")
     return listed
 
 
