@@ -10,8 +10,9 @@ import numpy as np
 
 from crossimpact.policy.sequential.closed import same_way, two_orders, unconstrained
 from crossimpact.policy.sequential.kernel import Exponential
-from crossimpact.policy.sequential.plan import Plan
+from crossimpact.policy.sequential.plan import Contingent, Plan
 from crossimpact.policy.sequential.problem import Problem
+from crossimpact.policy.sequential.recourse import Normal, Scenarios, two_stage
 
 
 def solve(problem: Problem, *, exact: bool = True) -> Plan:
@@ -57,3 +58,14 @@ def closed_form(problem: Problem) -> Plan | None:
     if problem.monotone and problem.orders == 2 and problem.kernel.diagonal:
         return two_orders(problem)
     return None
+
+
+def adapt(problem: Problem, law: Scenarios | Normal) -> Contingent:
+    """The optimal first order when the second is known by its law, and the second in each case.
+
+    Raises
+    ------
+    ProblemError
+        When the law does not fit the problem, or neither a closed form nor a tree answers it.
+    """
+    return two_stage(problem, law)

@@ -106,9 +106,9 @@ class Problem:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        volumes = _array("volumes", self.volumes)
+        volumes = numbers("volumes", self.volumes)
         volumes = volumes[:, None] if volumes.ndim == 1 else volumes
-        self._set("times", _array("times", self.times))
+        self._set("times", numbers("times", self.times))
         self._set("volumes", volumes)
         self._check_sizes()
         known = self.parts if np.size(self.parts) else at_start(volumes)
@@ -143,7 +143,7 @@ class Problem:
             )
 
     def _struck(self, name: str, given: ArrayLike) -> Array:
-        value, (n, m) = _array(name, given), self.volumes.shape
+        value, (n, m) = numbers(name, given), self.volumes.shape
         value = value[:, :, None] if value.ndim == 2 else value
         if value.shape != (n, n, m):
             raise ProblemError(f"{name} has shape {value.shape}, must be {(n, n, m)}")
@@ -211,7 +211,7 @@ class Problem:
         The revision is nobody's prediction: it is held against the last order's own arrival price.
         """
         volumes = self.volumes.copy()
-        volumes[-1] = _array("volume", volume)
+        volumes[-1] = numbers("volume", volume)
         revised = copy(self)
         revised.__dict__.pop("c", None)
         revised._set("volumes", volumes)
@@ -323,15 +323,18 @@ def hybrid(
 
 
 def _column(volumes: ArrayLike) -> Array:
-    value = _array("volumes", volumes)
+    value = numbers("volumes", volumes)
     return value[:, None] if value.ndim == 1 else value
 
 
-def _array(name: str, value: ArrayLike) -> Array:
+def numbers(name: str, value: ArrayLike) -> Array:
+    """An array of finite numbers, or a `ProblemError` that names the first that is none."""
     try:
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ProblemError(f"{name} is not an array of numbers: {error}") from error
+    if np.asarray(value).dtype.kind in "USb":
+        raise ProblemError(f"{name} holds text or truth values, must be numbers")
     if not np.isfinite(array).all():
         where = "".join(f"[{i}]" for i in np.argwhere(~np.isfinite(array))[0])
         bad = array[~np.isfinite(array)][0]
@@ -340,7 +343,7 @@ def _array(name: str, value: ArrayLike) -> Array:
 
 
 def _broadcast(name: str, value: ArrayLike, shape: tuple[int, ...], *, zero: bool) -> Array:
-    array = _array(name, value)
+    array = numbers(name, value)
     try:
         array = np.broadcast_to(array, shape).copy()
     except ValueError as error:

@@ -1,0 +1,232 @@
+"""A sequence problem as JSON: every field read, checked and named when it is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from crossimpact.errors import ProblemError, UsageError
+from crossimpact.model import Array
+from crossimpact.policy.sequential import kernel as kernels
+from crossimpact.policy.sequential import problem as problems
+from crossimpact.policy.sequential.kernel import Kernel
+from crossimpact.policy.sequential.problem import Limits, Problem
+from crossimpact.policy.sequential.recourse import Normal, Scenarios
+
+Objective = Literal["stsh", "myopic", "ttsc", "tthc", "hybrid"]
+FIELDS = (
+    "times", "volumes", "objective", "kernel", "benchmark", "scenarios", "amend", "monotone",
+    "full_span", "limits",
+)  # fmt: skip
+LIMITS = ("no_blocks", "block_cap", "max_rate", "spread")
+KERNELS = {
+    "exponential": ("rho",),
+    "power_law": ("gamma",),
+    "sum_of_exponentials": ("weights", "rhos"),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem, the objective by name, and the law of the last order when it is uncertain."""
+
+    problem: Problem
+    objective: Objective
+    law: Scenarios | Normal | None = None
+    vectors: bool = False
+
+
+def read(path: Path, *, project: bool = False) -> Task:
+    """The task of a file; `project` replaces an inadmissible K by the nearest admissible one.
+
+    Raises
+    ------
+    UsageError
+        When the file is not there or not a JSON object.
+    ProblemError
+        When a field is missing, unknown, or out of its limits.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(f"{path} is not a readable JSON file: {error}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{path} holds {_kind(data)}, not a JSON object")
+    return parse(data, project=project)
+
+
+def parse(data: Mapping[str, Any], *, project: bool = False) -> Task:
+    """The task of a problem in plain data."""
+    _known("", data, FIELDS)
+    objective = data.get("objective", "tthc")
+    if objective not in get_args(Objective):
+        raise ProblemError(
+            f"objective is {objective!r}", f"one of {', '.join(get_args(Objective))}"
+        )
+    times, given = _numbers(data, "times"), _numbers(data, "volumes")
+    volumes = given[:, None] if given.ndim == 1 else given
+    law = _law(data, volumes)
+    if law is not None:
+        volumes = np.vstack((volumes[:1], law.mean))
+    pose = _pose(data, objective, volumes)
+    flags = {"monotone": _flag(data, "monotone", default=True)}
+    kernel = _kernel(data.get("kernel"), project)
+    problem = pose(times, volumes, kernel, limits=_limits(data), **flags)
+    return Task(problem, objective, law, given.ndim > 1)
+
+
+def _pose(data: Mapping[str, Any], objective: Objective, volumes: Array) -> Callable[..., Problem]:
+    """The objective's constructor, given what became known when."""
+    benchmark, amend = data.get("benchmark"), _amend(data, volumes)
+    if objective == "stsh":
+        _none_of(data, objective, "benchmark", "scenarios", "amend")
+        if len(volumes) != 1:
+            raise ProblemError(f"objective stsh schedules one order, volumes has {len(volumes)}")
+        return problems.tthc
+    if benchmark is not None and objective == "tthc":
+        raise ProblemError("objective tthc takes no benchmark", "say hybrid")
+    parts = None
+    if benchmark is not None:
+        parts = problems.numbers("benchmark", benchmark)
+    elif amend is not None:
+        parts = problems.amended(volumes, amend)
+    if objective == "hybrid" and parts is None and not data.get("scenarios"):
+        raise ProblemError("objective hybrid needs benchmark, amend or scenarios")
+    if objective in ("myopic", "ttsc"):
+        return lambda *args, **options: problems.ttsc(*args, parts=parts, **options)
+    known = problems.at_start(volumes) if parts is None else parts
+    return lambda *args, **options: problems.hybrid(*args, known, **options)
+
+
+def _law(data: Mapping[str, Any], volumes: Array) -> Scenarios | Normal | None:
+    """Of the second order's volume; None when it is certain."""
+    scenarios, amend = data.get("scenarios"), data.get("amend") or {}
+    sd = amend.get("normal_sd") if isinstance(amend, dict) else None
+    if scenarios is None and sd is None:
+        return None
+    if scenarios is not None and data.get("amend") is not None:
+        raise ProblemError("scenarios and amend both say what the second order may be", "give one")
+    if len(volumes) != 2:
+        raise ProblemError(f"an uncertain order is the second of two, volumes has {len(volumes)}")
+    if scenarios is not None:
+        return _scenarios(scenarios)
+    if volumes.shape[1] != 1:
+        raise ProblemError(f"amend.normal_sd is for one asset, volumes has {volumes.shape[1]}")
+    return Normal(float(volumes[1, 0]), _number("amend.normal_sd", sd))
+
+
+def _scenarios(rows: Any) -> Scenarios:
+    if not isinstance(rows, list) or not rows:
+        raise ProblemError(f"scenarios is {_kind(rows)}, must be a list of {{p, volume}}")
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise ProblemError(f"scenarios[{i}] is {_kind(row)}, must be {{p, volume}}")
+        _known(f"scenarios[{i}].", row, ("p", "volume"))
+    weights = [_number(f"scenarios[{i}].p", row.get("p")) for i, row in enumerate(rows)]
+    volumes = problems.numbers("scenarios[].volume", [row.get("volume") for row in rows])
+    return Scenarios(np.array(weights), volumes)
+
+
+def _amend(data: Mapping[str, Any], volumes: Array) -> Array | None:
+    """The known amendment, shape (M,)."""
+    amend = data.get("amend")
+    if amend is None:
+        return None
+    if not isinstance(amend, dict) or len(amend) != 1:
+        raise ProblemError(f'amend is {amend!r}, must be {{"known": a}} or {{"normal_sd": s}}')
+    _known("amend.", amend, ("known", "normal_sd"))
+    if len(volumes) != 2:
+        raise ProblemError(f"amend is for two orders, volumes has {len(volumes)}")
+    if "known" not in amend:
+        return None
+    known = problems.numbers("amend.known", amend["known"])
+    if known.shape not in ((), (volumes.shape[1],)):
+        raise ProblemError(f"amend.known has shape {known.shape}, must be a number per asset")
+    return np.broadcast_to(known, volumes.shape[1:])
+
+
+def _kernel(data: Any, project: bool) -> Kernel:
+    if not isinstance(data, dict) or data.get("type") not in KERNELS:
+        said = data.get("type") if isinstance(data, dict) else data
+        raise ProblemError(f"kernel.type is {said!r}", f"one of {', '.join(KERNELS)}")
+    fields = KERNELS[data["type"]]
+    _known("kernel.", data, ("type", "kappa", "K", *fields))
+    if "K" in data and "kappa" in data:
+        raise ProblemError("kernel has both kappa and K", "give one")
+    if "K" not in data and "kappa" not in data and data["type"] == "exponential":
+        raise ProblemError("kernel has neither kappa nor K")
+    if "K" in data:
+        K = problems.numbers("kernel.K", data["K"])
+    else:
+        K = np.array([[_number("kernel.kappa", data.get("kappa", 1.0))]])
+    if project and K.ndim == 2 and K.shape[0] == K.shape[1]:
+        K = kernels.project(K)
+    if data["type"] == "exponential":
+        return kernels.Exponential(K, rho=_number("kernel.rho", data.get("rho")))
+    if data["type"] == "power_law":
+        return kernels.PowerLaw(K, gamma=_number("kernel.gamma", data.get("gamma")))
+    weights, rhos = (
+        tuple(np.atleast_1d(problems.numbers(f"kernel.{name}", data.get(name))).tolist())
+        for name in fields
+    )
+    return kernels.SumOfExponentials(K, weights=weights, rhos=rhos)
+
+
+def _limits(data: Mapping[str, Any]) -> Limits:
+    limits = data.get("limits") or {}
+    if not isinstance(limits, dict):
+        raise ProblemError(f"limits is {_kind(limits)}, must be an object")
+    _known("limits.", limits, LIMITS)
+    given = {
+        name: problems.numbers(f"limits.{name}", limits[name])
+        for name in LIMITS[1:]
+        if limits.get(name) is not None
+    }
+    return Limits(
+        no_blocks=_flag(limits, "no_blocks", default=False, where="limits."),
+        full_span=_flag(data, "full_span", default=False),
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def _numbers(data: Mapping[str, Any], name: str) -> Array:
+    if data.get(name) is None:
+        raise ProblemError(f"{name} is missing")
+    values = problems.numbers(name, data[name])
+    if not 1 <= values.ndim <= 2 or not values.size:
+        raise ProblemError(f"{name} has shape {values.shape}, must be a list of numbers")
+    return values
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise ProblemError(f"{name} is {value!r}, must be a finite number")
+    return float(value)
+
+
+def _flag(data: Mapping[str, Any], name: str, *, default: bool, where: str = "") -> bool:
+    value = data.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ProblemError(f"{where}{name} is {value!r}, must be true or false")
+    return default if value is None else value
+
+
+def _known(where: str, data: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    for name in data:
+        if name not in names:
+            raise ProblemError(f"{where}{name} is not a field", f"one of {', '.join(names)}")
+
+
+def _none_of(data: Mapping[str, Any], objective: str, *names: str) -> None:
+    for name in names:
+        if data.get(name) is not None:
+            raise ProblemError(f"objective {objective} takes no {name}")
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__name__} {value!r}"[:60]
