@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossimpact.errors import CrossImpactError, StaleModel
-from registry import bundle, chain, connection, ledger, lookup, pages
+from registry import chain, connection, ledger, lookup, pages, sealed
 from registry.bundle import Release
 from registry.connection import session
 from registry.lookup import RELEASE_ID, Version
@@ -54,7 +54,7 @@ def register(
     artifact_root
         Where artefacts go with SQLite; a server has its own place.
     folder
-        The release's files, as `bundle.write` left them.
+        The release's files, as `sealed.write` left them.
     params, metrics
         Of the run. Non-finite metrics are named in the run's tag `metrics_not_finite` instead.
     figures
@@ -62,7 +62,7 @@ def register(
     card
         The model card in Markdown: an artefact, and the version's description.
     """
-    bundle.read(folder, release.digest)
+    sealed.read(folder, release.digest)
     with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock")):
         known = lookup.by_digest(client, release.digest)
         if not known:
@@ -123,7 +123,7 @@ def resolve(uri: str, which: str, into: Path, book: Path | None = None) -> tuple
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into, prefix="release-") as private:
             _download(client, version, private)
-            release = bundle.read(Path(private) / FOLDER, digest)
+            release = sealed.read(Path(private) / FOLDER, digest)
     if RELEASE_ID.fullmatch(which) and not release.digest.startswith(which):
         raise StaleModel(f"version {version.version} of {MODEL} is {release.id}, not {which}")
     return release, version

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from crossimpact.model import ImpactModel
-from registry import bundle, connection, tracking
+from registry import connection, sealed, tracking
 from registry.bundle import Release
 
 READY_S = 120
@@ -57,7 +57,7 @@ class Store:
 
     def register(self, release: Release, **over: object) -> tracking.Version:
         folder = self.home / "refits" / release.id
-        bundle.write(release, folder)
+        sealed.write(release, folder)
         given = {
             "params": {"huber": 1.345},
             "metrics": {"normal.oos_r2": 0.01, "stressed.oos_r2": float("nan")},

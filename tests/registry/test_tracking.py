@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from crossimpact.errors import StaleModel, Unavailable, UsageError
-from registry import bundle, ledger, pages, tracking
+from registry import ledger, pages, sealed, tracking
 from tests.registry.servers import PNG, Store, sample
 
 
@@ -148,7 +148,7 @@ def test_an_edited_tag_fools_only_what_was_never_promoted(store: Store) -> None:
     version = store.register(release)
     forged = replace(release, as_of="2026-07-01")
     shutil.rmtree(store.artifacts(version) / "release")
-    bundle.write(forged, store.artifacts(version) / "release")
+    sealed.write(forged, store.artifacts(version) / "release")
     with tracking.session(store.uri) as client:
         client.set_model_version_tag(tracking.MODEL, str(version.version), "digest", forged.digest)
     assert store.resolve("challenger")[0] == forged
