@@ -1,0 +1,246 @@
+"""N orders of M assets under an exponential kernel: the convex program in state form.
+
+Cells of constant rate between blocks at every boundary represent the optimum exactly but for the
+cell in which an asset starts or stops, so the cost is off by the fourth power of the step: 10 cells
+an order give 1e-6. With ``y`` the decayed volume, ``dy = -rho y dt + dX``,
+
+    full = 1/2 y(T_N)'K y(T_N) + rho int y'K y dt,        m_k = K y(T_k),
+
+and what a cell adds is a quadratic form in the state before it and its own trade (`riccati`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossimpact.errors import ProblemError
+from crossimpact.model import Array
+from crossimpact.policy.sequential import active_set
+from crossimpact.policy.sequential.bounds import bounds, units
+from crossimpact.policy.sequential.kernel import Exponential
+from crossimpact.policy.sequential.plan import Plan
+from crossimpact.policy.sequential.problem import Problem
+from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program, Step, System
+from crossimpact.policy.sequential.riccati import adjoint, factorise, step
+
+#: Added to K (scaled to 1) in Newton steps only, so that a semidefinite K has them; the gradient is
+#: exact, so repeated steps take the effect out again.
+RIDGE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Pieces of a tree of legs: per leg a block, cells, a block.
+
+    Attributes
+    ----------
+    first
+        First piece of each leg and, last, their number; shape (L+1,).
+    orders, parents
+        Each leg's order, and its parent (-1: none); parents come first. Shape (L,).
+    starts, ends
+        Of the pieces, equal for blocks; shape (S,).
+    """
+
+    first: Index
+    orders: Index
+    parents: Index
+    starts: Array
+    ends: Array
+
+    @classmethod
+    def of(cls, times: Array, orders: Index, parents: Index, cells: int) -> Grid:
+        """`cells` equal cells per leg."""
+        edges = [np.linspace(times[j], times[j + 1], cells + 1) for j in orders]
+        return cls.at(edges, orders, parents)
+
+    @classmethod
+    def at(cls, edges: list[Array], orders: Index, parents: Index) -> Grid:
+        """Cells between the `edges` of each leg, its horizon's ends included."""
+        starts = [np.concatenate((e[:1], e)) for e in edges]
+        ends = [np.concatenate((e, e[-1:])) for e in edges]
+        first = np.cumsum([0] + [len(s) for s in starts])
+        return cls(first, orders, parents, np.concatenate(starts), np.concatenate(ends))
+
+    @property
+    def legs(self) -> Index:
+        """Each piece's leg, (S,)."""
+        return np.repeat(np.arange(len(self.orders)), np.diff(self.first))
+
+    @property
+    def pieces(self) -> tuple[NDArray[np.intp], Array, Array]:
+        """Order, start and end of each piece, (S,) each."""
+        return self.orders[self.legs].astype(np.intp), self.starts, self.ends
+
+    def coefficients(self, rho: float) -> Array:
+        """``a, b, q, c, d`` of `riccati` per piece, shape (S, 5)."""
+        z = rho * (self.ends - self.starts)
+        wide = np.where(z > 0, z, 1.0)
+        lost = -np.expm1(-z)
+        # rho h - 2(1-a) + (1-a^2)/2 cancels to z^3/3: its series where that would hurt
+        small = z**3 * (1 / 3 - z / 4 + 7 * z**2 / 60 - z**3 / 24 + 31 * z**4 / 2520)
+        full = z - 2 * lost - np.expm1(-2 * z) / 2
+        d = 2 * np.where(z < 0.02, small, full) / wide**2
+        return np.column_stack(
+            (
+                1 - lost,
+                np.where(z > 0, lost / wide, 1.0),
+                -np.expm1(-2 * z),
+                lost**2 / wide,
+                d,
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class StateForm:
+    """The smooth cost of a tree of legs (a `program.System`), in units of `scale` of K.
+
+    `weights` (L,) are the legs' probabilities, `credit` (L, M) what the benchmark takes off the
+    state at each leg's end (already weighted), `terminal` the legs nothing follows.
+    """
+
+    grid: Grid
+    rho: float
+    K: Array
+    weights: Array
+    credit: Array
+
+    @cached_property
+    def first(self) -> Index:
+        return self.grid.first
+
+    @cached_property
+    def terminal(self) -> Array:
+        """Weight of the state left at each leg's end: its probability where nothing follows."""
+        last = np.ones(len(self.weights), dtype=bool)
+        last[self.grid.parents[self.grid.parents >= 0]] = False
+        return np.where(last, self.weights, 0.0)
+
+    @cached_property
+    def coefficients(self) -> Array:
+        table = self.grid.coefficients(self.rho)
+        table[:, 2:] *= self.weights[self.grid.legs, None]
+        return table
+
+    @cached_property
+    def curvature(self) -> Array:
+        """The block's own cost, for every piece; positive also where K has a zero row."""
+        diagonal = np.maximum(np.diagonal(self.K), 1e-3)
+        return np.asarray(self.weights[self.grid.legs, None] * diagonal)
+
+    def gradient(self, x: Array) -> Array:
+        slopes, _ = adjoint(
+            self.coefficients, self.first, self.grid.parents, self.terminal, self.credit, x
+        )
+        return np.asarray(slopes @ self.K)
+
+    def newton(self, free: Mask, weights: Array) -> Step:
+        shape = self.coefficients, self.first, self.grid.parents
+        definite = self.K + RIDGE * np.eye(len(self.K))
+        parts = factorise(*shape, self.terminal, definite, free, weights)
+        return lambda gradient, missing: step(*shape, free, *parts, gradient, missing)
+
+
+#: Cells per order by default: 1e-6 of the cost and better.
+STEPS = 24
+_COARSE = 12  # cells per order from which finer grids start
+
+
+def solve(problem: Problem, steps: int = STEPS) -> Plan:
+    """The optimal schedule on a grid of `steps` cells per order, certified to 1e-8.
+
+    Fine grids start from coarse ones: the active set of one predicts that of the next.
+
+    Parameters
+    ----------
+    problem
+        Under an `Exponential` kernel.
+    steps
+        Cells per order, >= 1. The cost is off by about 1e-6 at 10, less than 1e-8 at 100.
+
+    Raises
+    ------
+    ProblemError
+        When the kernel is not exponential, or `steps` < 1.
+    ScheduleError
+        When the optimum could not be certified.
+    """
+    credit = np.vstack((problem.c, np.zeros((1, problem.assets))))
+    orders = np.arange(problem.orders)
+    ones = np.ones(problem.orders)
+    found, grid = refine(
+        lambda cells: Grid.of(problem.times, orders, orders - 1, cells),
+        lambda grid: pose(problem, grid, problem.volumes, credit, ones),
+        steps,
+    )
+    pieces = grid.pieces
+    return Plan(problem, *pieces, found.x * units(problem)[0], found.residual, "grid")
+
+
+def refine(
+    build: Callable[[int], Grid], pose: Callable[[Grid], tuple[System, Program]], steps: int
+) -> tuple[Optimum, Grid]:
+    """Solve on grids of more and more cells, each from the last one's solution."""
+    first, *finer = levels(steps)
+    grid = build(first)
+    found = active_set.solve(*pose(grid))
+    for cells in finer:
+        coarse, grid = grid, build(cells)
+        found = active_set.solve(*pose(grid), prolong(found, coarse, grid))
+    return found, grid
+
+
+def levels(steps: int) -> list[int]:
+    """Cells per order of the grids to solve one after the other: each four times finer."""
+    if steps < 1:
+        raise ProblemError(f"steps is {steps}, must be >= 1")
+    cells = [steps]
+    while cells[0] >= 4 * _COARSE:
+        cells.insert(0, -(-cells[0] // 4))
+    return cells
+
+
+def pose(
+    problem: Problem, grid: Grid, volumes: Array, credit: Array, weights: Array
+) -> tuple[StateForm, Program]:
+    """Smooth cost and bounds of a tree of legs, scaled to volume 1 and impact 1.
+
+    `volumes`, `credit` (L, M) and `weights` (L,) as in `StateForm`, unscaled.
+    """
+    kernel = problem.kernel
+    if not isinstance(kernel, Exponential):
+        raise ProblemError(
+            f"the state form needs an exponential kernel, not {type(kernel).__name__}",
+            "use kernel_qp",
+        )
+    volume, impact = units(problem)
+    system = StateForm(grid, kernel.rho, kernel.K / impact, weights, credit / volume)
+    program = bounds(problem, grid.pieces, grid.legs, volumes, floors(problem, kernel.rho))
+    program = replace(program, spread=program.spread * weights[grid.legs, None])
+    return system, program.scaled(volume, impact)
+
+
+def floors(problem: Problem, rho: float) -> Array:
+    """Least rate per unit of volume under `Limits.full_span`: that of the order on its own."""
+    return np.asarray(rho / (2 + rho * np.diff(problem.times)))
+
+
+def prolong(coarse: Optimum, grid: Grid, finer: Grid) -> Optimum:
+    """Trades of a coarse grid spread over a finer one."""
+    legs = finer.legs
+    middle = (finer.starts + finer.ends) / 2
+    x = np.empty((len(legs), coarse.x.shape[1]))
+    for leg in range(len(grid.orders)):
+        old = slice(grid.first[leg], grid.first[leg + 1])
+        new = slice(finer.first[leg], finer.first[leg + 1])
+        cell = np.searchsorted(grid.ends[old][1:-1], middle[new][1:-1]) + 1
+        width = (finer.ends - finer.starts)[new][1:-1] / (grid.ends - grid.starts)[old][cell]
+        x[new.start], x[new.stop - 1] = coarse.x[old.start], coarse.x[old.stop - 1]
+        x[new.start + 1 : new.stop - 1] = coarse.x[old][cell] * width[:, None]
+    return replace(coarse, x=x)
