@@ -201,7 +201,8 @@ def meet(marginal: Callable[[float], float], V: float, z: float) -> tuple[Stage,
         return Stage(y, 0.0, y, m - y), m, abs(block(m))
     if paused(z) >= 0:
         return Stage(V, z, 0.0, 0.0), V * exp(-z), 0.0
-    x = brentq(paused, 0.0, z, xtol=1e-16, rtol=1e-15)
+    # at x = 0 it equals `block` above, but for rounding
+    x = brentq(paused, 0.0, z, xtol=1e-16, rtol=1e-15) if paused(0.0) > 0 else 0.0
     y = V / (1 + z - x)
     return Stage(y, x, y, 0.0), y * exp(-x), abs(paused(x))
 

@@ -203,7 +203,7 @@ class SumOfExponentials(Kernel):
         return self._sum(lambda rho: -np.expm1(-rho * t) / rho if rho else t)
 
     def second(self, t: Array) -> Array:
-        return self._sum(lambda rho: _second_exponential(rho, t))
+        return self._sum(lambda rho: _second_exponential(rho, t) if rho else t**2 / 2)
 
     def _sum(self, term: Callable[[float], Array]) -> Array:
         terms = (w * term(rho) for w, rho in zip(self.weights, self.rhos, strict=True))
@@ -248,13 +248,13 @@ class Convex(Kernel):
         slack = TOLERANCE * g[0]
         for name, values, lags in (
             ("increases", -np.diff(g), t[1:]),
-            ("is not convex: its second difference", np.diff(g, 2), t[1:-1]),
+            ("is not convex", np.diff(g, 2), t[1:-1]),
             ("is negative", g, t),
         ):
             if values.min() < -slack:
                 k = int(np.argmin(values))
                 raise ProblemError(
-                    f"the kernel {name} at lag {lags[k]:g} by {-values[k]:.3g}, limit {slack:.3g}",
+                    f"the kernel {name} at lag {lags[k]:g}, by {-values[k]:.3g}, limit {slack:.3g}",
                     "a schedule needs a non-increasing, convex, non-negative kernel",
                 )
         if g[0] - g[-1] <= slack:

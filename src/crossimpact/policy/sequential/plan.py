@@ -16,6 +16,7 @@ from crossimpact.policy.sequential.problem import Problem, at_arrival, struck
 Index = NDArray[np.intp]
 #: A piece: its order, start, end (equal for a block) and signed volume, one number per asset.
 Piece = tuple[int, float, float, ArrayLike]
+_BATCH = 16  # plans priced together: they share pieces, and what they do not costs its square
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +218,9 @@ class Contingent:
 
     @cached_property
     def _measured(self) -> tuple[Array, Array]:
-        return measured(self.plans)
+        batches = range(0, len(self.plans), _BATCH)
+        full, impact = zip(*(measured(self.plans[i : i + _BATCH]) for i in batches), strict=True)
+        return np.concatenate(full), np.concatenate(impact)
 
     @property
     def full(self) -> float:
