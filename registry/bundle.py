@@ -291,12 +291,3 @@ def _canonical(name: str, document: Any) -> bytes:
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def __getattr__(name: str) -> Any:
-    """Until every caller says `sealed`."""
-    from registry import sealed
-
-    if name in ("read", "write"):
-        return getattr(sealed, name)
-    raise AttributeError(name)

@@ -96,9 +96,8 @@ def sha256(content: bytes) -> str:
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], Verdict]:
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    lines, seen = _snapshot(path)
     found: list[dict[str, Any]] = []
-    seen = _acknowledged(path)
     for number, content in enumerate(lines, start=1):
         prev = sha256(lines[number - 2]) if number > 1 else GENESIS
         body, problem = _parse(content, number, prev)
@@ -108,6 +107,15 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], Verdict]:
             return found, Verdict(len(found), number, problem, torn)
         found.append(body)
     return found, _against_head(lines, *seen)
+
+
+def _snapshot(path: Path) -> tuple[list[bytes], tuple[int, str]]:
+    """The lines and what was acknowledged; readers hold no lock, so not across an append."""
+    while True:
+        seen = _acknowledged(path)
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        if _acknowledged(path) == seen:
+            return lines, seen
 
 
 def _against_head(lines: Sequence[bytes], seq: int, last: str) -> Verdict:

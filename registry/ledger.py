@@ -191,6 +191,18 @@ def record(book: Sequence[Entry], version: int) -> Entry | None:
     return next(made, None)
 
 
+def knows(book: Sequence[Entry], digest: str) -> bool:
+    """Whether the release ever was champion."""
+    return any(entry.action in CHANGES and entry.new == digest for entry in book)
+
+
+def withdrawn(book: Sequence[Entry], digest: str) -> bool:
+    """Whether a rollback took the release away, so that nobody should go on with it."""
+    changes = [entry for entry in book if entry.action in CHANGES]
+    left = [entry for entry in changes if entry.old == digest != entry.new]
+    return bool(left) and left[-1].action == "rollback" and changes[-1].new != digest
+
+
 def previous(book: Sequence[Entry]) -> Entry | None:
     """The entry whose champion a rollback restores: a rollback undoes the promotion before it."""
     stack: list[Entry] = []

@@ -111,7 +111,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         with os.scandir(handle) as entries:
             sizes = {entry.name: _size(entry) for entry in entries}
         expect(sizes, str(folder))
-        return {name: _bytes(handle, name, size, folder) for name, size in sorted(sizes.items())}
+        return {name: _bytes(handle, name, sizes[name] or 0, folder) for name in sorted(sizes)}
     finally:
         os.close(handle)
 

@@ -1,0 +1,73 @@
+"""What a client serves: a release or a fixed share of volume, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from registry.bundle import UNKNOWN, Answer, Release
+from registry.lastgood import Good
+
+#: Share of the market's volume to trade at when no release is there to say another.
+FIXED_POV = 0.05
+
+State = Literal["live", "last_known_good", "fallback"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What answers, and why; immutable.
+
+    Attributes
+    ----------
+    state
+        `live`, `last_known_good` or `fallback`.
+    reason
+        One line: why this, and nothing better.
+    since
+        When the state or the release last changed.
+    good
+        The last release that verified; in `fallback` it answers no more, if there is one.
+    """
+
+    state: State
+    reason: str
+    since: datetime
+    good: Good | None = None
+
+    @property
+    def release(self) -> Release | None:
+        """Who answers, None in `fallback`."""
+        return self.good.release if self.good and self.state != "fallback" else None
+
+    @property
+    def digest(self) -> str | None:
+        return self.good.digest if self.good and self.release else None
+
+    @property
+    def version(self) -> int | None:
+        return self.good.version if self.good and self.release else None
+
+    @property
+    def confirmed_at(self) -> datetime | None:
+        """When a pull last found the release to be champion."""
+        return self.good.confirmed_at if self.good else None
+
+    def answer(self, regime: str) -> Answer:
+        """Who answers for a regime: a model, or a fixed share of volume; never nobody."""
+        if self.release:
+            return self.release.model_for(regime)
+        policies = self.good.release.fallback if self.good else {}
+        policy = policies.get(regime) or policies.get(UNKNOWN)
+        pov = policy["max_pov"]["fixed_pov"] if policy else FIXED_POV
+        return Answer(None, "fixed_pov", self.reason, pov)
+
+    @property
+    def who(self) -> tuple[object, ...]:
+        """State, release and the rungs it is held to: what makes a change worth a line."""
+        return self.state, self.digest, self.release and self.release.held
+
+    def __str__(self) -> str:
+        who = f"release {self.good.id}" if self.good and self.release else "a fixed share of volume"
+        return f"{self.state}: {who} answers: {self.reason}"
