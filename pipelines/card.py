@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
 from crossimpact.estimate.cross_impact import FDR, MIN_EDGE_BPS
 from crossimpact.model import ImpactModel, to_scaled
+from pipelines import card_policy
 from pipelines.figures import strongest
+from pipelines.markdown import is_number, number, table
 from registry.bundle import Release
 
 Metrics = Mapping[str, Any]
@@ -53,7 +55,11 @@ READING = """\
 - **Slope** is realized on predicted cross cost per bucket, out of sample: 1 is calibrated, below 1
   the matrix promises more than it keeps. The calibration figure is in sample and says so.
 - **Standard errors** of gamma are posterior: spread within the slab, and whether the pair is
-  coupled at all. They do not cover the choice of template or of rung.
+  coupled at all. They do not cover the choice of template or of rung. All of them are in the
+  release: `alpha_se` and `beta_se` of `model-*.json`, the column `se` of `gamma-*.npy`, and the
+  same in `crossimpact export self` and `export gamma`.
+- **Guardrails** are about the whole bucket's trading: costs per root-sum-square of its notionals.
+  Beyond amber trust the matrix less, beyond red go down the ladder.
 - **Folds** is the share of time folds in which the elastic net selects the pair by itself. A low
   share beside a large gamma means that the template or the pair's group carries it.
 - **Stability rules** are told of the full matrix, whoever answers; those that changed nothing did
@@ -72,16 +78,19 @@ def model_card(release: Release) -> str:
         "",
         f"As of {release.as_of}: {window['dates']} trading dates {window['first']} to "
         f"{window['last']}, {release.flow} flow in buckets of {release.bucket_s} s.",
-        *_section("Who answers", _answers(release)),
+        *_section("Who answers", card_policy.ladder(release)),
+        *_section("Guardrails", card_policy.guardrails(release)),
+        *_section("Certificate", card_policy.certificate(release)),
         *_section(
             "Out of sample",
             [*_verdicts(release), "", *_by_regime(report["metrics"], _verdict_rows())],
         ),
-        *_section("Estimation", _by_regime(report["metrics"], ESTIMATION)),
         *_section(
             f"Strongest pairs (at most {TOP_PAIRS} per regime)",
             [line for regime, m in release.models.items() for line in _pairs(regime, m)],
         ),
+        *_section("Example", card_policy.examples(release)),
+        *_section("Estimation", _by_regime(report["metrics"], ESTIMATION)),
         *_section("Stability rules", _rules(report["stability"])),
         *_section("How to read it", [READING]),
         *_section("Method", [METHOD]),
@@ -97,21 +106,7 @@ def model_card(release: Release) -> str:
 
 
 def _section(title: str, lines: Iterable[str]) -> list[str]:
-    return ["", f"## {title}", "", *lines]
-
-
-def _answers(release: Release) -> list[str]:
-    rows = (
-        (
-            regime,
-            policy["rung"],
-            f"{release.models[regime].edges:,}" if regime in release.models else "-",
-            f"{policy['max_pov'][policy['rung']]:.0%}",
-            policy["reason"] or "-",
-        )
-        for regime, policy in release.fallback.items()
-    )
-    return _table(("regime", "rung", "pairs", "max POV", "why not the rung above"), rows)
+    return ["", f"## {title}", "", *(tuple(lines) or ("Nothing was fitted.",))]
 
 
 # -- numbers -------------------------------------------------------------------------------------
@@ -122,11 +117,11 @@ def _verdicts(release: Release) -> Iterator[str]:
     for regime, metrics in release.report["metrics"].items():
         rung, reason = (release.fallback[regime][name] for name in ("rung", "reason"))
         gain, se = metrics.get("oos_gain"), metrics.get("oos_gain_se")
-        if rung in ("self_only", "fixed_pov") or not _is_number(gain):
+        if rung in ("self_only", "fixed_pov") or not is_number(gain):
             yield f"- **{regime}**: `{rung}` answers: {reason or 'nothing beat it'}."
             continue
-        errors = f", {gain / se:.1f} standard errors" if _is_number(se) and se > 0 else ""
-        placebo = _number(metrics.get("placebo_gain"), "+.2%")
+        errors = f", {gain / se:.1f} standard errors" if is_number(se) and se > 0 else ""
+        placebo = number(metrics.get("placebo_gain"), "+.2%")
         yield (
             f"- **{regime}**: `{rung}` ships. It adds {gain:+.2%} of R2 to self only{errors}; "
             f"the placebo adds {placebo}."
@@ -134,7 +129,7 @@ def _verdicts(release: Release) -> Iterator[str]:
 
 
 def _plain(name: str, form: str) -> Callable[[Metrics], str]:
-    return lambda metrics: _number(metrics.get(name), form)
+    return lambda metrics: number(metrics.get(name), form)
 
 
 def _verdict_rows() -> Iterator[Row]:
@@ -161,14 +156,14 @@ def _coupled(show: Callable[[Metrics], str]) -> Callable[[Metrics], str]:
 
 def _with_error(metrics: Metrics) -> str:
     gain, se = metrics.get("oos_gain"), metrics.get("oos_gain_se")
-    if not (_is_number(gain) and _is_number(se)):
-        return _number(gain, "+.2%")
+    if not (is_number(gain) and is_number(se)):
+        return number(gain, "+.2%")
     return f"**{gain:+.2%} ± {se:.2%}**"
 
 
 def _slope(metrics: Metrics) -> str:
     slope, se = metrics.get("oos_slope"), metrics.get("oos_slope_se")
-    if not (_is_number(slope) and _is_number(se)):
+    if not (is_number(slope) and is_number(se)):
         return "-"
     low, high = slope - INTERVAL * se, slope + INTERVAL * se
     return f"{slope:.2f} (95%: {low:.2f} to {high:.2f})"
@@ -205,7 +200,7 @@ ESTIMATION: tuple[Row, ...] = (
 
 
 def _by_regime(metrics: Mapping[str, Metrics], rows: Iterable[Row]) -> list[str]:
-    return _table(("", *metrics), ((text, *map(show, metrics.values())) for text, show in rows))
+    return table(("", *metrics), ((text, *map(show, metrics.values())) for text, show in rows))
 
 
 # -- pairs and rules -----------------------------------------------------------------------------
@@ -220,15 +215,15 @@ def _pairs(regime: str, model: ImpactModel) -> list[str]:
         (
             f"{model.symbols[i]} / {model.symbols[j]}",
             model.sectors[i] if model.sectors[i] == model.sectors[j] else "across",
-            f"{model.gamma[i, j]:+,.0f} ± {_number(float(model.gamma_se[i, j]), ',.0f')}",
-            f"{model.gamma[j, i]:+,.0f} ± {_number(float(model.gamma_se[j, i]), ',.0f')}",
+            f"{model.gamma[i, j]:+,.0f} ± {number(float(model.gamma_se[i, j]), ',.0f')}",
+            f"{model.gamma[j, i]:+,.0f} ± {number(float(model.gamma_se[j, i]), ',.0f')}",
             f"{M[i, j] / np.sqrt(model.beta[i] * model.beta[j]):+.2f}",
-            _number(float(model.gamma_frequency[i, j]), ".0%"),
+            number(float(model.gamma_frequency[i, j]), ".0%"),
         )
         for i, j in zip(*strongest(np.abs(M + M.T) / 2, TOP_PAIRS), strict=True)
     )
     head = ("i / j", "sector", "gamma_ij ± se", "gamma_ji ± se", "of own impacts", "folds")
-    return [f"**{regime}**{_at_reference(model)}", "", *_table(head, rows), ""]
+    return [f"**{regime}**{_at_reference(model)}", "", *table(head, rows), ""]
 
 
 def _at_reference(model: ImpactModel) -> str:
@@ -246,37 +241,20 @@ def _rules(stability: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
         if (bound := [_bound(row) for row in rows if row["changed"]]) or rows
     ]
     head = ("regime", "rule", "value", "limit", "entries changed", "action")
-    table = (
+    rules = (
         (
             regime,
             row["rule"],
-            _number(row["value"], ".4g"),
-            _number(row["limit"], ".4g"),
+            number(row["value"], ".4g"),
+            number(row["limit"], ".4g"),
             f"{row['changed']:,}",
             row["action"],
         )
         for regime, rows in stability.items()
         for row in rows
     )
-    return [*said, "", *_table(head, table)] if said else ["No matrix was fitted."]
+    return [*said, "", *table(head, rules)] if said else ["No matrix was fitted."]
 
 
 def _bound(row: Mapping[str, Any]) -> str:
     return f"`{row['rule']}` changed {row['changed']:,} entries ({row['action']})"
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and bool(np.isfinite(value))
-
-
-def _number(value: Any, form: str) -> str:
-    """As text; a release holds what is not finite as 'nan' or 'inf'."""
-    if value in (None, "nan") or (isinstance(value, float) and np.isnan(value)):
-        return "-"
-    return format(value, form) if isinstance(value, int | float) else str(value)
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    head = tuple(head)
-    lines = (head, ("---",) * len(head), *rows)
-    return ["| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines]

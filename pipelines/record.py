@@ -49,9 +49,9 @@ def _paths(found: RegimeFit) -> dict[str, Any] | None:
 
 
 def metrics(fits: Mapping[str, Any]) -> dict[str, float]:
-    """Every regime's metrics under `<regime>.<name>`."""
+    """Every regime's metrics under `<regime>/<name>`, which MLflow shows regime by regime."""
     return {
-        f"{regime}.{name}": float(value)
+        f"{regime}/{name}": float(value)
         for regime, found in fits.items()
         for name, value in found["metrics"].items()
     }

@@ -7,6 +7,7 @@ The model file is a description alone. Its one flavor is our own and names no co
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ CARD = "model_card.md"
 MODEL_FILE = "MLmodel"
 EXAMPLE = "input_example.json"
 EXAMPLE_FLOW = 0.01  # of ADV
+DESCRIPTION_LENGTH = 5000  # what the registry's database holds
+LEFT_LENGTH = 200  # of the line that names the sections left out
+GAP = "\u00a0\u00a0"
 
 INPUTS = (
     {"name": "regime", "type": "string", "required": True},
@@ -34,7 +38,7 @@ OUTPUTS = (
 ABOUT = f"""\
 What trading one name does to the others: per regime `alpha`, `beta` and the sparse matrix `gamma`
 (bps on i per unit of ADV fraction in j; positive: trading both the same way costs more together),
-the fallback ladder, and guardrail levels. Each version is one refit; its description is the card.
+the fallback ladder, and guardrail levels. Each version is one refit; its card describes it.
 
 | alias | means |
 | --- | --- |
@@ -55,22 +59,48 @@ There is nothing to execute in a version: `mlflow.pyfunc.load_model` refuses it 
 Tags and aliases can be edited by many: where they and the ledger differ, the ledger counts."""
 
 
+#: How MLflow's own pages show an experiment and its runs.
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": f"Refits of cross impact; what they made is in the model `{MODEL}`.",
+}
+RUN_TAGS = {"mlflow.source.name": "crossimpact refit", "mlflow.source.type": "LOCAL"}
+
+
 def tags(release: Release) -> dict[str, str]:
     """Tags of the run and the version."""
     window = release.window
     return {
-        "digest": release.digest,
-        "as_of": release.as_of,
         "regime": ",".join(sorted(release.models)),
+        "as_of": release.as_of,
+        "digest": release.digest,
+        **{f"rung.{regime}": policy["rung"] for regime, policy in release.fallback.items()},
         "window": f"{window.get('first')}..{window.get('last')} ({window.get('dates')} dates)",
         "flow": release.flow,
         "bucket_s": str(release.bucket_s),
         "contract_version": release.contract_version,
         "code_version": release.code_version,
         "data_digest": release.data_digest,
-        "schema_version": str(bundle.SCHEMA_VERSION),
-        **{f"rung.{regime}": policy["rung"] for regime, policy in release.fallback.items()},
     }
+
+
+def description(card: str) -> str:
+    """The card as the registry holds it: the sections that fit, whole, and which do not."""
+    head, *sections = re.split(r"^(?=## )", _spaced(card), flags=re.MULTILINE)
+    kept, left, room = [head], [], DESCRIPTION_LENGTH - len(head) - LEFT_LENGTH
+    for section in sections:
+        if len(section) <= room:
+            kept.append(section)
+            room -= len(section)
+        else:
+            left.append(section.splitlines()[0].removeprefix("## "))
+    more = f"*In `{CARD}` of the run also: {', '.join(left)}.*" if left else ""
+    return ("".join(kept) + more)[:DESCRIPTION_LENGTH]
+
+
+def _spaced(card: str) -> str:
+    """MLflow's pages set the columns of a table without a gap."""
+    return re.sub(r"^\|.*\|$", lambda row: row[0].replace(" | ", f"{GAP} | "), card, flags=re.M)
 
 
 def example(release: Release) -> list[tuple[str, str, float, float, float]]:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "crossimpact-refit"
 CHAMPION, CHALLENGER = "champion", "challenger"
-DESCRIPTION_LENGTH = 5000  # what the registry's database holds
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
 
@@ -66,7 +65,7 @@ def register(
     with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock")):
         known = lookup.by_digest(client, release.digest)
         if not known:
-            run = _start(client, uri, artifact_root, release)
+            run = _start(client, uri, artifact_root, release, card)
             _log_numbers(client, run, release, params, metrics)
             _log_files(client, run, folder, release, figures(), card)
             known = [_create(client, run, release, card)]
@@ -176,13 +175,14 @@ def alias_version(uri: str, alias: str) -> int | None:
         return found.version if found else None
 
 
-def _start(client: MlflowClient, uri: str, artifact_root: Path, release: Release) -> str:
+def _start(client: MlflowClient, uri: str, artifact_root: Path, release: Release, card: str) -> str:
     """A new run of the release; one that an interrupted registration left is marked killed."""
     experiment = _experiment(client, uri, artifact_root)
     for left in client.search_runs([experiment], f"tags.digest = '{release.digest}'"):
         client.set_terminated(left.info.run_id, "KILLED")
     name = f"{release.as_of} {release.id}"
-    run = client.create_run(experiment, tags=pages.tags(release), run_name=name)
+    shown = {**pages.RUN_TAGS, "mlflow.note.content": pages.description(card)}
+    run = client.create_run(experiment, tags=pages.tags(release) | shown, run_name=name)
     return str(run.info.run_id)
 
 
@@ -190,7 +190,7 @@ def _experiment(client: MlflowClient, uri: str, artifact_root: Path) -> str:
     with _unless_there():
         if client.get_experiment_by_name(EXPERIMENT) is None:
             location = None if connection.served(uri) else artifact_root.as_uri()
-            client.create_experiment(EXPERIMENT, artifact_location=location)
+            client.create_experiment(EXPERIMENT, location, pages.EXPERIMENT_TAGS)
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
         raise CrossImpactError(f"experiment {EXPERIMENT} was deleted", "restore it in MLflow")
@@ -246,10 +246,8 @@ def _create(client: MlflowClient, run: str, release: Release, card: str) -> Vers
     if client.get_registered_model(MODEL).description != pages.ABOUT:
         client.update_registered_model(MODEL, pages.ABOUT)
     source = client.get_run(run).info.artifact_uri
-    text = card[:DESCRIPTION_LENGTH]
-    created = client.create_model_version(
-        MODEL, source, run, tags=pages.tags(release), description=text
-    )
+    text, told = pages.description(card), pages.tags(release)
+    created = client.create_model_version(MODEL, source, run, tags=told, description=text)
     return lookup.version(created)
 
 

@@ -39,7 +39,14 @@ def release(normal: dict, stressed: dict | None = None) -> Release:
         data_digest=DIGEST,
         models={r: ImpactModel.from_dict(f["model"]) for r, f in fits.items() if f["model"]},
         fallback={"stressed": STRESS, **policy, "unknown": STRESS},
+        lower={
+            r: {rung: ImpactModel.from_dict(m) for rung, m in f["lower"].items()}
+            for r, f in fits.items()
+            if f["rung"] == "full"
+        },
+        guardrails={r: f["guardrails"] for r, f in fits.items() if f["model"]},
         report={
+            "certificate": {r: f["certificate"] for r, f in fits.items() if f["model"]},
             "metrics": {regime: fit["metrics"] for regime, fit in fits.items()},
             "stability": {regime: fit["stability"] for regime, fit in fits.items()},
         },
@@ -97,6 +104,48 @@ def test_the_strongest_pairs_are_the_models(fitted):
         assert back == f"{shipped.gamma[j, i]:+,.0f} ± {shipped.gamma_se[j, i]:,.0f}"
         assert folds == f"{shipped.gamma_frequency[i, j]:.0%}"
         assert (sector == "across") == (shipped.sectors[i] != shipped.sectors[j])
+
+
+def test_the_ladder_tells_every_rung_and_who_answers(fitted):
+    told = release(fitted)
+    table = cells(section(model_card(told), "Who answers"))
+    full, lower = told.models["normal"].edges, told.lower["normal"]["sector_block"].edges
+    assert table["regime"] == [*POV, "why not the rung above"]
+    assert table["normal"] == [
+        f"**15%, {full} pairs**", f"12%, {lower} pairs", "10%", "5%", fitted["reason"] or "-",
+    ]  # fmt: skip
+    assert table["stressed"] == ["-", "-", "-", "**5%**", STRESS["reason"]]
+
+
+def test_guardrails_are_told_with_their_units(fitted):
+    levels = fitted["guardrails"]
+    text = section(model_card(release(fitted)), "Guardrails")
+    cross, flow = levels["cross_bps"], levels["q_adv"]
+    row = f"predicted cross cost | {cross['amber']:,.1f} bps | {cross['red']:,.1f} bps |"
+    assert f"| normal | {row}" in text
+    assert f"| {flow['amber']:.2%} of ADV | {flow['red']:.2%} of ADV |" in text
+    assert "amber by 5%, red by 1%" in text
+
+
+def test_the_certificate_says_proved_or_what_the_round_trip_earns(fitted):
+    text = section(model_card(release(fitted)), "Certificate")
+    assert "- **normal**: no round trip makes money (proved; smallest eigenvalue" in text
+    broken = {
+        **fitted["certificate"], "admissible": False, "round_trip": [[0.01], [-0.01]],
+        "profit_usd": 1234.4,
+    }  # fmt: skip
+    text = section(model_card(release({**fitted, "certificate": broken})), "Certificate")
+    assert "**a round trip of 2 buckets earns 1,234 USD**" in text
+
+
+def test_the_example_is_the_models_own_arithmetic(fitted):
+    told = release(fitted)
+    model, text = told.models["normal"], section(model_card(told), "Example")
+    rows = re.findall(r"\| normal \| (\S+) \| \+1% \| (\S+) bps \| (\S+) bps \|", text)
+    i, j = (model.symbols.index(symbol) for symbol, *_ in rows)
+    numbers = [[float(number) for number in row[1:]] for row in rows]
+    expected = [0.01 * model.beta[[i, j]], [0.01 * model.gamma[i, j], 0.01 * model.gamma[j, i]]]
+    np.testing.assert_allclose(np.array(numbers).T, expected, atol=0.051)
 
 
 def test_every_rule_is_listed_and_what_bound_is_said(fitted):
@@ -167,7 +216,7 @@ def test_what_is_not_finite_or_not_there_is_a_dash(fitted, lost):
 def test_a_bar_in_a_name_does_not_break_the_table(fitted):
     named = ImpactModel.from_dict(fitted["model"])
     named = replace(named, symbols=("A|B", *named.symbols[1:]))
-    card = model_card(release({**fitted, "model": named.to_dict()}))
+    card = model_card(release({**fitted, "model": named.to_dict(), "lower": {}}))
     rows = [line for line in card.splitlines() if line.startswith("| A\\|B / ")]
     assert rows and all(len(re.findall(r"(?<!\\)\|", row)) == 7 for row in rows)
 

@@ -106,6 +106,18 @@ def test_the_example_is_what_the_model_answers() -> None:
     ]
 
 
+def test_the_description_holds_whole_sections_and_names_the_others() -> None:
+    row = "| a | b |\n"
+    head, short = "# Card\nwhat\n\n", f"## Short\n\n{row}\n"
+    card = f"{head}## Long\n\n{'x' * 4900}\n\n{short}## Last\n\n{'y' * 4900}\n"
+    text = pages.description(card)
+    assert text.startswith(head + "## Short") and "xx" not in text and "yy" not in text
+    assert text.endswith("*In `model_card.md` of the run also: Long, Last.*")
+    assert len(text.replace("\u00a0", "")) == len(text) - 2  # a gap in the table's only row
+    assert pages.description("# Card\nwhat it is") == "# Card\nwhat it is"
+    assert len(pages.description("x" * 9000)) == 5000
+
+
 def test_what_is_found_out_later_is_noted_on_version_and_run(store: Store) -> None:
     version = store.register(sample("2026-03-31"))
     for on, slope in (("2026-04-03", 0.9), ("2026-04-10", 0.4), ("2026-04-10", 0.4)):
