@@ -57,8 +57,8 @@ def bounds(
     room = np.zeros_like(volumes, dtype=np.float64)
     np.add.at(room, legs, most)
     full = room <= np.abs(volumes) * (1 + 1e-9)  # caps that leave one schedule only
-    share = np.abs(volumes) / np.where(room > 0, room, 1.0)
-    only = side * most * np.where(full, share, 0.0)[legs] if full.any() else 0.0
+    share = np.where(full, np.abs(volumes) / np.where(room > 0, room, 1.0), 0.0)
+    only = side * np.where(full[legs], most, 0.0) * share[legs]
     lower, upper = np.where(full[legs], only, lower), np.where(full[legs], only, upper)
     return Program(lower, upper, spread, volumes)
 
