@@ -1,0 +1,125 @@
+"""A sequence problem in words, and its numbers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from crossimpact.model import Array
+from crossimpact.policy.sequential.compare import Comparison
+from crossimpact.policy.sequential.kernel import Exponential, Kernel, PowerLaw, SumOfExponentials
+from crossimpact.policy.sequential.plan import Contingent
+from crossimpact.policy.sequential.problem import Limits, Problem, at_arrival, at_start
+from pipelines.sequence_traces import Answer, ordinal
+
+#: Rates of an order listed one by one; more are said as a range.
+MAX_RATES = 3
+#: Rates that differ by less than this share read the same.
+ALIKE = 1e-4
+
+
+def kernel_in_words(kernel: Kernel) -> str:
+    """How impact decays, and its size."""
+    K = kernel.K
+    if len(K) == 1:
+        size = f"{precise(K[0, 0])} per unit traded at once"
+    else:
+        pairs = np.count_nonzero(np.triu(K, 1))
+        size = f"a matrix of {len(K)} assets, {pairs} pairs coupled"
+    if isinstance(kernel, Exponential):
+        half = np.log(2) / kernel.rho
+        decay = f"exp(\N{MINUS SIGN}{kernel.rho:g} t), a half-life of {half:.3g}"
+    elif isinstance(kernel, PowerLaw):
+        decay = f"(1 + t)^\N{MINUS SIGN}{kernel.gamma:g}"
+    elif isinstance(kernel, SumOfExponentials):
+        terms = zip(kernel.weights, kernel.rhos, strict=True)
+        decay = " + ".join(f"{w:g} exp(\N{MINUS SIGN}{rho:g} t)" for w, rho in terms)
+    else:
+        decay = "a given convex function"
+    return f"{size}, decaying as {decay}"
+
+
+def benchmark_in_words(problem: Problem, answer: Answer) -> str:
+    """What the stated objective holds orders against."""
+    if isinstance(answer, Comparison):
+        return "each schedule under every metric; TTHC: " + _parts(problem.parts, problem)
+    if isinstance(answer, Contingent):
+        problems = [plan.problem for plan in answer.plans]
+        if not all(np.array_equal(p.benchmark, at_arrival(p.volumes)) for p in problems):
+            return "every part against the price when it became known, a revision at its arrival"
+    return _parts(problem.benchmark, problem)
+
+
+def _parts(benchmark: Array, problem: Problem) -> str:
+    volumes = problem.volumes
+    if np.array_equal(benchmark, at_start(volumes)):
+        return "everything held against the price at the start"
+    if np.array_equal(benchmark, at_arrival(volumes)):
+        return "every order held against its own arrival price"
+    held = np.abs(benchmark).sum(axis=2)
+    shares = held / np.maximum(held.sum(axis=1, keepdims=True), 1e-300)
+    said = [
+        ", ".join(
+            f"{share:.0%} at {problem.times[k]:g}" for k, share in enumerate(row) if share > 0
+        )
+        for row in shares
+    ]
+    return "; ".join(f"{ordinal(j)} order struck {text}" for j, text in enumerate(said))
+
+
+def limits_in_words(limits: Limits, monotone: bool) -> str:
+    """What the schedule may not do."""
+    said = ["every order trades one way only" if monotone else "orders may trade both ways"]
+    said += ["no blocks"] * limits.no_blocks + ["full span"] * limits.full_span
+    for name, value in (("blocks up to", limits.block_cap), ("rates up to", limits.max_rate)):
+        if value is not None:
+            said.append(f"{name} {_span(np.asarray(value))}")
+    if np.any(limits.spread):
+        said.append(f"a spread of {_span(np.asarray(limits.spread))} per unit traded")
+    return "; ".join(said)
+
+
+def _span(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    return precise(low) if low == high else f"{precise(low)} to {precise(high)}"
+
+
+def rates_in_words(rates: Sequence[tuple[float, float, float]]) -> str:
+    """Up to `MAX_RATES` rates with their times, more as a range."""
+    rates = _joined(rates)
+    if not rates:
+        return "none"
+    if len(rates) <= MAX_RATES:
+        return "; ".join(f"{precise(rate)} from {a:.4g} to {b:.4g}" for a, b, rate in rates)
+    spread = _span(np.array([rate for _, _, rate in rates]))
+    return f"{spread} in {len(rates)} steps from {rates[0][0]:.4g} to {rates[-1][1]:.4g}"
+
+
+def _joined(rates: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    """Neighbours that read the same as one."""
+    joined: list[tuple[float, float, float]] = []
+    for start, end, rate in rates:
+        if joined and joined[-1][1] == start and abs(joined[-1][2] - rate) <= ALIKE * abs(rate):
+            joined[-1] = (joined[-1][0], end, joined[-1][2])
+        else:
+            joined.append((start, end, rate))
+    return joined
+
+
+def precise(value: float) -> str:
+    """Four decimals, fewer of large numbers, none of whole ones; a dash for nothing."""
+    if value != value:
+        return "\N{EN DASH}"
+    size = abs(value)
+    if size >= 1e4 or value == round(value):
+        text = f"{value:,.0f}"
+    elif size >= 100:
+        text = f"{value:,.2f}"
+    else:
+        text = f"{value:.4f}" if size >= 0.01 else f"{value:.3g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def small(value: float | None) -> str:
+    return "\N{EN DASH}" if value is None or value != value else f"{value:.1e}"
