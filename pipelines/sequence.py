@@ -10,14 +10,13 @@ import numpy as np
 
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
-from crossimpact.policy.sequential import adapt, solve
+from crossimpact.policy.sequential import adapt, solve, value_of_adapting
 from crossimpact.policy.sequential.compare import compare, myopic, understatement
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
 from crossimpact.policy.sequential.recourse import (
     Normal,
     Scenarios,
     two_stage,
-    value_of_stochastic_solution,
 )
 from pipelines import sequence_orders
 from pipelines.config import Settings
@@ -146,9 +145,7 @@ def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, 
             {"scenario": s, "p": p, "volume": volume if task.vectors else volume[0]}
             for s, (p, volume) in enumerate(zip(probabilities, volumes.tolist(), strict=True))
         ]
-        if found.method == "closed":
-            value = value_of_stochastic_solution(task.problem, task.law)
-            extra["value_of_stochastic_solution"] = max(value, 0.0)
+        extra["value_of_stochastic_solution"] = value_of_adapting(task.problem, task.law)
     elif task.objective in ("myopic", "ttsc") and found.tthc > 0:
         extra["understatement"] = understatement(found)
     if comparison and task.law is None and task.problem.orders > 1:

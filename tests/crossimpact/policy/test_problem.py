@@ -103,14 +103,14 @@ def test_a_revision_is_struck_when_the_last_order_starts() -> None:
     parts = at_arrival(np.array([[1.0], [2.0]]))
     problem = hybrid([0, 1, 2], [1, 2], KERNEL, parts)
     assert problem.c.tolist() == [[2]]  # cached before the revision
-    revised = problem.revised(5.0)
+    (revised,) = problem.revised([[5.0]])
     assert revised.c.tolist() == [[5]] and revised.volumes.tolist() == [[1], [5]]
     assert problem.volumes.tolist() == [[1], [2]]
     fresh = Problem(revised.times, revised.volumes, KERNEL, revised.benchmark, revised.parts)
     assert fresh.c.tolist() == revised.c.tolist()
     capped = hybrid([0, 1, 2], [1, 2], KERNEL, parts, limits=Limits(block_cap=1.0, max_rate=1.0))
     with pytest.raises(ProblemError, match="leave room for 3"):
-        capped.revised(5.0)
+        capped.revised([5.0])
 
 
 def test_arrays_cannot_be_changed() -> None:

@@ -6,13 +6,25 @@ program on a grid. `myopic` and `compare` price the alternatives.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential.closed import same_way, two_orders, unconstrained
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.plan import Contingent, Plan
 from crossimpact.policy.sequential.problem import Problem
-from crossimpact.policy.sequential.recourse import Normal, Scenarios, two_stage
+from crossimpact.policy.sequential.recourse import (
+    Normal,
+    Scenarios,
+    exact_recourse,
+    two_stage,
+    value_of_stochastic_solution,
+)
+
+if TYPE_CHECKING:
+    from crossimpact.policy.sequential.tree import Tree
 
 
 def solve(problem: Problem, *, exact: bool = True) -> Plan:
@@ -51,21 +63,60 @@ def solve(problem: Problem, *, exact: bool = True) -> Plan:
 
 def closed_form(problem: Problem) -> Plan | None:
     """The exact schedule under exponential decay where one is known, caps aside."""
-    free = problem.monotone or not np.any(problem.limits.spread)
-    plan = unconstrained(problem) if free else None
-    if plan is not None and (not problem.monotone or same_way(plan)):
-        return plan
     if problem.monotone and problem.orders == 2 and problem.kernel.diagonal:
         return two_orders(problem)
-    return None
+    if not problem.monotone and np.any(problem.limits.spread):
+        return None
+    plan = unconstrained(problem)
+    return plan if not problem.monotone or same_way(plan) else None
 
 
 def adapt(problem: Problem, law: Scenarios | Normal) -> Contingent:
     """The optimal first order when the second is known by its law, and the second in each case.
 
+    Exact where no cap binds and assets either do not move each other or never meet a sign; else,
+    for scenarios under `ttsc` or `tthc`, a program on a tree.
+
     Raises
     ------
     ProblemError
-        When the law does not fit the problem, or neither a closed form nor a tree answers it.
+        When the law does not fit the problem, or nobody can answer it.
     """
-    return two_stage(problem, law)
+    if exact_recourse(problem, law) or not isinstance(law, Scenarios):
+        return two_stage(problem, law)
+    from crossimpact.policy.sequential import tree
+
+    return tree.solve(fork(problem, law))
+
+
+def value_of_adapting(problem: Problem, law: Scenarios | Normal) -> float:
+    """Expected cost of planning the first order for the mean less the optimum, >= 0."""
+    if exact_recourse(problem, law) or not isinstance(law, Scenarios):
+        return max(0.0, value_of_stochastic_solution(problem, law))
+    from crossimpact.policy.sequential import tree
+
+    return max(0.0, tree.value_of_stochastic_solution(fork(problem, law)))
+
+
+def fork(problem: Problem, law: Scenarios) -> Tree:
+    """A tree with one fork, at the second order's start."""
+    from crossimpact.policy.sequential.tree import Tree
+
+    struck = {"tthc": np.zeros_like(problem.c), "ttsc": law.mean[None, :]}
+    for objective, c in struck.items():
+        if problem.orders == 2 and np.allclose(problem.c, c, rtol=1e-9, atol=0):
+            nodes = len(law.probabilities)
+            return Tree(
+                times=problem.times,
+                parents=np.array([-1] + [0] * nodes),
+                probabilities=np.concatenate(([1.0], law.probabilities)),
+                volumes=np.vstack((problem.volumes[:1], law.volumes)),
+                kernel=problem.kernel,
+                objective=objective,  # type: ignore[arg-type]
+                monotone=problem.monotone,
+                limits=problem.limits,
+            )
+    raise ProblemError(
+        "scenarios under caps, or of assets that move each other, are for ttsc and tthc only",
+        "drop the benchmark",
+    )

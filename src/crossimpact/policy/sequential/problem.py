@@ -16,7 +16,6 @@ The volumes are fixed, so the benchmark term is linear and the problem convex wh
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -205,23 +204,30 @@ class Problem:
         """``c_k``, k = 1 .. N-1: held against the price struck at ``times[k]``, shape (N-1, M)."""
         return struck(self.benchmark)
 
-    def revised(self, volume: ArrayLike) -> Problem:
-        """The problem once the last order turns out to be `volume`, shape (M,).
+    def revised(self, volumes: ArrayLike) -> list[Problem]:
+        """The problem once the last order turns out to be each of `volumes`, shape (L, M).
 
         The revision is nobody's prediction: it is held against the last order's own arrival price.
         """
-        volumes = self.volumes.copy()
-        volumes[-1] = numbers("volume", volume)
-        revised = copy(self)
-        revised.__dict__.pop("c", None)
-        revised._set("volumes", volumes)
+        last = numbers("volumes", volumes).reshape(-1, self.assets)
+        fields = {
+            name: np.tile(getattr(self, name), (len(last),) + (1,) * getattr(self, name).ndim)
+            for name in ("volumes", "benchmark", "parts")
+        }
         for name in ("benchmark", "parts"):
-            struck = getattr(self, name).copy()
-            struck[-1, -1] += volumes[-1] - self.volumes[-1]
-            revised._set(name, struck)
-        if self.limits.bind:
-            revised._check_room()
-        return revised
+            fields[name][:, -1, -1] += last - self.volumes[-1]
+        fields["volumes"][:, -1] = last
+        for value in fields.values():
+            value.setflags(write=False)
+        kept = {name: value for name, value in vars(self).items() if name != "c"}
+        found = []
+        for each in zip(*fields.values(), strict=True):
+            problem = object.__new__(Problem)
+            problem.__dict__.update(kept, **dict(zip(fields, each, strict=True)))
+            found.append(problem)
+        for problem in found if self.limits.bind else ():
+            problem._check_room()
+        return found
 
     @property
     def scale(self) -> float:

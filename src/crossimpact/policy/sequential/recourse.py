@@ -25,7 +25,6 @@ from crossimpact.policy.sequential.closed import (
     following,
     meet,
     same_way,
-    second_pieces,
     slope,
     two_orders,
     unconstrained,
@@ -162,21 +161,26 @@ def two_stage(
     settled = first or _first(problem, law, z2)
     left = _left(settled)
     scenarios = law.drawn(_cuts(left[0], z2))
-    lead: list[Piece] = [
-        (0, start, end, volume)
-        for order, start, end, volume in zip(
-            settled.orders, settled.starts, settled.ends, settled.volumes, strict=True
-        )
-        if order == 0
-    ]
-    plans = []
-    for volume in scenarios.volumes:
-        leaf = problem.revised(volume)
-        plans.append(Plan.of(leaf, lead + _adapted(leaf, left, z2), method="closed"))
-    nodes = np.stack((np.zeros(len(plans), np.intp), np.arange(len(plans))), axis=1)
-    return Contingent(
-        scenarios.probabilities, tuple(plans), nodes, residual=settled.residual, method="closed"
+    starts, ends, volumes = _joined(settled, _second(problem, scenarios.volumes, left, z2))
+    count = len(scenarios.volumes)
+    orders = (np.arange(starts.shape[1]) >= (settled.orders == 0).sum()).astype(np.intp)
+    plans = tuple(
+        Plan(leaf, orders, starts[s], ends[s], volumes[s], method="closed")
+        for s, leaf in enumerate(problem.revised(scenarios.volumes))
     )
+    nodes = np.stack((np.zeros(count, np.intp), np.arange(count)), axis=1)
+    return Contingent(scenarios.probabilities, plans, nodes, settled.residual, "closed")
+
+
+def exact_recourse(problem: Problem, law: Scenarios | Normal) -> bool:
+    """Whether `two_stage` answers: no caps, and signs that bind only where K is diagonal."""
+    rho = _check(problem, law) if not problem.limits.bind and problem.orders == 2 else None
+    if rho is None:
+        return False
+    if not problem.monotone:
+        return not np.any(problem.limits.spread)
+    z2 = rho * float(problem.times[2] - problem.times[1])
+    return problem.kernel.diagonal or _never_binds(unconstrained(problem), law, z2)
 
 
 def value_of_stochastic_solution(problem: Problem, law: Scenarios | Normal) -> float:
@@ -242,19 +246,46 @@ def _never_binds(mean: Plan, law: Scenarios | Normal, z2: float) -> bool:
     return bool(still and own.min() >= 0 and blocks.min() >= 0)
 
 
-def _adapted(leaf: Problem, left: Array, z2: float) -> list[Piece]:
-    """The second order, after the impact `left` (Y, signed, shape (M,))."""
-    (_, begin, end), volume = leaf.times.tolist(), leaf.volumes[1]
-    level = (volume + left) / (2 + z2)
-    blocks = np.minimum((level - left) * np.sign(volume), level * np.sign(volume))
-    if not leaf.monotone or ((blocks >= 0) & (volume != 0)).all():
-        return [(1, begin, begin, level - left), (1, begin, end, z2 * level), (1, end, end, level)]
-    check_pair(leaf)
-    pieces: list[Piece] = []
-    for asset, (v, m) in enumerate(zip(volume.tolist(), left.tolist(), strict=True)):
-        sign = -1.0 if m < 0 else 1.0
-        pieces += second_pieces(leaf, asset, sign, following(abs(m), sign * v, z2))
-    return pieces
+def _second(problem: Problem, volumes: Array, left: Array, z2: float) -> tuple[Array, Array, Array]:
+    """The second order in every scenario, after the impact `left` (Y, signed, shape (M,)).
+
+    Starts and ends of its pieces, shape (L, P), and their volumes, (L, P, M).
+    """
+    _, begin, end = problem.times.tolist()
+    count, m = volumes.shape
+    level = (volumes + left) / (2 + z2)
+    signs = np.sign(volumes)
+    if (
+        not problem.monotone
+        or ((signs != 0) & (level * signs >= 0) & ((level - left) * signs >= 0)).all()
+    ):
+        starts, ends = (np.tile(at, (count, 1)) for at in ([begin, begin, end], [begin, end, end]))
+        return starts, ends, np.stack((level - left, z2 * level, level), axis=1)
+    check_pair(problem)
+    side = np.where(left < 0, -1.0, 1.0)
+    found = [
+        following(abs(y), s * v, z2)
+        for volume in volumes.tolist()
+        for v, y, s in zip(volume, left.tolist(), side.tolist(), strict=True)
+    ]
+    start, pause, resting, last = np.array(found).reshape(count, m, 4).transpose(2, 0, 1)
+    since = np.minimum(end, begin + pause * (end - begin) / z2)
+    traded = np.stack((start, resting * (z2 - pause), last), axis=2) * side[:, None]
+    first, final = np.full_like(since, begin), np.full_like(since, end)
+    starts, ends = np.stack((first, since, final), axis=2), np.stack((first, final, final), axis=2)
+    own = traded[..., None] * np.eye(m)[None, :, None, :]
+    return tuple(x.reshape(count, 3 * m, *x.shape[3:]) for x in (starts, ends, own))  # type: ignore[return-value]
+
+
+def _joined(plan: Plan, second: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    """The first order of `plan` before every scenario's second order."""
+    own = plan.orders == 0
+    first = plan.starts[own], plan.ends[own], plan.volumes[own]
+    count = len(second[0])
+    return tuple(  # type: ignore[return-value]
+        np.concatenate((np.broadcast_to(a, (count, *a.shape)), b), axis=1)
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 def _left(plan: Plan) -> Array:

@@ -1,0 +1,376 @@
+"""The command `sequence`: the fixed answer, every field refused by name, and a promoted matrix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crossimpact.errors import CrossImpactError, ProblemError, StaleModel, UsageError
+from crossimpact.model import BPS, ImpactModel
+from pipelines import cli, sequence, sequence_orders
+from pipelines.config import Settings
+from pipelines.sequence_problem import parse
+
+BASE: dict[str, Any] = {
+    "times": [0, 1, 2],
+    "volumes": [1, 3],
+    "objective": "tthc",
+    "kernel": {"type": "exponential", "rho": 1.0, "kappa": 1.0},
+    "benchmark": None,
+    "scenarios": None,
+    "amend": None,
+    "monotone": True,
+    "full_span": False,
+}
+FIXED = {
+    "cost", "cost_ttsc", "cost_tthc", "cost_full", "benchmark_impact", "schedule", "status",
+    "kkt_residual",
+}  # fmt: skip
+COUPLED = {"type": "exponential", "rho": 1.0, "K": [[1.0, 0.5], [0.5, 1.0]]}
+
+
+def solve(**changes: Any) -> dict[str, Any]:
+    answer = sequence.answer(parse(BASE | changes)).to_dict()
+    json.dumps(answer, allow_nan=False)
+    return answer
+
+
+def traded(answer: dict[str, Any]) -> dict[tuple[int, int, int | None], float]:
+    """Volume per order, asset and scenario."""
+    return {
+        (row["order"], row["asset"], row["scenario"]): sum(v for _, v in row["blocks"])
+        + sum((end - start) * rate for start, end, rate in row["rates"])
+        for row in answer["schedule"]
+    }
+
+
+@pytest.fixture
+def crossimpact(monkeypatch, capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["crossimpact", *map(str, words)])
+        monkeypatch.setattr("atexit.register", lambda _: None)
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+def test_the_published_answer_on_the_command_line(crossimpact, tmp_path: Path) -> None:
+    path = tmp_path / "problem.json"
+    path.write_text(json.dumps(BASE))
+    code, out, _ = crossimpact("sequence", path, "--json", "--home", tmp_path / "home")
+    answer = json.loads(out)
+    assert code == 0 and answer.keys() >= FIXED
+    assert answer["cost"] == answer["cost_tthc"] == answer["cost_full"]
+    assert answer["cost"] == pytest.approx(4.2116, abs=1e-4)
+    first, second = answer["schedule"]
+    assert first["rates"] == [[0, pytest.approx(0.194, abs=5e-5), pytest.approx(0.838, abs=5e-4)]]
+    assert second["rates"] == [[1, 2, pytest.approx(1.1247, abs=1e-4)]]
+    assert (first["order"], first["asset"], first["scenario"]) == (0, 0, None)
+    assert answer["benchmark_impact"] == [pytest.approx(0.374068, abs=1e-6)]
+    assert answer["status"] == "optimal" and answer["kkt_residual"] < 1e-8
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_table_for_people(crossimpact, tmp_path: Path) -> None:
+    path = tmp_path / "problem.json"
+    path.write_text(json.dumps(BASE))
+    code, out, _ = crossimpact("sequence", path, "--compare")
+    assert code == 0 and "back-loaded" in out and "myopic" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "cost"),
+    [
+        ({"objective": "ttsc"}, 7 / 3),
+        ({"objective": "myopic"}, 8 / 3),
+        ({"objective": "stsh", "times": [0, 1], "volumes": [3]}, 3.0),
+        ({"monotone": False}, 4.0),
+        ({"amend": {"known": 3}}, 7 / 3),
+        ({"objective": "hybrid", "benchmark": [[1, 0], [0, 3]]}, 7 / 3),
+        ({"amend": {"normal_sd": 0.25}}, 4.211621 + 0.0625 / 3),
+        (
+            {"scenarios": [{"p": 0.5, "volume": 2.5}, {"p": 0.5, "volume": 3.5}]},
+            4.211621 + 0.25 / 3,
+        ),
+        ({"limits": {"spread": 0.1}}, 4.211621 + 0.4),
+        ({"kernel": {"type": "exponential", "rho": 1.0, "kappa": 2.0}}, 8.423242),
+        (
+            {"kernel": {"type": "sum_of_exponentials", "weights": [0.5, 0.5], "rhos": [1, 1]}},
+            4.211621,
+        ),
+        ({"times": [5, 7, 9], "kernel": {"type": "exponential", "rho": 0.5, "K": [[1]]}}, 4.211621),
+    ],
+)
+def test_what_it_costs(changes: dict[str, Any], cost: float) -> None:
+    answer = solve(**changes)
+    assert answer["cost"] == pytest.approx(cost, abs=1e-5)
+    assert answer["status"] == "optimal" and answer["kkt_residual"] < 1e-8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kernel": {"type": "power_law", "gamma": 0.5}},
+        {"kernel": {"type": "power_law", "gamma": 0.5, "kappa": 3.0}, "full_span": True},
+        {"kernel": COUPLED, "volumes": [[1, -2], [3, 1]], "objective": "ttsc"},
+        {"kernel": COUPLED, "volumes": [[1, -2], [3, 1]], "amend": {"known": [1, 0.5]}},
+        {"times": [0, 1, 2, 4], "volumes": [1, -1, 2]},
+        {"full_span": True},
+        {"limits": {"no_blocks": True}},
+        {"limits": {"block_cap": 0.5, "max_rate": 4.0}},
+    ],
+)
+def test_every_order_is_completed_and_certified(changes: dict[str, Any]) -> None:
+    answer = solve(**changes)
+    volumes = np.atleast_2d(np.array((BASE | changes)["volumes"], dtype=float).T).T
+    for (order, asset, _), volume in traded(answer).items():
+        assert volume == pytest.approx(volumes[order, asset], abs=1e-8)
+    assert answer["kkt_residual"] < 1e-8 and answer["status"] == "optimal"
+
+
+def test_a_forced_full_span_never_rests() -> None:
+    for row in solve(full_span=True)["schedule"]:
+        assert row["rates"][0][0] == row["order"] and row["rates"][-1][1] == row["order"] + 1
+        ends = [end for _, end, _ in row["rates"]]
+        assert ends[:-1] == [start for start, _, _ in row["rates"][1:]]
+
+
+def test_scenarios_share_the_first_order_and_complete_the_second() -> None:
+    scenarios = [{"p": 0.4, "volume": -2.0}, {"p": 0.6, "volume": 5.0}]
+    answer = solve(scenarios=scenarios)
+    assert traded(answer) == {
+        (0, 0, None): pytest.approx(1.0),
+        (1, 0, 0): pytest.approx(-2.0),
+        (1, 0, 1): pytest.approx(5.0),
+    }
+    assert answer["value_of_stochastic_solution"] >= 0
+    capped = solve(scenarios=scenarios, limits={"block_cap": 2.0})
+    assert capped["cost"] > answer["cost"] and capped["kkt_residual"] < 1e-8
+    coupled = solve(
+        kernel=COUPLED,
+        volumes=[[1, 1], [2, 1]],
+        scenarios=[{"p": 0.5, "volume": [5, 1]}, {"p": 0.5, "volume": [-1, 1]}],
+    )
+    assert coupled["status"] == "optimal"
+    assert [len(move) for move in coupled["benchmark_impact"]] == [2]
+
+
+def test_a_normal_amend_shows_the_second_order_at_five_volumes() -> None:
+    answer = solve(amend={"normal_sd": 1.0})
+    shown = {row["scenario"]: row["volume"] for row in answer["scenarios"]}
+    volumes = {s: v for (order, _, s), v in traded(answer).items() if order == 1}
+    assert volumes == pytest.approx(shown)
+    assert list(shown.values()) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"volumes": [1, float("nan")]}, r"volumes\[1\] is nan, must be a finite number"),
+        ({"volumes": [1, "3"]}, "volumes holds text"),
+        ({"volumes": [[1, 2], [3]]}, "volumes is not an array of numbers"),
+        ({"volumes": None}, "volumes is missing"),
+        ({"times": [0, 1, 1]}, "a horizon of 0, must be > 0"),
+        ({"times": [0, 2, 1]}, "a horizon of -1, must be > 0"),
+        ({"times": [0, 1]}, "2 times for 2 orders"),
+        ({"time": [0, 1]}, "time is not a field; one of times"),
+        ({"objective": "best"}, "objective is 'best'; one of stsh"),
+        ({"objective": "stsh"}, "one order, volumes has 2"),
+        ({"objective": "hybrid"}, "hybrid needs benchmark, amend or scenarios"),
+        ({"benchmark": [[1, 0], [3, 0]]}, "tthc takes no benchmark"),
+        ({"objective": "hybrid", "benchmark": [[1, 0], [1, 1]]}, "row 1 of benchmark sums to 2"),
+        ({"kernel": None}, "kernel.type is None"),
+        ({"kernel": {"type": "exponential", "kappa": 1}}, "kernel.rho is None"),
+        ({"kernel": {"type": "exponential", "rho": 1}}, "neither kappa nor K"),
+        ({"kernel": {"type": "exponential", "rho": -1, "kappa": 1}}, "rho of the kernel is -1"),
+        ({"kernel": {"type": "exponential", "rho": 1, "kappa": 0}}, "kappa of the kernel is 0"),
+        ({"kernel": COUPLED}, "volumes of 1 assets, a kernel of 2"),
+        ({"kernel": {"type": "power_law", "gamma": 0}}, "gamma of the kernel is 0"),
+        ({"kernel": {"type": "power_law", "rho": 1}}, "kernel.rho is not a field"),
+        ({"monotone": 1}, "monotone is 1, must be true or false"),
+        ({"limits": {"cap": 1}}, "limits.cap is not a field"),
+        ({"limits": {"block_cap": 0}}, "block_cap is 0, must be > 0"),
+        ({"limits": {"no_blocks": True, "max_rate": 2}}, "volume 3, its caps leave room for 2"),
+        ({"amend": {"known": 1, "normal_sd": 1}}, "amend is"),
+        ({"amend": {"normal_sd": 0}}, "sd must be > 0"),
+        ({"amend": {"known": 1}, "scenarios": [{"p": 1, "volume": 3}]}, "scenarios and amend both"),
+        ({"scenarios": [{"p": 0.5, "volume": 3}]}, "sum to 0.5, must be 1"),
+        ({"scenarios": [{"p": 1}]}, "scenarios.*volume"),
+        ({"scenarios": [{"p": 1, "volume": 3}], "objective": "myopic"}, "takes no uncertain order"),
+        (
+            {"scenarios": [{"p": 1, "volume": 3}], "times": [0, 1], "volumes": [1]},
+            "second of two, volumes has 1",
+        ),
+    ],
+)
+def test_bad_input_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ProblemError, match=message):
+        solve(**changes)
+
+
+def test_a_file_that_is_no_problem(crossimpact, tmp_path: Path) -> None:
+    path = tmp_path / "problem.json"
+    assert crossimpact("sequence", path)[0] == 2
+    path.write_text("[1, 2")
+    assert crossimpact("sequence", path)[0] == 2
+    path.write_text("[1, 2]")
+    assert crossimpact("sequence", path)[0] == 2
+    path.write_text(json.dumps(BASE | {"times": [0, 1, 1]}))
+    code, _, err = crossimpact("sequence", path)
+    assert code == 1 and "a horizon of 0, must be > 0" in err
+
+
+@pytest.mark.parametrize("K", [[[1, 1.05], [1.05, 1]], [[1, 0.5], [0.4, 1]]])
+def test_an_inadmissible_matrix_is_refused_or_projected(crossimpact, tmp_path, K) -> None:
+    path = tmp_path / "problem.json"
+    kernel = {"type": "exponential", "rho": 1.0, "K": K}
+    path.write_text(json.dumps(BASE | {"kernel": kernel, "volumes": [[1, -1], [3, -1]]}))
+    code, _, err = crossimpact("sequence", path)
+    assert code == 1 and "--project" in err and ("-0.05" in err or "apart by 0.1" in err)
+    code, out, _ = crossimpact("sequence", path, "--project", "--json")
+    assert code == 0 and json.loads(out)["status"] == "optimal"
+
+
+# -- a desk's orders -----------------------------------------------------------------------------
+
+ORDERS = """order,symbol,volume,start,end
+0,A,1000000,0,6
+0,B,-2e6,0,6
+1,A,3000000,6,18
+1,C,500000,6,18
+"""
+
+
+def normal() -> ImpactModel:
+    scaled = np.array([[0.0, 12.0, 3.0], [12.0, 0.0, 5.0], [3.0, 5.0, 0.0]])
+    adv = np.array([1e9, 2e8, 5e7])
+    return ImpactModel(
+        symbols=("A", "B", "C"),
+        sectors=("T", "T", "U"),
+        adv=adv,
+        regime="normal",
+        alpha=np.array([1.0, 2.0, 4.0]),
+        beta=np.array([30.0, 40.0, 50.0]),
+        gamma=scaled / np.sqrt(adv)[:, None] * np.sqrt(adv)[None, :],
+    )
+
+
+class Shipped:
+    """A release with a model of one regime."""
+
+    id = "abcdef123456"
+
+    def model_for(self, regime: str) -> tuple[ImpactModel | None, str, str, float]:
+        if regime == "normal":
+            return normal(), "full", "fitted", 0.15
+        return None, "fixed_pov", "3 buckets", 0.05
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(sequence_orders, "resolve", lambda settings, which: (Shipped(), None))
+    return Settings(home=tmp_path / "home")
+
+
+def schedule(desk: Settings, path: Path, **options: Any) -> dict[str, Any]:
+    regime, rho = options.pop("regime", "normal"), options.pop("rho", 0.2)
+    which = options.pop("which", "challenger")
+    return sequence.run_orders(desk, path, which, regime, rho, **options).to_dict()
+
+
+def test_the_releases_matrix_is_the_kernel(desk, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(ORDERS)
+    answer = schedule(desk, path)
+    assert (answer["release"], answer["rung"]) == (Shipped.id, "full")
+    assert answer["symbols"] == ["A", "B", "C"]
+    model = normal()
+    K = model.dollar_matrix + np.diag(BPS * model.beta / model.adv)
+    same = solve(
+        times=[0, 6, 18],
+        volumes=[[1e6, -2e6, 0], [3e6, 0, 5e5]],
+        kernel={"type": "exponential", "rho": 0.2, "K": ((K + K.T) / 2).tolist()},
+    )
+    assert answer["cost"] == pytest.approx(same["cost"], rel=1e-6)
+    assert answer["benchmark_impact"][0] == pytest.approx(same["benchmark_impact"][0], rel=1e-4)
+    for key, volume in traded(same).items():
+        assert traded(answer)[key] == pytest.approx(volume, rel=1e-6, abs=1e-3)
+    assert answer["status"] == "optimal"
+
+
+def test_alpha_is_charged_on_request(desk, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(ORDERS)
+    plain, charged = schedule(desk, path), schedule(desk, path, spread=True)
+    spread = BPS * (4e6 * 1 + 2e6 * 2 + 5e5 * 4)
+    assert charged["cost"] - plain["cost"] == pytest.approx(spread)
+
+
+def test_parts_known_later_are_struck_later(desk, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("order,symbol,volume,known\n0,A,1e6,\n1,A,2e6,0\n1,A,1e6,1\n")
+    answer = schedule(desk, path, times=[0.0, 6.0, 18.0])
+    gain = 1e6 * answer["benchmark_impact"][0][0]
+    assert answer["cost"] == pytest.approx(answer["cost_full"] - gain)
+    assert answer["cost_ttsc"] == pytest.approx(answer["cost_full"] - 3 * gain)
+
+
+def test_on_the_command_line(desk, crossimpact, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(ORDERS)
+    words = ("sequence", path, "--model", Shipped.id, "--home", desk.home, "--json")
+    code, out, _ = crossimpact(*words, "--rho", 0.2, "--objective", "ttsc", "--compare")
+    answer = json.loads(out)
+    assert code == 0 and answer.keys() >= FIXED
+    assert answer["cost"] == answer["cost_ttsc"]
+    assert {row["schedule"] for row in answer["comparison"]} >= {"myopic", "ttsc", "tthc"}
+    assert crossimpact(*words)[0] == 2
+    assert crossimpact(*words, "--rho", 0.2, "--times", "0,x")[0] == 2
+    assert crossimpact(*words, "--rho", 0.2, "--regime", "stressed")[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("order,symbol\n0,A\n", "lacks .'volume'."),
+        ("order,symbol,volume,side\n0,A,1,B\n", "has .'side'."),
+        ("order,symbol,volume\n", "has no rows"),
+        ("order,symbol,volume\n0,A,x\n", "line 2: volume is 'x', must be a number"),
+        ("order,symbol,volume\n0,A,nan\n", "line 2: volume is nan, must be finite"),
+        ("order,symbol,volume\n-1,A,1\n", "line 2: order is -1"),
+        ("order,symbol,volume\n0,A,1\n2,A,1\n", "order 1 has no row, order 2 has"),
+        ("order,symbol,volume\n0,A,1\n0,A,2\n", "order 0 lists A twice"),
+        ("order,symbol,volume,known\n0,A,1,1\n", "line 2: known is 1, must be 0 to 0"),
+        ("order,symbol,volume\n0,A,1\n", "order 0 has no start and end"),
+        ("order,symbol,volume,start,end\n0,ZZ,1,0,1\n", "does not know ZZ"),
+        ("order,symbol,volume,start,end\n0,A,1,0,1\n0,B,1,0,2\n", "from 0 to 1 in one row"),
+        ("order,symbol,volume,start,end\n0,A,1,0,2\n1,A,1,1,3\n", "starts at 1, order 0 ends at 2"),
+        ("order,symbol,volume,start,end\n0,A,1,1,1\n", "a horizon of 0"),
+    ],
+)
+def test_bad_orders_are_named(desk, tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(text)
+    with pytest.raises(CrossImpactError, match=message):
+        schedule(desk, path)
+
+
+def test_nothing_to_schedule_with(desk, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    with pytest.raises(UsageError, match="not a readable CSV"):
+        schedule(desk, path)
+    path.write_text(ORDERS)
+    with pytest.raises(StaleModel, match="has no model of regime stressed: fixed_pov, 3 buckets"):
+        schedule(desk, path, regime="stressed")
+    with pytest.raises(StaleModel, match="no release is promoted"):
+        schedule(desk, path, which="champion")
