@@ -40,10 +40,8 @@ What trading one name does to the others: per regime `alpha`, `beta` and the spa
 (bps on i per unit of ADV fraction in j; positive: trading both the same way costs more together),
 the fallback ladder, and guardrail levels. Each version is one refit; its card describes it.
 
-| alias | means |
-| --- | --- |
-| `champion` | answers live; moved by `crossimpact promote` and `rollback` alone |
-| `challenger` | the newest refit, waiting for the gates and a human |
+- `champion` answers live; `crossimpact promote` and `rollback` alone move it.
+- `challenger` is the newest refit, waiting for the gates and a human.
 
 **To read it**: resolve the alias once, download the folder `{FOLDER}/` of the version's run into a
 folder of your own, and compare the sha256 of `{FOLDER}/{bundle.MANIFEST}` with the digest in the
@@ -99,8 +97,10 @@ def description(card: str) -> str:
 
 
 def _spaced(card: str) -> str:
-    """MLflow's pages set the columns of a table without a gap."""
-    return re.sub(r"^\|.*\|$", lambda row: row[0].replace(" | ", f"{GAP} | "), card, flags=re.M)
+    """MLflow's pages set a table's columns, and what follows it, without a gap."""
+    rows = re.compile(r"^\|(?! ---).*\|$", re.MULTILINE)
+    apart = rows.sub(lambda row: row[0].replace(" | ", f"{GAP} | "), card)
+    return apart.replace("|\n\n", f"|\n\n{GAP}\n\n")
 
 
 def example(release: Release) -> list[tuple[str, str, float, float, float]]:

@@ -7,6 +7,7 @@ private copy and verifies it, against the ledger for every version that was ever
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -148,14 +149,14 @@ def note(
     tags
         A tag that is there is replaced.
     metrics
-        Of the run; said every week they make a curve. What is not finite is left out.
+        Of the run, a curve over its age in days. What is not finite is left out.
     on
         Date the metrics speak of, 'YYYY-MM-DD'; today by default.
     """
     from mlflow.entities import Metric, RunTag
 
     on = on or datetime.now(UTC).date().isoformat()
-    at, step = _millis(on), date.fromisoformat(on).toordinal()
+    at, step = _millis(on), _age(version, on)
     finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
     short = {name: text[:TAG_LENGTH] for name, text in tags.items()}
     with session(uri) as client:
@@ -217,7 +218,8 @@ def _log_numbers(
         params=[Param(name, str(value)[:PARAM_LENGTH]) for name, value in params.items()],
     )
     name = f"{release.flow} {release.window.get('first')}..{release.window.get('last')}"
-    data = Dataset(name, release.data_digest[:36], "local", release.data_digest)
+    digest, profile = release.data_digest, {**release.window, "bucket_s": release.bucket_s}
+    data = Dataset(name, digest[:36], "local", digest, profile=json.dumps(profile))
     context = InputTag("mlflow.data.context", "calibration")
     client.log_inputs(run, datasets=[DatasetInput(data, [context])])
 
@@ -254,6 +256,14 @@ def _create(client: MlflowClient, run: str, release: Release, card: str) -> Vers
 def _millis(day: str) -> int:
     """Start of a date in MLflow's time."""
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _age(version: Version, on: str) -> int:
+    """Days since the release's date; none where somebody edited that tag into something else."""
+    try:
+        return (date.fromisoformat(on) - date.fromisoformat(version.as_of)).days
+    except ValueError:
+        return 0
 
 
 @contextmanager
