@@ -25,15 +25,16 @@ from pipelines.sequence_traces import (
     LONG,
     Answer,
     Trace,
+    blocks_of,
+    horizon,
     largest,
     number,
     ordinal,
+    rates_of,
     short,
     traces,
 )
 
-#: Pieces below this share of the largest order are a solver's dust.
-DUST = 1e-6
 _WIDE, _NARROW = 11.3, 5.6  # inches: the page's width, and half of it
 _ROOM = 0.3  # share of a panel in which an order's numbers fit
 _AHEAD = 5.0  # points that blocks at one time stand apart
@@ -87,16 +88,16 @@ def schedules(drawn: Sequence[Trace], symbols: Sequence[str], alt: str) -> Drawi
 
 def _panel(axes: Axes, trace: Trace, asset: int, *, tall: bool) -> None:
     """One schedule of one asset."""
-    plan, pace = trace.plan, memory(trace.plan.problem.kernel, _horizon(trace.plan))
+    plan, pace = trace.plan, memory(trace.plan.problem.kernel, horizon(trace.plan))
     _boundaries(axes, plan.problem.times, named=tall)
-    roomy = np.diff(plan.problem.times).min() >= _ROOM * _horizon(plan)
+    roomy = np.diff(plan.problem.times).min() >= _ROOM * horizon(plan)
     for order in range(plan.problem.orders):
         colour = trace.colour_of(order)
         for run in _runs(plan, order, asset):
             edges, rates = run[:, 0], run[:, 1] * pace
             axes.stairs(rates[:-1], edges, color=colour, linewidth=2, baseline=None)
             axes.stairs(rates[:-1], edges, color=colour, alpha=0.16, fill=True)
-        for t, volume in _blocks(plan, order, asset):
+        for t, volume in blocks_of(plan, order, asset):
             first = plan.problem.times[order] == t
             _triangle(axes, t, volume, colour, first, tall, named=tall and roomy)
     axes.axhline(0, color=INK, linewidth=0.8)
@@ -126,11 +127,8 @@ def _triangle(
 
 def _runs(plan: Plan, order: int, asset: int) -> list[Array]:
     """Continuous trading without gaps: rows of (time, rate from there), the last a closing time."""
-    least = DUST * np.abs(plan.problem.volumes).max() / _horizon(plan)
     runs: list[list[tuple[float, float]]] = []
-    for start, end, rate in plan.rates(order, asset):
-        if abs(rate) < least:
-            continue
+    for start, end, rate in rates_of(plan, order, asset):
         if runs and np.isclose(runs[-1][-1][0], start, rtol=1e-12):
             runs[-1][-1] = (start, rate)
         else:
@@ -139,25 +137,16 @@ def _runs(plan: Plan, order: int, asset: int) -> list[Array]:
     return [np.array(run) for run in runs]
 
 
-def _blocks(plan: Plan, order: int, asset: int) -> list[tuple[float, float]]:
-    least = DUST * np.abs(plan.problem.volumes).max()
-    return [(t, volume) for t, volume in plan.blocks(order, asset) if abs(volume) >= least]
-
-
-def memory(kernel: Kernel, horizon: float) -> float:
+def memory(kernel: Kernel, span: float) -> float:
     """``-g(0) / g'(0)``, within reason: the time over which a block wears off at first.
 
     A rate times it is the volume that keeps impact level (Obizhaeva and Wang 2013), which puts
     rates and blocks on one scale.
     """
-    step = 1e-6 * horizon
+    step = 1e-6 * span
     top, next_ = kernel.shape(np.array([0.0, step]))
     lost = 1 - next_ / top
-    return float(np.clip(step / lost if lost > 0 else horizon, horizon / 20, horizon))
-
-
-def _horizon(plan: Plan) -> float:
-    return float(plan.problem.times[-1] - plan.problem.times[0])
+    return float(np.clip(step / lost if lost > 0 else span, span / 20, span))
 
 
 def _boundaries(axes: Axes, times: Array, *, named: bool) -> None:
@@ -191,7 +180,7 @@ def _name_panels(
 def _scales(figure: Figure, grid: Any, cells: Sequence[tuple[int, Trace]], *, tall: bool) -> None:
     """Rates are drawn at the volume they trade in one `memory`; an axis on the right reads them."""
     plan = cells[0][1].plan
-    pace = memory(plan.problem.kernel, _horizon(plan))
+    pace = memory(plan.problem.kernel, horizon(plan))
     if np.isclose(pace, 1.0, rtol=1e-3):
         figure.supylabel(f"{BLOCK}, {RATE}", fontsize=11)
         return

@@ -20,7 +20,16 @@ from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
 from crossimpact.policy.sequential.problem import Problem
 from pipelines import sequence_figures as figures
 from pipelines.reports import render
-from pipelines.sequence_traces import SCHEDULES, Answer, Trace, largest, ordinal, traces
+from pipelines.sequence_traces import (
+    SCHEDULES,
+    Answer,
+    Trace,
+    blocks_of,
+    largest,
+    ordinal,
+    rates_of,
+    traces,
+)
 from pipelines.sequence_words import (
     benchmark_in_words,
     kernel_in_words,
@@ -236,7 +245,7 @@ def _schedule(trace: Trace, assets: Iterable[int], names: Sequence[str]) -> list
     for asset in assets:
         for order in range(trace.plan.problem.orders):
             blocks = dict.fromkeys(("first", "last"), 0.0)
-            for t, volume in trace.plan.blocks(order, asset):
+            for t, volume in blocks_of(trace.plan, order, asset):
                 blocks["first" if t == trace.plan.problem.times[order] else "last"] += volume
             rows.append(
                 {
@@ -244,7 +253,7 @@ def _schedule(trace: Trace, assets: Iterable[int], names: Sequence[str]) -> list
                     "colour": trace.colour_of(order),
                     "asset": names[asset],
                     "order": ordinal(order),
-                    "rates": rates_in_words(trace.plan.rates(order, asset)),
+                    "rates": rates_in_words(rates_of(trace.plan, order, asset)),
                     **blocks,
                 }
             )

@@ -28,6 +28,8 @@ SCHEDULES = {
     "tthc": ("TTHC-optimal", "#4477aa"),
     "deterministic": ("Deterministic", "#8e4585"),
 }
+#: Pieces below this share of an asset's largest order are a solver's dust.
+DUST = 1e-6
 #: Numbers from here on are written as 10k.
 LONG = 1e4
 _NAME = 22  # letters of a name in a figure
@@ -103,6 +105,23 @@ def ordinal(order: int) -> str:
     n = order + 1
     ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
     return f"{n}{ending}"
+
+
+def blocks_of(plan: Plan, order: int, asset: int) -> list[tuple[float, float]]:
+    """`Plan.blocks` without dust."""
+    least = DUST * np.abs(plan.problem.volumes[:, asset]).max()
+    return [(t, volume) for t, volume in plan.blocks(order, asset) if abs(volume) >= least]
+
+
+def rates_of(plan: Plan, order: int, asset: int) -> list[tuple[float, float, float]]:
+    """`Plan.rates` without dust."""
+    least = DUST * np.abs(plan.problem.volumes[:, asset]).max() / horizon(plan)
+    return [piece for piece in plan.rates(order, asset) if abs(piece[2]) >= least]
+
+
+def horizon(plan: Plan) -> float:
+    """From the first boundary to the last."""
+    return float(plan.problem.times[-1] - plan.problem.times[0])
 
 
 # -- numbers and names ---------------------------------------------------------------------------
