@@ -342,6 +342,9 @@ def sequence(
     compare: Annotated[
         bool, typer.Option("--compare", help="Add the four schedules under both metrics")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder to write a page with figures into")
+    ] = None,
     home: Home = None,
     json_: Json = False,
 ) -> None:
@@ -349,13 +352,13 @@ def sequence(
     from pipelines import sequence as step
 
     if model is None:
-        answer = step.run(file, project=project, comparison=compare)
+        answer = step.run(file, project=project, comparison=compare, report=report)
     elif rho is None:
         raise UsageError("--model needs --rho", "decay per unit of the orders' time, say 0.1")
     else:
         answer = step.run_orders(
             _settings(home), file, model, regime, rho, times=_times(times), objective=objective,
-            spread=spread, project=project, comparison=compare,
+            spread=spread, project=project, comparison=compare, report=report,
         )  # fmt: skip
     console.show(answer.to_dict(), as_json=json_)
 

@@ -63,7 +63,9 @@ class Answer:
         return fixed | self.extra
 
 
-def run(path: Path, *, project: bool = False, comparison: bool = False) -> Answer:
+def run(
+    path: Path, *, project: bool = False, comparison: bool = False, report: Path | None = None
+) -> Answer:
     """Schedule a problem file.
 
     Parameters
@@ -72,8 +74,10 @@ def run(path: Path, *, project: bool = False, comparison: bool = False) -> Answe
         Replace an inadmissible K by the nearest admissible one instead of refusing it.
     comparison
         Add the table of the four schedules under both metrics.
+    report
+        Folder to write a page with figures into.
     """
-    return answer(read(path, project=project), comparison=comparison)
+    return answer(read(path, project=project), comparison=comparison, report=report)
 
 
 def run_orders(
@@ -88,13 +92,14 @@ def run_orders(
     spread: bool = False,
     project: bool = False,
     comparison: bool = False,
+    report: Path | None = None,
 ) -> Answer:
     """Schedule a desk's orders under a release's matrix; see `sequence_orders`."""
     desk = sequence_orders.load(
         settings, path, which, regime, rho,
         times=times, objective=objective, spread=spread, project=project,
     )  # fmt: skip
-    return answer(desk.task, desk.units, comparison=comparison, facts=desk.facts)
+    return answer(desk.task, desk.units, comparison=comparison, facts=desk.facts, report=report)
 
 
 def answer(
@@ -103,6 +108,7 @@ def answer(
     *,
     comparison: bool = False,
     facts: dict[str, Any] | None = None,
+    report: Path | None = None,
 ) -> Answer:
     """Solve a task; volumes are given back times `units`, price moves over them, shape (M,)."""
     problem = task.problem
@@ -110,6 +116,9 @@ def answer(
     found = _solve(task)
     moves = (found.benchmark_impact / units).tolist()
     residual = _residual(task, found)
+    extra = _extra(task, found, comparison) | (facts or {})
+    if report is not None:
+        extra["report"] = str(_page(task, found, units, extra, report))
     return Answer(
         cost=found.cost,
         cost_ttsc=found.ttsc,
@@ -120,7 +129,7 @@ def answer(
         status="optimal" if residual <= CERTIFIED else "uncertified",
         kkt_residual=residual,
         method=found.method,
-        extra=_extra(task, found, comparison) | (facts or {}),
+        extra=extra,
     )
 
 
@@ -155,6 +164,29 @@ def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, 
             {"schedule": r.name, "ttsc": r.ttsc, "tthc": r.tthc, "full": r.full} for r in table.rows
         ]
     return extra
+
+
+def _page(
+    task: Task, found: Plan | Contingent, units: Array, extra: dict[str, Any], folder: Path
+) -> Path:
+    """The page of a task: schedules compared where nothing is uncertain and orders follow."""
+    from pipelines import sequence_page
+
+    many = task.law is None and task.problem.orders > 1
+    release = {
+        name.capitalize(): extra[name]
+        for name in ("release", "regime", "rung", "reason")
+        if extra.get(name)
+    }
+    return sequence_page.write(
+        compare(task.problem) if many else found,
+        folder,
+        symbols=extra.get("symbols", ()),
+        units=units,
+        currency="USD" if release else "",
+        vss=extra.get("value_of_stochastic_solution"),
+        facts=release,
+    )[0]
 
 
 def _shown(law: Scenarios | Normal) -> tuple[Array, list[float | None]]:
