@@ -39,6 +39,18 @@ def test_pairs_are_optimal_and_complete(problem: Problem) -> None:
         assert plan.volumes[plan.orders == order].sum() == pytest.approx(problem.volumes[order, 0])
 
 
+@settings(deadline=None, max_examples=200)
+@given(volumes, volumes, st.floats(-6, 4), st.floats(-6, 4), st.floats(-3, 3))
+def test_pairs_of_any_horizon(first: float, second: float, a: float, b: float, c: float) -> None:
+    """Half-lives from a millionth of the horizon to a million of them."""
+    times = np.cumsum([0.0, 10**a, 10**b])
+    problem = tthc(times, [first, second * 10**c], KERNEL, amend=0.3 * second)
+    plan = two_orders(problem)
+    assert kkt_residual(plan) < 1e-9
+    assert plan.residual < 1e-9
+    assert plan.volumes.sum() == pytest.approx(problem.volumes.sum(), abs=1e-9 * problem.scale)
+
+
 @settings(deadline=None, max_examples=60)
 @given(sequences())
 def test_free_sequences_are_optimal_and_cost_their_formula(problem: Problem) -> None:

@@ -15,7 +15,7 @@ kappa = 1; z is rho times an order's duration, x rho times a pause.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import cosh, exp, log
+from math import exp, log
 from typing import NamedTuple
 
 import numpy as np
@@ -186,25 +186,26 @@ def meet(marginal: Callable[[float], float], V: float, z: float) -> tuple[Stage,
     (``V = y (1 + z - x), m = y exp(-x)``).
     """
 
-    def block(m: float) -> float:
-        return marginal(m) - 2 * (V - m) / z
+    def block(y: float) -> float:
+        return 2 * y - marginal(V - z * y)
 
-    def paused(x: float) -> float:
+    def paused(x: float) -> float:  # times exp(-x), which keeps a long pause from overflowing
         y = V / (1 + z - x)
-        return marginal(y * exp(-x)) - 2 * y * cosh(x)
+        return exp(-x) * marginal(y * exp(-x)) - y * (1 + exp(-2 * x))
 
-    if V == 0 or block(V) <= 0:
+    if V == 0 or block(0.0) >= 0:
         return Stage(0.0, 0.0, 0.0, V), V, 0.0
-    if block(V / (1 + z)) <= 0:
-        m = brentq(block, V / (1 + z), V, xtol=1e-300, rtol=1e-15)
-        y = (V - m) / z
-        return Stage(y, 0.0, y, m - y), m, abs(block(m))
+    even = V / (1 + z)
+    if block(even) >= 0:
+        y = brentq(block, 0.0, even, xtol=1e-300, rtol=1e-15)
+        m = V - z * y
+        return Stage(y, 0.0, y, max(0.0, m - y)), m, abs(block(y))
     if paused(z) >= 0:
         return Stage(V, z, 0.0, 0.0), V * exp(-z), 0.0
     # at x = 0 it equals `block` above, but for rounding
     x = brentq(paused, 0.0, z, xtol=1e-16, rtol=1e-15) if paused(0.0) > 0 else 0.0
     y = V / (1 + z - x)
-    return Stage(y, x, y, 0.0), y * exp(-x), abs(paused(x))
+    return Stage(y, x, y, 0.0), y * exp(-x), abs(paused(x)) * exp(x)
 
 
 def first_pieces(problem: Problem, asset: int, sign: float, stage: Stage) -> list[Piece]:
