@@ -61,7 +61,10 @@ def read(path: Path, *, project: bool = False) -> Task:
 
 
 def parse(data: Mapping[str, Any], *, project: bool = False) -> Task:
-    """The task of a problem in plain data."""
+    """The task of a problem in plain data.
+
+    With `scenarios` the second order's volume is their mean, whatever `volumes` says of it.
+    """
     _known("", data, FIELDS)
     objective = data.get("objective", "tthc")
     if objective not in get_args(Objective):

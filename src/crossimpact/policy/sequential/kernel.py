@@ -128,7 +128,7 @@ class Exponential(Kernel):
         Decay per unit of time, > 0. Typical: 1 to 10 over a session.
     """
 
-    rho: float = 1.0
+    rho: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,7 +148,7 @@ class Exponential(Kernel):
 class PowerLaw(Kernel):
     """``g(t) = (1 + t)^-gamma``: long memory. Typical gamma: 0.2 to 0.6 (Bouchaud et al. 2004)."""
 
-    gamma: float = 0.5
+    gamma: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -178,8 +178,8 @@ class SumOfExponentials(Kernel):
         >= 0, one per weight, at least one weighted rho > 0.
     """
 
-    weights: tuple[float, ...] = (1.0,)
-    rhos: tuple[float, ...] = (1.0,)
+    weights: tuple[float, ...]
+    rhos: tuple[float, ...]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -223,7 +223,7 @@ class Convex(Kernel):
         ``g(t)`` for t >= 0, vectorised, finite at 0 (an infinite one prices no block).
     """
 
-    function: Callable[[Array], Array] = np.exp
+    function: Callable[[Array], Array]
 
     def shape(self, t: Array) -> Array:
         return np.asarray(self.function(t), dtype=np.float64)
