@@ -268,6 +268,16 @@ def show(
     console.show(step.show(_settings(home), _moment(as_of)).to_dict(), as_json=json_)
 
 
+@app.command()
+def pull(home: Home = None, json_: Json = False) -> None:
+    """Pull the champion as a live scheduler does: who answers, within 2 s (exit 5: a fallback)."""
+    from pipelines import consume as step
+
+    result = step.pull(_settings(home), who=_who(), clock=lambda: datetime.now(UTC))
+    console.show(result, as_json=json_)
+    sys.exit(5 if result["state"] == "fallback" else 0)
+
+
 def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text) if text else None
