@@ -1,31 +1,106 @@
 """Weekly drift: does the promoted matrix still describe what the desk pays?
 
-Per regime the champion is confronted with one week it has not seen: the slope of realized on
-predicted cross cost over buckets (1 when calibrated), the distance of a fresh estimate, edges whose
-sign turned, and the size of flows against those it was fitted on.
+Per regime the champion is confronted with one week it has not seen: is what it predicts realized
+(`calibration`), is the week's own estimate further away than chance (`distance`), do cross terms
+still predict better than none. Each statistic gives a p-value whose null grants the champion its
+errors as of promotion, and a detector sums up the weeks (`alarm`), so that looking every week
+costs nothing. The verdict is that of the worst statistic; the market's own conditions
+(`conditions`) can at most ask for a watch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import t
 from threadpoolctl import threadpool_limits
 
-from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram
-from crossimpact.estimate.cross_impact import fit_cross
+from crossimpact.estimate import alarm, distance
+from crossimpact.estimate.calibration import Slope, bucket_cross, cost_slope, move_slope
+from crossimpact.estimate.conditions import CONDITIONS, Shift
 from crossimpact.estimate.design import Panel
-from crossimpact.estimate.self_impact import fit_self
-from crossimpact.estimate.walk_forward import bucket_costs
-from crossimpact.estimate.walk_forward import slope as through_origin
+from crossimpact.estimate.week import open_week
 from crossimpact.model import Array, ImpactModel, to_scaled
 
-Verdict = Literal["ok", "watch", "refit"]
+__all__ = ["Drift", "Evidence", "Promise", "bucket_cross", "weekly_drift"]
+
+Verdict = Literal["ok", "watch", "refit", "demote"]
+SEVERITY: dict[Verdict, int] = {"ok": 0, "watch": 1, "refit": 2, "demote": 3}
+#: What is tested of each regime, and the verdict an alarm calls for; the first one explains it.
+STATISTICS: dict[str, Verdict] = {
+    "harm": "demote", "move_slope": "refit", "cost_slope": "refit",
+    **dict.fromkeys(distance.STATISTICS, "refit"),
+}  # fmt: skip
 MIN_BUCKETS = 60  # fewer and the week says nothing about the regime
-WATCH_SE, REFIT_SE = 2.0, 3.0  # slope this many standard errors from 1
-MAX_FLOW_RATIO = 3.0  # flows this many times larger or smaller than those fitted on
+WORTHLESS = 0.5  # slope at which a prediction's squared error is that of none
+ALLOWANCE = 1.5  # standard errors that the champion's pairs may have been off at promotion
+TOLERANCE = 0.15  # by which all may have been off together: shrunk pairs err on one side
+DROPPED = 0.5  # standard error of a pair the champion left out, over that of those it kept
+SURE = 0.95  # one-sided, that a lower rung predicts better than none
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What the champion showed at promotion: its out-of-sample slope of realized on predicted cross
+    cost with its standard error, and the part of its response that is the fills' slippage."""
+
+    slope: float = 1.0
+    se: float = 0.0
+    share: float = 0.0
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any]) -> Promise:
+        """From a release's metrics of one regime; unknown where nothing could be held out."""
+        number = {name: float(metrics.get(name, "nan")) for name in ("oos_slope", "oos_slope_se")}
+        share = float(metrics.get("slippage_share", 0.0))
+        return cls(number["oos_slope"], number["oos_slope_se"], share)
+
+    @property
+    def cost_slopes(self) -> tuple[float, float]:
+        """Slopes compatible with the promise: 1, what was seen out of sample, and two of its
+        standard errors around; everything when nothing was seen."""
+        if not np.isfinite(self.slope + self.se):
+            return -np.inf, np.inf
+        return min(1.0, self.slope) - 2 * self.se, max(1.0, self.slope) + 2 * self.se
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One statistic of one regime's week.
+
+    Attributes
+    ----------
+    value, se
+        The week's, NaN where there is none.
+    low, high
+        What is compatible with an unchanged champion; NaN for an open side.
+    p
+        Of the null that nothing changed; NaN when the week says nothing.
+    e, evidence, limit
+        The week's e-value, the detector's running evidence, and where it raises an alarm.
+    verdict, reason
+        What follows from this statistic alone, and its numbers.
+    """
+
+    regime: str
+    statistic: str
+    value: float
+    se: float
+    low: float
+    high: float
+    p: float
+    e: float
+    evidence: float
+    limit: float
+    verdict: Verdict
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, what is not finite as None."""
+        return _plain(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -34,47 +109,45 @@ class Drift:
 
     Attributes
     ----------
+    buckets, days
+        How many there were.
     slope, slope_se
         Realized on predicted cross cost, dimensionless; NaN when nothing was predicted.
-    distance
-        ``|M_fresh - M| / |M|`` (Frobenius, scaled space), NaN without a fresh estimate.
-    sign_flips
-        Champion edges whose fresh estimate is significant with the other sign.
-    flow_ratio
-        Median over symbols of typical flow this week over typical flow at calibration.
     verdict, reason
-        ``ok | watch | refit`` and why.
+        ``ok | watch | refit | demote`` and the number that decided, against its limit.
+    fallback
+        Rung that answers after ``demote``: ``sector_block`` or ``self_only``; else empty.
+    evidence
+        Every statistic.
     """
 
     regime: str
     buckets: int
+    days: int
     slope: float
     slope_se: float
-    distance: float
-    sign_flips: int
-    flow_ratio: float
     verdict: Verdict
     reason: str
+    fallback: str
+    evidence: tuple[Evidence, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, NaN as None."""
-        row = asdict(self)
-        return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
+        """Plain data without the statistics, what is not finite as None."""
+        row = {k: v for k, v in vars(self).items() if k != "evidence"}
+        return _plain(row)
 
 
-def bucket_cross(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
-    """Predicted and realized cross cost per bucket, per root-sum-square of its notionals, bps.
-
-    Realized is what slippage leaves after the model's own terms and what peer flow moved (the
-    coefficients the model was fitted with, in its provenance).
-    """
-    own = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
-    if "peer_bps" in model.provenance:
-        own = own + panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
-    return bucket_costs(panel, model.cross_bps(panel.q), panel.response - own)
-
-
-def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift:
+def weekly_drift(
+    model: ImpactModel,
+    panel: Panel,
+    *,
+    promise: Promise = Promise(),
+    lower: Mapping[str, ImpactModel] | None = None,
+    past: Mapping[str, Sequence[float]] | None = None,
+    regimes: int = 1,
+    unseen: bool = True,
+    conditions: Mapping[str, Shift] | None = None,
+) -> Drift:
     """Confront `model` with the buckets of its regime in `panel`.
 
     Parameters
@@ -83,57 +156,166 @@ def weekly_drift(model: ImpactModel, panel: Panel, typical_flow: Array) -> Drift
         The champion's matrix of one regime, on the panel's symbols.
     panel
         One week, all regimes.
-    typical_flow
-        Typical ``|q|`` per symbol at calibration, shape (n,).
+    promise
+        What the champion showed at promotion; by default that it is the truth.
+    lower
+        Models of the rungs below, by rung, that may answer instead; self-only always may.
+    past
+        p-values of this champion's earlier weeks by statistic, oldest first.
+    regimes
+        How many regimes share the error rate.
+    unseen
+        False when the champion was fitted on this week: it is shown, and is no evidence.
+    conditions
+        Of the regime's days against those the champion was fitted on, see `conditions.shifts`.
     """
     panel = panel.plausible()[0]
-    week = panel.of_regime(model.regime)
-    buckets = len(week.ts)
-    if buckets < MIN_BUCKETS:
-        reason = f"{buckets} buckets, {MIN_BUCKETS} needed for a verdict"
-        nan = float("nan")
-        return Drift(model.regime, buckets, nan, nan, nan, 0, nan, "ok", reason)
-    slope, slope_se = through_origin(*bucket_cross(model, week))
+    days = panel.of_regime(model.regime)
+    buckets, dates = len(days.ts), len(np.unique(days.date))
+    known = past or {}
     with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
-        distance, flips = _fresh(model, week)
-    now = week.typical_flow()
-    both = (now > 0) & (typical_flow > 0)
-    ratio = float(np.median(now[both] / typical_flow[both])) if both.any() else float("nan")
-    verdict, reason = _verdict(slope, slope_se, flips, ratio)
-    return Drift(model.regime, buckets, slope, slope_se, distance, flips, ratio, verdict, reason)
+        found = _measure(model, days, promise) if buckets >= MIN_BUCKETS else {}
+    found |= {
+        name: _Measure(shift.value, np.nan, shift.low, shift.high, shift.p)
+        for name, shift in (conditions or {}).items()
+    }
+    rows = tuple(
+        _judge(model.regime, name, found.get(name, NOTHING), known.get(name, ()), regimes, unseen)
+        for name in (*STATISTICS, *CONDITIONS)
+    )
+    cost = found.get("cost_slope", NOTHING)
+    verdict, reason = _verdict(rows, buckets, unseen)
+    fallback = _fallback(days, promise, lower or {}) if verdict == "demote" else ""
+    return Drift(model.regime, buckets, dates, cost.value, cost.se, verdict, reason, fallback, rows)
 
 
-def _fresh(model: ImpactModel, week: Panel) -> tuple[float, int]:
-    """Distance of this week's own estimate and the number of edges that turned sign."""
-    reference = model.reference if model.transform == "sqrt" else None
-    shaped = week if reference is None else week.shaped(reference)
-    days = [day[model.regime] for _, day in gram.history(week, model.transform)]
-    try:
-        own = fit_self(shaped, share=0.0)
-        fresh = fit_cross(days, shaped, own.beta, reference)
-    except EstimationError:
-        return float("nan"), 0
-    old = to_scaled(model.gamma, model.adv)
-    significant = np.abs(fresh.scaled) > REFIT_SE * np.nan_to_num(fresh.se, nan=np.inf)
-    flips = int(np.triu(significant & (fresh.scaled * old < 0), 1).sum())
-    size = float(np.linalg.norm(old))
-    return (float(np.linalg.norm(fresh.scaled - old)) / size if size else float("nan")), flips
+# -- statistics --------------------------------------------------------------------------------
 
 
-def _verdict(slope: float, se: float, flips: int, ratio: float) -> tuple[Verdict, str]:
-    if np.isnan(slope):
+@dataclass(frozen=True)
+class _Measure:
+    value: float = np.nan
+    se: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    p: float = np.nan
+
+
+NOTHING = _Measure()
+
+
+def _measure(model: ImpactModel, panel: Panel, promise: Promise) -> dict[str, _Measure]:
+    """The week's statistics with what is compatible with an unchanged champion."""
+    week, doubt = open_week(model, panel, promise.share), champion_doubt(model)
+    found = {}
+    cost, moves = cost_slope(model, panel), move_slope(week, doubt)
+    if cost is not None:
+        found["cost_slope"] = _slope_measure(cost, *promise.cost_slopes)
+    if moves is not None:
+        slope, doubted = moves
+        margin = TOLERANCE + ALLOWANCE * doubted
+        low = 1 - margin
+        found["move_slope"] = _slope_measure(slope, low, 1 + margin)
+        bound = min(WORTHLESS, low)
+        found["harm"] = _Measure(slope.value, slope.se, bound, np.nan, slope.p_below(bound))
+    for name, d in distance.distances(
+        to_scaled(model.gamma, model.adv), doubt, ALLOWANCE, week
+    ).items():
+        found[name] = _Measure(d.value, np.nan, d.low, d.high, d.p)
+    return found
+
+
+def _slope_measure(slope: Slope, low: float, high: float) -> _Measure:
+    return _Measure(slope.value, slope.se, low, high, slope.p_outside(low, high))
+
+
+def champion_doubt(model: ImpactModel) -> Array:
+    """Standard error of each pair in scaled space, bps, (n, n): the model's own, and `DROPPED`
+    times the typical one for a pair it left out, whose coupling need not be nothing."""
+    se = to_scaled(model.gamma_se, model.adv)
+    kept = np.isfinite(se) & (model.gamma != 0)
+    typical = float(np.sqrt((se[kept] ** 2).mean())) if kept.any() else 0.0
+    return np.asarray(np.where(kept, se, DROPPED * typical))
+
+
+# -- verdict -----------------------------------------------------------------------------------
+
+
+def _judge(
+    regime: str, name: str, found: _Measure, past: Sequence[float], regimes: int, unseen: bool
+) -> Evidence:
+    p = found.p if unseen else np.nan
+    total, known = alarm.evidence([*past, p]), name in STATISTICS
+    limit = alarm.limit(regimes * len(STATISTICS if known else CONDITIONS))
+    verdict: Verdict = "ok"
+    if known and total >= alarm.WATCH * limit:
+        verdict = STATISTICS[name] if total >= limit else "watch"
+    elif total >= limit and not found.low <= found.value <= found.high:
+        verdict = "watch"
+    reason = f"{_told(name, found)}; evidence {total:.3g}, limit {limit:.3g}"
+    values = (found.value, found.se, found.low, found.high, p)
+    return Evidence(regime, name, *values, alarm.e_value(p), total, limit, verdict, reason)
+
+
+def _told(name: str, found: _Measure) -> str:
+    """The statistic against what an unchanged champion is compatible with."""
+    if np.isnan(found.value):
+        return f"{NAMES[name]} not known"
+    value = f"{NAMES[name]} {found.value:.2f}"
+    if np.isfinite(found.se):
+        value += f" ± {found.se:.2f}"
+    if np.isfinite(found.high):
+        return f"{value} against {found.low:.2f} to {found.high:.2f}"
+    return f"{value} against {found.low:.2f} and more" if np.isfinite(found.low) else value
+
+
+NAMES = {
+    "cost_slope": "calibration slope",
+    "move_slope": "slope of the cross moves",
+    "frobenius": "Frobenius distance",
+    "spectral": "spectral distance",
+    "sign_flips": "edges that turned sign",
+    "turnover": "edge turnover",
+    "coverage": "coverage of the 95% intervals",
+    "harm": "slope of the cross moves",
+    "flow": "flow over that at calibration",
+    "spread": "spread over that at calibration",
+    "vol": "volatility over that at calibration",
+    "regime_share": "change of the regime's share of buckets",
+}
+
+
+def _verdict(rows: Sequence[Evidence], buckets: int, unseen: bool) -> tuple[Verdict, str]:
+    worst = max(rows, key=lambda row: SEVERITY[row.verdict])
+    if worst.verdict != "ok":
+        return worst.verdict, worst.reason
+    if buckets < MIN_BUCKETS:
+        return "ok", f"{buckets} buckets, {MIN_BUCKETS} needed to say anything"
+    told = {row.statistic: row for row in rows}
+    if np.isnan(told["move_slope"].value):
         return "ok", "no cross cost is predicted, so nothing of it can drift"
-    away = abs(slope - 1) / se if se > 0 else 0.0
-    told = f"calibration slope {slope:.2f} +- {se:.2f}"
-    if away > REFIT_SE:
-        return "refit", f"{told} is {away:.1f} standard errors from 1, limit {REFIT_SE:g}"
-    if flips:
-        return "refit", f"{flips} edges turned sign"
-    if away > WATCH_SE:
-        return "watch", f"{told} is {away:.1f} standard errors from 1, limit {WATCH_SE:g}"
-    if ratio > MAX_FLOW_RATIO or ratio < 1 / MAX_FLOW_RATIO:
-        return (
-            "watch",
-            f"flows are {ratio:.2f} times those at calibration, limit {MAX_FLOW_RATIO:g}",
-        )
-    return "ok", told
+    slope = told["cost_slope"].reason.split(";")[0]
+    if not unseen:
+        return "ok", f"{slope}; the champion was fitted on this week, so it is no evidence"
+    most = max((told[name] for name in STATISTICS), key=lambda row: row.evidence)
+    return "ok", (
+        f"{slope}; most evidence of change {most.evidence:.3g} ({NAMES[most.statistic]}), "
+        f"limit {most.limit:.3g}"
+    )
+
+
+def _fallback(panel: Panel, promise: Promise, lower: Mapping[str, ImpactModel]) -> str:
+    """The sector block where this week shows that it predicts better than none, else self-only."""
+    model = lower.get("sector_block")
+    if model is None or len(panel.ts) < MIN_BUCKETS:
+        return "self_only"
+    moves = move_slope(open_week(model, panel, promise.share), champion_doubt(model))
+    if moves is None:
+        return "self_only"
+    slope, _ = moves
+    sure = slope.value - slope.se * float(t.ppf(SURE, slope.df))
+    return "sector_block" if sure > WORTHLESS else "self_only"
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}

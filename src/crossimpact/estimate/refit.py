@@ -208,7 +208,7 @@ def _choose(found: Found, scores: Mapping[str, Score], steps: int) -> tuple[str,
     if not told or not gain[best] > hurdle or not found.ladder[best].edges:
         top = max(("full", "sector_block"), key=lambda name: gain[name])
         return "self_only", (
-            f"cross terms add {gain[top]:+.2%} +- {np.nan_to_num(gains[top][1]):.2%} of R2 out of "
+            f"cross terms add {gain[top]:+.2%} ± {np.nan_to_num(gains[top][1]):.2%} of R2 out of "
             f"sample, placebo {gain['placebo']:+.2%}"
         )
     if found.reason and best == "full":  # what "full" became on the way down has its own rung

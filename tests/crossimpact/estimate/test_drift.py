@@ -1,115 +1,201 @@
-"""Drift: silent on the champion's own world, loud when gamma doubles, modest when data are thin."""
+"""Drift: silent on the champion's own world, loud when gamma changes, modest when data are thin."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
+from crossimpact.estimate import alarm
+from crossimpact.estimate.conditions import Shift
 from crossimpact.estimate.design import Panel
-from crossimpact.estimate.drift import MIN_BUCKETS, bucket_cross, weekly_drift
-from crossimpact.estimate.refit import fit_regime
-from crossimpact.estimate.walk_forward import slope
-from crossimpact.model import Array, ImpactModel
+from crossimpact.estimate.drift import MIN_BUCKETS, STATISTICS, Drift, Promise, weekly_drift
+from crossimpact.estimate.refit import RegimeFit, fit_regime
+from crossimpact.model import Array
 
-from .desk import draw, with_cells, without_cross
+from .desk import BUCKETS, draw, with_cells, without_cross
+from .test_week import champion, moved
 
-
-def champion(panel: Panel, truth: dict[str, Array]) -> ImpactModel:
-    return ImpactModel(
-        panel.symbols, panel.sectors, panel.adv, "normal",
-        truth["alpha"], truth["beta"], truth["gamma"],
-    )  # fmt: skip
+WEEK, WINDOW = 5, 15  # days
 
 
-def calibration(model: ImpactModel, panel: Panel) -> tuple[float, float]:
-    return slope(*bucket_cross(model, panel))
+def statistic(found: Drift, name: str) -> Any:
+    return next(row for row in found.evidence if row.statistic == name)
 
 
-def test_the_slope_of_the_true_model_is_one():
-    z = []
-    for seed in range(40):
-        panel, truth = draw(seed, T=390)
-        found, se = calibration(champion(panel, truth), panel)
-        z.append((found - 1) / se)
-    assert abs(np.mean(z)) < 0.6 and 0.6 < np.std(z) < 1.5
+def weeks(panel: Panel, first: int, count: int) -> Iterator[Panel]:
+    """Weeks of a panel from a day on."""
+    day = np.arange(len(panel.ts)) // BUCKETS
+    for at in range(first, first + WEEK * count, WEEK):
+        yield panel.where((day >= at) & (day < at + WEEK))
 
 
-@pytest.mark.parametrize("transform", ["linear", "sqrt"])
-def test_bucket_cross_is_what_own_terms_leave(transform):
-    """On a noiseless desk realized is predicted, whatever the flow transform."""
-    panel, truth = draw(T=390, noise=0.0, fill=0.0)
-    model = replace(champion(panel, truth), transform=transform, reference=np.full(panel.n, 1e-3))
-    if transform == "sqrt":
-        move = model.self_bps(panel.q) + model.cross_bps(panel.q)
-        paid = truth["alpha"] + np.sign(panel.q) * move
-        panel = replace(panel, move=move, s=np.where(panel.q != 0, paid, np.nan))
-    predicted, realized = bucket_cross(model, panel)
-    np.testing.assert_allclose(realized, predicted, atol=1e-9)
+def followed(
+    fit: RegimeFit, panel: Panel, first: int, count: int, **kwargs: Any
+) -> tuple[list[Drift], dict[str, list[float]]]:
+    """A champion week by week, each knowing the weeks before it."""
+    past: dict[str, list[float]] = {name: [] for name in STATISTICS}
+    found = []
+    for week in weeks(panel, first, count):
+        assert fit.model is not None
+        drift = weekly_drift(fit.model, week, promise=Promise.of(fit.metrics), past=past, **kwargs)
+        for row in drift.evidence:
+            past.setdefault(row.statistic, []).append(row.p)
+        found.append(drift)
+    return found, past
 
 
-def test_peer_flow_is_not_taken_for_cross_impact():
-    """Herding moves prices with the desk's own flow; the fitted controls take that out."""
-    panel, _ = draw(5, T=2500, confounded=True)
-    found = fit_regime(panel, "normal").model
-    seen, se = calibration(found, panel)
-    blind = replace(found, provenance={})
-    assert abs(seen - 1) < 3 * se
-    assert calibration(blind, panel)[0] > seen + 3 * se
+@pytest.fixture(scope="module")
+def fitted() -> list[tuple[RegimeFit, Panel, dict[str, Array]]]:
+    """Champions that were really fitted, on the first days of their desks, estimation error and
+    all, and months of the same world after."""
+    desks = []
+    for seed in range(3):
+        panel, truth = draw(seed, T=BUCKETS * (WINDOW + 13 * WEEK), common=0.3, noise=5.0)
+        first = panel.where(np.arange(len(panel.ts)) < BUCKETS * WINDOW)
+        desks.append((fit_regime(first, "normal"), panel, truth))
+    return desks
 
 
-def test_an_unchanged_market_is_seldom_called_drift():
-    verdicts = []
-    for seed in range(20):
-        panel, truth = draw(seed, T=390)
-        verdicts.append(weekly_drift(champion(panel, truth), panel, panel.typical_flow()).verdict)
-    assert verdicts.count("refit") <= 1
+def test_weeks_of_an_unchanged_world_keep_to_their_error_rate(fitted):
+    """Every p-value is uniform or larger, and no desk sees an alarm."""
+    p: dict[str, list[float]] = {name: [] for name in STATISTICS}
+    for fit, panel, _ in fitted:
+        found, past = followed(fit, panel, WINDOW, 13)
+        assert {drift.verdict for drift in found} == {"ok"}
+        for name in STATISTICS:
+            p[name] += past[name]
+    for name, values in p.items():
+        hits = int((np.array(values) <= 0.05).sum())
+        assert binomtest(hits, len(values), 0.05, alternative="greater").pvalue > 0.01, name
 
 
-def test_a_doubled_and_a_vanished_gamma_call_for_a_refit():
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+def test_half_of_gamma_gained_or_lost_asks_for_a_refit_within_a_quarter(fitted, factor):
+    for fit, panel, truth in fitted[:2]:
+        found, _ = followed(fit, without_cross(panel, truth, factor), WINDOW, 13)
+        verdicts = [drift.verdict for drift in found]
+        assert verdicts[-1] == "refit" and "demote" not in verdicts
+        assert f"limit {alarm.limit(len(STATISTICS)):.3g}" in found[-1].reason
+
+
+def test_a_reversed_gamma_demotes(fitted):
+    fit, panel, truth = fitted[0]
+    lower = {"sector_block": fit.candidates["sector_block"]}
+    found, _ = followed(fit, without_cross(panel, truth, -1.0), WINDOW, 4, lower=lower)
+    assert found[-1].verdict == "demote"
+    assert found[-1].fallback == "self_only"  # what was reversed is reversed in the blocks too
+
+
+def test_deviations_that_do_harm_fall_back_to_blocks_that_do_not():
+    """The champion's blocks are true, what it adds to them is the opposite of the truth."""
+    panel, truth = draw(1, T=390, noise=2.0, fill=1.0)
+    true = champion(panel, truth)
+    wrong = replace(true, gamma=-true.gamma)
+    found = weekly_drift(wrong, panel, lower={"sector_block": true})
+    assert (found.verdict, found.fallback) == ("demote", "sector_block")
+    assert weekly_drift(wrong, panel, lower={"sector_block": wrong}).fallback == "self_only"
+    assert weekly_drift(wrong, panel).fallback == "self_only"
+
+
+def test_a_doubled_and_a_vanished_gamma_are_alarms_at_once_when_the_week_is_clear():
     panel, truth = draw(1, T=390, noise=2.0, fill=1.0)
     model = champion(panel, truth)
-    for factor in (0.0, 2.0):
-        found = weekly_drift(model, without_cross(panel, truth, factor), panel.typical_flow())
-        assert found.verdict == "refit"
-        assert abs(found.slope - factor) < 3.5 * found.slope_se
+    doubled = weekly_drift(model, without_cross(panel, truth, 2.0))
+    assert "slope of the cross moves" in doubled.reason and "±" in doubled.reason
+    assert doubled.verdict == "refit" and abs(doubled.slope - 2) < 3.5 * doubled.slope_se
+    gone = weekly_drift(model, without_cross(panel, truth, 0.0))
+    assert gone.verdict == "demote" and "0.50 and more" in gone.reason
 
 
-def test_turned_signs_are_counted():
-    panel, truth = draw(2, T=1500)
-    turned = without_cross(panel, truth, -1.0)
-    found = weekly_drift(champion(panel, truth), turned, panel.typical_flow())
-    assert found.sign_flips > 0 and found.distance > 1
-    same = weekly_drift(champion(panel, truth), panel, panel.typical_flow())
-    assert same.sign_flips == 0 and same.distance < 0.5
+def test_other_self_impact_is_not_drift_of_gamma():
+    panel, truth = draw(2, T=390)
+    model = champion(panel, truth)
+    before = weekly_drift(model, panel)
+    after = weekly_drift(model, moved(panel, 0.5 * truth["beta"] * panel.q))
+    for name in ("move_slope", "frobenius", "harm"):
+        old, new = statistic(before, name), statistic(after, name)
+        assert new.value == pytest.approx(old.value, abs=1e-6)
 
 
-def test_ten_times_the_flow_is_watched():
+def test_a_week_is_what_it_is_whatever_came_before(fitted):
+    """Earlier weeks change the running evidence only, and that is the detector's of all of them."""
+    fit, panel, _ = fitted[0]
+    found, past = followed(fit, panel, WINDOW, 3)
+    assert fit.model is not None
+    alone = weekly_drift(fit.model, next(weeks(panel, WINDOW + 10, 1)),
+                         promise=Promise.of(fit.metrics))  # fmt: skip
+    for row, other in zip(found[-1].evidence, alone.evidence, strict=True):
+        assert (row.value, row.p, row.e) == pytest.approx(
+            (other.value, other.p, other.e), nan_ok=True
+        )
+        if row.statistic in STATISTICS:
+            assert row.evidence == pytest.approx(alarm.evidence(past[row.statistic]))
+
+
+def test_regimes_share_the_error_rate():
     panel, truth = draw(3, T=390)
-    found = weekly_drift(champion(panel, truth), panel, panel.typical_flow() / 10)
-    assert found.verdict == "watch" and "times those at calibration" in found.reason
-    assert found.flow_ratio > 9
+    one, two = (weekly_drift(champion(panel, truth), panel, regimes=k) for k in (1, 2))
+    for a, b in zip(one.evidence, two.evidence, strict=True):
+        assert b.limit == 2 * a.limit and b.evidence == a.evidence
+
+
+def test_strong_evidence_below_the_limit_is_watched():
+    panel, truth = draw(3, T=390)
+    limit = alarm.limit(len(STATISTICS))
+    p = next(p for p in np.geomspace(1e-3, 1e-9, 400) if alarm.evidence([p, 0.5]) > 0.5 * limit)
+    past = {"move_slope": [float(p)]}
+    found = weekly_drift(champion(panel, truth), panel, past=past)
+    row = statistic(found, "move_slope")
+    assert alarm.WATCH * limit < row.evidence < limit
+    assert found.verdict == row.verdict == "watch" and found.reason == row.reason
+
+
+def test_other_conditions_are_watched_once_they_are_sure_and_large():
+    panel, truth = draw(3, T=390)
+    model = champion(panel, truth)
+    large, small = Shift(3.0, 0.5, 2.0, 1e-6), Shift(1.2, 0.5, 2.0, 1e-6)
+
+    def verdict(shift: Shift, weeks: int) -> str:
+        past = {"flow": [shift.p] * (weeks - 1)}
+        return weekly_drift(model, panel, past=past, conditions={"flow": shift}).verdict
+
+    assert verdict(large, 4) == "watch" and verdict(small, 4) == "ok"
+    assert verdict(replace(large, p=0.3), 4) == "ok"
 
 
 def test_a_champion_without_cross_terms_cannot_drift():
     panel, truth = draw(3, T=390)
-    found = weekly_drift(champion(panel, truth).self_only(), panel, panel.typical_flow())
+    found = weekly_drift(champion(panel, truth).self_only(), panel)
     assert found.verdict == "ok" and "no cross cost is predicted" in found.reason
-    assert found.to_dict()["slope"] is None and found.to_dict()["distance"] is None
-
-
-def test_too_few_buckets_give_no_verdict():
-    panel, truth = draw(4, T=MIN_BUCKETS - 1)
-    found = weekly_drift(champion(panel, truth), panel, panel.typical_flow())
-    assert found.verdict == "ok" and f"{MIN_BUCKETS} needed" in found.reason
     assert found.to_dict()["slope"] is None
+    assert all(row.to_dict()["p"] is None for row in found.evidence)
+
+
+def test_too_few_buckets_say_so_and_never_alarm():
+    panel, truth = draw(4, T=MIN_BUCKETS - 1, noise=0.1, fill=0.1)
+    turned = without_cross(panel, truth, -1.0)
+    found = weekly_drift(champion(panel, truth), turned)
+    assert found.verdict == "ok" and f"{MIN_BUCKETS} needed" in found.reason
+    assert all(np.isnan(row.p) and row.evidence == 0 for row in found.evidence)
+
+
+def test_a_week_the_champion_was_fitted_on_is_no_evidence():
+    panel, truth = draw(1, T=390, noise=2.0, fill=1.0)
+    turned = without_cross(panel, truth, -1.0)
+    found = weekly_drift(champion(panel, truth), turned, unseen=False)
+    assert found.verdict == "ok" and "fitted on this week" in found.reason
+    assert found.slope < 0 and all(np.isnan(row.p) for row in found.evidence)
 
 
 def test_a_week_without_trades_gives_no_verdict():
     panel, truth = draw(4, T=390)
     idle = replace(panel, q=np.zeros_like(panel.q), s=np.full_like(panel.s, np.nan))
-    found = weekly_drift(champion(panel, truth), idle, panel.typical_flow())
+    found = weekly_drift(champion(panel, truth), idle)
     assert found.verdict == "ok" and np.isnan(found.slope)
 
 
@@ -117,9 +203,21 @@ def test_one_impossible_cell_is_no_drift():
     panel, truth = draw(6, T=390)
     at = int(np.flatnonzero(panel.q[:, 0])[7])
     model = champion(panel, truth)
-    clean = weekly_drift(model, panel, panel.typical_flow())
+    clean = weekly_drift(model, panel)
     for name in ("q", "s", "move"):
-        dirty = with_cells(panel, **{name: ((at, 0), 1e12)})
-        found = weekly_drift(model, dirty, panel.typical_flow())
+        found = weekly_drift(model, with_cells(panel, **{name: ((at, 0), 1e12)}))
         assert found.verdict == clean.verdict
-        assert abs(found.slope - clean.slope) < clean.slope_se
+        for slope in ("cost_slope", "move_slope"):
+            old, new = statistic(clean, slope), statistic(found, slope)
+            assert abs(new.value - old.value) < old.se
+
+
+def test_what_was_promised_bounds_the_slope_of_costs():
+    assert Promise().cost_slopes == (1, 1)
+    assert Promise(0.8, 0.1).cost_slopes == pytest.approx((0.6, 1.2))
+    unknown = Promise.of({"oos_slope": "nan", "oos_slope_se": "nan"})
+    assert unknown.cost_slopes == (-np.inf, np.inf)
+    panel, truth = draw(1, T=390, noise=2.0, fill=1.0)
+    doubled = without_cross(panel, truth, 2.0)
+    found = weekly_drift(champion(panel, truth), doubled, promise=unknown)
+    assert statistic(found, "cost_slope").p == 1
