@@ -179,6 +179,37 @@ def test_many_assets_on_fine_grids_start_from_coarse_ones() -> None:
     assert fine.cost <= direct.cost
 
 
+@pytest.mark.parametrize("volumes", [(1, 3), (3, 1), (1, -3), (3, -1)])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_nodes_on_the_edges_make_it_exact(volumes: tuple[float, float], objective: str) -> None:
+    problem = OBJECTIVES[objective]([0, 1, 2], volumes, UNIT)
+    exact, sharp = solve(problem), grid.solve(problem, 12, sharpen=6)
+    assert sharp.cost == pytest.approx(exact.cost, abs=1e-12)
+    assert sharp.benchmark_impact == pytest.approx(exact.benchmark_impact, abs=1e-6)
+    assert kkt_residual(sharp) < 1e-7  # in continuous time
+    assert grid_residual(sharp) < 1e-8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_edges_of_many_orders_are_found_by_what_is_traded_there(seed: int) -> None:
+    problem = random_problem(seed, orders=5, assets=1)
+    rough, sharp = grid.solve(problem, 24), grid.solve(problem, 24, sharpen=8)
+    finest = grid.solve(problem, 400)
+    assert sharp.cost <= rough.cost
+    assert sharp.cost == pytest.approx(
+        finest.cost, abs=1e-6
+    )  # trading for less than a cell: unseen
+    assert kkt_residual(sharp) < 1e-4
+
+
+def test_sharpening_never_costs() -> None:
+    for seed in range(3):
+        problem = random_problem(seed, orders=4, assets=6)
+        rough, sharp = grid.solve(problem, 10), grid.solve(problem, 10, sharpen=3)
+        assert sharp.cost < rough.cost
+        assert grid_residual(sharp) < 1e-8
+
+
 def test_assets_that_do_not_move_each_other_are_scheduled_apart() -> None:
     kappa, v = np.array([0.5, 2.0, 1.0]), np.array([[1.0, 2.0, -1.0], [3.0, -1.0, 0.0]])
     together = grid.solve(ttsc([0, 1, 2], v, Exponential(np.diag(kappa), rho=1.0)), 20)

@@ -17,7 +17,7 @@ from crossimpact.policy.sequential.kernel import (
     PowerLaw,
     SumOfExponentials,
 )
-from crossimpact.policy.sequential.problem import Limits, Problem, stsh, tthc
+from crossimpact.policy.sequential.problem import Limits, stsh, tthc
 from tests.crossimpact.policy.test_grid import LIMITS, OBJECTIVES, UNIT, random_problem
 
 LONG_MEMORY: list[Kernel] = [
@@ -115,6 +115,6 @@ def test_a_full_span_keeps_the_pace_of_the_order_alone() -> None:
 
 
 def test_too_large_for_a_dense_factor() -> None:
-    problem = Problem([0, 1], np.ones((1, 40)), PowerLaw(np.eye(40)), np.ones((1, 1, 40)))
+    problem = stsh([0, 1], np.ones((1, 40)), PowerLaw(np.eye(40), gamma=0.5))
     with pytest.raises(ProblemError, match=r"make 8080 unknowns, .* at most 6000"):
         kernel_qp.solve(problem, 200)

@@ -154,4 +154,4 @@ def test_volumes_and_kernels_are_checked_like_any_problem() -> None:
     with pytest.raises(ProblemError, match="nan"):
         solve(star(1.0, [np.nan, 1.0], [0.5, 0.5]))
     with pytest.raises(ProblemError, match="not PowerLaw"):
-        solve(Tree([0, 1], [-1], [1.0], [1.0], PowerLaw(1.0)))  # type: ignore[arg-type]
+        solve(Tree([0, 1], [-1], [1.0], [1.0], PowerLaw(1.0, gamma=0.5)))  # type: ignore[arg-type]

@@ -26,6 +26,10 @@ from crossimpact.policy.sequential.recourse import (
 if TYPE_CHECKING:
     from crossimpact.policy.sequential.tree import Tree
 
+#: Rounds of placing the grid's nodes where assets start and stop, for up to so many assets: enough
+#: to reach rounding in one; with many the grid would grow by all their edges for 1e-5 of the cost.
+ROUNDS, FEW = 6, 10
+
 
 def solve(problem: Problem, *, exact: bool = True) -> Plan:
     """The optimal schedule of orders in sequence.
@@ -55,7 +59,7 @@ def solve(problem: Problem, *, exact: bool = True) -> Plan:
     if exponential:
         from crossimpact.policy.sequential import grid
 
-        return grid.solve(problem)
+        return grid.solve(problem, sharpen=ROUNDS if problem.assets <= FEW else 0)
     from crossimpact.policy.sequential import kernel_qp
 
     return kernel_qp.solve(problem)

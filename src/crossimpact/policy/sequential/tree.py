@@ -168,8 +168,10 @@ class Tree:
         return np.asarray(self.expected[node, self.orders[node] + 1])
 
 
-def solve(tree: Tree, steps: int = STEPS) -> Contingent:
+def solve(tree: Tree, steps: int = STEPS, *, sharpen: int = 0) -> Contingent:
     """The best schedule of every node, on `steps` cells per order, certified to 1e-8.
+
+    `steps` and `sharpen` are as in `grid.solve`.
 
     Raises
     ------
@@ -187,6 +189,7 @@ def solve(tree: Tree, steps: int = STEPS) -> Contingent:
             largest, grid, tree.volumes, credit * tree.weights[:, None], tree.weights
         ),
         steps,
+        sharpen,
     )
     trades = np.split(found.x * units(largest)[0], grid.first[1:-1])
     return _contingent(tree, scenarios, grid, trades, found.residual)
