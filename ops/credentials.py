@@ -8,7 +8,10 @@ import os
 import secrets
 from pathlib import Path
 
+#: People, by their role in Airflow; all of them may look at MLflow's pages.
 ROLES = {"operator": "admin", "approver": "op", "auditor": "viewer"}
+#: Who writes to MLflow: the platform itself, and nobody by hand.
+PLATFORM = "crossimpact"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -48,3 +51,25 @@ def airflow_secrets(folder: Path) -> dict[str, str]:
         ),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(path),
     }
+
+
+def mlflow_login(folder: Path) -> dict[str, str]:
+    """The platform's login at MLflow, as MLflow's client reads it."""
+    return {
+        "MLFLOW_TRACKING_USERNAME": PLATFORM,
+        "MLFLOW_TRACKING_PASSWORD": key(folder, "mlflow", 24),
+    }
+
+
+def mlflow_secrets(folder: Path) -> dict[str, str]:
+    """The MLflow server's own variables: key, first password, and its users' settings."""
+    keys = {
+        "MLFLOW_AUTH_ADMIN_PASSWORD": key(folder, "mlflow", 24),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": key(folder, "mlflow-session", 64),
+    }
+    config = folder / "mlflow.ini"
+    config.write_text(
+        f"[mlflow]\ndatabase_uri = sqlite:///{folder}/mlflow-users.db\n"
+        f"admin_username = {PLATFORM}\ndefault_permission = READ\nauth_cache_ttl_seconds = 60\n"
+    )
+    return {"MLFLOW_AUTH_CONFIG_PATH": str(config), **keys}

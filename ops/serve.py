@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
+import shlex
 import sys
 import time
 import urllib.error
@@ -17,7 +19,7 @@ from typing import Any
 
 from crossimpact.errors import CrossImpactError
 from ops.airflow_env import airflow_env, migrate, prepare
-from ops.credentials import airflow_secrets, passwords
+from ops.credentials import airflow_secrets, mlflow_login, mlflow_secrets, passwords, write_private
 from ops.processes import Process, choose_port, tail
 
 COMPONENTS = ("mlflow", "api-server", "dag-processor", "scheduler")
@@ -46,7 +48,7 @@ def urls(home: Path) -> dict[str, str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """What the servers need beyond the common environment: addresses, keys, MLflow, preloading."""
+    """What Airflow needs beyond the common environment: addresses, keys, MLflow, preloading."""
     url = urls(home)
     served = {
         "AIRFLOW__API__HOST": "127.0.0.1",
@@ -58,7 +60,7 @@ def environment(home: Path) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": url["mlflow"],
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **mlflow_login(home / "secrets"),
     }
     demo = home / "demo" / "landing"
     if "CROSSIMPACT_LANDING" not in os.environ and demo.exists():
@@ -66,11 +68,26 @@ def environment(home: Path) -> dict[str, str]:
     return {**os.environ, **airflow_env(home), **airflow_secrets(home / "secrets"), **served}
 
 
+def mlflow_environment(home: Path) -> dict[str, str]:
+    """What the MLflow server alone needs; nobody else is told its keys."""
+    own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **mlflow_secrets(home / "secrets")}
+    return {**os.environ, **airflow_env(home), **own}
+
+
 def commands(home: Path) -> dict[str, list[str]]:
     """Command of each component."""
     store = home / "mlflow"
     mlflow = [
-        *("mlflow", "server", "--host", "127.0.0.1", "--port", str(ports(home)["mlflow"])),
+        *(
+            "mlflow",
+            "server",
+            "--app-name",
+            "basic-auth",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(ports(home)["mlflow"]),
+        ),
         *("--backend-store-uri", f"sqlite:///{store}/mlflow.db", "--workers", "1"),
         *("--artifacts-destination", str(store / "artifacts")),
     ]
@@ -83,11 +100,11 @@ def commands(home: Path) -> dict[str, list[str]]:
     return {name: [sys.executable, "-m", *rest] for name, rest in arguments.items()}
 
 
-def fetch(url: str) -> str | None:
+def fetch(request: str | urllib.request.Request) -> str | None:
     """Body of a local page, None while nobody answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=5) as reply:
+        with opener.open(request, timeout=5) as reply:
             return str(reply.read().decode())
     except (urllib.error.URLError, OSError):
         return None
@@ -126,6 +143,19 @@ def wait_ready(home: Path) -> None:
         time.sleep(1)
 
 
+def admit(home: Path) -> None:
+    """Let Airflow's users look at MLflow's pages, each by the password of his own."""
+    secrets = home / "secrets"
+    login = base64.b64encode(":".join(mlflow_login(secrets).values()).encode()).decode()
+    for user, password in json.loads(passwords(secrets)[0].read_text()).items():
+        request = urllib.request.Request(  # noqa: S310
+            urls(home)["mlflow"] + "/api/2.0/mlflow/users/create",
+            json.dumps({"username": user, "password": password}).encode(),
+            {"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+        )
+        fetch(request)  # of one that is there already the server says so
+
+
 def up(home: Path) -> None:
     """Start what does not run yet and wait until all of it is healthy."""
     missing = [name for name in COMPONENTS if not Process(name, home).members()]
@@ -138,16 +168,30 @@ def up(home: Path) -> None:
     _, fresh = passwords(home / "secrets")
     for user, password in fresh.items():
         print(f"{user:<9} {password}   (shown once; kept in {home}/secrets/passwords.json)")
-    env = environment(home)
-    migrate(home, env)
+    env = dict.fromkeys(COMPONENTS, environment(home)) | {"mlflow": mlflow_environment(home)}
+    migrate(home, env["scheduler"])
     try:
         for name in missing:
-            Process(name, home).start(commands(home)[name], env)
+            Process(name, home).start(commands(home)[name], env[name])
         wait_ready(home)
+        admit(home)
+        write_login(home)
     except BaseException:
         down(home)
         raise
     return report(home)
+
+
+def login_file(home: Path) -> Path:
+    return home / "secrets" / "mlflow.env"
+
+
+def write_login(home: Path) -> None:
+    """A file for the shell, by which the command line finds the server and logs in."""
+    variables = {"MLFLOW_TRACKING_URI": urls(home)["mlflow"], **mlflow_login(home / "secrets")}
+    login_file(home).unlink(missing_ok=True)
+    lines = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    write_private(login_file(home), "".join(lines))
 
 
 def down(home: Path) -> None:
@@ -158,7 +202,8 @@ def down(home: Path) -> None:
         process.ask_to_end()
     for process in processes:
         process.stop()
-    (home / "run" / "ports.json").unlink(missing_ok=True)
+    for path in (home / "run" / "ports.json", login_file(home)):
+        path.unlink(missing_ok=True)
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing is running")
 
 
@@ -169,6 +214,7 @@ def report(home: Path) -> None:
         return
     for name, url in urls(home).items():
         print(f"{name:<9} {url}")
+    print(f"in a shell, before `crossimpact`: . {login_file(home)}")
     print(", ".join(f"{name} {'ok' if well else 'NOT ok'}" for name, well in health(home).items()))
 
 

@@ -12,7 +12,7 @@ from registry.pages import example
 
 #: Quantities with a guardrail, and how a level of them is written.
 GUARDED = {
-    "cross_bps": ("predicted cross cost", "{:,.1f} bps"),
+    "cross_bps": ("predicted cross cost, either way", "{:,.1f} bps"),
     "unexplained_bps": ("realized less predicted cross cost, either way", "{:,.1f} bps"),
     "q_adv": ("flow of one name, either way", "{:.2%} of ADV"),
 }

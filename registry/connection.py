@@ -63,8 +63,13 @@ def served(uri: str) -> bool:
     return urlsplit(uri).scheme in ("http", "https")
 
 
+def first_line(error: Exception) -> str:
+    """What MLflow says; what it says below is advice on MLflow."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def _told(uri: str, error: Exception) -> Unavailable:
-    code, text = getattr(error, "error_code", ""), str(error).splitlines()[0]
+    code, text = getattr(error, "error_code", ""), first_line(error)
     user = os.environ.get(USER) or "nobody"
     if code == "UNAUTHENTICATED":
         return Unavailable(

@@ -43,15 +43,19 @@ the fallback ladder, and guardrail levels. Each version is one refit; its card d
 - `champion` answers live; `crossimpact promote` and `rollback` alone move it.
 - `challenger` is the newest refit, waiting for the gates and a human.
 
-**To read it**: resolve the alias once, download the folder `{FOLDER}/` of the version's run into a
-folder of your own, and compare the sha256 of `{FOLDER}/{bundle.MANIFEST}` with the digest in the
-ledger. The files are JSON and `.npy` tables; `crossimpact export gamma FILE.csv` writes a CSV.
+**To read it live**: the client resolves the champion once, verifies it against the ledger, and
+always has an answer, within its deadline.
 
 ```python
-from registry import tracking
-release, version = tracking.resolve(uri, "champion", into=scratch, book=ledger)
-model, rung, reason, max_pov = release.model_for("normal")
+from registry.client import Client
+client = Client(uri, ledger, cache, clock=clock)
+client.pull()
+model, rung, reason, max_pov = client.answer("normal")
 ```
+
+**By other means**: download the folder `{FOLDER}/` of the version's run and compare the sha256 of
+its `{bundle.MANIFEST}` with the digest in the ledger. The files are JSON and `.npy` tables of
+numbers; `crossimpact export gamma FILE.csv` writes a CSV.
 
 There is nothing to execute in a version: `mlflow.pyfunc.load_model` refuses it on purpose.
 Tags and aliases can be edited by many: where they and the ledger differ, the ledger counts."""

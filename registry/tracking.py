@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossimpact.errors import CrossImpactError, StaleModel
+from crossimpact.errors import CrossImpactError, StaleModel, Unavailable
 from registry import chain, connection, ledger, lookup, pages, sealed
 from registry.bundle import Release
 from registry.connection import session
@@ -284,7 +284,11 @@ def _download(client: MlflowClient, version: Version, private: str) -> None:
     try:
         client.download_artifacts(version.run_id, FOLDER, private)
     except (OSError, MlflowException) as error:
+        text, files = connection.first_line(error), f"the files of version {version.version}"
+        if "mlflow-artifacts" in text:
+            raise Unavailable(
+                f"{files} of {MODEL} are kept by an MLflow server", "set MLFLOW_TRACKING_URI to it"
+            ) from error
         raise StaleModel(
-            f"the files of version {version.version} of {MODEL} cannot be had: {error}",
-            "register the release again, or roll back",
+            f"{files} of {MODEL} cannot be had: {text}", "register the release again, or roll back"
         ) from error

@@ -98,6 +98,34 @@ def test_secrets_are_private_stable_and_different(tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_only_the_mlflow_server_is_told_its_keys(tmp_path):
+    server, airflow = serve.mlflow_environment(tmp_path), serve.environment(tmp_path)
+    login = credentials.mlflow_login(tmp_path / "secrets")
+    assert login.items() <= airflow.items()
+    assert server["MLFLOW_AUTH_ADMIN_PASSWORD"] == login["MLFLOW_TRACKING_PASSWORD"]
+    assert "MLFLOW_FLASK_SERVER_SECRET_KEY" not in airflow
+    assert not {name for name in server if name.startswith("AIRFLOW__API")} - set(os.environ)
+    command = serve.commands(tmp_path)["mlflow"]
+    assert command[command.index("--app-name") + 1] == "basic-auth"
+    told = " ".join(word for words in serve.commands(tmp_path).values() for word in words)
+    settings = (tmp_path / "secrets" / "mlflow.ini").read_text()
+    assert login["MLFLOW_TRACKING_PASSWORD"] not in told + settings
+
+
+def test_a_shell_reads_the_login_from_a_private_file(tmp_path):
+    serve.write_login(tmp_path)
+    path = serve.login_file(tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    said = subprocess.run(
+        ["sh", "-c", f". '{path}'; env"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    login = credentials.mlflow_login(tmp_path / "secrets")
+    for name, value in {"MLFLOW_TRACKING_URI": serve.urls(tmp_path)["mlflow"], **login}.items():
+        assert f"{name}={value}" in said
+    serve.down(tmp_path)
+    assert not path.exists()
+
+
 def test_the_fernet_key_is_one(tmp_path):
     from cryptography.fernet import Fernet
 

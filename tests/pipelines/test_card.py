@@ -121,7 +121,9 @@ def test_guardrails_are_told_with_their_units(fitted):
     levels = fitted["guardrails"]
     text = section(model_card(release(fitted)), "Guardrails")
     cross, flow = levels["cross_bps"], levels["q_adv"]
-    row = f"predicted cross cost | {cross['amber']:,.1f} bps | {cross['red']:,.1f} bps |"
+    row = (
+        f"predicted cross cost, either way | {cross['amber']:,.1f} bps | {cross['red']:,.1f} bps |"
+    )
     assert f"| normal | {row}" in text
     assert f"| {flow['amber']:.2%} of ADV | {flow['red']:.2%} of ADV |" in text
     assert "amber by 5%, red by 1%" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crossimpact.errors import StaleModel, Unavailable, UsageError
-from registry import ledger, pages, sealed, tracking
+from registry import connection, ledger, pages, sealed, tracking
 from tests.registry.servers import PNG, Store, sample
 
 
@@ -185,6 +186,14 @@ def test_lost_files_are_told(store: Store) -> None:
     shutil.rmtree(store.artifacts(version))
     with pytest.raises(StaleModel, match=f"version {version.version} of crossimpact-gamma"):
         store.resolve("challenger")
+
+
+def test_files_that_a_server_keeps_ask_for_the_server(embedded: Store) -> None:
+    embedded.register(sample("2026-08-31"))
+    with sqlite3.connect(embedded.uri.removeprefix(connection.SQLITE)) as tables:
+        tables.execute("UPDATE runs SET artifact_uri = 'mlflow-artifacts:/1/a/artifacts'")
+    with pytest.raises(Unavailable, match="kept by an MLflow server; set MLFLOW_TRACKING_URI"):
+        embedded.resolve("challenger")
 
 
 @pytest.mark.parametrize("which", ["nobody", "0" * 12])
