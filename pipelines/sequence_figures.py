@@ -247,7 +247,7 @@ def _legend(figure: Figure, drawn: Sequence[Trace]) -> None:
     )  # fmt: skip
     handles = lines * (len(lines) > 1) + [ring] * (drawn[0].plan.problem.orders > 1)
     if handles:
-        columns = 2 if figure.get_figwidth() < _WIDE else 4
+        columns = 2 if figure.get_figwidth() < _WIDE else len(handles)
         figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 

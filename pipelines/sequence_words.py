@@ -14,7 +14,7 @@ from crossimpact.policy.sequential.problem import Limits, Problem, at_arrival, a
 from pipelines.sequence_traces import Answer, ordinal
 
 #: Rates of an order listed one by one; more are said as a range.
-MAX_RATES = 3
+MAX_RATES = 5
 #: Rates that differ by less than this share read the same.
 ALIKE = 1e-4
 
