@@ -23,11 +23,11 @@ def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> 
         `verdict`, whether the ledger has it (`recorded`), and the rungs now held (`demoted`).
     """
     version = tracking.find(settings.mlflow_uri, result.release, settings.ledger_path)
-    tags = {f"drift.{regime}": f"{row['verdict']} {result.as_of}: {row['reason']}"
-            for regime, row in result.regimes.items()}  # fmt: skip
-    tracking.note(
-        settings.mlflow_uri, version, {"drift": f"{result.verdict} {result.as_of}", **tags}
-    )
+    rows = result.regimes.items()
+    tags = {f"drift.{k}": f"{row['verdict']} {result.as_of}: {row['reason']}" for k, row in rows}
+    slopes = {f"drift.{k}.slope": row["slope"] for k, row in rows if row["slope"] is not None}
+    tags |= {"drift": f"{result.verdict} {result.as_of}"}
+    tracking.note(settings.mlflow_uri, version, tags, slopes, on=result.as_of)
     said = {"verdict": result.verdict, "recorded": False, "demoted": {}}
     book = ledger.entries(settings.ledger_path)
     live = ledger.standing(book)
