@@ -19,11 +19,19 @@ from scipy.stats import t
 from threadpoolctl import threadpool_limits
 
 from crossimpact.estimate import alarm, distance
-from crossimpact.estimate.calibration import Slope, bucket_cross, cost_slope, move_slope
+from crossimpact.estimate.calibration import bucket_cross, move_slope
+from crossimpact.estimate.claims import (
+    NOTHING,
+    WORTHLESS,
+    Measure,
+    Promise,
+    champion_doubt,
+    measure,
+)
 from crossimpact.estimate.conditions import CONDITIONS, Shift
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.week import open_week
-from crossimpact.model import Array, ImpactModel, to_scaled
+from crossimpact.model import ImpactModel
 
 __all__ = ["Drift", "Evidence", "Promise", "bucket_cross", "weekly_drift"]
 
@@ -35,36 +43,8 @@ STATISTICS: dict[str, Verdict] = {
     **dict.fromkeys(distance.STATISTICS, "refit"),
 }  # fmt: skip
 MIN_BUCKETS = 60  # fewer and the week says nothing about the regime
-WORTHLESS = 0.5  # slope at which a prediction's squared error is that of none
-ALLOWANCE = 1.5  # standard errors that the champion's pairs may have been off at promotion
-TOLERANCE = 0.15  # by which all may have been off together: shrunk pairs err on one side
-DROPPED = 0.5  # standard error of a pair the champion left out, over that of those it kept
+TRUTH = Promise()
 SURE = 0.95  # one-sided, that a lower rung predicts better than none
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What the champion showed at promotion: its out-of-sample slope of realized on predicted cross
-    cost with its standard error, and the part of its response that is the fills' slippage."""
-
-    slope: float = 1.0
-    se: float = 0.0
-    share: float = 0.0
-
-    @classmethod
-    def of(cls, metrics: Mapping[str, Any]) -> Promise:
-        """From a release's metrics of one regime; unknown where nothing could be held out."""
-        number = {name: float(metrics.get(name, "nan")) for name in ("oos_slope", "oos_slope_se")}
-        share = float(metrics.get("slippage_share", 0.0))
-        return cls(number["oos_slope"], number["oos_slope_se"], share)
-
-    @property
-    def cost_slopes(self) -> tuple[float, float]:
-        """Slopes compatible with the promise: 1, what was seen out of sample, and two of its
-        standard errors around; everything when nothing was seen."""
-        if not np.isfinite(self.slope + self.se):
-            return -np.inf, np.inf
-        return min(1.0, self.slope) - 2 * self.se, max(1.0, self.slope) + 2 * self.se
 
 
 @dataclass(frozen=True)
@@ -141,7 +121,7 @@ def weekly_drift(
     model: ImpactModel,
     panel: Panel,
     *,
-    promise: Promise = Promise(),
+    promise: Promise = TRUTH,
     lower: Mapping[str, ImpactModel] | None = None,
     past: Mapping[str, Sequence[float]] | None = None,
     regimes: int = 1,
@@ -174,9 +154,9 @@ def weekly_drift(
     buckets, dates = len(days.ts), len(np.unique(days.date))
     known = past or {}
     with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
-        found = _measure(model, days, promise) if buckets >= MIN_BUCKETS else {}
+        found = measure(model, days, promise) if buckets >= MIN_BUCKETS else {}
     found |= {
-        name: _Measure(shift.value, np.nan, shift.low, shift.high, shift.p)
+        name: Measure(shift.value, np.nan, shift.low, shift.high, shift.p)
         for name, shift in (conditions or {}).items()
     }
     rows = tuple(
@@ -189,60 +169,11 @@ def weekly_drift(
     return Drift(model.regime, buckets, dates, cost.value, cost.se, verdict, reason, fallback, rows)
 
 
-# -- statistics --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Measure:
-    value: float = np.nan
-    se: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
-    p: float = np.nan
-
-
-NOTHING = _Measure()
-
-
-def _measure(model: ImpactModel, panel: Panel, promise: Promise) -> dict[str, _Measure]:
-    """The week's statistics with what is compatible with an unchanged champion."""
-    week, doubt = open_week(model, panel, promise.share), champion_doubt(model)
-    found = {}
-    cost, moves = cost_slope(model, panel), move_slope(week, doubt)
-    if cost is not None:
-        found["cost_slope"] = _slope_measure(cost, *promise.cost_slopes)
-    if moves is not None:
-        slope, doubted = moves
-        margin = TOLERANCE + ALLOWANCE * doubted
-        low = 1 - margin
-        found["move_slope"] = _slope_measure(slope, low, 1 + margin)
-        bound = min(WORTHLESS, low)
-        found["harm"] = _Measure(slope.value, slope.se, bound, np.nan, slope.p_below(bound))
-    for name, d in distance.distances(
-        to_scaled(model.gamma, model.adv), doubt, ALLOWANCE, week
-    ).items():
-        found[name] = _Measure(d.value, np.nan, d.low, d.high, d.p)
-    return found
-
-
-def _slope_measure(slope: Slope, low: float, high: float) -> _Measure:
-    return _Measure(slope.value, slope.se, low, high, slope.p_outside(low, high))
-
-
-def champion_doubt(model: ImpactModel) -> Array:
-    """Standard error of each pair in scaled space, bps, (n, n): the model's own, and `DROPPED`
-    times the typical one for a pair it left out, whose coupling need not be nothing."""
-    se = to_scaled(model.gamma_se, model.adv)
-    kept = np.isfinite(se) & (model.gamma != 0)
-    typical = float(np.sqrt((se[kept] ** 2).mean())) if kept.any() else 0.0
-    return np.asarray(np.where(kept, se, DROPPED * typical))
-
-
 # -- verdict -----------------------------------------------------------------------------------
 
 
 def _judge(
-    regime: str, name: str, found: _Measure, past: Sequence[float], regimes: int, unseen: bool
+    regime: str, name: str, found: Measure, past: Sequence[float], regimes: int, unseen: bool
 ) -> Evidence:
     p = found.p if unseen else np.nan
     total, known = alarm.evidence([*past, p]), name in STATISTICS
@@ -257,7 +188,7 @@ def _judge(
     return Evidence(regime, name, *values, alarm.e_value(p), total, limit, verdict, reason)
 
 
-def _told(name: str, found: _Measure) -> str:
+def _told(name: str, found: Measure) -> str:
     """The statistic against what an unchanged champion is compatible with."""
     if np.isnan(found.value):
         return f"{NAMES[name]} not known"
