@@ -16,7 +16,15 @@ from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
 from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Limits, tthc, ttsc
 from crossimpact.policy.sequential.recourse import Normal, Scenarios
-from pipelines import cli, sequence_figures, sequence_page, sequence_traces, sequence_words
+from pipelines import (
+    cli,
+    sequence,
+    sequence_figures,
+    sequence_page,
+    sequence_problem,
+    sequence_traces,
+    sequence_words,
+)
 from tests.pipelines.test_figures import HOSTILE, png_size
 from tests.pipelines.test_page_in_browser import BROWSER, look
 from tests.pipelines.test_reports import Page
@@ -266,3 +274,11 @@ def test_a_commands_page_is_named_in_its_answer(monkeypatch, capsys, tmp_path):
     assert not stopped.value.code
     assert Path(answer["report"]) == tmp_path / "page" / "index.html"
     assert "4.2116" in text_of(Path(answer["report"]))
+
+
+def test_the_scenarios_of_the_docs_cost_what_is_said():
+    text = DOCS.read_text()
+    problem = json.loads(re.findall(r"<<'END'\n(\{.*?\})\nEND", text, re.DOTALL)[1])
+    answer = sequence.answer(sequence_problem.parse(problem))
+    assert f"expected cost {answer.cost:.4f}" in text
+    assert f"loses {answer.extra['value_of_stochastic_solution']:.4f}" in text
