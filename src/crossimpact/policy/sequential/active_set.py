@@ -8,8 +8,11 @@ pattern stands. From the right pattern it is exact, from a close one it needs a 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  (numba's products: loaded before it is looked for)
+from threadpoolctl import ThreadpoolController
 
 from crossimpact.errors import CrossImpactError
 from crossimpact.model import Array
@@ -44,6 +47,25 @@ def solve(system: System, program: Program, guess: Optimum | None = None) -> Opt
     ScheduleError
         When the residual stays above `TOLERANCE`.
     """
+    with _blas().limit(limits=1):  # small products: one thread is faster, and the same digits
+        tried = _tries(system, program, guess)
+    best = min(tried, key=lambda one: one.residual)
+    if best.residual < TOLERANCE:
+        return replace(best, factorisations=sum(one.factorisations for one in tried))
+    raise ScheduleError(
+        f"the schedule's KKT residual is {best.residual:.1e}, must be below {TOLERANCE:g}",
+        "check the scales: volumes or impacts many orders of magnitude apart",
+    )
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The linear algebra libraries that are loaded; finding them takes milliseconds."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _tries(system: System, program: Program, guess: Optimum | None) -> list[Optimum]:
+    """Solutions until one is good enough: from the guess, then from the interior."""
     tried: list[Optimum] = []
     if guess is None and program.unbounded:
         guess = Optimum(np.zeros_like(program.lower), np.zeros_like(program.volumes), np.inf, 0)
@@ -54,13 +76,7 @@ def solve(system: System, program: Program, guess: Optimum | None = None) -> Opt
             break
         start = interior_point(system, program, target)
         tried += [start, active_set(system, program, start)]
-    best = min(tried, key=lambda one: one.residual)
-    if best.residual < TOLERANCE:
-        return replace(best, factorisations=sum(one.factorisations for one in tried))
-    raise ScheduleError(
-        f"the schedule's KKT residual is {best.residual:.1e}, must be below {TOLERANCE:g}",
-        "check the scales: volumes or impacts many orders of magnitude apart",
-    )
+    return tried
 
 
 def active_set(system: System, program: Program, start: Optimum) -> Optimum:
