@@ -194,7 +194,7 @@ def test_nodes_on_the_edges_make_it_exact(volumes: tuple[float, float], objectiv
 def test_edges_of_many_orders_are_found_by_what_is_traded_there(seed: int) -> None:
     problem = random_problem(seed, orders=5, assets=1)
     rough, sharp = grid.solve(problem, 24), grid.solve(problem, 24, sharpen=8)
-    finest = grid.solve(problem, 400)
+    finest = grid.solve(problem, 160)
     assert sharp.cost <= rough.cost
     assert sharp.cost == pytest.approx(
         finest.cost, abs=1e-6
