@@ -1,10 +1,10 @@
-"""What the four DAGs share: defaults, retry policy, parameters, and the settings of a run."""
+"""What the four DAGs share: assets, defaults, retry policy, parameters, the settings of a run."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 DATE = r"^\d{4}-\d{2}-\d{2}$"
 START = datetime(2024, 1, 1, tzinfo=UTC)
+TASKS = 4  # mapped tasks at most where a task's start would cost more than its date
 
 ACCEPTED = Asset(name="accepted_partitions", group="crossimpact")
 """Partitions that passed the contract. An event's extra: `landing`, the new or changed `dates`,
 their `rows`, and `sha`, the digest of every announced date."""
+
+REFIT_WANTED = Asset(name="refit_wanted", group="crossimpact")
+"""The champion no longer fits the market. An event's extra: `landing`, the champion's `flow` and
+`bucket` (params of the refit it triggers), `release` that drifted, the `week` and `why`."""
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
@@ -96,6 +101,17 @@ def bucket_param() -> Param:
     )
 
 
+def runs_of(dates: Sequence[str]) -> list[list[str]]:
+    """The dates in at most `TASKS` runs of about equal size."""
+    size = -(-len(dates) // TASKS)
+    return [list(dates[first : first + size]) for first in range(0, len(dates), size or 1)]
+
+
+def announced(triggering: Mapping[Any, Any]) -> list[Any]:
+    """The asset events that triggered this run; none when it was started by clock or by hand."""
+    return [event for group in triggering.values() for event in group]
+
+
 def settings(params: Mapping[str, Any]) -> Settings:
     """Settings of this run: home from `$CROSSIMPACT_HOME`, flow and bucket from its params."""
     from pipelines.config import Settings, default_home, parse_bucket
@@ -107,8 +123,15 @@ def settings(params: Mapping[str, Any]) -> Settings:
     )
 
 
+def settings_of(plan: Mapping[str, Any]) -> Settings:
+    """Settings of a planned refit: what its plan says, whatever the params' defaults are by now."""
+    from pipelines.config import Settings, default_home
+
+    return Settings(default_home(), bucket_s=plan["bucket_s"], flow=plan["flow"])
+
+
 def landing(params: Mapping[str, Any]) -> Landing:
-    """The landing zone of this run."""
+    """The landing zone of this run, or of a plan."""
     from pathlib import Path
 
     from crossimpact.errors import UsageError

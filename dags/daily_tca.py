@@ -7,7 +7,16 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from dags.common import ACCEPTED, DEFAULTS, START, date_param, landing, landing_param, settings
+from dags.common import (
+    ACCEPTED,
+    DEFAULTS,
+    START,
+    announced,
+    date_param,
+    landing,
+    landing_param,
+    settings,
+)
 
 DOC = """
 ### Transaction cost analysis
@@ -44,16 +53,16 @@ def daily_tca() -> None:
         if params["date"]:
             return [{"landing": params["landing"], "date": params["date"]}]
         traded = Warehouse(settings(params)).dates("accepted", "parent_orders")
-        events = [event for group in triggering_asset_events.values() for event in group]
+        events = announced(triggering_asset_events)
         if events:
-            announced = {
+            zones = {
                 date: event.extra["landing"]
                 for event in events
                 for date in event.extra.get("dates", ())
             }
         else:
-            announced = dict.fromkeys(traded, params["landing"])
-        return [{"landing": announced[date], "date": date} for date in traded if date in announced]
+            zones = dict.fromkeys(traded, params["landing"])
+        return [{"landing": zones[date], "date": date} for date in traded if date in zones]
 
     @task(map_index_template="{{ task.op_kwargs['partition']['date'] }}")
     def tca(partition: dict[str, str], params: Any = None) -> dict[str, Any]:

@@ -7,9 +7,17 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
-from dags.common import ACCEPTED, DEFAULTS, START, date_param, landing, landing_param, settings
+from dags.common import (
+    ACCEPTED,
+    DEFAULTS,
+    START,
+    date_param,
+    landing,
+    landing_param,
+    runs_of,
+    settings,
+)
 
-TASKS = 4  # mapped tasks at most
 RECENT = 20  # dates over which shares are judged: a small table's one broken row is no verdict
 
 DOC = """
@@ -61,8 +69,7 @@ def validate_contract() -> None:
         dates = [params["date"]] if params["date"] else landing(params).all_dates()
         if not dates:
             validate.verdict(settings(params), landing(params), dates)  # blocks: nothing is landed
-        size = -(-len(dates) // TASKS)
-        return [dates[first : first + size] for first in range(0, len(dates), size or 1)]
+        return runs_of(dates)
 
     @task(map_index_template="{{ task.op_kwargs['dates'][0] }}")
     def validate(dates: list[str], params: Any = None) -> list[str]:

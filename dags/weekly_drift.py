@@ -7,13 +7,26 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
-from dags.common import DEFAULTS, START, date_param, landing, landing_param, settings
+from dags.common import (
+    DEFAULTS,
+    REFIT_WANTED,
+    START,
+    date_param,
+    landing,
+    landing_param,
+    settings,
+)
 
 DOC = """
 ### Drift
 
-Compares the last weeks' data with the champion, pair by pair and in total. Writes a drift mart and
-report; promotes nothing. Fails with exit reason *stale model* when there is no champion.
+Confronts the champion with the last week's data and publishes the verdict: `ok`, `watch`, `refit`
+or `demote`, in a mart, on the release's page in MLflow and in the ledger. `demote` holds the
+condemned regimes to the lower rung it names, at once; `refit` updates the asset `refit_wanted`,
+which starts `monthly_refit` on this run's landing zone, once per release and week.
+
+*If it fails* with *stale model*, there is no champion yet: promote one. Cleared tasks repeat
+nothing.
 """
 
 
@@ -32,14 +45,51 @@ report; promotes nothing. Fails with exit reason *stale model* when there is no 
     },
 )
 def weekly_drift() -> None:
-    @task
+    @task(multiple_outputs=False)
     def drift(params: Any = None) -> dict[str, Any]:
         """Compare the champion with the recent past."""
         from pipelines import drift
 
         return drift.run(settings(params), landing(params).root, params["as_of"]).to_dict()
 
-    drift()
+    @task(multiple_outputs=False)
+    def announce(found: dict[str, Any], params: Any = None) -> dict[str, Any]:
+        """Tell MLflow and the ledger; demote what the week condemns."""
+        from datetime import UTC, datetime
+
+        from pipelines import verdict
+        from pipelines.drift import Result
+
+        week = Result(**found)
+        return verdict.announce(settings(params), week, who="weekly_drift", now=datetime.now(UTC))
+
+    @task(inlets=[REFIT_WANTED], outlets=[REFIT_WANTED])
+    def want_refit(
+        found: dict[str, Any],
+        params: Any = None,
+        inlet_events: Any = None,
+        outlet_events: Any = None,
+    ) -> None:
+        """Ask for a refit when the verdict does and the same week has not asked yet."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from pipelines import release
+
+        if found["verdict"] != "refit":
+            raise AirflowSkipException(f"the verdict is {found['verdict']}: no refit is wanted")
+        week = {name: found[name] for name in ("release", "week")}
+        if any(week.items() <= event.extra.items() for event in inlet_events[REFIT_WANTED]):
+            raise AirflowSkipException(f"the week of {found['week']} has asked already")
+        fitted = release.show(settings(params))
+        outlet_events[REFIT_WANTED].extra = week | {
+            "landing": params["landing"],
+            "flow": fitted.flow,
+            "bucket": f"{fitted.bucket_s}s",
+            "why": {name: row["reason"] for name, row in found["regimes"].items()},
+        }
+
+    found = drift()
+    announce(found) >> want_refit(found)
 
 
 weekly_drift()

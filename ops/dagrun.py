@@ -27,8 +27,12 @@ def load() -> dict[str, DAG]:
     return dict(bag.dags)
 
 
-def run(dag: DAG, conf: Mapping[str, Any]) -> None:
-    """Run `dag` to its end; the error of the first task that failed is raised."""
+def run(dag_id: str, conf: Mapping[str, Any]) -> None:
+    """Run a DAG to its end; the error of the first task that failed is raised.
+
+    A task that waits for a human waits until an API server of the same home brings the answer.
+    """
+    dag = load()[dag_id]  # anew each time: a test run leaves its conf in the params as defaults
     failures: list[tuple[str, BaseException]] = []
 
     def keep(context: Mapping[str, Any]) -> None:

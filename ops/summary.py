@@ -36,7 +36,7 @@ SPLIT = {
 
 
 def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows, regimes, edges against the planted ones, champion, shortfall and reports of a home."""
+    """Rows, regimes, edges against the planted ones, champion, gates, shortfall and reports."""
     from pipelines import release
 
     champion, facts = release.champion(settings)
@@ -51,6 +51,7 @@ def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> d
         },
         "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
         "window": dict(champion.window),
+        "gates": release.check(settings, champion.id)["gates"],
         "shortfall": shortfall(settings),
         "drift": drift(settings),
         "reports": sorted(str(path) for path in settings.reports.rglob("*.html")),
@@ -152,6 +153,7 @@ def render(console: Console, summary: Mapping[str, Any]) -> None:
     for title, table in (
         ("Rows in = accepted + quarantined", _rows_table(summary["tables"])),
         ("Champion against what was planted", _regimes_table(summary)),
+        ("Gates of the promoted release", _gates_table(summary["gates"])),
         (f"Implementation shortfall, {dates[0]} to {dates[-1]}", _shortfall_table(shortfall)),
         ("Drift of the last week against the champion", _drift_table(summary["drift"])),
         (f"Time (peak memory {summary['peak_mb']:,.0f} MB)", _stages_table(summary["stages"])),
@@ -211,6 +213,25 @@ def _regimes_table(summary: Mapping[str, Any]) -> Table:
             facts["rung"],
         )
     return view
+
+
+def _gates_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """What was judged, row by row, and in a caption what was not."""
+    view = _table("gate", "regime", "value", "limit", "verdict")
+    named = ""
+    for row in rows:
+        if row["verdict"] != "skipped":
+            limit = f"{row['direction'].replace('_', ' ')} {_number(row['limit'])}"
+            name = "" if row["gate"] == named else row["gate"]
+            view.add_row(name, row["regime"], _number(row["value"]), limit, row["verdict"])
+            named = row["gate"]
+    skipped = [f"{r['gate']} {r['regime']}".strip() for r in rows if r["verdict"] == "skipped"]
+    view.caption = f"nothing to judge: {', '.join(skipped)}" if skipped else None
+    return view
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str("-" if value is None else value)
 
 
 def _shortfall_table(shortfall: Mapping[str, Any]) -> Table:

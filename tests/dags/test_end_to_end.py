@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
-import pytest
 
 from crossimpact import contract
-from ops.airflow_env import ROOT
 from ops.summary import PARTS
 from pipelines import release
 from pipelines.config import Settings
 from pipelines.warehouse import Warehouse
-
-SIZE = ("--symbols", "10", "--days", "6")
-
-
-def run_demo(home: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ops.demo", "--home", str(home), *SIZE, "--json"]
-    return subprocess.run(
-        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False
-    )
-
-
-def state(home: Path) -> dict[str, str]:
-    """Everything that the platform publishes, byte for byte."""
-    published = [*(home / "warehouse").rglob("_manifest.json"), home / "ledger.jsonl"]
-    published += (home / "refits").rglob("*.json")
-    return {str(path.relative_to(home)): path.read_text() for path in sorted(published)}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("desk")
-
-
-@pytest.fixture(scope="module")
-def first(home: Path) -> dict[str, Any]:
-    done = run_demo(home)
-    assert done.returncode == 0, done.stderr
-    return {**json.loads(done.stdout), "state": state(home)}
+from tests.dags.desk import run_demo, state
 
 
 def test_rows_in_are_rows_accepted_plus_quarantined(first):

@@ -89,6 +89,12 @@ def test_accounting_counts_landed_files_not_what_the_platform_says(tmp_path):
     assert summary.unbalanced(counts) == ["instruments"]
 
 
+def gate(*facts: object) -> dict[str, object]:
+    return dict(
+        zip(("gate", "regime", "value", "direction", "limit", "verdict"), facts, strict=True)
+    )
+
+
 @pytest.mark.parametrize("width", [60, 120])
 def test_render_shows_the_facts(width):
     stream = io.StringIO()
@@ -97,6 +103,11 @@ def test_render_shows_the_facts(width):
         "tables": {"child_fills": {"landed": 5, "accepted": 3, "quarantined": 1}},
         "regimes": {"stressed": facts},
         "edges": {"stressed": summary.recovery(None, PLANTED)},
+        "gates": [
+            gate("psd_margin", "normal", 0.25, "at_least", 0.0, "pass"),
+            gate("edge_turnover", "normal", 0.91234567, "at_most", 0.8, "fail"),
+            gate("shadow_p90", "", None, "at_most", None, "skipped"),
+        ],
         "champion": {"id": "abc", "digest": "abcdef" * 10, "version": 3},
         "shortfall": {"dates": [], **dict.fromkeys(("notional", *summary.SPLIT), "0")},
         "reports": ["/home/x/index.html", "/home/x/tca-1.html", "/home/x/tca-2.html"],
@@ -113,6 +124,10 @@ def test_render_shows_the_facts(width):
         "abcdef" * 10,
         "/home/x/index.html",
         "/home/x/tca-2.html",
+        "at most 0.8",
+        "0.9123",
+        "fail",
+        "nothing to judge: shadow_p90",
         "watch",
         "512 MB",
     ):
