@@ -236,7 +236,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", default="24,200,800", help="cells per order of the pair")
-    parser.add_argument("--large", default="3x10x50,5x50,5x50x200".replace("5x50,", ""))
+    parser.add_argument("--large", default="3x10x50,5x50x200", help="orders x assets x cells")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peer-repeats", type=int, default=3)
     parser.add_argument("--largest", type=int, default=2000, help="trades given to `dense`")
