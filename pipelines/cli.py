@@ -313,7 +313,21 @@ def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Js
     settings = _settings(home)
     result = step.run(settings, landing, _date(as_of))
     done = announce(settings, result, who=_who(), now=datetime.now(UTC))
-    console.show({**result.to_dict(), **done}, as_json=json_)
+    shown = {**result.to_dict(), **done}
+    if not json_:  # the regimes' reasons say what decided
+        names = (
+            "regime",
+            "statistic",
+            "value",
+            "se",
+            "low",
+            "high",
+            "evidence",
+            "limit",
+            "verdict",
+        )
+        shown["evidence"] = [{name: row[name] for name in names} for row in result.evidence]
+    console.show(shown, as_json=json_)
 
 
 @app.command()

@@ -8,11 +8,12 @@ old champion in force here, and promoting again completes the change.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from crossimpact.errors import GateRefused, StaleModel, UsageError
+from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
 from pipelines import evidence
 from pipelines.config import Settings
 from registry import bundle, gates, ledger, tracking
@@ -114,6 +115,7 @@ def promote(
             approver=approver,
             refused=refused,
         )
+    _tell(settings, version, entry)
     return _promotion(entry, [row.to_dict() for row in rows])
 
 
@@ -184,9 +186,8 @@ def demote(
     """
     with ledger.locked(settings.ledger_path) as book:
         live = _live(settings, book.entries)
-        release, _ = resolve(settings, live.digest)
-        release = replace(release, held=live.held)
-        lower = {regime: rung for regime, rung in rungs.items() if _is_lower(release, regime, rung)}
+        release = _at_hand(settings, live)
+        lower = {k: rung for k, rung in rungs.items() if _is_lower(release, live, k, rung)}
         if not lower:
             return _unchanged(settings, live.champion, "held there already")
         entry = book.append(when=now, who=who, action="demote", why=reason, rungs=lower)
@@ -289,13 +290,33 @@ def _refusal(candidate: Release, rows: Sequence[gates.Row]) -> GateRefused:
     )
 
 
-def _is_lower(release: Release, regime: str, rung: str) -> bool:
-    if regime not in release.models:
-        known = ", ".join(sorted(release.models))
-        raise UsageError(f"release {release.id} has no model of regime {regime!r}", f"has {known}")
+def _tell(settings: Settings, version: Version, entry: Entry) -> None:
+    """MLflow's tag of what the gates said; the promotion stands whether or not it hears of it."""
+    said = f"refused: {'; '.join(entry.refused)}" if entry.refused else "pass"
+    with suppress(Unavailable, OSError):
+        by = f"{entry.action} by {entry.who} on {entry.when[:10]}"
+        tracking.note(settings.mlflow_uri, version, {"gates": said, "promoted": by})
+
+
+def _at_hand(settings: Settings, live: Standing) -> Release | None:
+    """The champion, None when the registry cannot give it: a demotion does not wait for that."""
+    try:
+        return replace(resolve(settings, live.digest)[0], held=live.held)
+    except (Unavailable, StaleModel, OSError):
+        return None
+
+
+def _is_lower(release: Release | None, live: Standing, regime: str, rung: str) -> bool:
     if rung not in bundle.RUNGS:
         raise UsageError(f"rung {rung!r} is none of {', '.join(bundle.RUNGS)}")
-    return bundle.RUNGS.index(rung) > bundle.RUNGS.index(release.model_for(regime).rung)
+    if release is None:
+        present = live.held.get(regime, {"rung": bundle.RUNGS[0]})["rung"]
+    elif regime in release.models:
+        present = release.model_for(regime).rung
+    else:
+        known = ", ".join(sorted(release.models))
+        raise UsageError(f"release {release.id} has no model of regime {regime!r}", f"has {known}")
+    return bundle.RUNGS.index(rung) > bundle.RUNGS.index(present)
 
 
 def _unchanged(settings: Settings, entry: Entry, note: str = "already champion") -> Promotion:

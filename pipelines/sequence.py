@@ -13,12 +13,7 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential import adapt, solve, value_of_adapting
 from crossimpact.policy.sequential.compare import compare, myopic, understatement
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
-from crossimpact.policy.sequential.recourse import (
-    Normal,
-    Scenarios,
-    two_stage,
-)
-from pipelines import sequence_orders
+from crossimpact.policy.sequential.recourse import Normal, Scenarios, two_stage
 from pipelines.config import Settings
 from pipelines.sequence_problem import Objective, Task, read
 
@@ -95,6 +90,8 @@ def run_orders(
     report: Path | None = None,
 ) -> Answer:
     """Schedule a desk's orders under a release's matrix; see `sequence_orders`."""
+    from pipelines import sequence_orders  # the registry: half a second a problem file need not wait
+
     desk = sequence_orders.load(
         settings, path, which, regime, rho,
         times=times, objective=objective, spread=spread, project=project,

@@ -12,37 +12,46 @@ from registry import ledger, tracking
 
 
 def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> dict[str, Any]:
-    """Write the verdict where readers look, and demote what the evidence condemns.
+    """Demote what the evidence condemns, and write the verdict where readers look.
 
-    Announced again, the same week changes nothing. A week of a release that is no longer champion
-    is told to MLflow only.
+    The ledger comes first, so that a demotion does not wait for MLflow. Announced again, the same
+    week changes nothing; a week of a release that is no longer champion is told to MLflow only.
 
     Returns
     -------
     dict
         `verdict`, whether the ledger has it (`recorded`), and the rungs now held (`demoted`).
+
+    Raises
+    ------
+    Unavailable
+        When MLflow could not be told; the ledger has been.
     """
-    version = tracking.find(settings.mlflow_uri, result.release, settings.ledger_path)
+    said = {"verdict": result.verdict, "recorded": False, "demoted": {}}
+    book = ledger.entries(settings.ledger_path)
+    live, why = ledger.standing(book), _told(result)
+    if live and live.digest.startswith(result.release):
+        if result.demote and not release.witnessed(book, "drift", who, why):
+            done = release.demote(settings, result.demote, who=who, reason=f"drift {why}", now=now)
+            said["demoted"] = done.held
+        # Last: a kill before this line leaves the week to be announced again.
+        release.witness(settings, "drift", who=who, reason=why, now=now)
+        said["recorded"] = True
+    _note(settings, result)
+    return said
+
+
+def _told(result: Result) -> str:
+    """The week's verdict, and why wherever it is not ok."""
+    rows = ((k, row) for k, row in result.regimes.items() if row["verdict"] != "ok")
+    why = "; ".join(f"{regime} {row['verdict']}, {row['reason']}" for regime, row in rows)
+    return f"{result.verdict} {result.as_of}" + (f": {why}" if why else "")
+
+
+def _note(settings: Settings, result: Result) -> None:
     rows = result.regimes.items()
     tags = {f"drift.{k}": f"{row['verdict']} {result.as_of}: {row['reason']}" for k, row in rows}
     slopes = {f"drift.{k}.slope": row["slope"] for k, row in rows if row["slope"] is not None}
     tags |= {"drift": f"{result.verdict} {result.as_of}"}
+    version = tracking.find(settings.mlflow_uri, result.release, settings.ledger_path)
     tracking.note(settings.mlflow_uri, version, tags, slopes, on=result.as_of)
-    said = {"verdict": result.verdict, "recorded": False, "demoted": {}}
-    book = ledger.entries(settings.ledger_path)
-    live = ledger.standing(book)
-    if live is None or live.digest != version.digest:
-        return said
-    why = f"{result.verdict} {result.as_of}: {_told(result)}"
-    if release.witnessed(book, "drift", who, why):
-        return said | {"recorded": True}
-    if result.demote:  # first: a kill before the line below leaves the week to be announced again
-        done = release.demote(settings, result.demote, who=who, reason=f"drift {why}", now=now)
-        said["demoted"] = done.held
-    release.witness(settings, "drift", who=who, reason=why, now=now)
-    return said | {"recorded": True}
-
-
-def _told(result: Result) -> str:
-    rows = result.regimes.items()
-    return "; ".join(f"{regime} {row['verdict']}, {row['reason']}" for regime, row in rows)

@@ -126,6 +126,9 @@ def test_promote_show_and_promote_again(desk: Settings) -> None:
     assert {row["verdict"] for row in done.gates} == {"pass", "skipped"}
     assert alias(desk) == version.version
 
+    tags = tracking.find(desk.mlflow_uri, "champion").tags
+    assert (tags["gates"], tags["promoted"]) == ("pass", "promote by ann on 2026-03-01")
+
     shown = life.show(desk)
     assert (shown.id, shown.version, shown.note) == (release.id, version.version, "")
     assert shown.promoted == {

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from crossimpact.errors import StaleModel
+from crossimpact.errors import CrossImpactError, StaleModel
 from pipelines import release as life
 from pipelines.config import Settings
 from pipelines.drift import Result
@@ -77,6 +77,29 @@ def test_a_kill_between_demotion_and_witness_is_completed(
             announce(desk, week, who="ann", now=at(2))
     announce(desk, week, who="ann", now=at(3))
     assert actions(desk) == ["promote", "demote", "drift"]
+
+
+def test_a_demotion_does_not_wait_for_mlflow(desk: Settings) -> None:  # noqa: F811
+    (release,) = promoted(desk, 30.0)
+    week = verdict(release.id, "demote", normal="self_only")
+    there, gone = desk.home / "mlflow", desk.home / "gone"
+    there.rename(gone)
+    there.write_text("not a folder")
+    with pytest.raises((CrossImpactError, OSError)):
+        announce(desk, week, who="ann", now=at(2))
+    assert actions(desk) == ["promote", "demote", "drift"]
+    there.unlink()
+    gone.rename(there)
+    assert rung(desk)[0] == "self_only"
+    announce(desk, week, who="ann", now=at(3))
+    assert actions(desk) == ["promote", "demote", "drift"]
+    assert tracking.find(desk.mlflow_uri, "champion").tags["drift"] == "demote 2026-03-27"
+
+
+def test_an_uneventful_week_is_told_in_two_words(desk: Settings) -> None:  # noqa: F811
+    (release,) = promoted(desk, 30.0)
+    announce(desk, verdict(release.id), who="ann", now=at(2))
+    assert ledger.entries(desk.ledger_path)[-1].why == "ok 2026-03-27"
 
 
 def test_a_verdict_on_a_former_champion_changes_nothing_live(desk: Settings) -> None:  # noqa: F811
