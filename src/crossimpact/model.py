@@ -357,7 +357,7 @@ def _dense(index: tuple[Array, Array], values: ArrayLike, n: int, other: float) 
     """An (n, n) matrix of `values` at `index` and `other` elsewhere; empty without values."""
     if np.size(values) == 0 and np.isnan(other):
         return np.empty(0)
-    matrix = np.full((n, n), other)
+    matrix = np.full((n, n), other) if other else np.zeros((n, n))  # zeros take no time
     matrix[index] = _nan_null(values)
     matrix.setflags(write=False)
     return matrix
