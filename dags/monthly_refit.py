@@ -146,7 +146,7 @@ def monthly_refit() -> None:
     def gates(plan: dict[str, Any], challenger: dict[str, Any]) -> dict[str, Any]:
         """What each gate says of the challenger, and the question a human would be asked."""
         from dags.approval import question, standing
-        from pipelines.release import check
+        from pipelines.promotion import check
 
         live = standing(settings_of(plan))  # before the gates: they judge this champion or a later
         said = check(settings_of(plan), challenger["release"])
@@ -177,7 +177,7 @@ def monthly_refit() -> None:
 
         from crossimpact.errors import GateRefused
         from dags.approval import approved, signature, standing
-        from pipelines import release
+        from pipelines import promotion
 
         if not params["auto_promote"] and not approved(reply):
             raise AirflowSkipException("the champion stays: nobody has approved")
@@ -191,7 +191,7 @@ def monthly_refit() -> None:
             )
         who, why = signature(reply, run_id)
         try:
-            return release.promote(
+            return promotion.promote(
                 settings_of(plan), asked["release"], who=who, reason=why, now=datetime.now(UTC)
             ).to_dict()
         except GateRefused as refusal:

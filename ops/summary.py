@@ -37,7 +37,7 @@ SPLIT = {
 
 def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> dict[str, Any]:
     """Rows, regimes, edges against the planted ones, champion, gates, shortfall and reports."""
-    from pipelines import release
+    from pipelines import promotion, release
 
     champion, facts = release.champion(settings)
     shown = release.show(settings).to_dict()
@@ -51,7 +51,7 @@ def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> d
         },
         "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
         "window": dict(champion.window),
-        "gates": release.check(settings, champion.id)["gates"],
+        "gates": promotion.check(settings, champion.id)["gates"],
         "shortfall": shortfall(settings),
         "drift": drift(settings),
         "reports": sorted(str(path) for path in settings.reports.rglob("*.html")),

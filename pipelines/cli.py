@@ -202,7 +202,7 @@ def promote(
     json_: Json = False,
 ) -> None:
     """Ask the gates, then move the alias `champion` (exit 4 when refused)."""
-    from pipelines import release as step
+    from pipelines import promotion as step
 
     try:
         result = step.promote(
@@ -219,7 +219,7 @@ def promote(
 @app.command()
 def rollback(reason: Reason = "", home: Home = None, json_: Json = False) -> None:
     """Go back to the champion before this one."""
-    from pipelines import release as step
+    from pipelines import promotion as step
 
     result = step.rollback(_settings(home), who=_who(), reason=reason, now=datetime.now(UTC))
     console.show(result.to_dict(), as_json=json_)
@@ -232,7 +232,7 @@ def gates(
     json_: Json = False,
 ) -> None:
     """What the gates say of a release: value, limit, verdict (exit 4 when refused)."""
-    from pipelines import release as step
+    from pipelines import promotion as step
 
     result = step.check(_settings(home), release)
     console.show(result, as_json=json_)
@@ -248,7 +248,7 @@ def demote(
     json_: Json = False,
 ) -> None:
     """Hold a regime of the champion to a lower rung until it is promoted again."""
-    from pipelines import release as step
+    from pipelines import promotion as step
 
     result = step.demote(
         _settings(home), {regime: rung}, who=_who(), reason=reason, now=datetime.now(UTC)

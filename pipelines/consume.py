@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from crossimpact.errors import CrossImpactError
-from pipelines import release
+from pipelines import promotion
 from pipelines.config import Settings
 from registry.client import Client
 from registry.served import Served
@@ -38,7 +38,7 @@ def _witness(settings: Settings, served: Served, who: str, now: datetime) -> str
     rungs = {regime: served.answer(regime).rung for regime in _regimes(served)}
     said = f"{served.state}: {served.reason}"
     try:
-        release.witness(settings, "fallback", who=who, reason=said, now=now, rungs=rungs)
+        promotion.witness(settings, "fallback", who=who, reason=said, now=now, rungs=rungs)
     except (CrossImpactError, OSError) as error:
         return f"; the ledger does not have it: {error}"
     return ""

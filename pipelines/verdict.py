@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pipelines import release
+from pipelines import promotion
 from pipelines.config import Settings
 from pipelines.drift import Result
 from registry import ledger, tracking
@@ -31,11 +31,13 @@ def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> 
     book = ledger.entries(settings.ledger_path)
     live, why = ledger.standing(book), _told(result)
     if live and live.digest.startswith(result.release):
-        if result.demote and not release.witnessed(book, "drift", who, why):
-            done = release.demote(settings, result.demote, who=who, reason=f"drift {why}", now=now)
+        if result.demote and not promotion.witnessed(book, "drift", who, why):
+            done = promotion.demote(
+                settings, result.demote, who=who, reason=f"drift {why}", now=now
+            )
             said["demoted"] = done.held
         # Last: a kill before this line leaves the week to be announced again.
-        release.witness(settings, "drift", who=who, reason=why, now=now)
+        promotion.witness(settings, "drift", who=who, reason=why, now=now)
         said["recorded"] = True
     _note(settings, result)
     return said

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crossimpact.simulate import DeskSpec
-from pipelines import evidence, features, refit, simulate
+from pipelines import evidence, features, promotion, refit, simulate
 from pipelines import release as life
 from pipelines.config import Settings
 from pipelines.warehouse import Warehouse
@@ -82,7 +82,7 @@ def test_a_champion_is_compared_with_and_a_shadow_read(desk) -> None:
     settings, release = desk
     facts = evidence.gather(settings, release, None)
     assert "champion" not in facts and "shadow" not in facts
-    life.promote(settings, who="ann", now=NOW)
+    promotion.promote(settings, who="ann", now=NOW)
     live = ledger.standing(ledger.entries(settings.ledger_path))
     other = replace(release, as_of="2026-12-31")
     (settings.home / "shadow").mkdir()

@@ -15,7 +15,7 @@ import pytest
 
 from crossimpact.errors import CrossImpactError, GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
-from pipelines import evidence, export
+from pipelines import evidence, export, promotion
 from pipelines import release as life
 from pipelines.config import Settings
 from registry import chain, ledger, sealed, tracking
@@ -103,7 +103,7 @@ def promoted(desk: Settings, *betas: float) -> list[Release]:
     found = [sample(beta) for beta in betas]
     for hour, release in enumerate(found, start=1):
         register(desk, release)
-        life.promote(desk, who="ann", now=at(hour))
+        promotion.promote(desk, who="ann", now=at(hour))
     return found
 
 
@@ -120,7 +120,7 @@ def alias(desk: Settings) -> int | None:
 def test_promote_show_and_promote_again(desk: Settings) -> None:
     release = sample(30.0)
     version = register(desk, release)
-    done = life.promote(desk, who="ann", reason="March", now=at(1))
+    done = promotion.promote(desk, who="ann", reason="March", now=at(1))
     assert (done.action, done.changed, done.id) == ("promote", True, release.id)
     assert (done.old, done.new) == (None, release.digest)
     assert {row["verdict"] for row in done.gates} == {"pass", "skipped"}
@@ -155,7 +155,7 @@ def test_promote_show_and_promote_again(desk: Settings) -> None:
         json.dumps(result.to_dict(), allow_nan=False)
 
     before = desk.ledger_path.read_bytes()
-    again = life.promote(desk, release.id, who="ann", now=at(2))
+    again = promotion.promote(desk, release.id, who="ann", now=at(2))
     assert (again.changed, again.note) == (False, "already champion")
     assert desk.ledger_path.read_bytes() == before
 
@@ -165,7 +165,7 @@ def test_a_refusing_gate_is_named_and_nothing_moves(desk: Settings) -> None:
     register(desk, sample(31.0, condition_number=1e9, psd_margin=float("nan")))
     ledger_before, alias_before = desk.ledger_path.read_bytes(), alias(desk)
     with pytest.raises(GateRefused) as refused:
-        life.promote(desk, who="ann", now=at(2))
+        promotion.promote(desk, who="ann", now=at(2))
     assert "condition_number [normal]: 1000000000.0, must be <= 10000.0" in str(refused.value)
     assert "psd_margin [normal]: nan, must be >= 0.0" in str(refused.value)
     assert refused.value.exit_code == 4
@@ -177,8 +177,8 @@ def test_an_override_takes_two_people_and_a_reason(desk: Settings) -> None:
     release = sample(30.0, condition_number=1e9)
     register(desk, release)
 
-    def override(reason: str, approver: str) -> life.Promotion:
-        return life.promote(
+    def override(reason: str, approver: str) -> promotion.Promotion:
+        return promotion.promote(
             desk, override=True, reason=reason, approver=approver, who="ann", now=at(1)
         )
 
@@ -199,9 +199,9 @@ def test_an_override_takes_two_people_and_a_reason(desk: Settings) -> None:
 def test_a_refusal_tells_every_gate(desk: Settings) -> None:
     register(desk, sample(30.0, condition_number=1e9))
     with pytest.raises(GateRefused) as refused:
-        life.promote(desk, who="ann", now=at(1))
+        promotion.promote(desk, who="ann", now=at(1))
     told = refused.value.report["gates"]
-    assert told == life.check(desk)["gates"]
+    assert told == promotion.check(desk)["gates"]
     verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in told}
     assert verdicts["condition_number", "normal"] == "fail"
     assert verdicts["psd_margin", "normal"] == "pass"
@@ -214,7 +214,7 @@ def test_a_challenger_unlike_the_champion_is_refused_by_its_turnover(desk: Setti
     turned = replace(model, gamma=-model.gamma)
     register(desk, replace(sample(31.0), models={"normal": turned}))
     with pytest.raises(GateRefused, match=r"edge_turnover \[normal\]: 1.0, must be <= 0.8"):
-        life.promote(desk, who="ann", now=at(2))
+        promotion.promote(desk, who="ann", now=at(2))
 
 
 def test_a_refit_nobody_can_run_again_is_refused(desk: Settings) -> None:
@@ -223,7 +223,7 @@ def test_a_refit_nobody_can_run_again_is_refused(desk: Settings) -> None:
     (desk.home / "refits" / release.id / evidence.ATTESTED).unlink()
     shutil.rmtree(desk.home / "refits" / release.id)
     with pytest.raises(GateRefused, match="reproducible: not known: its refit is not in this home"):
-        life.promote(desk, who="ann", now=at(1))
+        promotion.promote(desk, who="ann", now=at(1))
 
 
 def rung(desk: Settings) -> tuple[str, str]:
@@ -233,11 +233,11 @@ def rung(desk: Settings) -> tuple[str, str]:
 
 def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings) -> None:
     (release,) = promoted(desk, 30.0)
-    done = life.demote(desk, {"normal": "self_only"}, who="bob", reason="slope 0.1", now=at(2))
+    done = promotion.demote(desk, {"normal": "self_only"}, who="bob", reason="slope 0.1", now=at(2))
     assert (done.action, done.changed, done.held) == ("demote", True, {"normal": "self_only"})
     assert (done.old, done.new) == (release.digest, release.digest)
     assert rung(desk) == ("self_only", "demoted by bob on 2026-03-01: slope 0.1")
-    again = life.demote(desk, {"normal": "sector_block"}, who="bob", reason="x", now=at(3))
+    again = promotion.demote(desk, {"normal": "sector_block"}, who="bob", reason="x", now=at(3))
     assert (again.changed, again.note) == (False, "held there already")
     live, facts = life.champion(desk)
     (model, *_) = live.model_for("normal")
@@ -245,7 +245,7 @@ def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings)
     assert facts["held"]["normal"]["rung"] == "self_only"  # a page of the day is made anew
     assert life.show(desk, at(1.5)).regimes[0]["rung"] == "full"  # which matrix priced that fill?
 
-    assert life.promote(desk, release.id, who="ann", now=at(4)).action == "promote"
+    assert promotion.promote(desk, release.id, who="ann", now=at(4)).action == "promote"
     assert rung(desk) == ("full", "fitted")
     assert [entry.action for entry in ledger.entries(desk.ledger_path)] == [
         "promote", "demote", "promote",
@@ -254,11 +254,11 @@ def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings)
 
 def test_what_cannot_be_demoted_is_told(desk: Settings) -> None:
     with pytest.raises(StaleModel, match="no release is promoted"):
-        life.demote(desk, {"normal": "self_only"}, who="bob", reason="", now=at(1))
+        promotion.demote(desk, {"normal": "self_only"}, who="bob", reason="", now=at(1))
     promoted(desk, 30.0)
     for rungs in ({"stressed": "self_only"}, {"normal": "hope"}):
         with pytest.raises(UsageError):
-            life.demote(desk, rungs, who="bob", reason="", now=at(2))
+            promotion.demote(desk, rungs, who="bob", reason="", now=at(2))
     assert life.ledger_verify(desk).lines == 1
 
 
@@ -266,7 +266,7 @@ def test_the_same_witness_is_one_line(desk: Settings) -> None:
     (release,) = promoted(desk, 30.0)
     for hour, fresh in ((2, True), (3, False)):
         said = {"who": "scheduler-1", "reason": "registry refused", "now": at(hour)}
-        assert life.witness(desk, "fallback", rungs={"normal": "fixed_pov"}, **said) is fresh
+        assert promotion.witness(desk, "fallback", rungs={"normal": "fixed_pov"}, **said) is fresh
     assert champion_id(desk) == release.id
     assert rung(desk)[0] == "full"
     assert [line["action"] for line in life.ledger_lines(desk)["ledger"]] == ["promote", "fallback"]
@@ -275,12 +275,12 @@ def test_the_same_witness_is_one_line(desk: Settings) -> None:
 def test_rollback_goes_back_one_promotion_at_a_time(desk: Settings) -> None:
     first, second, third = promoted(desk, 30.0, 31.0, 32.0)
     for hour, expected in ((4, second), (5, first)):
-        done = life.rollback(desk, who="bob", reason="drift", now=at(hour))
+        done = promotion.rollback(desk, who="bob", reason="drift", now=at(hour))
         assert (done.action, done.new) == ("rollback", expected.digest)
         assert champion_id(desk) == expected.id
         assert tracking.find(desk.mlflow_uri, "champion").id == expected.id
     with pytest.raises(StaleModel, match="no earlier champion"):
-        life.rollback(desk, who="bob", reason="more", now=at(6))
+        promotion.rollback(desk, who="bob", reason="more", now=at(6))
     history = [(1, first), (2.5, second), (3, third), (4.5, second), (99, first)]
     assert [life.show(desk, at(hours)).id for hours, _ in history] == [
         release.id for _, release in history
@@ -294,15 +294,15 @@ def test_rollback_goes_back_one_promotion_at_a_time(desk: Settings) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda desk: life.promote(desk, who="ann", now=at(5)),
-        lambda desk: life.rollback(desk, who="ann", reason="drift", now=at(5)),
+        lambda desk: promotion.promote(desk, who="ann", now=at(5)),
+        lambda desk: promotion.rollback(desk, who="ann", reason="drift", now=at(5)),
     ],
 )
 def test_a_kill_leaves_the_old_champion_and_a_rerun_completes(
     desk: Settings,
     monkeypatch: pytest.MonkeyPatch,
     kill: str,
-    change: Callable[[Settings], life.Promotion],
+    change: Callable[[Settings], promotion.Promotion],
 ) -> None:
     _, second = promoted(desk, 30.0, 31.0)
     register(desk, sample(32.0))
@@ -334,7 +334,7 @@ def test_an_alias_moved_by_hand_changes_nobody_and_is_put_back(desk: Settings) -
     tracking.move_alias(desk.mlflow_uri, "champion", other.version)
     assert champion_id(desk) == first.id
     assert f"promote --release {first.id}" in life.show(desk).note
-    done = life.promote(desk, first.id, who="ann", now=at(2))
+    done = promotion.promote(desk, first.id, who="ann", now=at(2))
     assert not done.changed
     assert "put back" in done.note
     assert life.show(desk).note == ""
@@ -353,8 +353,8 @@ def test_a_tampered_champion_is_refused_though_its_tag_agrees(desk: Settings) ->
         life.champion(desk)
     assert refused.value.exit_code == 5
     with pytest.raises(StaleModel, match=second.digest):
-        life.promote(desk, forged.id, who="eve", now=at(3))
-    life.rollback(desk, who="bob", reason="tampered", now=at(4))
+        promotion.promote(desk, forged.id, who="eve", now=at(3))
+    promotion.rollback(desk, who="bob", reason="tampered", now=at(4))
     assert champion_id(desk) == first.id
 
 
@@ -365,8 +365,8 @@ def test_a_tampered_ledger_stops_everything_and_names_the_line(desk: Settings) -
     assert (verdict.ok, verdict.line) == (False, 1)
     for act in (
         lambda: life.champion(desk),
-        lambda: life.promote(desk, who="ann", now=at(3)),
-        lambda: life.rollback(desk, who="ann", reason="", now=at(3)),
+        lambda: promotion.promote(desk, who="ann", now=at(3)),
+        lambda: promotion.rollback(desk, who="ann", reason="", now=at(3)),
     ):
         with pytest.raises(StaleModel, match="line 1"):
             act()
@@ -377,7 +377,7 @@ def test_a_clock_that_runs_back_moves_nothing(desk: Settings) -> None:
     register(desk, sample(32.0))
     before = alias(desk)
     with pytest.raises(UsageError, match="before the ledger's last entry"):
-        life.promote(desk, who="ann", now=at(1))
+        promotion.promote(desk, who="ann", now=at(1))
     assert alias(desk) == before
     assert champion_id(desk) == second.id
 
@@ -386,7 +386,7 @@ def test_nothing_promoted_is_told_with_what_to_do(desk: Settings) -> None:
     with pytest.raises(StaleModel, match="crossimpact promote"):
         life.champion(desk)
     with pytest.raises(StaleModel, match="no release challenger"):
-        life.promote(desk, who="ann", now=at(1))
+        promotion.promote(desk, who="ann", now=at(1))
     register(desk, sample(30.0))
     with pytest.raises(StaleModel, match="--release challenger"):
         export.export_gamma(desk, desk.home / "gamma.csv")

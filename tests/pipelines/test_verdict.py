@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from crossimpact.errors import CrossImpactError, StaleModel
-from pipelines import release as life
+from pipelines import promotion
 from pipelines.config import Settings
 from pipelines.drift import Result
 from pipelines.verdict import announce
@@ -55,7 +55,7 @@ def test_a_demotion_is_carried_out_once_and_not_again_after_it_was_lifted(
     week = verdict(release.id, "demote", normal="self_only")
     assert announce(desk, week, who="ann", now=at(2))["demoted"] == {"normal": "self_only"}
     assert rung(desk)[0] == "self_only"
-    life.promote(desk, release.id, who="bob", now=at(3))
+    promotion.promote(desk, release.id, who="bob", now=at(3))
     assert announce(desk, week, who="ann", now=at(4))["demoted"] == {}  # a late retry
     assert rung(desk)[0] == "full"
     assert actions(desk) == ["promote", "demote", "drift", "promote"]
@@ -72,7 +72,7 @@ def test_a_kill_between_demotion_and_witness_is_completed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(life, "witness", die)
+        patch.setattr(promotion, "witness", die)
         with pytest.raises(KeyboardInterrupt):
             announce(desk, week, who="ann", now=at(2))
     announce(desk, week, who="ann", now=at(3))

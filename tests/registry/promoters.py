@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crossimpact.errors import CrossImpactError
-from pipelines import release as life
+from pipelines import promotion
 from pipelines.config import Settings
 from registry import chain, tracking
 from tests.registry.desk import NOW
@@ -37,8 +37,8 @@ def start(home: Path, release: str, step: str = "") -> Any:
     return process
 
 
-def promote(home: Path, release: str) -> life.Promotion:
-    return life.promote(
+def promote(home: Path, release: str) -> promotion.Promotion:
+    return promotion.promote(
         Settings(home), release, override=True, reason="a test", approver="bob",
         who="ann", now=NOW,
     )  # fmt: skip
