@@ -1,7 +1,7 @@
-"""A release's life, told by the command line itself: the transcript in docs/releases.md.
+"""A release's life, told by the command line itself: docs/transcript.md.
 
-A desk of 12 names whose cross impact is gone from day 31 on is refitted, promoted, refused, found
-to have drifted, demoted and rolled back. Prints Markdown; about three minutes.
+A desk of 12 names whose cross impact is gone from its 36th day on is refitted, promoted, refused, found
+to have drifted, demoted and rolled back. Prints Markdown; about five minutes.
 
     python benchmarks/life_of_a_release.py > docs/transcript.md
 """
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ENV = {"CROSSIMPACT_USER": "ann", "COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
-SIMULATE = "simulate desk --symbols 12 --days 40 --seed 5 --fade 0 --fade-days 10"
+SIMULATE = "simulate desk --symbols 12 --days 45 --seed 5 --fade 0 --fade-days 10"
 
 
 def say(text: str) -> None:
@@ -36,12 +36,12 @@ class Desk:
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
         )
 
-    def show(self, words: str, last: int = 0) -> None:
-        """The command, its last lines, and its exit code when it is not 0."""
+    def show(self, words: str, first: int = 99) -> None:
+        """The command, its first lines, and its exit code when it is not 0."""
         done = self.call(words)
         lines = [line.rstrip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        if last and len(lines) > last:
-            lines = ["...", *lines[-last:]]
+        if len(lines) > first:
+            lines = [*lines[:first], "..."]
         text = "\n".join(lines).replace(str(self.folder), "~")
         code = f"\n[exit {done.returncode}]" if done.returncode else ""
         print(f"```console\n$ crossimpact {words}\n{text}{code}\n```", flush=True)
@@ -63,26 +63,26 @@ def main() -> None:
         first = desk.json(f"refit desk/landing --as-of {dates[19]}")["release"]
         say(f"## The first month is refitted (release {first}), and the gates asked")
         desk.show("gates")
-        desk.show("promote --reason March")
+        desk.show("promote --reason March", first=7)
         say("## A challenger on a handful of days is refused; the champion stays")
         desk.json(f"refit desk/landing --as-of {dates[24]} --window-days 4")
         desk.show("promote")
         say("## The next refit is promoted")
         second = desk.json(f"refit desk/landing --as-of {dates[29]}")["release"]
-        desk.show(f"promote --release {second} --reason April", last=6)
+        desk.show(f"promote --release {second} --reason April", first=7)
         say("## A week like those before, then two in which the coupling is gone")
-        for date in (dates[29], dates[34], dates[39]):
+        for date in (dates[34], dates[39], dates[44]):
             desk.show(f"drift desk/landing --as-of {date}")
-        say("## What is live now")
-        desk.show("show", last=12)
+        say("## What a scheduler pulls now")
+        desk.show("pull")
         say("## Rolled back, and written down")
-        desk.show("rollback --reason drift")
+        desk.show("rollback --reason drift", first=7)
         desk.show("ledger show")
         desk.show("ledger verify")
         say("## Which matrix priced a fill then?")
         lines = desk.json("ledger show")["ledger"]
         promoted = next(line["when"] for line in lines if line["release"] == second)
-        desk.show(f"show --as-of {promoted}", last=12)
+        desk.show(f"show --as-of {promoted}")
 
 
 if __name__ == "__main__":

@@ -291,7 +291,11 @@ def ledger_show(home: Home = None, json_: Json = False) -> None:
     """Who changed what is live, when and why: every line, oldest first."""
     from pipelines import release as step
 
-    console.show(step.ledger_lines(_settings(home)), as_json=json_)
+    book = step.ledger_lines(_settings(home))
+    if not json_:
+        for line in book["ledger"]:
+            line["when"] = line["when"][:19]
+    console.show(book, as_json=json_)
 
 
 @ledger_app.command("verify")
