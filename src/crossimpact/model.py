@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -298,6 +298,7 @@ class ImpactModel:
                 raise ModelError(
                     f"gamma of regime {data['regime']} has an index outside 0..{n - 1}"
                 )
+            gamma, gamma_se, frequency = _dense(index, cells, n)
             return cls(
                 symbols=tuple(data["symbols"]),
                 sectors=tuple(data["sectors"]),
@@ -305,14 +306,14 @@ class ImpactModel:
                 regime=str(data["regime"]),
                 alpha=np.array(data["alpha_bps"], dtype=float),
                 beta=np.array(data["beta_bps"], dtype=float),
-                gamma=_dense(index, cells["bps"], n, 0.0),
+                gamma=gamma,
                 alpha_se=_nan_null(data["alpha_se"]),
                 beta_se=_nan_null(data["beta_se"]),
-                gamma_se=_dense(index, cells["se"], n, np.nan),
+                gamma_se=gamma_se,
                 provenance=data["provenance"],
                 transform=data.get("transform", "linear"),
                 reference=np.array(data.get("reference_adv", ()), dtype=float),
-                gamma_frequency=_dense(index, cells.get("frequency", ()), n, np.nan),
+                gamma_frequency=frequency,
             )
         except ModelError:
             raise
@@ -348,19 +349,26 @@ def _frozen(values: ArrayLike) -> Array:
     """As an array nobody can write to: itself when it is one, else a copy."""
     if isinstance(values, np.ndarray) and values.dtype == np.float64:
         whole: Array = values
-        if whole.base is None and not whole.flags.writeable:
+        owner = whole if whole.base is None else whole.base
+        if isinstance(owner, np.ndarray) and not owner.flags.writeable:
             return whole
     return np.array(values, dtype=np.float64)
 
 
-def _dense(index: tuple[Array, Array], values: ArrayLike, n: int, other: float) -> Array:
-    """An (n, n) matrix of `values` at `index` and `other` elsewhere; empty without values."""
-    if np.size(values) == 0 and np.isnan(other):
-        return np.empty(0)
-    matrix = np.full((n, n), other) if other else np.zeros((n, n))  # zeros take no time
-    matrix[index] = _nan_null(values)
-    matrix.setflags(write=False)
-    return matrix
+def _dense(index: tuple[Array, Array], cells: Mapping[str, Any], n: int) -> Sequence[Array]:
+    """gamma, its standard errors and its frequencies, each (n, n) and none writeable.
+
+    One piece of memory, which the system hands out much faster than three.
+    """
+    if not index[0].size:
+        return np.zeros((n, n)), np.empty(0), np.empty(0)
+    dense = np.empty((3, n, n))
+    dense[0], dense[1:] = 0.0, np.nan
+    for matrix, name in zip(dense, ("bps", "se", "frequency"), strict=True):
+        if name in cells:
+            matrix[index] = _nan_null(cells[name])
+    dense.setflags(write=False)
+    return list(dense)
 
 
 def _null_nan(values: Array) -> list[float | None]:
