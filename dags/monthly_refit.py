@@ -89,7 +89,7 @@ def monthly_refit() -> None:
 
         asked = dict(params)
         for event in announced(triggering_asset_events):
-            asked |= {name: event.extra[name] for name in ("landing", "flow", "bucket")}
+            asked |= {k: event.extra[k] for k in ("landing", "flow", "bucket") if k in event.extra}
         return refit.plan(
             settings(asked),
             landing(asked).root,

@@ -122,7 +122,8 @@ def test_an_event_brings_its_landing_zone_flow_and_bucket(dags, monkeypatch, tmp
     desk, other = tmp_path / "desk", tmp_path / "other"
     desk.mkdir(), other.mkdir()
     extra = {"landing": str(desk), "flow": "public", "bucket": "60s", "release": "abc", "why": {}}
-    plan(params, triggering_asset_events={"refit_wanted": [SimpleNamespace(extra=extra)]})
+    events = [SimpleNamespace(extra=extra), SimpleNamespace(extra={})]  # one made by hand
+    plan(params, triggering_asset_events={"refit_wanted": events})
     plan(params | {"landing": str(other)}, triggering_asset_events={})
     (wanted, zone, *rest), (usual, given, *_) = seen
     assert (wanted.flow, wanted.bucket_s, zone) == ("public", 60, desk)
