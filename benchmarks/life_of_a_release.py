@@ -1,7 +1,7 @@
 """A release's life, told by the command line itself: docs/transcript.md.
 
-A desk of 12 names whose cross impact is gone from its 36th day on is refitted, promoted, refused, found
-to have drifted, demoted and rolled back. Prints Markdown; about five minutes.
+A desk of 12 names whose cross impact is gone from its 36th day on: refitted, promoted, refused,
+found to have drifted, demoted and rolled back. Prints Markdown; about five minutes.
 
     python benchmarks/life_of_a_release.py > docs/transcript.md
 """

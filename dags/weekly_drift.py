@@ -70,12 +70,13 @@ def weekly_drift() -> None:
         inlet_events: Any = None,
         outlet_events: Any = None,
     ) -> None:
-        """Ask for a refit when the verdict does and the same week has not asked yet."""
+        """Ask for a refit when a regime needs one and the same week has not asked yet."""
         from airflow.sdk.exceptions import AirflowSkipException
 
         from pipelines import release
 
-        if found["verdict"] != "refit":
+        verdicts = {row["verdict"] for row in found["regimes"].values()}
+        if not verdicts & {"refit", "demote"}:
             raise AirflowSkipException(f"the verdict is {found['verdict']}: no refit is wanted")
         week = {name: found[name] for name in ("release", "week")}
         if any(week.items() <= event.extra.items() for event in inlet_events[REFIT_WANTED]):

@@ -310,7 +310,7 @@ def ledger_verify(home: Home = None, json_: Json = False) -> None:
 
 @app.command()
 def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Json = False) -> None:
-    """The champion against the last five trading dates; demotes it where the evidence says so."""
+    """The champion against its latest week; demotes it where the evidence says so."""
     from pipelines import drift as step
     from pipelines.verdict import announce
 
