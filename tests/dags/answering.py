@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -78,29 +79,23 @@ class Stage:
             said = str(skipped)
         return {"said": said, "ledger": self.ledger()}
 
-    def drifted(self, verdict: str, week: str) -> dict[str, Any]:
-        """A week of drift with this verdict; the refits wanted so far."""
-        shown = release.show(self.settings)
-        found = drift.Result(
-            as_of=week,
-            week=week,
-            release=shown.id,
-            dates=[week],
-            in_sample_dates=0,
-            verdict=verdict,
-            regimes={"normal": {"verdict": verdict, "reason": "slope 2"}},
-            demote={},
-            evidence=[],
-        )
-        with mock.patch("pipelines.drift.run", return_value=found):
+    def drifted(self, week: str, verdict: str, **demote: str) -> dict[str, Any]:
+        """A week of drift, were this its verdict; the refits wanted so far."""
+        found = drift.run(self.settings, Path(self.landing))
+        rows = {regime: {**row, "verdict": verdict} for regime, row in found.regimes.items()}
+        judged = replace(found, week=week, as_of=week, verdict=verdict, regimes=rows, demote=demote)
+        with mock.patch("pipelines.drift.run", return_value=judged):
             act = self.run("weekly_drift")
         return act | {"wanted": self.api.asset_events("refit_wanted")}
 
 
 @contextmanager
-def no_fits() -> Iterator[None]:
-    """The regimes are fitted in this home already."""
-    with mock.patch("pipelines.refit.fit", return_value={}):
+def all_made() -> Iterator[None]:
+    """Features and fits are in this home already: do not look whether they are still the same."""
+    made = ("pipelines.features.build", "pipelines.refit.fit")
+    with ExitStack() as stack:
+        for name in made:
+            stack.enter_context(mock.patch(name, return_value={}))
         yield
 
 
@@ -122,16 +117,17 @@ def acts(stage: Stage, home: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "approved", approved
     yield "cleared", stage.promoted_again(approved)
     yield "outdated", stage.promoted_again(approved, release="0" * 12)
-    yield "drift watch", stage.drifted("watch", "2026-03-02")
-    yield "drift refit", stage.drifted("refit", "2026-03-09")
-    yield "drift again", stage.drifted("refit", "2026-03-09")
+    yield "drift watch", stage.drifted("2026-03-02", "watch")
+    yield "drift refit", stage.drifted("2026-03-09", "refit")
+    yield "drift again", stage.drifted("2026-03-09", "refit")
+    yield "drift demote", stage.drifted("2026-03-16", "demote", normal="self_only")
 
 
 def main(home: Path, landing: str) -> None:
     secrets = credentials.airflow_secrets(home / "secrets")
     airflow_env.enter(home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR", **secrets)
     log = home / "logs" / "answering.log"
-    with dagrun.output_to(log), no_fits():
+    with dagrun.output_to(log), all_made():
         told = dict(acts(Stage(home, landing), home))
     print(json.dumps(told))
     dagrun.end_quietly(log)
