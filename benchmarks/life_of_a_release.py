@@ -15,8 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 ENV = {"CROSSIMPACT_USER": "ann", "COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
-SIMULATE = "simulate desk --symbols 12 --days 45 --seed 5 --fade 0 --fade-days 10"
+DAYS = 45
+SIMULATE = f"simulate desk --symbols 12 --days {DAYS} --seed 5 --fade 0 --fade-days 10"
 
 
 def say(text: str) -> None:
@@ -57,19 +60,22 @@ class Desk:
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         desk = Desk(Path(scratch))
-        dates = desk.json(SIMULATE)["dates"]
+        # Nine whole weeks up to now: an old release has expired for who pulls it.
+        friday = np.busday_offset("today", 0, roll="backward", weekmask="Fri")
+        simulate = f"{SIMULATE} --first-date {np.busday_offset(friday, 1 - DAYS)}"
+        dates = desk.json(simulate)["dates"]
         print("# A release's life\n\nWritten by `benchmarks/life_of_a_release.py`; "
-              f"the desk: `crossimpact {SIMULATE}`.")  # fmt: skip
+              f"the desk: `crossimpact {simulate}`.")  # fmt: skip
         first = desk.json(f"refit desk/landing --as-of {dates[19]}")["release"]
         say(f"## The first month is refitted (release {first}), and the gates asked")
         desk.show("gates")
-        desk.show("promote --reason March", first=7)
+        desk.show("promote --reason first", first=7)
         say("## A challenger on a handful of days is refused; the champion stays")
         desk.json(f"refit desk/landing --as-of {dates[24]} --window-days 4")
         desk.show("promote")
         say("## The next refit is promoted")
         second = desk.json(f"refit desk/landing --as-of {dates[29]}")["release"]
-        desk.show(f"promote --release {second} --reason April", first=7)
+        desk.show(f"promote --release {second} --reason monthly", first=7)
         say("## A week like those before, then two in which the coupling is gone")
         for date in (dates[34], dates[39], dates[44]):
             desk.show(f"drift desk/landing --as-of {date}")

@@ -129,6 +129,7 @@ def simulate(
     days: int = 20,
     seed: int = 7,
     dirt: Annotated[bool, typer.Option("--dirt", help="Break some rows on purpose")] = False,
+    first_date: Annotated[str, typer.Option(help="First trading day")] = "2026-03-02",
     fade: Annotated[float, typer.Option(help="Cross impact of the last days, times planted")] = 1.0,
     fade_days: Annotated[int, typer.Option(help="How many last days fade")] = 0,
     home: Home = None,
@@ -138,7 +139,10 @@ def simulate(
     from crossimpact.simulate import DeskSpec
     from pipelines import simulate as step
 
-    spec = DeskSpec(symbols=symbols, days=days, seed=seed, fade=fade, fade_days=fade_days)
+    spec = DeskSpec(
+        symbols=symbols, days=days, seed=seed, first_date=first_date, fade=fade,
+        fade_days=fade_days,
+    )  # fmt: skip
     console.show(step.run(_settings(home), out, spec, dirt).to_dict(), as_json=json_)
 
 
