@@ -10,9 +10,10 @@ import numpy as np
 
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
-from crossimpact.policy.sequential import adapt, solve, value_of_adapting
+from crossimpact.policy.sequential import adapt, branch, solve, value_of_adapting
 from crossimpact.policy.sequential.compare import compare, myopic, understatement
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
+from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.recourse import Normal, Scenarios, two_stage
 from pipelines.config import Settings
 from pipelines.sequence_problem import Objective, Task, read
@@ -90,7 +91,9 @@ def run_orders(
     report: Path | None = None,
 ) -> Answer:
     """Schedule a desk's orders under a release's matrix; see `sequence_orders`."""
-    from pipelines import sequence_orders  # the registry: half a second a problem file need not wait
+    from pipelines import (
+        sequence_orders,
+    )  # the registry: half a second a problem file need not wait
 
     desk = sequence_orders.load(
         settings, path, which, regime, rho,
@@ -131,11 +134,22 @@ def answer(
 
 
 def _solve(task: Task) -> Plan | Contingent:
-    if task.law is not None:
-        if task.objective == "myopic":
-            raise ProblemError("objective myopic takes no uncertain order", "it would ignore it")
+    if task.law is None:
+        return myopic(task.problem) if task.objective == "myopic" else solve(task.problem)
+    if task.objective == "myopic":
+        raise ProblemError("objective myopic takes no uncertain order", "it would ignore it")
+    if isinstance(task.law, Scenarios | Normal):
         return adapt(task.problem, task.law)
-    return myopic(task.problem) if task.objective == "myopic" else solve(task.problem)
+    return branch(task.law)
+
+
+def _value_of_adapting(task: Task) -> float:
+    """Of the stochastic solution: expected cost of planning for means less the optimum."""
+    if isinstance(task.law, Scenarios | Normal):
+        return value_of_adapting(task.problem, task.law)
+    from crossimpact.policy.sequential import tree
+
+    return max(0.0, tree.value_of_stochastic_solution(task.law)) if task.law else 0.0
 
 
 def _residual(task: Task, found: Plan | Contingent) -> float:
@@ -145,13 +159,12 @@ def _residual(task: Task, found: Plan | Contingent) -> float:
 
 def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, Any]:
     extra: dict[str, Any] = {}
-    if task.law is not None:
-        volumes, probabilities = _shown(task.law)
+    if isinstance(found, Contingent):
         extra["scenarios"] = [
-            {"scenario": s, "p": p, "volume": volume if task.vectors else volume[0]}
-            for s, (p, volume) in enumerate(zip(probabilities, volumes.tolist(), strict=True))
+            {"scenario": s, "p": p} | _volumes(task, plan.problem)
+            for s, (p, plan) in enumerate(_shown(task, found))
         ]
-        extra["value_of_stochastic_solution"] = value_of_adapting(task.problem, task.law)
+        extra["value_of_stochastic_solution"] = _value_of_adapting(task)
     elif task.objective in ("myopic", "ttsc") and found.tthc > 0:
         extra["understatement"] = understatement(found)
     if comparison and task.law is None and task.problem.orders > 1:
@@ -186,25 +199,31 @@ def _page(
     )[0]
 
 
-def _shown(law: Scenarios | Normal) -> tuple[Array, list[float | None]]:
-    """Volumes of the second order that are written out, and their probabilities."""
-    if isinstance(law, Scenarios):
-        return law.volumes, list(law.probabilities.tolist())
-    volumes = law.location + law.sd * np.array(SHOWN)
-    return volumes[:, None], [None] * len(volumes)
+def _shown(task: Task, found: Contingent) -> list[tuple[float | None, Plan]]:
+    """The scenarios written out: all, but of a normal law in closed form a few volumes."""
+    if not isinstance(task.law, Normal) or found.method != "closed":
+        return list(zip(found.probabilities.tolist(), found.plans, strict=True))
+    volumes = task.law.location + task.law.sd * np.array(SHOWN)
+    even = Scenarios(np.full(len(volumes), 1 / len(volumes)), volumes)
+    return [(None, plan) for plan in two_stage(task.problem, even, first=found.plans[0]).plans]
+
+
+def _volumes(task: Task, problem: Problem) -> dict[str, Any]:
+    """What a scenario's later orders turned out to be: one order's `volume`, or all `volumes`."""
+    volumes = problem.volumes if task.vectors else problem.volumes[:, 0]
+    later = volumes[1:].tolist()
+    return {"volume": later[0]} if len(later) == 1 else {"volumes": later}
 
 
 def _schedule(task: Task, found: Plan | Contingent, units: Array) -> list[dict[str, Any]]:
+    """Rows per order; what is decided before scenarios part is listed once, the rest in each."""
     if isinstance(found, Plan):
         return [row for order in range(task.problem.orders) for row in _rows(found, order, units)]
-    plans = found.plans
-    if isinstance(task.law, Normal):
-        volumes, _ = _shown(task.law)
-        even = Scenarios(np.full(len(volumes), 1 / len(volumes)), volumes)
-        plans = two_stage(task.problem, even, first=plans[0]).plans
+    plans = [plan for _, plan in _shown(task, found)]
     rows = _rows(plans[0], 0, units)
     for scenario, plan in enumerate(plans):
-        rows += _rows(plan, 1, units, scenario)
+        for order in range(1, task.problem.orders):
+            rows += _rows(plan, order, units, scenario)
     return rows
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from crossimpact.policy.sequential import problem as problems
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.problem import Limits, Problem
 from crossimpact.policy.sequential.recourse import Normal, Scenarios
+
+if TYPE_CHECKING:
+    from crossimpact.policy.sequential.tree import Tree
 
 Objective = Literal["stsh", "myopic", "ttsc", "tthc", "hybrid"]
 FIELDS = (
@@ -33,11 +36,14 @@ KERNELS = {
 
 @dataclass(frozen=True)
 class Task:
-    """A problem, the objective by name, and the law of the last order when it is uncertain."""
+    """A problem, the objective by name, and the law of later orders when they are uncertain.
+
+    What is uncertain has its mean in `problem`.
+    """
 
     problem: Problem
     objective: Objective
-    law: Scenarios | Normal | None = None
+    law: Scenarios | Normal | Tree | None = None
     vectors: bool = False
 
 
@@ -63,7 +69,7 @@ def read(path: Path, *, project: bool = False) -> Task:
 def parse(data: Mapping[str, Any], *, project: bool = False) -> Task:
     """The task of a problem in plain data.
 
-    With `scenarios` the second order's volume is their mean, whatever `volumes` says of it.
+    With `scenarios` the volumes they speak of are their means, whatever `volumes` says of them.
     """
     _known("", data, FIELDS)
     objective = data.get("objective", "tthc")
@@ -73,13 +79,17 @@ def parse(data: Mapping[str, Any], *, project: bool = False) -> Task:
         )
     times, given = _numbers(data, "times"), _numbers(data, "volumes")
     volumes = given[:, None] if given.ndim == 1 else given
-    law = _law(data, volumes)
-    if law is not None:
-        volumes = np.vstack((volumes[:1], law.mean))
+    kernel, limits = _kernel(data.get("kernel"), project), _limits(data)
+    monotone = _flag(data, "monotone", default=True)
+    law: Scenarios | Normal | Tree | None
+    if data.get("scenarios") is not None and len(volumes) > 2:
+        law = _tree(data, objective, times, volumes, kernel, monotone, limits)
+        volumes = law.expected[0]
+    else:
+        law = _law(data, volumes)
+        volumes = volumes if law is None else np.vstack((volumes[:1], law.mean))
     pose = _pose(data, objective, volumes)
-    flags = {"monotone": _flag(data, "monotone", default=True)}
-    kernel = _kernel(data.get("kernel"), project)
-    problem = pose(times, volumes, kernel, limits=_limits(data), **flags)
+    problem = pose(times, volumes, kernel, limits=limits, monotone=monotone)
     return Task(problem, objective, law, given.ndim > 1)
 
 
@@ -93,12 +103,15 @@ def _pose(data: Mapping[str, Any], objective: Objective, volumes: Array) -> Call
         return problems.tthc
     if benchmark is not None and objective == "tthc":
         raise ProblemError("objective tthc takes no benchmark", "say hybrid")
+    if benchmark is not None and amend is not None:
+        raise ProblemError("benchmark and amend both say what became known when", "give one")
     parts = None
     if benchmark is not None:
         parts = problems.numbers("benchmark", benchmark)
     elif amend is not None:
         parts = problems.amended(volumes, amend)
-    if objective == "hybrid" and parts is None and not data.get("scenarios"):
+    certain = data.get("scenarios") is None and data.get("amend") is None
+    if objective == "hybrid" and parts is None and certain:
         raise ProblemError("objective hybrid needs benchmark, amend or scenarios")
     if objective in ("myopic", "ttsc"):
         return lambda *args, **options: problems.ttsc(*args, parts=parts, **options)
@@ -112,27 +125,74 @@ def _law(data: Mapping[str, Any], volumes: Array) -> Scenarios | Normal | None:
     sd = amend.get("normal_sd") if isinstance(amend, dict) else None
     if scenarios is None and sd is None:
         return None
-    if scenarios is not None and data.get("amend") is not None:
-        raise ProblemError("scenarios and amend both say what the second order may be", "give one")
     if len(volumes) != 2:
-        raise ProblemError(f"an uncertain order is the second of two, volumes has {len(volumes)}")
+        raise ProblemError(f"an uncertain order follows a first one, volumes has {len(volumes)}")
     if scenarios is not None:
-        return _scenarios(scenarios)
+        _none_beside_scenarios(data, "amend")
+        return _siblings("scenarios", scenarios, volumes.shape[1], ("p", "volume"))
     if volumes.shape[1] != 1:
         raise ProblemError(f"amend.normal_sd is for one asset, volumes has {volumes.shape[1]}")
     return Normal(float(volumes[1, 0]), _number("amend.normal_sd", sd))
 
 
-def _scenarios(rows: Any) -> Scenarios:
+def _tree(
+    data: Mapping[str, Any],
+    objective: Objective,
+    times: Array,
+    volumes: Array,
+    kernel: Kernel,
+    monotone: bool,
+    limits: Limits,
+) -> Tree:
+    """Scenarios of three orders and more: each says `then` what may follow it."""
+    from crossimpact.policy.sequential.tree import Tree  # compiled code only these need
+
+    _none_beside_scenarios(data, "benchmark", "amend")
+    parents, odds, sizes = [-1], [1.0], [volumes[0]]
+
+    def grow(where: str, rows: Any, parent: int, order: int) -> None:
+        last = order == len(volumes) - 1
+        names = ("p", "volume") if last else ("p", "volume", "then")
+        law = _siblings(where, rows, volumes.shape[1], names)
+        for i, (p, size) in enumerate(zip(law.probabilities, law.volumes, strict=True)):
+            node = len(parents)
+            parents.append(parent)
+            odds.append(float(p))
+            sizes.append(size)
+            if not last:
+                grow(f"{where}[{i}].then", rows[i].get("then"), node, order + 1)
+
+    grow("scenarios", data["scenarios"], 0, 1)
+    priced: Literal["ttsc", "tthc"] = "ttsc" if objective == "ttsc" else "tthc"
+    return Tree(
+        times, np.array(parents), np.array(odds), np.array(sizes), kernel, priced, monotone, limits
+    )
+
+
+def _siblings(where: str, rows: Any, assets: int, names: tuple[str, ...]) -> Scenarios:
+    """What may happen at one node: probabilities and volumes."""
     if not isinstance(rows, list) or not rows:
-        raise ProblemError(f"scenarios is {_kind(rows)}, must be a list of {{p, volume}}")
+        said = "missing" if rows is None else _kind(rows)
+        raise ProblemError(f"{where} is {said}, must be a list of {{{', '.join(names)}}}")
+    volumes = np.empty((len(rows), assets))
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise ProblemError(f"scenarios[{i}] is {_kind(row)}, must be {{p, volume}}")
-        _known(f"scenarios[{i}].", row, ("p", "volume"))
-    weights = [_number(f"scenarios[{i}].p", row.get("p")) for i, row in enumerate(rows)]
-    volumes = problems.numbers("scenarios[].volume", [row.get("volume") for row in rows])
-    return Scenarios(np.array(weights), volumes)
+            raise ProblemError(f"{where}[{i}] is {_kind(row)}, must be {{{', '.join(names)}}}")
+        _known(f"{where}[{i}].", row, names)
+        if row.get("volume") is None:
+            raise ProblemError(f"{where}[{i}].volume is missing")
+        volume = np.atleast_1d(problems.numbers(f"{where}[{i}].volume", row["volume"]))
+        if volume.shape != (assets,):
+            raise ProblemError(
+                f"{where}[{i}].volume has shape {volume.shape}, must be ({assets},)",
+                "a number per asset, as in volumes",
+            )
+        volumes[i] = volume
+    odds = np.array([_number(f"{where}[{i}].p", row.get("p")) for i, row in enumerate(rows)])
+    try:
+        return Scenarios(odds, volumes)
+    except ProblemError as error:
+        raise ProblemError(f"{where}: {error.what}", error.hint) from error
 
 
 def _amend(data: Mapping[str, Any], volumes: Array) -> Array | None:
@@ -223,6 +283,12 @@ def _known(where: str, data: Mapping[str, Any], names: tuple[str, ...]) -> None:
     for name in data:
         if name not in names:
             raise ProblemError(f"{where}{name} is not a field", f"one of {', '.join(names)}")
+
+
+def _none_beside_scenarios(data: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if data.get(name) is not None:
+            raise ProblemError(f"scenarios and {name} both say what orders may be", "give one")
 
 
 def _none_of(data: Mapping[str, Any], objective: str, *names: str) -> None:

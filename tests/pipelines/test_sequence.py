@@ -30,6 +30,11 @@ FIXED = {
     "cost", "cost_ttsc", "cost_tthc", "cost_full", "benchmark_impact", "schedule", "status",
     "kkt_residual",
 }  # fmt: skip
+THREE: dict[str, Any] = {"times": [0, 1, 2, 3], "volumes": [1, 0, 0]}
+BRANCHES = [
+    {"p": 0.5, "volume": 3, "then": [{"p": 0.5, "volume": 1}, {"p": 0.5, "volume": -2}]},
+    {"p": 0.5, "volume": -1, "then": [{"p": 1, "volume": 0.5}]},
+]
 COUPLED = {"type": "exponential", "rho": 1.0, "K": [[1.0, 0.5], [0.5, 1.0]]}
 
 
@@ -173,6 +178,50 @@ def test_a_normal_amend_shows_the_second_order_at_five_volumes() -> None:
     assert list(shown.values()) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("objective", ["ttsc", "tthc", "hybrid"])
+@pytest.mark.parametrize("kernel", [BASE["kernel"], {"type": "power_law", "gamma": 0.5}])
+def test_a_tree_of_three_orders(kernel: dict[str, Any], objective: str) -> None:
+    answer = solve(**THREE, kernel=kernel, objective=objective, scenarios=BRANCHES)
+    assert traded(answer) == pytest.approx(
+        {
+            (0, 0, None): 1.0, (1, 0, 0): 3.0, (2, 0, 0): 1.0, (1, 0, 1): 3.0, (2, 0, 1): -2.0,
+            (1, 0, 2): -1.0, (2, 0, 2): 0.5,
+        }
+    )  # fmt: skip
+    told = [(row["p"], row["volumes"]) for row in answer["scenarios"]]
+    assert told == [(0.25, [3, 1]), (0.25, [3, -2]), (0.5, [-1, 0.5])]
+    assert answer["cost"] == answer["cost_ttsc" if objective == "ttsc" else "cost_tthc"]
+    assert answer["kkt_residual"] < 1e-8 and answer["value_of_stochastic_solution"] > 1e-3
+    shared = [row for row in answer["schedule"] if row["order"] == 1 and row["scenario"] in (0, 1)]
+    assert shared[0]["rates"] == shared[1]["rates"]  # who cannot tell yet trades alike
+
+
+def test_a_tree_without_branches_is_a_chain() -> None:
+    sure = [{"p": 1, "volume": 3, "then": [{"p": 1, "volume": -2}]}]
+    chain = solve(times=[0, 1, 2, 3], volumes=[1, 3, -2])
+    assert solve(**THREE, scenarios=sure)["cost"] == pytest.approx(chain["cost"], rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amend": {"normal_sd": 1.0}, "kernel": {"type": "power_law", "gamma": 0.5}},
+        {"amend": {"normal_sd": 1.0}, "limits": {"block_cap": 2.0}},
+        {"amend": {"normal_sd": 1.0}, "objective": "hybrid"},
+        {
+            "scenarios": [{"p": 0.5, "volume": 1}, {"p": 0.5, "volume": -2}],
+            "kernel": {"type": "power_law", "gamma": 0.5},
+        },
+    ],
+)
+def test_an_uncertain_order_under_any_kernel_and_limit(changes: dict[str, Any]) -> None:
+    answer = solve(**changes)
+    shown = {row["scenario"]: row["volume"] for row in answer["scenarios"]}
+    volumes = {s: v for (order, _, s), v in traded(answer).items() if order == 1}
+    assert volumes == pytest.approx(shown)
+    assert answer["status"] == "optimal" and answer["value_of_stochastic_solution"] >= 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -205,11 +254,31 @@ def test_a_normal_amend_shows_the_second_order_at_five_volumes() -> None:
         ({"amend": {"normal_sd": 0}}, "sd must be > 0"),
         ({"amend": {"known": 1}, "scenarios": [{"p": 1, "volume": 3}]}, "scenarios and amend both"),
         ({"scenarios": [{"p": 0.5, "volume": 3}]}, "sum to 0.5, must be 1"),
-        ({"scenarios": [{"p": 1}]}, "scenarios.*volume"),
+        ({"scenarios": [{"p": 1}]}, r"scenarios\[0\].volume is missing"),
+        ({"scenarios": [{"p": 1, "volume": [1, 2]}]}, r"volume has shape \(2,\), must be \(1,\)"),
+        ({"scenarios": [{"p": 1, "volume": 1, "then": []}]}, r"\[0\].then is not a field"),
+        (THREE | {"scenarios": [{"p": 1, "volume": 1}]}, r"\[0\].then is missing"),
+        (
+            THREE | {"scenarios": [{"p": 1, "volume": 1, "then": [{"p": 0.3, "volume": 1}]}]},
+            r"scenarios\[0\].then: .* sum to 0.3, must be 1",
+        ),
+        (THREE | {"scenarios": BRANCHES, "amend": {"known": 1}}, "scenarios and amend both"),
+        (THREE | {"scenarios": BRANCHES, "objective": "myopic"}, "takes no uncertain order"),
+        (
+            {"objective": "hybrid", "benchmark": [[1, 0], [0, 3]], "amend": {"known": 1}},
+            "benchmark and amend both",
+        ),
+        ({"volumes": [1e200, 1]}, r"volumes up to 1e\+200 .* beyond 1e-280 to 1e280"),
+        ({"volumes": [10**400, 1]}, "volumes is not an array of numbers: int too large"),
+        ({"volumes": [True, 3]}, "volumes holds text or truth values"),
+        (
+            {"kernel": {"type": "exponential", "rho": 1e300, "kappa": 1}},
+            "exponent must lie within 1e-15 to 1e15",
+        ),
         ({"scenarios": [{"p": 1, "volume": 3}], "objective": "myopic"}, "takes no uncertain order"),
         (
             {"scenarios": [{"p": 1, "volume": 3}], "times": [0, 1], "volumes": [1]},
-            "second of two, volumes has 1",
+            "follows a first one, volumes has 1",
         ),
     ],
 )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import ProblemError
-from crossimpact.policy.sequential import grid, tree
+from crossimpact.policy.sequential import adapt, grid, tree
 from crossimpact.policy.sequential.certificate import grid_residual
-from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
+from crossimpact.policy.sequential.kernel import Exponential, PowerLaw, SumOfExponentials
 from crossimpact.policy.sequential.problem import Limits, tthc, ttsc
-from crossimpact.policy.sequential.recourse import Scenarios, two_stage
+from crossimpact.policy.sequential.recourse import Normal, Scenarios, two_stage
 from crossimpact.policy.sequential.tree import Tree, follow_means, solve
 
 UNIT = Exponential(1.0, rho=1.0)
@@ -153,5 +155,36 @@ def test_trees_that_are_none(
 def test_volumes_and_kernels_are_checked_like_any_problem() -> None:
     with pytest.raises(ProblemError, match="nan"):
         solve(star(1.0, [np.nan, 1.0], [0.5, 0.5]))
-    with pytest.raises(ProblemError, match="not PowerLaw"):
-        solve(Tree([0, 1], [-1], [1.0], [1.0], PowerLaw(1.0, gamma=0.5)))  # type: ignore[arg-type]
+    many = star(1.0, list(range(1, 81)), [1 / 80] * 80)
+    with pytest.raises(ProblemError, match=r"81 orders in .* unknowns, limit 6000"):
+        solve(replace(many, kernel=PowerLaw(1.0, gamma=0.5)), 80)
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(block_cap=2.0, max_rate=20.0, spread=0.05)])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_same_tree_by_the_kernels_averages(objective: str, limits: Limits) -> None:
+    """One exponential, told as a sum of one: the dense program knows of no state."""
+    state = three_stages(4, objective, limits=limits)
+    dense = replace(state, kernel=SumOfExponentials(PAIR.K, (1.0,), (PAIR.rho,)))
+    found, other = solve(state, 8), solve(dense, 8)
+    assert other.cost == pytest.approx(found.cost, rel=1e-9)
+    for plan, twin in zip(found.plans, other.plans, strict=True):
+        assert twin.volumes == pytest.approx(plan.volumes, abs=1e-7)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_trees_under_long_memory_are_certified(objective: str) -> None:
+    uncertain = replace(three_stages(5, objective), kernel=PowerLaw(PAIR.K, gamma=0.5))
+    found = solve(uncertain, 6)
+    assert grid_residual(found) < 1e-8
+    assert follow_means(uncertain, 6).cost >= found.cost - 1e-9
+
+
+def test_a_normal_law_where_there_is_no_formula() -> None:
+    """Drawn as scenarios, it costs what the formula's quadrature says, caps that do not bind."""
+    law = Normal(0.5, 2.0)
+    free = tthc([0, 1, 2], [3.0, 0.5], UNIT)
+    capped = replace(free, limits=Limits(block_cap=100.0))
+    exact, drawn = adapt(free, law), adapt(capped, law)
+    assert (exact.method, drawn.method) == ("closed", "tree")
+    assert drawn.cost == pytest.approx(exact.cost, rel=2e-4)

@@ -26,9 +26,11 @@ from crossimpact.policy.sequential.recourse import (
 if TYPE_CHECKING:
     from crossimpact.policy.sequential.tree import Tree
 
-#: Rounds of placing the grid's nodes where assets start and stop, for up to so many assets: enough
-#: to reach rounding in one; with many the grid would grow by all their edges for 1e-5 of the cost.
+#: Rounds of placing the grid's nodes where assets start and stop, for up to so many assets (times
+#: scenarios): enough to reach rounding; with more the grid would grow by all their edges.
 ROUNDS, FEW = 6, 10
+#: Cells per order of a problem of few assets, and trades a dense program is kept to.
+FINE, DENSE = 96, 600
 
 
 def solve(problem: Problem, *, exact: bool = True) -> Plan:
@@ -59,10 +61,18 @@ def solve(problem: Problem, *, exact: bool = True) -> Plan:
     if exponential:
         from crossimpact.policy.sequential import grid
 
-        return grid.solve(problem, sharpen=ROUNDS if problem.assets <= FEW else 0)
+        few = problem.assets <= FEW
+        return grid.solve(problem, FINE if few else grid.STEPS, sharpen=ROUNDS if few else 0)
     from crossimpact.policy.sequential import kernel_qp
 
-    return kernel_qp.solve(problem)
+    return kernel_qp.solve(problem, _dense_cells(problem.orders * problem.assets))
+
+
+def _dense_cells(legs: int) -> int:
+    """Cells per order of a dense program of so many orders and assets."""
+    from crossimpact.policy.sequential import grid
+
+    return max(grid.STEPS, min(FINE, DENSE // legs))
 
 
 def closed_form(problem: Problem) -> Plan | None:
@@ -78,34 +88,46 @@ def closed_form(problem: Problem) -> Plan | None:
 def adapt(problem: Problem, law: Scenarios | Normal) -> Contingent:
     """The optimal first order when the second is known by its law, and the second in each case.
 
-    Exact where no cap binds and assets either do not move each other or never meet a sign; else,
-    for scenarios under `ttsc` or `tthc`, a program on a tree.
+    Exact where impact decays exponentially, no cap binds, and assets either do not move each other
+    or never meet a sign; else, under `ttsc` or `tthc`, a program on a tree (a normal law drawn as
+    `Normal.scenarios`).
 
     Raises
     ------
     ProblemError
         When the law does not fit the problem, or nobody can answer it.
     """
-    if exact_recourse(problem, law) or not isinstance(law, Scenarios):
+    if exact_recourse(problem, law):
         return two_stage(problem, law)
-    from crossimpact.policy.sequential import tree
-
-    return tree.solve(fork(problem, law))
+    return branch(fork(problem, law))
 
 
 def value_of_adapting(problem: Problem, law: Scenarios | Normal) -> float:
     """Expected cost of planning the first order for the mean less the optimum, >= 0."""
-    if exact_recourse(problem, law) or not isinstance(law, Scenarios):
+    if exact_recourse(problem, law):
         return max(0.0, value_of_stochastic_solution(problem, law))
     from crossimpact.policy.sequential import tree
 
     return max(0.0, tree.value_of_stochastic_solution(fork(problem, law)))
 
 
-def fork(problem: Problem, law: Scenarios) -> Tree:
+def branch(tree: Tree) -> Contingent:
+    """The optimal schedule of a scenario tree, on as fine a grid as its size allows."""
+    from crossimpact.policy.sequential import grid
+    from crossimpact.policy.sequential import tree as trees
+
+    legs = tree.volumes.size
+    if not isinstance(tree.kernel, Exponential):
+        return trees.solve(tree, _dense_cells(legs))
+    few = legs <= 2 * FEW
+    return trees.solve(tree, FINE if few else grid.STEPS, sharpen=ROUNDS if few else 0)
+
+
+def fork(problem: Problem, law: Scenarios | Normal) -> Tree:
     """A tree with one fork, at the second order's start."""
     from crossimpact.policy.sequential.tree import Tree
 
+    law = law.scenarios() if isinstance(law, Normal) else law
     struck = {"tthc": np.zeros_like(problem.c), "ttsc": law.mean[None, :]}
     for objective, c in struck.items():
         if problem.orders == 2 and np.allclose(problem.c, c, rtol=1e-9, atol=0):
@@ -121,6 +143,7 @@ def fork(problem: Problem, law: Scenarios) -> Tree:
                 limits=problem.limits,
             )
     raise ProblemError(
-        "scenarios under caps, or of assets that move each other, are for ttsc and tthc only",
+        "an uncertain second order has no exact answer here (exponential decay, no caps, assets "
+        "that do not move each other), and any other is for ttsc and tthc only",
         "drop the benchmark",
     )

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-import scipy.linalg.cython_blas  # noqa: F401  (numba's products: loaded before it is looked for)
 from threadpoolctl import ThreadpoolController
 
 from crossimpact.errors import CrossImpactError

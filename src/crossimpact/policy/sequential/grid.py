@@ -26,7 +26,7 @@ from crossimpact.policy.sequential.edges import edges, with_edges
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem
-from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program, Step
+from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program, Step, System
 from crossimpact.policy.sequential.riccati import adjoint, factorise, step
 
 #: Added to K (scaled to 1) in Newton steps only, so that a semidefinite K has them; the gradient is
@@ -198,11 +198,11 @@ def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0) -> Plan:
     return Plan(problem, *grid.pieces, found.x * units(problem)[0], found.residual, "grid")
 
 
-Pose = Callable[[Grid], tuple[StateForm, Program]]
+Pose = Callable[[Grid], tuple[System, Program]]
 
 
 def refine(
-    build: Callable[[int], Grid], pose: Pose, steps: int, sharpen: int
+    build: Callable[[int], Grid], pose: Pose, steps: int, sharpen: int = 0
 ) -> tuple[Optimum, Grid]:
     """Solve on grids of more and more cells, each from the last one's solution, then with edges."""
     first, *finer = levels(steps)
@@ -227,7 +227,7 @@ def refine(
     return found, grid
 
 
-def value(system: StateForm, program: Program, x: Array) -> float:
+def value(system: System, program: Program, x: Array) -> float:
     """What the program minimises, at trades `x`."""
     slopes = system.gradient(x) + system.gradient(np.zeros_like(x))
     return float(0.5 * (x * slopes).sum() + (program.spread * np.abs(x)).sum())

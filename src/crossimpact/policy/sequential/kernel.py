@@ -143,6 +143,15 @@ class Exponential(Kernel):
     def second(self, t: Array) -> Array:
         return _second_exponential(self.rho, t)
 
+    def check(self, horizon: float) -> None:
+        """Refuse a decay that is none, or over at once, within rounding."""
+        if not 1e-15 < self.rho * horizon < 1e15:
+            raise ProblemError(
+                f"rho {self.rho:g} over a horizon of {horizon:g} is a decay by "
+                f"exp(-{self.rho * horizon:.3g}), the exponent must lie within 1e-15 to 1e15",
+                "give rho per unit of the times",
+            )
+
 
 @dataclass(frozen=True)
 class PowerLaw(Kernel):
@@ -161,9 +170,17 @@ class PowerLaw(Kernel):
         return _power(t, 1 - self.gamma)
 
     def second(self, t: Array) -> Array:
+        t = np.asarray(t, dtype=np.float64)
         if self.gamma == 1:
-            return np.asarray((1 + t) * np.log1p(t) - t)
-        return np.asarray((_power(t, 2 - self.gamma) - t) / (1 - self.gamma))
+            result = np.asarray((1 + t) * np.log1p(t) - t)
+        else:
+            result = np.asarray((_power(t, 2 - self.gamma) - t) / (1 - self.gamma))
+        small = t * (1 + self.gamma) < 0.05  # the binomial series where that would cancel
+        k = np.arange(1.0, 12.0)
+        factors = np.cumprod(np.append(1.0, -(self.gamma + k - 1) / k))
+        series = factors / (np.arange(1.0, 13.0) * np.arange(2.0, 14.0))
+        result[small] = t[small] ** 2 * np.polynomial.polynomial.polyval(t[small], series)
+        return result
 
 
 @dataclass(frozen=True)

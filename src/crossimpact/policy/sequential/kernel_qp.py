@@ -16,13 +16,12 @@ from scipy.linalg import lu_factor, lu_solve
 
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
-from crossimpact.policy.sequential import active_set
 from crossimpact.policy.sequential.bounds import bounds, units
-from crossimpact.policy.sequential.grid import STEPS, Grid
+from crossimpact.policy.sequential.grid import STEPS, Grid, refine
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Limits, Problem, stsh
-from crossimpact.policy.sequential.program import Index, Mask, Step
+from crossimpact.policy.sequential.program import Index, Mask, Program, Step
 
 #: Pieces times assets up to which a dense factor is asked for.
 LARGEST = 6000
@@ -34,19 +33,20 @@ class Dense:
     """The smooth cost of pieces (a `program.System`) by its matrix ``C (x) K``.
 
     `C` (S, S), `K` (M, M), `credit` (S, M): what the benchmark takes off each piece's marginal cost
-    before its product with K.
+    before its product with K; `weights` (S,): the pieces' probabilities.
     """
 
     first: Index
     C: Array
     K: Array
     credit: Array
+    weights: Array
 
     @cached_property
     def curvature(self) -> Array:
         """The block's own cost, for every piece; positive also where K has a zero row."""
         diagonal = np.maximum(np.diagonal(self.K), 1e-3)
-        return np.broadcast_to(diagonal, self.credit.shape).copy()
+        return np.asarray(self.weights[:, None] * diagonal)
 
     def gradient(self, x: Array) -> Array:
         return np.asarray((self.C @ x - self.credit) @ self.K)
@@ -83,27 +83,47 @@ def solve(problem: Problem, steps: int = STEPS) -> Plan:
     ScheduleError
         When the optimum could not be certified.
     """
-    size = problem.orders * (steps + 2) * problem.assets
-    if steps < 1 or size > LARGEST:
+    credit = np.vstack((problem.c, np.zeros((1, problem.assets))))
+    orders, ones = np.arange(problem.orders), np.ones(problem.orders)
+    found, grid = refine(
+        lambda cells: Grid.of(problem.times, orders, orders - 1, cells),
+        lambda grid: pose(problem, grid, problem.volumes, credit, ones),
+        steps,
+    )
+    return Plan(problem, *grid.pieces, found.x * units(problem)[0], found.residual, "kernel_qp")
+
+
+def pose(
+    problem: Problem, grid: Grid, volumes: Array, credit: Array, weights: Array
+) -> tuple[Dense, Program]:
+    """Smooth cost and bounds of a tree of legs, scaled to volume 1 and impact 1, as `grid.pose`.
+
+    Two pieces meet where the leg of one is that of the other or before it, with the probability of
+    the later one.
+    """
+    size = len(grid.starts) * problem.assets
+    if size > LARGEST:
         raise ProblemError(
-            f"{problem.orders} orders of {steps} cells and {problem.assets} assets make {size} "
-            f"unknowns, must be 1 cell or more and at most {LARGEST} unknowns",
+            f"{len(grid.orders)} orders in {len(grid.starts)} pieces of {problem.assets} assets "
+            f"make {size} unknowns, limit {LARGEST}",
             "take fewer cells, or an exponential kernel, which `grid` solves at any size",
         )
-    orders = np.arange(problem.orders)
-    grid = Grid.of(problem.times, orders, orders - 1, steps)
-    kernel, ends = problem.kernel, (grid.starts, grid.ends)
-    inner = problem.times[1:-1]
-    before = grid.legs[:, None] < np.arange(1, problem.orders)[None, :]
+    kernel, legs, ends = problem.kernel, grid.legs, (grid.starts, grid.ends)
     volume, impact = units(problem)
-    credit = (kernel.coupling(ends, (inner, inner)) * before) @ problem.c / volume
     top = float(kernel.shape(np.zeros(1))[0])
-    C = kernel.coupling(ends, ends)
-    system = Dense(grid.first, C / top, kernel.K / impact, credit / top)
-    least = floors(problem, steps)
-    program = bounds(problem, grid.pieces, grid.legs, problem.volumes, least)
-    found = active_set.solve(system, program.scaled(volume, impact * top))
-    return Plan(problem, *grid.pieces, found.x * volume, found.residual, "kernel_qp")
+    past = np.eye(len(grid.orders), dtype=bool)  # past[l, k]: k is l or before it
+    for leg, parent in enumerate(grid.parents):
+        past[leg] |= past[parent] & (parent >= 0)
+    meeting = np.where(past, weights[:, None], 0.0)
+    meeting = np.maximum(meeting, meeting.T)
+    C = kernel.coupling(ends, ends) * meeting[np.ix_(legs, legs)] / top
+    struck = grid.ends[grid.first[1:] - 1]
+    reach = kernel.coupling(ends, (struck, struck)) * past.T[legs]
+    system = Dense(grid.first, C, kernel.K / impact, reach @ credit / (volume * top), weights[legs])
+    least = floors(problem, int(np.diff(grid.first)[0]) - 2)
+    program = bounds(problem, grid.pieces, legs, volumes, least)
+    program = replace(program, spread=program.spread * weights[legs, None])
+    return system, program.scaled(volume, impact * top)
 
 
 def floors(problem: Problem, steps: int) -> Array:

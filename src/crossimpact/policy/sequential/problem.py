@@ -29,6 +29,8 @@ from crossimpact.policy.sequential.kernel import Kernel
 
 #: Rows of a benchmark that miss their volume by less than this share of it are rounding.
 TOLERANCE = 1e-9
+#: Powers of ten a cost may reach, up or down, before floating point gives out.
+POWERS = 280
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,13 @@ class Problem:
         if volumes.shape[1] != self.kernel.assets:
             raise ProblemError(
                 f"volumes of {volumes.shape[1]} assets, a kernel of {self.kernel.assets}"
+            )
+        volume, impact = np.abs(volumes).max(), np.abs(self.kernel.K).max()
+        if volume and impact and abs(2 * np.log10(volume) + np.log10(impact)) > POWERS:
+            raise ProblemError(
+                f"volumes up to {volume:g} and an impact of {impact:g} per unit make costs beyond "
+                f"1e-{POWERS} to 1e{POWERS}",
+                "choose other units",
             )
 
     def _struck(self, name: str, given: ArrayLike) -> Array:
@@ -337,15 +346,22 @@ def numbers(name: str, value: ArrayLike) -> Array:
     """An array of finite numbers, or a `ProblemError` that names the first that is none."""
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ProblemError(f"{name} is not an array of numbers: {error}") from error
-    if np.asarray(value).dtype.kind in "USb":
+    if np.asarray(value).dtype.kind in "USb" or _has_truth(value):
         raise ProblemError(f"{name} holds text or truth values, must be numbers")
     if not np.isfinite(array).all():
         where = "".join(f"[{i}]" for i in np.argwhere(~np.isfinite(array))[0])
         bad = array[~np.isfinite(array)][0]
         raise ProblemError(f"{name}{where} is {bad}, must be a finite number")
     return array
+
+
+def _has_truth(value: object) -> bool:
+    """Whether a list from a file holds true or false, which numpy would read as 1 and 0."""
+    if isinstance(value, list | tuple):
+        return any(map(_has_truth, value))
+    return isinstance(value, bool)
 
 
 def _broadcast(name: str, value: ArrayLike, shape: tuple[int, ...], *, zero: bool) -> Array:

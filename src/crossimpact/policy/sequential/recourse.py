@@ -37,7 +37,6 @@ from crossimpact.policy.sequential.problem import Problem
 TOLERANCE = 1e-9
 #: A normal law is cut off at so many standard deviations, in panels of `PANEL` of them.
 REACH, PANEL = 9.0, 1.5
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
 
 
 @dataclass(frozen=True)
@@ -120,15 +119,28 @@ class Normal:
         reach = np.arange(-REACH, REACH + PANEL / 2, PANEL)
         inside = (cuts - self.location) / self.sd
         edges = np.unique(np.concatenate((reach, inside[np.abs(inside) < REACH])))
-        half = np.diff(edges)[:, None] / 2
-        at = (edges[:-1, None] + half + half * _NODES).ravel()
-        p = (half * _WEIGHTS).ravel() * np.exp(-(at**2) / 2)
-        return p / p.sum(), self.location + self.sd * at
+        p, at = _quadrature(edges, 10)
+        return p, self.location + self.sd * at
+
+    def scenarios(self) -> Scenarios:
+        """The law as some thirty scenarios, Gauss-Legendre, apart for buys and sells: 1e-4."""
+        edges = np.union1d([-5.0, -2.5, 0.0, 2.5, 5.0], np.clip(-self.location / self.sd, -5, 5))
+        p, at = _quadrature(edges, 6)
+        return Scenarios(p, self.location + self.sd * at)
 
     def drawn(self, cuts: Array) -> Scenarios:
         """The law as scenarios that integrate what is smooth between the cuts exactly."""
         p, v = self.nodes(cuts)
         return Scenarios(p, v)
+
+
+def _quadrature(edges: Array, points: int) -> tuple[Array, Array]:
+    """Weights and nodes of a standard normal, Gauss-Legendre between the edges."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    half = np.diff(edges)[:, None] / 2
+    at = (edges[:-1, None] + half + half * nodes).ravel()
+    p = (half * weights).ravel() * np.exp(-(at**2) / 2)
+    return p / p.sum(), at
 
 
 def two_stage(
@@ -173,10 +185,11 @@ def two_stage(
 
 
 def exact_recourse(problem: Problem, law: Scenarios | Normal) -> bool:
-    """Whether `two_stage` answers: no caps, and signs that bind only where K is diagonal."""
-    rho = _check(problem, law) if not problem.limits.bind and problem.orders == 2 else None
-    if rho is None:
+    """Whether `two_stage` answers: exponential decay, no caps, and signs that bind only where K is
+    diagonal."""
+    if not isinstance(problem.kernel, Exponential) or problem.limits.bind or problem.orders != 2:
         return False
+    rho = _check(problem, law)
     if not problem.monotone:
         return not np.any(problem.limits.spread)
     z2 = rho * float(problem.times[2] - problem.times[1])

@@ -22,29 +22,67 @@ from numba import njit
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.program import Index, Mask
+from crossimpact.policy.sequential.small import (
+    chosen,
+    gram,
+    inverse_factor,
+    product,
+    solve_factored,
+)
 
 
 @njit(cache=True, error_model="numpy")
-def inverse_factor(matrix: Array) -> Array:
-    """Inverse of the lower Cholesky factor; pivots are kept above rounding."""
-    n = len(matrix)
-    lower, inverse = np.zeros((n, n)), np.zeros((n, n))
-    for i in range(n):
+def _back(
+    P: Array, Q: Array, R: Array, K: Array,
+    coefficients: Array, free: Mask, weights: Array, factors: Array, gains: Array,
+) -> None:  # fmt: skip
+    """One trade of the backward sweep, in place."""
+    M = len(K)
+    a, b, q = coefficients[0], coefficients[1], coefficients[2]
+    c, d = coefficients[3], coefficients[4]
+    rows = chosen(free)
+    f = len(rows)
+    hessian, sides = np.empty((f, f)), np.zeros((f, 2 * M))
+    for i in range(f):
+        m = rows[i]
         for j in range(i + 1):
-            total = matrix[i, j]
-            for k in range(j):
-                total -= lower[i, k] * lower[j, k]
-            if i == j:
-                lower[i, i] = np.sqrt(max(total, 1e-15 * matrix[i, i], 1e-300))
-            else:
-                lower[i, j] = total / lower[j, j]
-    for i in range(n):
-        for k in range(i):
-            weight = lower[i, k] / lower[i, i]
-            for j in range(k + 1):
-                inverse[i, j] -= weight * inverse[k, j]
-        inverse[i, i] = 1.0 / lower[i, i]
-    return inverse
+            hessian[i, j] = b * b * P[m, rows[j]] + d * K[m, rows[j]]
+        hessian[i, i] += weights[m]
+        for j in range(M):
+            sides[i, j] = a * b * P[m, j] + c * K[m, j]
+            sides[i, M + j] = b * Q[m, j]
+        sides[i, M + m] += 1.0
+    factor = inverse_factor(hessian)
+    gain = product(factor, sides)
+    change = gram(gain)
+    for i in range(f):
+        for j in range(f):
+            factors[i, j] = factor[i, j]
+        for j in range(2 * M):
+            gains[i, j] = gain[i, j]
+    for i in range(M):
+        for j in range(M):
+            P[i, j] = a * a * P[i, j] + q * K[i, j] - change[i, j]
+            Q[i, j] = a * Q[i, j] - change[i, M + j]
+            R[i, j] += change[M + i, M + j]
+
+
+@njit(cache=True, error_model="numpy")
+def _close(P: Array, Q: Array, R: Array, closing: Array) -> None:
+    """The leg's multiplier put at its best: what is left is quadratic in the state, in place."""
+    M = len(R)
+    for m in range(M):
+        R[m, m] = max(R[m, m], 1e-12)
+    inverse = inverse_factor(R)
+    turned = np.empty((M, M))
+    for i in range(M):
+        for j in range(M):
+            closing[i, j] = inverse[i, j]
+            turned[i, j] = Q[j, i]
+    passed = gram(product(inverse, turned))
+    for i in range(M):
+        for j in range(M):
+            P[i, j] += passed[i, j]
 
 
 @njit(cache=True, error_model="numpy")
@@ -85,44 +123,20 @@ def factorise(
     S, M = free.shape
     L = len(parent)
     factors, gains = np.empty((S, M, M)), np.empty((S, M, 2 * M))
-    mixed, closing = np.empty((L, M, M)), np.empty((L, M, M))
+    mixed, closing = np.zeros((L, M, M)), np.zeros((L, M, M))
     ends = np.zeros((L, M, M))
     for leg in range(L - 1, -1, -1):
-        P = ends[leg] + terminal[leg] * K
-        Q, R = np.zeros((M, M)), np.zeros((M, M))
+        P, Q, R = ends[leg], mixed[leg], np.zeros((M, M))
+        for i in range(M):
+            for j in range(M):
+                P[i, j] += terminal[leg] * K[i, j]
         for s in range(first[leg + 1] - 1, first[leg] - 1, -1):
-            a, b, q, c, d = coefficients[s]
-            rows = np.flatnonzero(free[s])
-            f = len(rows)
-            if f:
-                hessian, sides = np.empty((f, f)), np.empty((f, 2 * M))
-                for i in range(f):
-                    m = rows[i]
-                    for j in range(i + 1):
-                        hessian[i, j] = b * b * P[m, rows[j]] + d * K[m, rows[j]]
-                    hessian[i, i] += weights[s, m]
-                    for j in range(M):
-                        sides[i, j] = a * b * P[m, j] + c * K[m, j]
-                        sides[i, M + j] = b * Q[m, j]
-                    sides[i, M + m] += 1.0
-                factors[s, :f, :f] = inverse_factor(hessian)
-                gain = np.dot(np.ascontiguousarray(factors[s, :f, :f]), sides)
-                gains[s, :f] = gain
-                left = np.ascontiguousarray(gain[:, :M])
-                right = np.ascontiguousarray(gain[:, M:])
-                P = a * a * P + q * K - np.dot(left.T, left)
-                Q = a * Q - np.dot(left.T, right)
-                R = R + np.dot(right.T, right)
-            else:
-                P = a * a * P + q * K
-                Q = a * Q
-        for m in range(M):
-            R[m, m] = max(R[m, m], 1e-12)
-        closing[leg] = inverse_factor(R)
-        mixed[leg] = Q
+            _back(P, Q, R, K, coefficients[s], free[s], weights[s], factors[s], gains[s])
+        _close(P, Q, R, closing[leg])
         if parent[leg] >= 0:
-            left = np.dot(closing[leg], Q.T.copy())
-            ends[parent[leg]] += P + np.dot(left.T, left)
+            for i in range(M):
+                for j in range(M):
+                    ends[parent[leg], i, j] += P[i, j]
     return factors, gains, mixed, closing
 
 
@@ -159,15 +173,18 @@ def step(
     ends, offsets = np.zeros((L, M)), np.zeros((L, M))
     local = np.zeros((S, M))
     for leg in range(L - 1, -1, -1):
-        p, r = ends[leg].copy(), -missing[leg]
+        p, r = ends[leg], offsets[leg]
+        for m in range(M):
+            r[m] = -missing[leg, m]
         for s in range(first[leg + 1] - 1, first[leg] - 1, -1):
             a, b = coefficients[s, 0], coefficients[s, 1]
-            rows = np.flatnonzero(free[s])
+            rows = chosen(free[s])
             f = len(rows)
             side = np.empty(f)
             for i in range(f):
                 side[i] = b * p[rows[i]] + gradient[s, rows[i]]
-            p *= a
+            for m in range(M):
+                p[m] *= a
             for i in range(f):
                 total = 0.0
                 for j in range(i + 1):
@@ -176,16 +193,25 @@ def step(
                 for m in range(M):
                     p[m] -= gains[s, i, m] * total
                     r[m] -= gains[s, i, M + m] * total
-        offsets[leg] = r
         if parent[leg] >= 0:
-            ends[parent[leg]] += p + np.dot(mixed[leg], _solve(closing[leg], r))
+            back = solve_factored(closing[leg], r)
+            for i in range(M):
+                ends[parent[leg], i] += p[i]
+                for j in range(M):
+                    ends[parent[leg], i] += mixed[leg, i, j] * back[j]
     moves, multipliers, states = np.zeros((S, M)), np.empty((L, M)), np.zeros((L, M))
     for leg in range(L):
-        y = states[parent[leg]].copy() if parent[leg] >= 0 else np.zeros(M)
-        mu = _solve(closing[leg], np.dot(mixed[leg].T, y) + offsets[leg])
-        multipliers[leg] = mu
+        y, side = states[leg], offsets[leg]
+        for i in range(M):
+            if parent[leg] >= 0:
+                y[i] = states[parent[leg], i]
+            for j in range(M):
+                side[j] += mixed[leg, i, j] * y[i]
+        mu = solve_factored(closing[leg], side)
+        for m in range(M):
+            multipliers[leg, m] = mu[m]
         for s in range(first[leg], first[leg + 1]):
-            rows = np.flatnonzero(free[s])
+            rows = chosen(free[s])
             f = len(rows)
             dx = np.zeros(f)
             for i in range(f):
@@ -194,20 +220,12 @@ def step(
                     total += gains[s, i, m] * y[m] + gains[s, i, M + m] * mu[m]
                 for j in range(i + 1):
                     dx[j] -= factors[s, i, j] * total
-            y *= coefficients[s, 0]
+            for m in range(M):
+                y[m] *= coefficients[s, 0]
             for i in range(f):
                 moves[s, rows[i]] = dx[i]
                 y[rows[i]] += coefficients[s, 1] * dx[i]
-        states[leg] = y
     return moves, multipliers
-
-
-@njit(cache=True, error_model="numpy")
-def _solve(inverse: Array, side: Array) -> Array:
-    """``(L L')^-1 side`` from the inverse factor ``L^-1``."""
-    half: Array = np.dot(inverse, side)
-    whole: Array = np.dot(inverse.T, half)
-    return whole
 
 
 @njit(cache=True, error_model="numpy")
@@ -220,20 +238,23 @@ def adjoint(
     """
     S, M = trades.shape
     L = len(parent)
-    before, states = np.empty((S, M)), np.empty((L, M))
+    before, states = np.empty((S, M)), np.zeros((L, M))
     for leg in range(L):
-        y = states[parent[leg]].copy() if parent[leg] >= 0 else np.zeros(M)
-        for s in range(first[leg], first[leg + 1]):
-            before[s] = y
-            y = coefficients[s, 0] * y + coefficients[s, 1] * trades[s]
-        states[leg] = y
+        for m in range(M):
+            y = states[parent[leg], m] if parent[leg] >= 0 else 0.0
+            for s in range(first[leg], first[leg + 1]):
+                before[s, m] = y
+                y = coefficients[s, 0] * y + coefficients[s, 1] * trades[s, m]
+            states[leg, m] = y
     slopes, ends = np.empty((S, M)), np.zeros((L, M))
     for leg in range(L - 1, -1, -1):
-        pull = ends[leg] + terminal[leg] * states[leg] - credit[leg]
-        for s in range(first[leg + 1] - 1, first[leg] - 1, -1):
-            a, b, q, c, d = coefficients[s]
-            slopes[s] = b * pull + c * before[s] + d * trades[s]
-            pull = a * pull + q * before[s] + c * trades[s]
-        if parent[leg] >= 0:
-            ends[parent[leg]] += pull
+        for m in range(M):
+            pull = ends[leg, m] + terminal[leg] * states[leg, m] - credit[leg, m]
+            for s in range(first[leg + 1] - 1, first[leg] - 1, -1):
+                a, b, q = coefficients[s, 0], coefficients[s, 1], coefficients[s, 2]
+                c, d = coefficients[s, 3], coefficients[s, 4]
+                slopes[s, m] = b * pull + c * before[s, m] + d * trades[s, m]
+                pull = a * pull + q * before[s, m] + c * trades[s, m]
+            if parent[leg] >= 0:
+                ends[parent[leg], m] += pull
     return slopes, states

@@ -1,9 +1,9 @@
 """Orders in sequence when later volumes are uncertain: a scenario tree solved as one program.
 
 A node of the tree is one order at one history: its volume is revealed when it starts, and its
-schedule may depend on nothing later. All nodes are solved together in state form, the branches
-sharing the impact their common past left (a chain of `grid` with forks in it): multi-stage recourse
-with any number of orders and assets, directions included.
+schedule may depend on nothing later. All nodes are solved together, the branches sharing
+the impact their common past left (a chain of `grid`, or of `kernel_qp`, with forks in it):
+multi-stage recourse with any number of orders and assets, directions included.
 
 What is predicted of an order at ``T_k`` beyond what was predicted at ``T_{k-1}`` is a part struck
 at ``T_k``. Such revisions have mean zero given what was known before, so that their benchmark terms
@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
-from crossimpact.policy.sequential import active_set, problem
+from crossimpact.policy.sequential import active_set, kernel_qp, problem
+from crossimpact.policy.sequential import grid as grid_form
 from crossimpact.policy.sequential.bounds import units
-from crossimpact.policy.sequential.grid import STEPS, Grid, pose, refine
-from crossimpact.policy.sequential.kernel import Kernel
+from crossimpact.policy.sequential.grid import STEPS, Grid, refine
+from crossimpact.policy.sequential.kernel import Exponential, Kernel
 from crossimpact.policy.sequential.plan import Contingent, Plan
 from crossimpact.policy.sequential.problem import Limits, Problem
-from crossimpact.policy.sequential.program import Index
+from crossimpact.policy.sequential.program import Index, Program, System
 
 #: Probabilities of siblings that miss 1 by less are rounding.
 TOLERANCE = 1e-9
@@ -50,7 +51,7 @@ class Tree:
     volumes
         Signed volume of each node's order, shape (L,) or (L, M).
     kernel
-        An `Exponential`.
+        Any; an `Exponential` one of many nodes is solved much faster.
     objective
         ``tthc``, or ``ttsc`` to hold every order against its own arrival price.
     monotone, limits
@@ -171,12 +172,12 @@ class Tree:
 def solve(tree: Tree, steps: int = STEPS, *, sharpen: int = 0) -> Contingent:
     """The best schedule of every node, on `steps` cells per order, certified to 1e-8.
 
-    `steps` and `sharpen` are as in `grid.solve`.
+    `steps` and `sharpen` are as in `grid.solve`; only an exponential kernel can be sharpened.
 
     Raises
     ------
     ProblemError
-        When the kernel is not exponential, or `steps` < 1.
+        When `steps` < 1, or pieces times assets are too many for `kernel_qp`.
     ScheduleError
         When the optimum could not be certified.
     """
@@ -185,11 +186,11 @@ def solve(tree: Tree, steps: int = STEPS, *, sharpen: int = 0) -> Contingent:
     credit = np.array([tree.credit(node) for node in range(len(tree.parents))])
     found, grid = refine(
         lambda cells: Grid.of(tree.times, tree.orders, tree.parents, cells),
-        lambda grid: pose(
+        lambda grid: _pose(tree.kernel)(
             largest, grid, tree.volumes, credit * tree.weights[:, None], tree.weights
         ),
         steps,
-        sharpen,
+        sharpen if isinstance(tree.kernel, Exponential) else 0,
     )
     trades = np.split(found.x * units(largest)[0], grid.first[1:-1])
     return _contingent(tree, scenarios, grid, trades, found.residual)
@@ -223,13 +224,18 @@ def _planned(tree: Tree, node: int, done: list[Array], steps: int) -> tuple[Arra
     legs = np.arange(mean.orders)
     grid = Grid.of(tree.times, legs, legs - 1, steps)
     credit = np.vstack((mean.c, np.zeros((1, mean.assets))))
-    system, program = pose(mean, grid, mean.volumes, credit, np.ones(mean.orders))
+    system, program = _pose(tree.kernel)(mean, grid, mean.volumes, credit, np.ones(mean.orders))
     for leg, trades in enumerate(done):
         rows = slice(grid.first[leg], grid.first[leg + 1])
         program.lower[rows] = program.upper[rows] = trades / units(mean)[0]
     found = active_set.solve(system, program)
     rows = slice(grid.first[order], grid.first[order + 1])
     return found.x[rows] * units(mean)[0], found.residual
+
+
+def _pose(kernel: Kernel) -> Callable[..., tuple[System, Program]]:
+    """Who poses the program: the state form where impact decays exponentially."""
+    return grid_form.pose if isinstance(kernel, Exponential) else kernel_qp.pose
 
 
 def _contingent(
