@@ -22,8 +22,8 @@ DOC = """
 
 Confronts the champion with the last week's data and publishes the verdict: `ok`, `watch`, `refit`
 or `demote`, in a mart, on the release's page in MLflow and in the ledger. `demote` holds the
-condemned regimes to the lower rung it names, at once; `refit` updates the asset `refit_wanted`,
-which starts `monthly_refit` on this run's landing zone, once per release and week.
+condemned regimes to the lower rung it names, at once; it and `refit` update the asset
+`refit_wanted`, which starts `monthly_refit` on this run's landing zone, once per release and week.
 
 *If it fails* with *stale model*, there is no champion yet: promote one. Cleared tasks repeat
 nothing.
