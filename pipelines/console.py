@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from crossimpact.errors import CrossImpactError
 
@@ -21,16 +21,16 @@ def show(data: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(data, sort_keys=True, allow_nan=False, default=str))
         return
-    _section(Console(), "", data)
+    _section(Console(markup=False, emoji=False), "", data)  # a reason may hold [brackets]
 
 
 def _section(console: Console, title: str, data: Mapping[str, Any]) -> None:
     """Scalars first, then a table per nested value; a mix of both is a section of its own."""
     scalars = {name: value for name, value in data.items() if not _is_nested(value)}
     if title:
-        console.print(f"\n{title}", style="bold", markup=False)
+        console.print(f"\n{title}", style="bold")
     if scalars:
-        grid = Table.grid(padding=(0, 2))
+        grid = Table.grid("", Column(overflow="fold"), padding=(0, 2))
         for name, value in scalars.items():
             grid.add_row(name, _cell(value))
         console.print(grid)
@@ -58,7 +58,8 @@ def fail(error: CrossImpactError, *, as_json: bool) -> int:
     if as_json:
         data = {"error": error.what, "hint": error.hint, "exit_code": error.exit_code}
         show({**report, **data}, as_json=True)
-    Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
+    told = Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    told.print(f"error: {error}")
     return error.exit_code
 
 
