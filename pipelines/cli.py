@@ -211,7 +211,7 @@ def promote(
     try:
         result = step.promote(
             _settings(home), release, override=override, reason=reason, approver=approver,
-            who=_who(), now=datetime.now(UTC),
+            who=_who(), now=lambda: datetime.now(UTC),
         )  # fmt: skip
     except GateRefused as refusal:
         if not json_:  # as JSON the rows go with the error
@@ -368,6 +368,16 @@ def sequence(
         Literal["myopic", "ttsc", "tthc", "hybrid"], typer.Option(help="With --model")
     ] = "tthc",
     spread: Annotated[bool, typer.Option("--spread", help="Charge the model's alpha")] = False,
+    pov: Annotated[
+        float | None, typer.Option(help="Largest share of volume, 0 to 1, with --model and --day")
+    ] = None,
+    day: Annotated[float | None, typer.Option(help="Length of a day in the orders' time")] = None,
+    no_blocks: Annotated[
+        bool, typer.Option("--no-blocks", help="No instantaneous trades, with --model")
+    ] = False,
+    full_span: Annotated[
+        bool, typer.Option("--full-span", help="No order pauses, with --model")
+    ] = False,
     project: Annotated[
         bool, typer.Option("--project", help="Nearest admissible matrix instead of an error")
     ] = False,
@@ -390,7 +400,8 @@ def sequence(
     else:
         answer = step.run_orders(
             _settings(home), file, model, regime, rho, times=_times(times), objective=objective,
-            spread=spread, project=project, comparison=compare, report=report,
+            spread=spread, pov=pov, day=day, no_blocks=no_blocks, full_span=full_span,
+            project=project, comparison=compare, report=report,
         )  # fmt: skip
     console.show(answer.to_dict(), as_json=json_)
 

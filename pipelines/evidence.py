@@ -1,7 +1,7 @@
 """What the gates ask beyond a release's own report: the champion, a second refit, the shadow.
 
-Gathered when a promotion is asked for, or ahead of it by the DAG; a reproduction already attested
-is not done again.
+Gathered when a promotion is asked for, or ahead of it by the DAG; a reproduction that succeeded is
+attested and not done again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from crossimpact.errors import CrossImpactError
+from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.estimate.turnover import edge_turnover
 from pipelines import refit
 from pipelines.config import Settings
@@ -26,17 +26,22 @@ from registry.ledger import Standing
 ATTESTED = "reproduced.json"
 
 
-def gather(settings: Settings, candidate: Release, live: Standing | None) -> dict[str, Any]:
-    """Facts by the names `gates.toml` uses; what is not known is not there."""
-    facts: dict[str, Any] = {
-        "coverage": coverage(candidate),
-        "reproduced": reproduced(settings, candidate),
-    }
+def gather(
+    settings: Settings, candidate: Release, live: Standing | None, again: str
+) -> dict[str, Any]:
+    """Facts by the names `gates.toml` uses; what is not known is not there.
+
+    Parameters
+    ----------
+    again
+        What `reproduced` said; that takes its time, so it is asked before the ledger is held.
+    """
+    facts: dict[str, Any] = {"coverage": coverage(candidate), "reproduced": again}
     if live and live.digest != candidate.digest:
         facts["champion"] = _against(settings, candidate, live)
     shadow = settings.home / "shadow" / f"{candidate.id}.json"
     if shadow.exists():
-        facts["shadow"] = json.loads(shadow.read_text())
+        facts["shadow"] = _shadow(shadow)
     return facts
 
 
@@ -52,28 +57,54 @@ def coverage(release: Release) -> float:
 
 def reproduced(settings: Settings, release: Release) -> str:
     """'same' when the release's refit, run again from its features in another process, gives the
-    same digest; else what came out or why it could not be run."""
+    same digest; else what came out or why it could not be run.
+
+    Only 'same' is kept: what failed for want of a file or of memory may succeed once mended.
+    """
     folder = _refit_folder(settings, release)
     if folder is None:
         return "not known: its refit is not in this home"
     attested = folder / ATTESTED
-    if attested.exists():
-        said: dict[str, str] = json.loads(attested.read_text())
-        if said["release"] == release.digest:
-            return said["verdict"]
+    if (said := _attested(attested, release)) is not None:
+        return said
     verdict = _again(settings, folder, release)
-    write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))
+    if verdict == "same":
+        write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))
     return verdict
 
 
+def _attested(path: Path, release: Release) -> str | None:
+    try:
+        said = json.loads(path.read_text())
+        return str(said["verdict"]) if said["release"] == release.digest else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _shadow(path: Path) -> Any:
+    try:
+        return bundle.plain(json.loads(path.read_text()))
+    except ValueError as error:
+        raise CrossImpactError(
+            f"{path} cannot be read: {error}", "run the shadow again, or remove the file"
+        ) from error
+
+
 def _against(settings: Settings, candidate: Release, live: Standing) -> dict[str, Any]:
-    """Per regime both fitted: how much of the champion's matrix is given up."""
+    """Per regime in which the champion couples names: how much of that is given up.
+
+    A champion whose files are damaged must not keep its successor out for good: nothing is
+    compared, so the gate refuses, and an override may say otherwise.
+    """
     into = settings.home / "tmp"
-    old, _ = tracking.resolve(settings.mlflow_uri, live.digest, into, settings.ledger_path)
-    shared = sorted(set(candidate.models) & set(old.models))
+    try:
+        old, _ = tracking.resolve(settings.mlflow_uri, live.digest, into, settings.ledger_path)
+    except StaleModel as error:
+        return {name: {"edge_turnover": f"not known, {error.what}"} for name in candidate.models}
+    coupled = {regime: model for regime, model in old.models.items() if model.edges}
     return {
-        regime: {"edge_turnover": edge_turnover(candidate.models[regime], old.models[regime])}
-        for regime in shared
+        regime: {"edge_turnover": edge_turnover(candidate.models[regime], coupled[regime])}
+        for regime in sorted(set(candidate.models) & set(coupled))
     }
 
 

@@ -6,7 +6,7 @@ between leaves the old champion in force here, and promoting again completes the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -48,9 +48,12 @@ def promote(
     reason: str = "",
     approver: str = "",
     who: str,
-    now: datetime,
+    now: datetime | Callable[[], datetime],
 ) -> Promotion:
     """Make a release champion: gates, then the alias, then the ledger.
+
+    The champion promoted again is freed of the demotions that were in force when this was asked
+    for, not of one that came since: nobody has seen that.
 
     Parameters
     ----------
@@ -59,7 +62,7 @@ def promote(
     override
         Promote in spite of refusing gates; asks for `reason` and an `approver` other than `who`.
     now
-        When, UTC.
+        When, UTC; a clock is read once the gates have spoken, which may take minutes.
 
     Raises
     ------
@@ -70,30 +73,38 @@ def promote(
     """
     if override:
         _check_approval(reason, approver, who)
-    evidence.reproduced(settings, resolve(settings, release or CHALLENGER)[0])  # takes its time
+    asked = _held(ledger.standing(ledger.entries(settings.ledger_path)))
+    candidate, version = resolve(settings, release or CHALLENGER)
+    again = evidence.reproduced(settings, candidate)  # takes its time
     with ledger.locked(settings.ledger_path) as book:
-        book.stamp(now)
-        candidate, version = resolve(settings, release or CHALLENGER)
         live = book.standing
-        if live and live.digest == candidate.digest and not live.held:
-            return _unchanged(settings, live.champion)
-        rows = gates.evaluate(candidate, evidence.gather(settings, candidate, live))
+        lifted = _held(live) if live and live.digest == candidate.digest else {}
+        if live and live.digest == candidate.digest:
+            if not lifted and live.version == version.version:
+                return _unchanged(settings, live.champion)
+            if lifted and lifted != asked:
+                note = f"demoted meanwhile, {_told(lifted)}: promote again to lift that"
+                return _unchanged(settings, live.champion, note)
+        rows = gates.evaluate(candidate, evidence.gather(settings, candidate, live, again))
         refused = [str(row) for row in gates.failures(rows)]
         if refused and not override:
             raise _refusal(candidate, rows)
+        when, action = now() if callable(now) else now, _action(refused)
+        book.stamp(when, action)
         tracking.move_alias(settings.mlflow_uri, CHAMPION, version.version)
+        note = f"lifts the demotion, {_told(lifted)}" if lifted else ""
         entry = book.append(
-            when=now,
+            when=when,
             who=who,
-            action="override" if refused else "promote",
+            action=action,
             new=candidate.digest,
             version=version.version,
-            why=reason,
+            why=reason or note,
             approver=approver,
             refused=refused,
         )
     _tell(settings, version, entry)
-    return _promotion(entry, [row.to_dict() for row in rows])
+    return replace(_promotion(entry, [row.to_dict() for row in rows]), note=note)
 
 
 def check(settings: Settings, release: str | None = None) -> dict[str, Any]:
@@ -106,7 +117,8 @@ def check(settings: Settings, release: str | None = None) -> dict[str, Any]:
     """
     candidate, _ = resolve(settings, release or CHALLENGER)
     live = ledger.standing(ledger.entries(settings.ledger_path))
-    rows = gates.evaluate(candidate, evidence.gather(settings, candidate, live))
+    again = evidence.reproduced(settings, candidate)
+    rows = gates.evaluate(candidate, evidence.gather(settings, candidate, live, again))
     return {
         "release": candidate.id,
         "gates": [row.to_dict() for row in rows],
@@ -123,7 +135,6 @@ def rollback(settings: Settings, *, who: str, reason: str, now: datetime) -> Pro
         When the ledger knows no earlier champion, or its files do not verify.
     """
     with ledger.locked(settings.ledger_path) as book:
-        book.stamp(now)
         target = ledger.previous(book.entries)
         if target is None:
             raise StaleModel(
@@ -144,8 +155,9 @@ def rollback(settings: Settings, *, who: str, reason: str, now: datetime) -> Pro
 
 
 def demote(
-    settings: Settings, rungs: Mapping[str, str], *, who: str, reason: str, now: datetime
-) -> Promotion:
+    settings: Settings, rungs: Mapping[str, str], *, who: str, reason: str, now: datetime,
+    of: str = "",
+) -> Promotion:  # fmt: skip
     """Hold regimes of the champion to lower rungs of its ladder until it is promoted again.
 
     Parameters
@@ -153,6 +165,8 @@ def demote(
     rungs
         Per regime the highest rung allowed. A regime that is held there, or answered lower,
         already is left alone.
+    of
+        The release that is meant, by digest; when another is champion by now, nothing is done.
 
     Raises
     ------
@@ -163,27 +177,31 @@ def demote(
     """
     with ledger.locked(settings.ledger_path) as book:
         live = standing(settings, book.entries)
+        if not live.digest.startswith(of):
+            return _nothing(live.champion, f"release {of[: bundle.ID_LENGTH]} is not champion")
         known = _at_hand(settings, live)
         lower = {k: rung for k, rung in rungs.items() if _is_lower(known, live, k, rung)}
         if not lower:
-            return _unchanged(settings, live.champion, "held there already")
+            return _nothing(live.champion, "held there already")
         entry = book.append(when=now, who=who, action="demote", why=reason, rungs=lower)
     return _promotion(entry)
 
 
 def witness(
     settings: Settings, action: Action, *, who: str, reason: str, now: datetime,
-    rungs: Mapping[str, str] | None = None,
+    rungs: Mapping[str, str] | None = None, of: str = "",
 ) -> bool:  # fmt: skip
     """Write down what was seen of the champion (`fallback`, `drift`); nothing live changes.
 
     Returns
     -------
     bool
-        False when the ledger had it already: the same witness of the same champion is one.
+        False when the ledger had it already (the same witness of the same champion is one), or
+        when the release `of` that it speaks of is not champion.
     """
     with ledger.locked(settings.ledger_path) as book:
-        if witnessed(book.entries, action, who, reason):
+        digest = book.standing.digest if book.standing else ""
+        if not digest.startswith(of) or witnessed(book.entries, action, who, reason):
             return False
         book.append(when=now, who=who, action=action, why=reason, rungs=rungs)
         return True
@@ -251,7 +269,24 @@ def _unchanged(settings: Settings, entry: Entry, note: str = "already champion")
     if pointed != entry.version:
         tracking.move_alias(settings.mlflow_uri, CHAMPION, entry.version or 0)
         note += f"; the alias pointed at version {pointed} and was put back"
+    return _nothing(entry, note)
+
+
+def _nothing(entry: Entry, note: str) -> Promotion:
     return replace(_promotion(entry), action="none", changed=False, old=entry.new, note=note)
+
+
+def _action(refused: Sequence[str]) -> Action:
+    return "override" if refused else "promote"
+
+
+def _held(live: Standing | None) -> dict[str, str]:
+    """The rungs that regimes are held to."""
+    return {regime: hold["rung"] for regime, hold in live.held.items()} if live else {}
+
+
+def _told(held: Mapping[str, str]) -> str:
+    return ", ".join(f"{regime} to {rung}" for regime, rung in held.items())
 
 
 def _promotion(entry: Entry, rows: list[dict[str, Any]] | None = None) -> Promotion:

@@ -33,12 +33,13 @@ def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> 
     if live and live.digest.startswith(result.release):
         if result.demote and not promotion.witnessed(book, "drift", who, why):
             done = promotion.demote(
-                settings, result.demote, who=who, reason=f"drift {why}", now=now
+                settings, result.demote, who=who, reason=f"drift {why}", now=now, of=live.digest
             )
             said["demoted"] = done.held
         # Last: a kill before this line leaves the week to be announced again.
-        promotion.witness(settings, "drift", who=who, reason=why, now=now)
-        said["recorded"] = True
+        promotion.witness(settings, "drift", who=who, reason=why, now=now, of=live.digest)
+        book = ledger.entries(settings.ledger_path)
+        said["recorded"] = promotion.witnessed(book, "drift", who, why)
     _note(settings, result)
     return said
 

@@ -66,7 +66,7 @@ def bodies(path: Path) -> list[dict[str, Any]]:
     if not verdict.ok and not verdict.torn:
         raise StaleModel(
             f"ledger {path} is broken at line {verdict.line}: {verdict.problem}",
-            "restore the file from a copy; `crossimpact ledger verify` checks it",
+            "restore it and its .head from a copy; `crossimpact ledger verify` checks them",
         )
     return found
 
@@ -126,7 +126,8 @@ def _against_head(lines: Sequence[bytes], seq: int, last: str) -> Verdict:
     if seq and sha256(lines[seq - 1]) != last:
         return Verdict(seq - 1, seq, "it is not the line that was acknowledged")
     if count > seq + 1:
-        return Verdict(seq + 1, seq + 2, f"only {seq} lines were acknowledged")
+        head = "" if seq else ": its .head file is gone"
+        return Verdict(seq + 1, seq + 2, f"only {seq} lines were acknowledged{head}")
     return Verdict(count)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ __all__ = ["Action", "Book", "Entry", "Standing", "Verdict", "entries", "hold", 
 Action = Literal["promote", "override", "rollback", "demote", "fallback", "drift"]
 #: Actions that name the champion.
 CHANGES: tuple[Action, ...] = ("promote", "override", "rollback")
+#: By how much the clocks of two machines may differ and both still promote.
+SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -86,21 +88,24 @@ class Book:
         """What is live now."""
         return standing(self.entries)
 
-    def stamp(self, when: datetime) -> str:
+    def stamp(self, when: datetime, action: Action) -> str:
         """`when` as it is written; the order of the file is the order of time.
+
+        A moment before the last entry is written as that entry's: somebody's clock is wrong, and
+        what takes risk away must not wait until it is known whose.
 
         Raises
         ------
         UsageError
-            When `when` lies before the last entry.
+            When a promotion lies before the last entry by more than `SKEW`.
         """
-        last = self.entries[-1] if self.entries else None
-        if last and utc(when) < datetime.fromisoformat(last.when):
+        last = datetime.fromisoformat(self.entries[-1].when) if self.entries else utc(when)
+        if action in ("promote", "override") and utc(when) < last - SKEW:
             raise UsageError(
-                f"{utc(when).isoformat()} is before the ledger's last entry, {last.when}",
-                "set the clock right",
+                f"{utc(when).isoformat()} is before the ledger's last entry, {last.isoformat()}",
+                "set the clock right; `crossimpact ledger show` says who wrote that entry",
             )
-        return utc(when).isoformat()
+        return max(utc(when), last).isoformat()
 
     def append(
         self,
@@ -122,7 +127,7 @@ class Book:
         last = self.entries[-1] if self.entries else None
         entry = Entry(
             seq=len(self.entries) + 1,
-            when=self.stamp(when),
+            when=self.stamp(when, action),
             who=who,
             action=action,
             old=live.digest if live else None,

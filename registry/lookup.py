@@ -54,7 +54,9 @@ def find(client: MlflowClient, which: str, book: Path | None) -> Version:
 def _by_id(client: MlflowClient, which: str, book: Path | None) -> Version | None:
     for entry in reversed(ledger.entries(book) if book else []):
         if entry.action in ledger.CHANGES and str(entry.new).startswith(which):
-            return _if_there(client.get_model_version, str(entry.version))
+            if there := _if_there(client.get_model_version, str(entry.version)):
+                return there
+            break  # of another store than the ledger tells of; the digest decides
     found = by_digest(client, which)
     if len({version.digest for version in found}) > 1:
         raise UsageError(f"{which} fits {len(found)} releases", "give more digits")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
 from pipelines import evidence, features, promotion, refit, simulate
 from pipelines import release as life
@@ -44,6 +45,8 @@ def test_the_refit_run_again_in_another_process_gives_the_same_release(desk) -> 
     assert said == {"release": release.digest, "verdict": "same"}
     attested(settings).write_text(json.dumps(said | {"verdict": "as attested"}))
     assert evidence.reproduced(settings, release) == "as attested"
+    attested(settings).write_text("{")  # of a full disk, say
+    assert evidence.reproduced(settings, release) == "same"
     attested(settings).unlink()
 
 
@@ -57,12 +60,14 @@ def test_a_refit_whose_plan_changed_is_told_apart(desk) -> None:
         assert evidence.reproduced(settings, release).startswith("different: ")
     finally:
         plan.write_text(before)
-        attested(settings).unlink()
+    assert evidence.reproduced(settings, release) == "same"  # mended: nothing else is remembered
 
 
 def test_a_refit_whose_features_are_gone_says_so(desk, tmp_path: Path) -> None:
     settings, release = desk
-    shutil.copytree(settings.home / "refits", tmp_path / "refits")
+    shutil.copytree(
+        settings.home / "refits", tmp_path / "refits", ignore=lambda *_: [evidence.ATTESTED]
+    )
     assert evidence.reproduced(Settings(tmp_path), release).startswith("failed: ")
     assert evidence.reproduced(Settings(tmp_path / "empty"), release).startswith("not known: ")
 
@@ -80,16 +85,21 @@ def test_coverage_is_the_share_of_labelled_buckets_with_a_model(desk) -> None:
 
 def test_a_champion_is_compared_with_and_a_shadow_read(desk) -> None:
     settings, release = desk
-    facts = evidence.gather(settings, release, None)
+    facts = evidence.gather(settings, release, None, "same")
+    assert facts["reproduced"] == "same"
     assert "champion" not in facts and "shadow" not in facts
     promotion.promote(settings, who="ann", now=NOW)
     live = ledger.standing(ledger.entries(settings.ledger_path))
     other = replace(release, as_of="2026-12-31")
     (settings.home / "shadow").mkdir()
     (settings.home / "shadow" / f"{other.id}.json").write_text('{"p90_ratio": 0.9}')
-    facts = evidence.gather(settings, other, live)
-    assert facts["champion"] == {regime: {"edge_turnover": 0.0} for regime in release.models}
+    facts = evidence.gather(settings, other, live, "same")
+    coupled = {regime for regime, model in release.models.items() if model.edges}
+    assert facts["champion"] == {regime: {"edge_turnover": 0.0} for regime in coupled}
     assert facts["shadow"] == {"p90_ratio": 0.9}
+    (settings.home / "shadow" / f"{other.id}.json").write_text('{"p90_ratio"')
+    with pytest.raises(CrossImpactError, match="cannot be read"):
+        evidence.gather(settings, other, live, "same")
 
 
 def test_what_ships_carries_its_ladder_levels_and_certificate(desk) -> None:

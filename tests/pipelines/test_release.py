@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from crossimpact.errors import CrossImpactError, GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
-from pipelines import evidence, export, promotion
+from pipelines import console, evidence, export, promotion
 from pipelines import release as life
 from pipelines.config import Settings
 from registry import chain, ledger, sealed, tracking
@@ -217,6 +218,44 @@ def test_a_challenger_unlike_the_champion_is_refused_by_its_turnover(desk: Setti
         promotion.promote(desk, who="ann", now=at(2))
 
 
+def test_couplings_may_come_and_go_without_being_taken_for_turnover(desk: Settings) -> None:
+    promoted(desk, 30.0)
+    alone = sample(31.0)
+    policy = alone.fallback | {"normal": alone.fallback["normal"] | {"rung": "self_only"}}
+    alone = replace(alone, models={"normal": alone.models["normal"].self_only()}, fallback=policy)
+    for hour, release in ((2, alone), (3, sample(32.0))):
+        register(desk, release)
+        done = promotion.promote(desk, who="ann", now=at(hour))
+        verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in done.gates}
+        assert verdicts["edge_turnover", "normal"] == "skipped"
+
+
+def test_a_damaged_champion_does_not_keep_its_successor_out(desk: Settings) -> None:
+    promoted(desk, 30.0)
+    version = tracking.find(desk.mlflow_uri, "champion")
+    (file,) = desk.home.glob(f"mlflow/artifacts/{version.run_id}/artifacts/release/release.json")
+    file.write_bytes(file.read_bytes()[:-1])
+    register(desk, sample(31.0))
+    with pytest.raises(GateRefused, match=r"edge_turnover \[normal\]: not known, release"):
+        promotion.promote(desk, who="ann", now=at(2))
+    said = {"override": True, "reason": "it is damaged", "approver": "bob", "who": "ann"}
+    assert promotion.promote(desk, now=at(2), **said).action == "override"
+    assert champion_id(desk) == sample(31.0).id
+
+
+def test_a_registry_made_anew_knows_the_champion_by_its_digest(desk: Settings) -> None:
+    (release,) = promoted(desk, 30.0)
+    with tracking.session(desk.mlflow_uri) as client:
+        client.delete_model_version(tracking.MODEL, "1")
+    with pytest.raises(StaleModel, match=release.digest):
+        life.champion(desk)
+    assert register(desk, release).version == 2
+    assert champion_id(desk) == release.id
+    done = promotion.promote(desk, who="ann", now=at(2))  # readers ask for the ledger's version
+    assert (done.changed, done.version, alias(desk)) == (True, 2, 2)
+    assert life.show(desk).note == ""
+
+
 def test_a_refit_nobody_can_run_again_is_refused(desk: Settings) -> None:
     release = sample(30.0)
     register(desk, release)
@@ -250,6 +289,78 @@ def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings)
     assert [entry.action for entry in ledger.entries(desk.ledger_path)] == [
         "promote", "demote", "promote",
     ]  # fmt: skip
+
+
+def test_a_demotion_nobody_had_seen_when_promoting_is_not_lifted(
+    desk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (release,) = promoted(desk, 30.0)
+    reproduced = evidence.reproduced
+
+    def meanwhile(*asked: Any) -> str:
+        promotion.demote(desk, {"normal": "self_only"}, who="drift", reason="0.1", now=at(2))
+        return reproduced(*asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence, "reproduced", meanwhile)
+        done = promotion.promote(desk, release.id, who="ann", now=at(3))
+    assert (done.changed, done.note) == (
+        False, "demoted meanwhile, normal to self_only: promote again to lift that",
+    )  # fmt: skip
+    assert rung(desk)[0] == "self_only"
+
+    done = promotion.promote(desk, release.id, who="ann", now=at(4))
+    assert (done.changed, done.note) == (True, "lifts the demotion, normal to self_only")
+    assert rung(desk)[0] == "full"
+    assert ledger.entries(desk.ledger_path)[-1].why == done.note
+
+
+def test_a_demotion_is_of_the_release_that_is_meant(desk: Settings) -> None:
+    first, second = promoted(desk, 30.0, 31.0)
+    said = {"who": "drift", "reason": "0.1", "now": at(3), "of": first.digest}
+    done = promotion.demote(desk, {"normal": "self_only"}, **said)
+    assert (done.changed, done.note) == (False, f"release {first.id} is not champion")
+    assert promotion.witness(desk, "drift", **said) is False
+    assert rung(desk)[0] == "full"
+    assert [entry.action for entry in ledger.entries(desk.ledger_path)] == ["promote", "promote"]
+    assert promotion.demote(desk, {"normal": "self_only"}, **said | {"of": second.digest}).changed
+
+
+def test_what_takes_risk_away_does_not_wait_for_the_right_clock(desk: Settings) -> None:
+    first, _ = promoted(desk, 30.0, 31.0)
+    early = {"who": "bob", "reason": "late", "now": at(-9)}
+    assert promotion.demote(desk, {"normal": "self_only"}, **early).changed
+    assert promotion.witness(desk, "drift", **early)
+    assert promotion.rollback(desk, **early).new == first.digest
+    assert {entry.when for entry in ledger.entries(desk.ledger_path)[1:]} == {at(2).isoformat()}
+    assert life.ledger_verify(desk).ok
+
+
+def test_a_promotion_is_dated_when_the_gates_have_spoken(
+    desk: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [at(1)]
+    register(desk, sample(30.0))
+
+    def slow(*_: Any) -> str:
+        clock[0] = at(2)
+        return "same"
+
+    monkeypatch.setattr(evidence, "reproduced", slow)
+    promotion.promote(desk, who="ann", now=lambda: clock[0])
+    assert [entry.when for entry in ledger.entries(desk.ledger_path)] == [at(2).isoformat()]
+
+
+def test_a_reason_may_hold_what_a_terminal_takes_for_markup(
+    desk: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(desk, sample(30.0))
+    promotion.promote(desk, who="ann", reason="[/b] [red] :x:", now=at(1))
+    console.show(life.ledger_lines(desk), as_json=False)
+    shown = capsys.readouterr().out
+    assert "[/b] [red]" in shown and ":x:" in shown
+    console.show({"refused": ["psd_margin [normal]: -1.0"]}, as_json=False)
+    assert "[normal]" in capsys.readouterr().out
 
 
 def test_what_cannot_be_demoted_is_told(desk: Settings) -> None:

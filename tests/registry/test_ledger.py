@@ -160,6 +160,8 @@ def test_lines_nobody_acknowledged_are_named(tmp_path: Path) -> None:
     append(path, 4)
     Path(f"{path}.head").write_bytes(acknowledged)
     assert ledger.verify(path).line == 4
+    Path(f"{path}.head").unlink()
+    assert "its .head file is gone" in ledger.verify(path).problem
     Path(f"{path}.head").write_bytes(b"{")
     with pytest.raises(StaleModel, match=r"ledger.jsonl.head cannot be read"):
         ledger.verify(path)
@@ -236,6 +238,22 @@ def test_time_does_not_run_backwards(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="before the ledger's last entry"):
         append(path, 2)
     assert ledger.verify(path).lines == 3
+
+
+@given(minutes=st.lists(st.integers(-4, 4), min_size=2, max_size=6))
+@settings(max_examples=25, deadline=None)
+def test_machines_whose_clocks_differ_a_little_promote_in_the_order_of_the_file(
+    minutes: list[int],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.jsonl"
+        for i, skew in enumerate(minutes):
+            with ledger.locked(path) as book:
+                now = START + timedelta(minutes=max(skew, max([*minutes[:i], 0]) - 4))
+                book.append(when=now, who="a", action="promote", new=digest(i), version=i)
+        when = [entry.when for entry in ledger.entries(path)]
+        assert when == sorted(when)
+        assert ledger.standing(ledger.entries(path), START + timedelta(hours=1)).version == i
 
 
 def test_a_rollback_undoes_the_promotion_before_it(tmp_path: Path) -> None:
