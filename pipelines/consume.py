@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from crossimpact.errors import CrossImpactError
 from pipelines import promotion
@@ -18,9 +19,8 @@ def pull(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> dict
 
     A pull that does not end in the champion is written to the ledger as a `fallback`, once.
     """
-    client = Client(
-        settings.mlflow_uri, settings.ledger_path, settings.home / "consumer" / who, clock=clock
-    )
+    cache = settings.home / "consumer" / quote(who, safe="").replace(".", "%2E")
+    client = Client(settings.mlflow_uri, settings.ledger_path, cache, clock=clock)
     served = client.pull()
     unseen = "" if served.state == "live" else _witness(settings, served, who, clock())
     return {

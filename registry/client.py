@@ -124,8 +124,9 @@ class Client:
     def _pull(self, start: float) -> Served:
         good, until = self._served.good, start + self._deadline_s
         state: State = "last_known_good"
-        registry = source.connect(self._uri, REQUEST * self._deadline_s)
+        registry: Source | None = None
         try:
+            registry = source.connect(self._uri, REQUEST * self._deadline_s)
             champion, good = self._disk.run(partial(self._consult, good), until)
             load = partial(self._load, registry, champion, good)
             good, files, reason = self._registry.run(load, start + REGISTRY * self._deadline_s)
@@ -134,7 +135,8 @@ class Client:
         else:
             state = "live"
         finally:
-            registry.hang_up()
+            if registry is not None:
+                registry.hang_up()
         if good is not None and good is not self._served.good:
             try:
                 self._disk.run(partial(self._cache.remember, good, self._seen, files), until)

@@ -45,10 +45,7 @@ def session(uri: str) -> Iterator[MlflowClient]:
     Unavailable
         When the store does not answer, does not know the user, or does not let him.
     """
-    if not uri.startswith(SQLITE) and "@" in uri:
-        raise UsageError(
-            "the address of MLflow holds credentials", f"give them as {USER} and {PASSWORD}"
-        )
+    refuse_credentials(uri)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -56,6 +53,14 @@ def session(uri: str) -> Iterator[MlflowClient]:
         yield _client(uri)
     except (MlflowException, SQLAlchemyError) as error:
         raise _told(uri, error) from error
+
+
+def refuse_credentials(uri: str) -> None:
+    """An address that holds them would end up in logs; it is not repeated."""
+    if not uri.startswith(SQLITE) and "@" in uri:
+        raise UsageError(
+            "the address of MLflow holds credentials", f"give them as {USER} and {PASSWORD}"
+        )
 
 
 def served(uri: str) -> bool:

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from crossimpact.errors import StaleModel, Unavailable
 from registry import sealed
-from registry.connection import PASSWORD, SQLITE, USER, served
+from registry.connection import PASSWORD, SQLITE, USER, refuse_credentials, served
 from registry.pages import FOLDER, MODEL
 
 API = "/api/2.0/mlflow"
@@ -51,6 +51,7 @@ class Source(Protocol):
 
 def connect(uri: str, timeout_s: float) -> Source:
     """The registry at `uri`, for one pull; no single step of it waits longer than `timeout_s`."""
+    refuse_credentials(uri)
     if served(uri):
         return Server(uri, timeout_s)
     return Embedded(Path(uri.removeprefix(SQLITE)), timeout_s)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from pipelines import consume
 from pipelines import release as life
 from pipelines.config import Settings
@@ -44,6 +46,16 @@ def test_a_registry_that_is_gone_is_answered_for_and_witnessed_once(
     entry = ledger.entries(desk.ledger_path)[-1]
     assert entry.who == "scheduler" and "mlflow.db" in entry.why
     assert entry.rungs == {"normal": "full", "stressed": "fixed_pov", "unknown": "fixed_pov"}
+
+
+@pytest.mark.parametrize("who", ["../../ann", "/ann", "..", "a/b"])
+def test_whatever_its_name_a_reader_stays_in_the_home(desk: Settings, who: str) -> None:  # noqa: F811
+    promoted(desk, 30.0)
+    before = sorted(desk.home.parent.iterdir())
+    assert consume.pull(desk, who=who, clock=lambda: at(2))["state"] == "live"
+    (cache,) = (desk.home / "consumer").iterdir()
+    assert (cache / "pointer.json").exists()
+    assert sorted(desk.home.parent.iterdir()) == before
 
 
 def test_an_expired_release_answers_no_more(desk: Settings) -> None:  # noqa: F811

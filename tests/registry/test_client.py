@@ -168,6 +168,16 @@ def test_without_any_release_five_percent_of_volume_is_traded(tmp_path: Path) ->
     assert client.answer("normal") == (None, "fixed_pov", served.reason, 0.05)
 
 
+@pytest.mark.parametrize(
+    ("uri", "why"), [("http://host:port", "port"), ("http://ann:secret@host", "credentials")]
+)
+def test_an_address_that_is_none_is_a_reason_and_no_error(tmp_path: Path, uri: str, why: str):
+    served = Desk(tmp_path, uri).client().pull()
+    assert served.state == "fallback"
+    assert why in served.reason
+    assert "secret" not in served.reason
+
+
 def test_reading_waits_for_nobody(desk: Desk) -> None:
     pulled(desk, FIRST)
     with faulty.hanging() as uri:
