@@ -30,7 +30,7 @@ KERNELS: list[Kernel] = [
 ]
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)
 @pytest.mark.parametrize("t", [1e-3, 0.05, 0.21, 1.0, 7.0])
 def test_antiderivatives(kernel: Kernel, t: float) -> None:
     def shape(s: float) -> float:
