@@ -41,8 +41,8 @@ from threadpoolctl import threadpool_limits
 from crossimpact.model import Array
 from crossimpact.policy.sequential import adapt, grid, solve, tree
 from crossimpact.policy.sequential.kernel import Exponential
+from crossimpact.policy.sequential.law import Scenarios
 from crossimpact.policy.sequential.problem import Problem, hybrid, tthc
-from crossimpact.policy.sequential.recourse import Scenarios
 
 try:
     import cvxpy as cp

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
 from crossimpact.policy.sequential import adapt, branch, solve, value_of_adapting
-from crossimpact.policy.sequential.compare import compare, myopic, understatement
+from crossimpact.policy.sequential.compare import compare, myopic, understatement, warning
+from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
 from crossimpact.policy.sequential.problem import Problem
-from crossimpact.policy.sequential.recourse import Normal, Scenarios, two_stage
+from crossimpact.policy.sequential.recourse import two_stage
 from pipelines.config import Settings
 from pipelines.sequence_problem import Objective, Task, read
 
@@ -86,6 +87,10 @@ def run_orders(
     times: list[float] | None = None,
     objective: Objective = "tthc",
     spread: bool = False,
+    pov: float | None = None,
+    day: float | None = None,
+    no_blocks: bool = False,
+    full_span: bool = False,
     project: bool = False,
     comparison: bool = False,
     report: Path | None = None,
@@ -97,7 +102,8 @@ def run_orders(
 
     desk = sequence_orders.load(
         settings, path, which, regime, rho,
-        times=times, objective=objective, spread=spread, project=project,
+        times=times, objective=objective, spread=spread, pov=pov, day=day,
+        no_blocks=no_blocks, full_span=full_span, project=project,
     )  # fmt: skip
     return answer(desk.task, desk.units, comparison=comparison, facts=desk.facts, report=report)
 
@@ -167,6 +173,9 @@ def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, 
         extra["value_of_stochastic_solution"] = _value_of_adapting(task)
     elif task.objective in ("myopic", "ttsc") and found.tthc > 0:
         extra["understatement"] = understatement(found)
+    if task.law is None and task.objective == "ttsc" and task.problem.orders > 1:
+        best = solve(replace(task.problem, benchmark=task.problem.parts))
+        extra["warning"] = warning(found, best.tthc) if isinstance(found, Plan) else ""
     if comparison and task.law is None and task.problem.orders > 1:
         table = compare(task.problem)
         extra["warning"] = table.warning

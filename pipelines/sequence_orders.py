@@ -25,8 +25,10 @@ import numpy as np
 
 from crossimpact.errors import ProblemError, StaleModel, UsageError
 from crossimpact.model import BPS, Array, ImpactModel
-from crossimpact.policy.sequential.kernel import Exponential, project
-from crossimpact.policy.sequential.problem import Limits, Problem, hybrid, ttsc
+from crossimpact.policy.sequential.kernel import Exponential
+from crossimpact.policy.sequential.kernel import project as repaired
+from crossimpact.policy.sequential.limits import Limits
+from crossimpact.policy.sequential.problem import Problem, hybrid, ttsc
 from pipelines.config import Settings
 from pipelines.release import champion, resolve
 from pipelines.sequence_problem import Objective, Task
@@ -67,6 +69,10 @@ def load(
     times: list[float] | None = None,
     objective: Objective = "tthc",
     spread: bool = False,
+    pov: float | None = None,
+    day: float | None = None,
+    no_blocks: bool = False,
+    full_span: bool = False,
     project: bool = False,
 ) -> Desk:
     """The desk's problem under a release's model of `regime`.
@@ -79,6 +85,11 @@ def load(
         Boundaries, when the file has no ``start`` and ``end``.
     spread
         Charge the model's linear cost ``1e-4 alpha`` per USD.
+    pov, day
+        Largest rate of trading as a share of volume, 0 to 1, and how long the day that trades an
+        ADV is in the orders' unit of time.
+    no_blocks, full_span
+        As of `Limits`.
     project
         Repair a matrix that is not admissible instead of refusing it.
 
@@ -100,7 +111,20 @@ def load(
         )
     rows = _read(path)
     symbols = tuple(dict.fromkeys(row.symbol for row in rows))
-    problem, units = _problem(rows, symbols, model, rho, times, objective, spread, project)
+    names = _places(symbols, model)
+    adv = model.adv[names]
+    units = np.sqrt(adv / BPS)
+    limits = Limits(
+        spread=BPS * model.alpha[names] * units if spread else 0.0,
+        max_rate=None if pov is None else _fastest(pov, day) * adv / units,
+        no_blocks=no_blocks,
+        full_span=full_span,
+    )
+    K = model.scaled[np.ix_(names, names)]
+    kernel = Exponential(repaired(K) if project else K, rho=rho)
+    if pov is not None and no_blocks:
+        _check_room(rows, times, dict(zip(symbols, _fastest(pov, day) * adv, strict=True)))
+    problem = _problem(rows, symbols, units, kernel, times, objective, limits)
     facts = {
         "symbols": list(symbols),
         "release": release.id,
@@ -114,18 +138,12 @@ def load(
 def _problem(
     rows: list[Row],
     symbols: tuple[str, ...],
-    model: ImpactModel,
-    rho: float,
+    units: Array,
+    kernel: Exponential,
     times: list[float] | None,
     objective: Objective,
-    spread: bool,
-    repair: bool,
-) -> tuple[Problem, Array]:
-    names = _places(symbols, model)
-    adv, K = model.adv[names], model.scaled[np.ix_(names, names)]
-    units = np.sqrt(adv / BPS)
-    limits = Limits(spread=BPS * model.alpha[names] * units) if spread else Limits()
-    kernel = Exponential(project(K) if repair else K, rho=rho)
+    limits: Limits,
+) -> Problem:
     n = max(row.order for row in rows) + 1
     parts = np.zeros((n, n, len(symbols)))
     for row in rows:
@@ -133,8 +151,34 @@ def _problem(
     parts /= units
     volumes, bounds = parts.sum(axis=1), _boundaries(rows, n, times)
     if objective in ("ttsc", "myopic"):
-        return ttsc(bounds, volumes, kernel, parts=parts, limits=limits), units
-    return hybrid(bounds, volumes, kernel, parts, limits=limits), units
+        return ttsc(bounds, volumes, kernel, parts=parts, limits=limits)
+    return hybrid(bounds, volumes, kernel, parts, limits=limits)
+
+
+def _fastest(pov: float, day: float | None) -> float:
+    """Largest rate, in ADV per unit of time."""
+    if day is None or not 0 < day < math.inf:
+        raise UsageError(f"--pov needs --day, the length of a day in the orders' time, not {day}")
+    if not 0 < pov <= 1:
+        raise ProblemError(f"pov is {pov:g}, must be > 0 and at most 1")
+    return pov / day
+
+
+def _check_room(rows: list[Row], times: list[float] | None, fastest: dict[str, float]) -> None:
+    """Volumes against what the rates leave room for, in USD; without blocks there is no more."""
+    spans = np.diff(_boundaries(rows, max(row.order for row in rows) + 1, times))
+    asked: dict[tuple[int, str], float] = {}
+    for row in rows:
+        key = row.order, row.symbol
+        asked[key] = asked.get(key, 0.0) + row.volume
+    for (order, symbol), volume in asked.items():
+        room = fastest[symbol] * spans[order] if order < len(spans) else math.inf
+        if abs(volume) > room * (1 + 1e-9):
+            raise ProblemError(
+                f"order {order} of {symbol} is {abs(volume):,.0f} USD, the share of volume leaves "
+                f"room for {room:,.0f}",
+                "raise --pov, lengthen the horizon, or allow blocks",
+            )
 
 
 def _places(symbols: tuple[str, ...], model: ImpactModel) -> list[int]:

@@ -15,8 +15,9 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential import kernel as kernels
 from crossimpact.policy.sequential import problem as problems
 from crossimpact.policy.sequential.kernel import Kernel
-from crossimpact.policy.sequential.problem import Limits, Problem
-from crossimpact.policy.sequential.recourse import Normal, Scenarios
+from crossimpact.policy.sequential.law import Normal, Scenarios
+from crossimpact.policy.sequential.limits import Limits, numbers
+from crossimpact.policy.sequential.problem import Problem
 
 if TYPE_CHECKING:
     from crossimpact.policy.sequential.tree import Tree
@@ -107,7 +108,7 @@ def _pose(data: Mapping[str, Any], objective: Objective, volumes: Array) -> Call
         raise ProblemError("benchmark and amend both say what became known when", "give one")
     parts = None
     if benchmark is not None:
-        parts = problems.numbers("benchmark", benchmark)
+        parts = numbers("benchmark", benchmark)
     elif amend is not None:
         parts = problems.amended(volumes, amend)
     certain = data.get("scenarios") is None and data.get("amend") is None
@@ -181,7 +182,7 @@ def _siblings(where: str, rows: Any, assets: int, names: tuple[str, ...]) -> Sce
         _known(f"{where}[{i}].", row, names)
         if row.get("volume") is None:
             raise ProblemError(f"{where}[{i}].volume is missing")
-        volume = np.atleast_1d(problems.numbers(f"{where}[{i}].volume", row["volume"]))
+        volume = np.atleast_1d(numbers(f"{where}[{i}].volume", row["volume"]))
         if volume.shape != (assets,):
             raise ProblemError(
                 f"{where}[{i}].volume has shape {volume.shape}, must be ({assets},)",
@@ -207,7 +208,7 @@ def _amend(data: Mapping[str, Any], volumes: Array) -> Array | None:
         raise ProblemError(f"amend is for two orders, volumes has {len(volumes)}")
     if "known" not in amend:
         return None
-    known = problems.numbers("amend.known", amend["known"])
+    known = numbers("amend.known", amend["known"])
     if known.shape not in ((), (volumes.shape[1],)):
         raise ProblemError(f"amend.known has shape {known.shape}, must be a number per asset")
     return np.broadcast_to(known, volumes.shape[1:])
@@ -224,7 +225,7 @@ def _kernel(data: Any, project: bool) -> Kernel:
     if "K" not in data and "kappa" not in data and data["type"] == "exponential":
         raise ProblemError("kernel has neither kappa nor K")
     if "K" in data:
-        K = problems.numbers("kernel.K", data["K"])
+        K = numbers("kernel.K", data["K"])
     else:
         K = np.array([[_number("kernel.kappa", data.get("kappa", 1.0))]])
     if project and K.ndim == 2 and K.shape[0] == K.shape[1]:
@@ -234,8 +235,7 @@ def _kernel(data: Any, project: bool) -> Kernel:
     if data["type"] == "power_law":
         return kernels.PowerLaw(K, gamma=_number("kernel.gamma", data.get("gamma")))
     weights, rhos = (
-        tuple(np.atleast_1d(problems.numbers(f"kernel.{name}", data.get(name))).tolist())
-        for name in fields
+        tuple(np.atleast_1d(numbers(f"kernel.{name}", data.get(name))).tolist()) for name in fields
     )
     return kernels.SumOfExponentials(K, weights=weights, rhos=rhos)
 
@@ -246,7 +246,7 @@ def _limits(data: Mapping[str, Any]) -> Limits:
         raise ProblemError(f"limits is {_kind(limits)}, must be an object")
     _known("limits.", limits, LIMITS)
     given = {
-        name: problems.numbers(f"limits.{name}", limits[name])
+        name: numbers(f"limits.{name}", limits[name])
         for name in LIMITS[1:]
         if limits.get(name) is not None
     }
@@ -260,7 +260,7 @@ def _limits(data: Mapping[str, Any]) -> Limits:
 def _numbers(data: Mapping[str, Any], name: str) -> Array:
     if data.get(name) is None:
         raise ProblemError(f"{name} is missing")
-    values = problems.numbers(name, data[name])
+    values = numbers(name, data[name])
     if not 1 <= values.ndim <= 2 or not values.size:
         raise ProblemError(f"{name} has shape {values.shape}, must be a list of numbers")
     return values

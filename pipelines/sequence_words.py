@@ -9,8 +9,9 @@ import numpy as np
 from crossimpact.model import Array
 from crossimpact.policy.sequential.compare import Comparison
 from crossimpact.policy.sequential.kernel import Exponential, Kernel, PowerLaw, SumOfExponentials
+from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Contingent
-from crossimpact.policy.sequential.problem import Limits, Problem, at_arrival, at_start
+from crossimpact.policy.sequential.problem import Problem, at_arrival, at_start
 from pipelines.sequence_traces import Answer, ordinal
 
 #: Rates of an order listed one by one; more are said as a range.

@@ -93,6 +93,14 @@ def test_a_table_for_people(crossimpact, tmp_path: Path) -> None:
     assert code == 0 and "back-loaded" in out and "myopic" in out
 
 
+def test_separate_costs_come_with_a_warning() -> None:
+    warning = solve(objective="ttsc")["warning"]
+    assert "show 2.33333 where the schedule costs 5.33333 (56% understated)" in warning
+    assert "the best schedule costs 4.21162" in warning
+    assert solve(objective="ttsc", volumes=[1, 0])["warning"] == ""
+    assert "warning" not in solve()
+
+
 @pytest.mark.parametrize(
     ("changes", "cost"),
     [
@@ -383,6 +391,24 @@ def test_alpha_is_charged_on_request(desk, tmp_path: Path) -> None:
     plain, charged = schedule(desk, path), schedule(desk, path, spread=True)
     spread = BPS * (4e6 * 1 + 2e6 * 2 + 5e5 * 4)
     assert charged["cost"] - plain["cost"] == pytest.approx(spread)
+
+
+def test_a_share_of_volume_is_never_passed(desk, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(ORDERS)
+    limits: dict[str, Any] = {"pov": 0.2, "day": 78.0, "no_blocks": True, "full_span": True}
+    answer = schedule(desk, path, **limits)
+    most = 0.2 / 78 * normal().adv
+    for row in answer["schedule"]:
+        assert row["blocks"] == []
+        assert all(abs(rate) <= most[row["asset"]] * (1 + 1e-9) for *_, rate in row["rates"])
+    assert answer["cost"] > schedule(desk, path)["cost"] and answer["kkt_residual"] < 1e-8
+    with pytest.raises(UsageError, match="--pov needs --day"):
+        schedule(desk, path, pov=0.1)
+    with pytest.raises(ProblemError, match="pov is 2, must be > 0 and at most 1"):
+        schedule(desk, path, pov=2.0, day=78.0)
+    with pytest.raises(ProblemError, match=r"order 0 of B is 2,000,000 USD, .* for 1,538,462"):
+        schedule(desk, path, pov=0.1, day=78.0, no_blocks=True)
 
 
 def test_parts_known_later_are_struck_later(desk, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 from crossimpact.policy.sequential import adapt, solve
 from crossimpact.policy.sequential.compare import compare, myopic
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
+from crossimpact.policy.sequential.law import Normal, Scenarios
+from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Plan
-from crossimpact.policy.sequential.problem import Limits, tthc, ttsc
-from crossimpact.policy.sequential.recourse import Normal, Scenarios
+from crossimpact.policy.sequential.problem import tthc, ttsc
 from pipelines import (
     cli,
     sequence,

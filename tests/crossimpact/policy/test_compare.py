@@ -8,7 +8,8 @@ from hypothesis import given, settings
 
 from crossimpact.policy.sequential.compare import back_loading, compare, myopic, understatement
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
-from crossimpact.policy.sequential.problem import Limits, Problem, tthc
+from crossimpact.policy.sequential.limits import Limits
+from crossimpact.policy.sequential.problem import Problem, tthc
 from tests.crossimpact.policy.problems import pairs
 
 KERNEL = Exponential(1.0, rho=1.0)
@@ -47,7 +48,7 @@ def test_a_single_order_trades_around_its_middle() -> None:
     assert back_loading(myopic(tthc([0, 1, 2], [1, 3], KERNEL))) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("kernel", [KERNEL, PowerLaw(1.0, gamma=0.5)], ids=repr)
+@pytest.mark.parametrize("kernel", [KERNEL, PowerLaw(1.0, gamma=0.5)], ids=lambda kernel: type(kernel).__name__)
 def test_myopic_orders_do_not_know_each_other(kernel: Exponential) -> None:
     limits = Limits(max_rate=[[5.0], [9.0]])
     both = myopic(tthc([0, 1, 2], [1, 3], kernel, limits=limits))

@@ -17,8 +17,9 @@ from crossimpact.policy.sequential import active_set, grid, solve
 from crossimpact.policy.sequential.certificate import grid_residual
 from crossimpact.policy.sequential.closed import unconstrained
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
+from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Plan, kkt_residual
-from crossimpact.policy.sequential.problem import Limits, Problem, hybrid, stsh, tthc, ttsc
+from crossimpact.policy.sequential.problem import Problem, hybrid, stsh, tthc, ttsc
 
 UNIT = Exponential(1.0, rho=1.0)
 OBJECTIVES = {"ttsc": ttsc, "tthc": tthc}

@@ -17,7 +17,8 @@ from crossimpact.policy.sequential.kernel import (
     PowerLaw,
     SumOfExponentials,
 )
-from crossimpact.policy.sequential.problem import Limits, stsh, tthc
+from crossimpact.policy.sequential.limits import Limits
+from crossimpact.policy.sequential.problem import stsh, tthc
 from tests.crossimpact.policy.test_grid import LIMITS, OBJECTIVES, UNIT, random_problem
 
 LONG_MEMORY: list[Kernel] = [

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw, SumOfExponentials
+from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
-from crossimpact.policy.sequential.problem import Limits, Problem, at_arrival, tthc, ttsc
+from crossimpact.policy.sequential.problem import Problem, at_arrival, tthc, ttsc
 from tests.crossimpact.policy.problems import sequences
 
 KERNELS = [
@@ -44,7 +45,7 @@ def in_slices(plan: Plan, n: int = 400) -> Plan:
     return Plan.of(plan.problem, pieces)
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)
 @pytest.mark.parametrize("seed", range(3))
 def test_cells_are_the_limit_of_small_blocks(kernel: Exponential, seed: int) -> None:
     problem = ttsc([0, 1, 2.5], [[1, 2], [3, -1]], kernel)
@@ -55,7 +56,7 @@ def test_cells_are_the_limit_of_small_blocks(kernel: Exponential, seed: int) -> 
     assert plan.full == pytest.approx(slices.full, rel=2e-2)
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)
 @pytest.mark.parametrize("seed", range(3))
 def test_trade_by_trade_against_the_benchmarks(kernel: Exponential, seed: int) -> None:
     """Every block pays the impact before it and half its own, less what its price was struck at."""

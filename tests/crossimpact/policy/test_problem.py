@@ -9,8 +9,8 @@ import pytest
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential.kernel import Exponential
+from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.problem import (
-    Limits,
     Problem,
     at_arrival,
     at_start,

@@ -12,14 +12,10 @@ from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential import adapt
 from crossimpact.policy.sequential.closed import two_orders
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
+from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.plan import kkt_residual
 from crossimpact.policy.sequential.problem import tthc, ttsc
-from crossimpact.policy.sequential.recourse import (
-    Normal,
-    Scenarios,
-    two_stage,
-    value_of_stochastic_solution,
-)
+from crossimpact.policy.sequential.recourse import two_stage, value_of_stochastic_solution
 
 KERNEL = Exponential(1.0, rho=1.0)
 OBJECTIVES = [ttsc, tthc]

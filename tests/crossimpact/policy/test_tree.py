@@ -13,8 +13,10 @@ from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential import adapt, grid, tree
 from crossimpact.policy.sequential.certificate import grid_residual
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw, SumOfExponentials
-from crossimpact.policy.sequential.problem import Limits, tthc, ttsc
-from crossimpact.policy.sequential.recourse import Normal, Scenarios, two_stage
+from crossimpact.policy.sequential.law import Normal, Scenarios
+from crossimpact.policy.sequential.limits import Limits
+from crossimpact.policy.sequential.problem import tthc, ttsc
+from crossimpact.policy.sequential.recourse import two_stage
 from crossimpact.policy.sequential.tree import Tree, follow_means, solve
 
 UNIT = Exponential(1.0, rho=1.0)

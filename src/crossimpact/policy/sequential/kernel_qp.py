@@ -19,8 +19,9 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential.bounds import bounds, units
 from crossimpact.policy.sequential.grid import STEPS, Grid, refine
 from crossimpact.policy.sequential.kernel import Kernel
+from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Plan
-from crossimpact.policy.sequential.problem import Limits, Problem, stsh
+from crossimpact.policy.sequential.problem import Problem, stsh
 from crossimpact.policy.sequential.program import Index, Mask, Program, Step
 
 #: Pieces times assets up to which a dense factor is asked for.

@@ -27,8 +27,9 @@ from crossimpact.policy.sequential import grid as grid_form
 from crossimpact.policy.sequential.bounds import units
 from crossimpact.policy.sequential.grid import STEPS, Grid, refine
 from crossimpact.policy.sequential.kernel import Exponential, Kernel
+from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Contingent, Plan
-from crossimpact.policy.sequential.problem import Limits, Problem
+from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.program import Index, Program, System
 
 #: Probabilities of siblings that miss 1 by less are rounding.
