@@ -60,7 +60,7 @@ def _by_id(client: MlflowClient, which: str, book: Path | None) -> Version | Non
     found = by_digest(client, which)
     if len({version.digest for version in found}) > 1:
         raise UsageError(f"{which} fits {len(found)} releases", "give more digits")
-    return found[-1] if found else None
+    return found[0] if found else None
 
 
 def by_digest(client: MlflowClient, prefix: str) -> list[Version]:

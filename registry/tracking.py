@@ -45,7 +45,7 @@ def register(
 ) -> Version:
     """Log the refit as a run, register its release as a version and alias it `challenger`.
 
-    A release that already is a version is not registered again.
+    A release that already is a version is not registered again, unless its files were damaged.
 
     Parameters
     ----------
@@ -64,13 +64,14 @@ def register(
     """
     sealed.read(folder, release.digest)
     with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock")):
-        known = lookup.by_digest(client, release.digest)
-        if not known:
+        registered = lookup.by_digest(client, release.digest)
+        known = next((v for v in registered if _is_whole(client, v, release.digest)), None)
+        if known is None:
             run = _start(client, uri, artifact_root, release, card)
             _log_numbers(client, run, release, params, metrics)
             _log_files(client, run, folder, release, figures(), card)
-            known = [_create(client, run, release, card)]
-        version = str(known[-1].version)
+            known = _create(client, run, release, card)
+        version = str(known.version)
         client.set_registered_model_alias(MODEL, CHALLENGER, version)
         return lookup.version(client.get_model_version(MODEL, version))
 
@@ -121,9 +122,7 @@ def resolve(uri: str, which: str, into: Path, book: Path | None = None) -> tuple
         promoted = ledger.record(ledger.entries(book), version.version) if book else None
         digest = (promoted.new if promoted else None) or version.digest
         into.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=into, prefix="release-") as private:
-            _download(client, version, private)
-            release = sealed.read(Path(private) / FOLDER, digest)
+        release = _fetch(client, version, digest, into)
     if RELEASE_ID.fullmatch(which) and not release.digest.startswith(which):
         raise StaleModel(f"version {version.version} of {MODEL} is {release.id}, not {which}")
     return release, version
@@ -276,6 +275,26 @@ def _unless_there() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def _fetch(client: MlflowClient, version: Version, digest: str, into: Path | None) -> Release:
+    """The verified release of a version, from a private copy that is gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=into, prefix="release-") as private:
+        _download(client, version, private)
+        folder = Path(private) / FOLDER
+        try:
+            return sealed.read(folder, digest)
+        except StaleModel as error:
+            where = f"version {version.version} of {MODEL}"
+            raise StaleModel(error.what.replace(str(folder), where), error.hint) from error
+
+
+def _is_whole(client: MlflowClient, version: Version, digest: str) -> bool:
+    try:
+        _fetch(client, version, digest, None)
+    except StaleModel:
+        return False
+    return True
 
 
 def _download(client: MlflowClient, version: Version, private: str) -> None:

@@ -181,6 +181,21 @@ def test_an_edited_tag_fools_only_what_was_never_promoted(store: Store) -> None:
             store.resolve(which, book)
 
 
+def test_damaged_files_are_told_by_version_and_mended_by_registering_again(store: Store) -> None:
+    release = sample("2026-09-30")
+    first = store.register(release)
+    (store.artifacts(first) / "release" / "release.json").write_text("{}")
+    where = f"version {first.version} of crossimpact-gamma/release.json has sha256"
+    with pytest.raises(StaleModel, match=where):
+        store.resolve("challenger")
+    second = store.register(release)
+    assert (second.version, second.digest) == (first.version + 1, first.digest)
+    for which in ("challenger", release.id):
+        found, version = store.resolve(which)
+        assert (found, version.version) == (release, second.version)
+    assert store.register(release).version == second.version
+
+
 def test_lost_files_are_told(store: Store) -> None:
     version = store.register(sample("2026-08-31"))
     shutil.rmtree(store.artifacts(version))
