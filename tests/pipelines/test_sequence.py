@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,19 @@ def test_the_published_answer_on_the_command_line(crossimpact, tmp_path: Path) -
     assert answer["benchmark_impact"] == [pytest.approx(0.374068, abs=1e-6)]
     assert answer["status"] == "optimal" and answer["kkt_residual"] < 1e-8
     assert not (tmp_path / "home").exists()
+
+
+def test_two_orders_compile_nothing(tmp_path: Path) -> None:
+    """Nor do they wait for the registry."""
+    path = tmp_path / "problem.json"
+    path.write_text(json.dumps(BASE))
+    heavy = "{'numba', 'mlflow', 'duckdb', 'matplotlib', 'sklearn'}"
+    script = (
+        "import sys; from pathlib import Path; from pipelines import sequence;"
+        f"sequence.run(Path({str(path)!r}), comparison=True);"
+        f"sys.exit(bool({heavy} & {{*sys.modules}}))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_a_table_for_people(crossimpact, tmp_path: Path) -> None:
@@ -383,6 +398,14 @@ def test_the_releases_matrix_is_the_kernel(desk, tmp_path: Path) -> None:
     for key, volume in traded(same).items():
         assert traded(answer)[key] == pytest.approx(volume, rel=1e-6, abs=1e-3)
     assert answer["status"] == "optimal"
+
+
+def test_a_block_pays_half_of_the_move_a_bucket_pays(desk, tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("order,symbol,volume,start,end\n0,A,1e6,0,1e-6\n0,B,-2e6,0,1e-6\n")
+    told = normal().cost(np.array([1e6, -2e6, 0.0]) / normal().adv)
+    answer = schedule(desk, path)
+    assert answer["cost"] == pytest.approx((told.self_impact + told.cross) / 2, rel=1e-6)
 
 
 def test_alpha_is_charged_on_request(desk, tmp_path: Path) -> None:

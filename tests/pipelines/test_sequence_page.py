@@ -283,3 +283,7 @@ def test_the_scenarios_of_the_docs_cost_what_is_said():
     answer = sequence.answer(sequence_problem.parse(problem))
     assert f"expected cost {answer.cost:.4f}" in text
     assert f"loses {answer.extra['value_of_stochastic_solution']:.4f}" in text
+    grown = json.loads(re.findall(r"<<'END'\n(\{.*?\})\nEND", text, re.DOTALL)[2])
+    answer = sequence.answer(sequence_problem.parse(grown))
+    assert f"The plan costs {answer.cost:.4f};" in text
+    assert f"loses {answer.extra['value_of_stochastic_solution']:.4f}.\nThe answer" in text
