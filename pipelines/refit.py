@@ -99,7 +99,7 @@ def plan(
         "key": f"{dates[-1]}-{settings.flow}-{key}",
         "flow": settings.flow,
         "bucket_s": settings.bucket_s,
-        "landing": str(landing_root),
+        "landing": str(landing_root.resolve()),  # it is run again from elsewhere
         "dates": dates,
         "loss": loss,
     }

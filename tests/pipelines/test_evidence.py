@@ -72,6 +72,13 @@ def test_a_refit_whose_features_are_gone_says_so(desk, tmp_path: Path) -> None:
     assert evidence.reproduced(Settings(tmp_path / "empty"), release).startswith("not known: ")
 
 
+def test_a_plan_holds_wherever_it_is_run_again(desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, _ = desk
+    monkeypatch.chdir(settings.home.parent)
+    plan = refit.plan(settings, Path("landing"))
+    assert Path(plan["landing"]) == settings.home.parent / "landing"
+
+
 def test_coverage_is_the_share_of_labelled_buckets_with_a_model(desk) -> None:
     settings, release = desk
     folder = settings.feature_layer
