@@ -218,16 +218,20 @@ def test_a_challenger_unlike_the_champion_is_refused_by_its_turnover(desk: Setti
         promotion.promote(desk, who="ann", now=at(2))
 
 
-def test_couplings_may_come_and_go_without_being_taken_for_turnover(desk: Settings) -> None:
+def test_couplings_may_come_where_there_were_none_but_not_all_go(desk: Settings) -> None:
     promoted(desk, 30.0)
     alone = sample(31.0)
     policy = alone.fallback | {"normal": alone.fallback["normal"] | {"rung": "self_only"}}
     alone = replace(alone, models={"normal": alone.models["normal"].self_only()}, fallback=policy)
-    for hour, release in ((2, alone), (3, sample(32.0))):
-        register(desk, release)
-        done = promotion.promote(desk, who="ann", now=at(hour))
-        verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in done.gates}
-        assert verdicts["edge_turnover", "normal"] == "skipped"
+    register(desk, alone)
+    with pytest.raises(GateRefused, match=r"edge_turnover \[normal\]: 1.0, must be <= 0.8"):
+        promotion.promote(desk, who="ann", now=at(2))
+    said = {"override": True, "reason": "calm", "approver": "bob", "who": "ann"}
+    promotion.promote(desk, now=at(2), **said)
+    register(desk, sample(32.0))
+    done = promotion.promote(desk, who="ann", now=at(3))
+    verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in done.gates}
+    assert verdicts["edge_turnover", "normal"] == "skipped"
 
 
 def test_a_damaged_champion_does_not_keep_its_successor_out(desk: Settings) -> None:
