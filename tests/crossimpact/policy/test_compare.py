@@ -48,7 +48,9 @@ def test_a_single_order_trades_around_its_middle() -> None:
     assert back_loading(myopic(tthc([0, 1, 2], [1, 3], KERNEL))) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("kernel", [KERNEL, PowerLaw(1.0, gamma=0.5)], ids=lambda kernel: type(kernel).__name__)
+@pytest.mark.parametrize(
+    "kernel", [KERNEL, PowerLaw(1.0, gamma=0.5)], ids=lambda kernel: type(kernel).__name__
+)
 def test_myopic_orders_do_not_know_each_other(kernel: Exponential) -> None:
     limits = Limits(max_rate=[[5.0], [9.0]])
     both = myopic(tthc([0, 1, 2], [1, 3], kernel, limits=limits))
