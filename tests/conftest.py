@@ -15,6 +15,8 @@ sys.path[:0] = [str(ROOT)]
 
 from ops.airflow_env import airflow_env, prepare  # noqa: E402
 
+# Two workers with two BLAS threads each would wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 HOME = Path(tempfile.mkdtemp(prefix="crossimpact-tests-"))
 for name in ("MLFLOW_TRACKING_URI", "CROSSIMPACT_LANDING"):
     os.environ.pop(name, None)
