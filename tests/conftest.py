@@ -24,6 +24,7 @@ os.environ.update(airflow_env(HOME), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
 prepare(HOME)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests share what it sets up, and the DAGs' files share one demo: one worker each."""
     for item in items:
