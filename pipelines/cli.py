@@ -398,11 +398,16 @@ def sequence(
     elif rho is None:
         raise UsageError("--model needs --rho", "decay per unit of the orders' time, say 0.1")
     else:
-        answer = step.run_orders(
+        from pipelines import sequence_orders  # the registry: a problem file need not wait for it
+
+        desk = sequence_orders.load(
             _settings(home), file, model, regime, rho, times=_times(times), objective=objective,
             spread=spread, pov=pov, day=day, no_blocks=no_blocks, full_span=full_span,
-            project=project, comparison=compare, report=report,
+            project=project,
         )  # fmt: skip
+        answer = step.answer(
+            desk.task, desk.units, comparison=compare, facts=desk.facts, report=report
+        )
     console.show(answer.to_dict(), as_json=json_)
 
 

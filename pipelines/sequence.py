@@ -16,8 +16,7 @@ from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.recourse import two_stage
-from pipelines.config import Settings
-from pipelines.sequence_problem import Objective, Task, read
+from pipelines.sequence_problem import Task, read
 
 #: A schedule certified to this residual is called optimal.
 CERTIFIED = 1e-8
@@ -77,37 +76,6 @@ def run(
     return answer(read(path, project=project), comparison=comparison, report=report)
 
 
-def run_orders(
-    settings: Settings,
-    path: Path,
-    which: str,
-    regime: str,
-    rho: float,
-    *,
-    times: list[float] | None = None,
-    objective: Objective = "tthc",
-    spread: bool = False,
-    pov: float | None = None,
-    day: float | None = None,
-    no_blocks: bool = False,
-    full_span: bool = False,
-    project: bool = False,
-    comparison: bool = False,
-    report: Path | None = None,
-) -> Answer:
-    """Schedule a desk's orders under a release's matrix; see `sequence_orders`."""
-    from pipelines import (
-        sequence_orders,
-    )  # the registry: half a second a problem file need not wait
-
-    desk = sequence_orders.load(
-        settings, path, which, regime, rho,
-        times=times, objective=objective, spread=spread, pov=pov, day=day,
-        no_blocks=no_blocks, full_span=full_span, project=project,
-    )  # fmt: skip
-    return answer(desk.task, desk.units, comparison=comparison, facts=desk.facts, report=report)
-
-
 def answer(
     task: Task,
     units: Array | None = None,
@@ -116,7 +84,10 @@ def answer(
     facts: dict[str, Any] | None = None,
     report: Path | None = None,
 ) -> Answer:
-    """Solve a task; volumes are given back times `units`, price moves over them, shape (M,)."""
+    """Solve a task; volumes are given back times `units`, price moves over them, shape (M,).
+
+    `facts` go with the answer: where a desk's matrix came from (`sequence_orders.Desk`).
+    """
     problem = task.problem
     units = np.ones(problem.assets) if units is None else units
     found = _solve(task)

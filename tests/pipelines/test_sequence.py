@@ -377,7 +377,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def schedule(desk: Settings, path: Path, **options: Any) -> dict[str, Any]:
     regime, rho = options.pop("regime", "normal"), options.pop("rho", 0.2)
     which = options.pop("which", "challenger")
-    return sequence.run_orders(desk, path, which, regime, rho, **options).to_dict()
+    printed = {name: options.pop(name) for name in ("comparison", "report") if name in options}
+    found = sequence_orders.load(desk, path, which, regime, rho, **options)
+    return sequence.answer(found.task, found.units, facts=found.facts, **printed).to_dict()
 
 
 def test_the_releases_matrix_is_the_kernel(desk, tmp_path: Path) -> None:

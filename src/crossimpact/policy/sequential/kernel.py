@@ -13,6 +13,7 @@ quadrature, and no discretisation.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +33,7 @@ _SERIES = [(-1.0) ** k / np.prod(np.arange(1.0, k + 3)) for k in range(12)]
 
 
 @dataclass(frozen=True)
-class Kernel:
+class Kernel(ABC):
     """Base of all kernels: the matrix `K` and what follows from `shape`, `first` and `second`.
 
     Parameters
@@ -61,20 +62,21 @@ class Kernel:
         """Whether assets do not move each other."""
         return not np.any(self.K - np.diag(np.diagonal(self.K)))
 
+    @abstractmethod
     def shape(self, t: Array) -> Array:
         """``g(t)`` for t >= 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def first(self, t: Array) -> Array:
         """``F(t)``, the integral of g over (0, t)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def second(self, t: Array) -> Array:
         """``H(t)``, the integral of F over (0, t)."""
-        raise NotImplementedError
 
     def check(self, horizon: float) -> None:
         """Refuse a g that is not non-increasing, convex and non-negative on (0, horizon)."""
+        return  # a formula is, whatever the horizon, once its parameters are
 
     def coupling(self, rows: tuple[Array, Array], columns: tuple[Array, Array]) -> Array:
         """Average of ``g(|t - s|)`` over t in each row's piece and s in each column's.
