@@ -170,7 +170,7 @@ def bps_per_unit(panel: Panel) -> Array:
 
 
 def _common_factor(whole: Design, panel: Panel, beta: Array, lead: Lead | None) -> OneFactor:
-    """From the lead regime's exposures where it has any, else in proportion to own impact and size."""
+    """From the lead regime's exposures where it has any, else by own impact and size."""
     size = panel.adv / np.median(panel.adv)
     strengths = np.array([np.sqrt(beta) * size**power for power in SIZE_POWERS])
     if lead is not None and lead.exposure.any():

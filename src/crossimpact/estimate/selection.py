@@ -148,7 +148,7 @@ def market_wins(window: Window, scores: Mapping[str, Score]) -> tuple[bool, floa
     """Whether one factor per row, without symmetry, beats every rung by more than chance; its
     gain in pooled R2 over the best of them, and the standard error of that."""
     if window.panel.n < MIN_NAMES or not scores:
-        return False, 0.0, float("nan")
+        return False, 0.0, 0.0
     asymmetric = scores["factor_rows"]
     best = max((scores[rung] for rung in FITTED), key=lambda score: score.r2)
     gain, se = asymmetric.gain_over(best)
@@ -188,7 +188,8 @@ def choose(found: Found, scores: Mapping[str, Score]) -> tuple[Rung, str]:
     if ahead and not fair:
         lost = scores[top].name_r2 - base.name_r2
         return "self_only", (
-            f"cross terms add {gain[top]:+.2%} of R2 out of sample, {lost:+.2%} in the mean over names"
+            f"cross terms add {gain[top]:+.2%} of R2 out of sample, but {lost:+.2%} in the mean "
+            "over names"
         )
     return "self_only", (
         f"cross terms add {gain[top]:+.2%} ± {np.nan_to_num(gains[top][1]):.2%} of R2 out of "

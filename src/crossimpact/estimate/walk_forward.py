@@ -218,8 +218,8 @@ def _score_block(
 
 
 def _left(model: ImpactModel, panel: Panel, share: float) -> tuple[Array, Array]:
-    """What own impact, peers, the market and level leave of the blended response and of the fills' slippage,
-    signed bps, both (T, n)."""
+    """What own impact, peers, market and level leave of the blended response and of the fills'
+    slippage, signed bps, both (T, n)."""
     peer = panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
     peer = peer + market_move(model, panel.q)
     level = np.array(model.provenance.get("level_bps", share * model.alpha), dtype=float)
