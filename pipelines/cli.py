@@ -18,6 +18,7 @@ import typer
 
 from crossimpact import __version__
 from crossimpact.errors import CrossImpactError, GateRefused, UsageError
+from crossimpact.ladder import RUNGS
 from pipelines import console
 from pipelines.config import Flow, Settings, default_home, parse_bucket
 
@@ -246,7 +247,7 @@ def gates(
 @app.command()
 def demote(
     regime: Annotated[str, typer.Argument(help="Regime of the champion")],
-    rung: Annotated[str, typer.Argument(help="sector_block, self_only or fixed_pov")],
+    rung: Annotated[str, typer.Argument(help=f"{', '.join(RUNGS[1:-1])} or {RUNGS[-1]}")],
     reason: Reason = "",
     home: Home = None,
     json_: Json = False,

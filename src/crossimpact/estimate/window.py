@@ -7,7 +7,7 @@ is judged is what ships.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Window:
     reference: Array | None
     moments: list[dict[str, Moments]]
     market_control: bool = False
+    alone: dict[tuple[str, int], SelfFit] = field(default_factory=dict)  # see `self_impact`
 
     def part(self, regime: str, blocks: int) -> Panel:
         """The regime's buckets of the first so many blocks, flows shaped."""
@@ -54,6 +55,13 @@ class Window:
 
     def days(self, regime: str, blocks: int) -> list[Moments]:
         return [block[regime] for block in self.moments[:blocks] if regime in block]
+
+    def self_impact(self, regime: str, blocks: int, share: float) -> SelfFit:
+        """Self impact by itself; kept, as neither the placebo's flows nor a control change it."""
+        key = regime, blocks
+        if key not in self.alone:
+            self.alone[key] = fit_self(self.part(regime, blocks), share=share, loss=self.loss)
+        return self.alone[key]
 
     def market(self, beta: Array) -> Array | None:
         """Weights of the flows in the market's, when that is a control."""
@@ -209,7 +217,7 @@ def _lead(window: Window, regime: str, blocks: int) -> Lead | None:
 def _cross(window: Window, regime: str, blocks: int, lead: Lead | None) -> tuple[SelfFit, CrossFit]:
     panel, days = window.part(regime, blocks), window.days(regime, blocks)
     share = summed(days, panel, window.reference).share
-    own = fit_self(panel, share=share, loss=window.loss)
+    own = window.self_impact(regime, blocks, share)
     market = window.market(own.beta)
     return own, fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se, market)
 
