@@ -17,12 +17,20 @@ from crossimpact.estimate.shrinkage import row_gradients
 from crossimpact.model import Array, ImpactModel
 
 KEY = "market_control"  # of the model's provenance
+SIZE_POWERS = (0.0, -0.5)  # of a flow's weight in the market's: dollars, or shares of ADV
 MIN_NAMES = 3  # with two, the control is all there is to couple
 
 
-def weights(beta: Array) -> Array:
-    """A name's weight in the market's flow of scaled space, shape (n,)."""
-    return np.asarray(np.sqrt(beta))
+def weights(equations: Equations, beta: Array, adv: Array) -> Array:
+    """Names' weights in the market's flow of scaled space, shape (n,): by the root of own impact,
+    of dollar flows or of flows as shares of ADV, whichever explains more of all rows."""
+
+    def explained(root: Array) -> float:
+        _, _, push = common_regressor(equations, root)
+        return float(equations.weight @ (coefficients(equations, root) ** 2 * push))
+
+    size = adv / np.median(adv)
+    return max((np.sqrt(beta) * size**power for power in SIZE_POWERS), key=explained)
 
 
 def coefficients(equations: Equations, root: Array, M: Array | None = None) -> Array:

@@ -24,15 +24,14 @@ def fit(
 ) -> dict[str, Array]:  # fmt: skip
     """Scaled matrices (n, n) of each rival, by name; `market` as for `equations.summed`.
 
-    ``factor_rows``: every name answers the sum of the others' scaled flow, each weighted by the
-    root of its beta, one coefficient per row; not symmetric in dollars, so never a model that may
-    ship, but see `market_control`.
+    ``factor_rows``: every name answers the sum of the others' scaled flow, weighted as
+    `market_control` says, one coefficient per row; not symmetric in dollars, so it never ships.
     ``lasso_rows``: the lasso on each row by itself, penalty by blocked folds of days (LassoCV).
     """
     whole = summed(days, panel, reference, market)
     folds = folded(days, panel, reference, FOLDS, market)
     return {
-        "factor_rows": factor_rows(whole.equations, weights(beta)),
+        "factor_rows": factor_rows(whole.equations, weights(whole.equations, beta, panel.adv)),
         "lasso_rows": lasso_rows(whole, folds),
     }
 

@@ -5,7 +5,8 @@ R2 over self-only, pooled over all cells *and* in the mean over names, and more 
 does. Of those that do, the one with the largest pooled gain ships. Pooled R2 weighs every cell by
 one over its name's noise variance: it is the likelihood's measure, the surest there is, and no name
 owns it by its size or its volatility; the mean over names vetoes a gain that one well-explained
-name makes at the others' expense.
+name makes at the others' expense. One common factor claims so much less than the rungs above it
+that these have to beat it by a standard error of the difference: a tie is the factor's.
 
 Where a factor that is not symmetric in dollars beats every rung by more than chance
 (`market_wins`), it becomes a control (`market_control`) and the ladder is judged again on what it
@@ -40,6 +41,7 @@ CANDIDATES = (*FITTED, "placebo", *rivals.NAMES)
 CONFIDENCE = (
     0.95  # of the interval of its gain over the best rung that the market's factor must clear
 )
+TIE = 1.0  # standard errors by which more must beat one common factor: a tie is the factor's
 COMMON = {"sector_block": "the blocks", "one_factor": "one common factor"}
 
 
@@ -133,7 +135,9 @@ def _candidates(
     candidates = {str(name): Candidate(found.ladder[name]) for name in FITTED}
     part, days = window.part(window.regime, train), window.days(window.regime, train)
     beta, unknown = found.alone.beta, np.full((window.panel.n, window.panel.n), np.nan)
-    others = rivals.fit(days, part, beta, window.reference, window.market(beta))
+    others = rivals.fit(
+        days, part, beta, window.reference, window.market(window.regime, train, beta)
+    )
     for name, scaled in others.items():
         model = net_model(window, train, share, found.alone, scaled, unknown, {})
         candidates[name] = Candidate(model)
@@ -181,6 +185,10 @@ def choose(found: Found, scores: Mapping[str, Score]) -> tuple[Rung, str]:
         there.remove("full")
     if there:
         best = max(there, key=lambda name: gain[name])
+        if "one_factor" in there:
+            lead, se = scores[best].gain_over(scores["one_factor"])
+            if not lead > TIE * se:
+                best = "one_factor"
         return best, _why_not_above(found, best, gain, fair)
     top = max(COUPLED, key=lambda name: gain[name])
     if found.reason and top == "full":
@@ -202,12 +210,13 @@ def _why_not_above(found: Found, best: Rung, gain: Mapping[str, float], fair: Se
         return ""
     if found.reason:
         return found.reason
-    if gain["full"] > gain[best]:
-        cause = (
-            "none is left on the whole window" if "full" in fair else "not in the mean over names"
-        )
-        return f"pair deviations add {gain['full'] - gain[best]:+.2%} of R2, but {cause}"
-    return f"pair deviations add {gain['full'] - gain[best]:+.2%} of R2 over {COMMON[best]}"
+    more = gain["full"] - gain[best]
+    told = f"pair deviations add {more:+.2%} of R2 over {COMMON[best]}"
+    if more <= 0 or "full" not in fair:
+        return told if more <= 0 else f"{told}, but not in the mean over names"
+    if not found.ladder["full"].edges:
+        return f"{told}, but none is left on the whole window"
+    return f"{told}, less than a standard error"
 
 
 def _told(score: Score) -> bool:

@@ -63,9 +63,13 @@ class Window:
             self.alone[key] = fit_self(self.part(regime, blocks), share=share, loss=self.loss)
         return self.alone[key]
 
-    def market(self, beta: Array) -> Array | None:
+    def market(self, regime: str, blocks: int, beta: Array) -> Array | None:
         """Weights of the flows in the market's, when that is a control."""
-        return market_control.weights(beta) if self.market_control else None
+        if not self.market_control:
+            return None
+        panel = self.part(regime, blocks)
+        equations = summed(self.days(regime, blocks), panel, self.reference).equations
+        return market_control.weights(equations, beta, panel.adv)
 
 
 def open_window(
@@ -185,7 +189,7 @@ def net_model(
     `alone` is self impact by itself; its beta weighs the flows in the market's.
     """
     panel, reference = window.part(window.regime, blocks), window.reference
-    moves, market = scaled, window.market(alone.beta)
+    moves, market = scaled, window.market(window.regime, blocks, alone.beta)
     if market is not None:
         days = window.days(window.regime, blocks)
         equations = summed(days, panel, reference).equations
@@ -218,7 +222,7 @@ def _cross(window: Window, regime: str, blocks: int, lead: Lead | None) -> tuple
     panel, days = window.part(regime, blocks), window.days(regime, blocks)
     share = summed(days, panel, window.reference).share
     own = window.self_impact(regime, blocks, share)
-    market = window.market(own.beta)
+    market = window.market(regime, blocks, own.beta)
     return own, fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se, market)
 
 
