@@ -170,12 +170,18 @@ def bps_per_unit(panel: Panel) -> Array:
 
 
 def _common_factor(whole: Design, panel: Panel, beta: Array, lead: Lead | None) -> OneFactor:
-    """From the lead regime's exposures where it has any, else by own impact and size."""
+    """From the lead regime's exposures where it has any, else by own impact and size; read again
+    given what the others' residuals say of the common noise, as the pairs are."""
     size = panel.adv / np.median(panel.adv)
     strengths = np.array([np.sqrt(beta) * size**power for power in SIZE_POWERS])
     if lead is not None and lead.exposure.any():
         strengths = lead.exposure[None, :]
-    return fit_one_factor(whole.equations, strengths, whole.factors)
+    first = fit_one_factor(whole.equations, strengths, whole.factors)
+    if not first.exposure.any():
+        return first
+    left = shrinkage.row_gradients(whole.equations, first.scaled)
+    np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
+    return fit_one_factor(conditional(whole, left), strengths)
 
 
 # -- template and deviations -------------------------------------------------------------------

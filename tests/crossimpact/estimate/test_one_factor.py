@@ -29,7 +29,7 @@ def desks() -> dict[str, list[Desk]]:
     found: dict[str, list[Desk]] = {}
     for kind in etf.KINDS:
         seeds = (0,) if kind == "alone" else (0, 1)
-        worlds = [etf.draw(kind, seed, names=5) for seed in seeds]
+        worlds = [etf.draw(kind, seed) for seed in seeds]
         found[kind] = [(world, fit_regime(world.panel, "normal")) for world in worlds]
     return found
 
