@@ -6,7 +6,7 @@ does. Of those that do, the one with the largest pooled gain ships. Pooled R2 we
 one over its name's noise variance: it is the likelihood's measure, the surest there is, and no name
 owns it by its size or its volatility; the mean over names vetoes a gain that one well-explained
 name makes at the others' expense. One common factor claims so much less than the rungs above it
-that these have to beat it by a standard error of the difference: a tie is the factor's.
+that these have to beat it by a quarter of the difference's standard error: a tie is the factor's.
 
 Where a factor that is not symmetric in dollars beats every rung by more than chance
 (`market_wins`), it becomes a control (`market_control`) and the ladder is judged again on what it
@@ -41,7 +41,7 @@ CANDIDATES = (*FITTED, "placebo", *rivals.NAMES)
 CONFIDENCE = (
     0.95  # of the interval of its gain over the best rung that the market's factor must clear
 )
-TIE = 1.0  # standard errors by which more must beat one common factor: a tie is the factor's
+TIE = 0.25  # standard errors by which more must beat one common factor: a tie is the factor's
 COMMON = {"sector_block": "the blocks", "one_factor": "one common factor"}
 
 
@@ -216,7 +216,7 @@ def _why_not_above(found: Found, best: Rung, gain: Mapping[str, float], fair: Se
         return told if more <= 0 else f"{told}, but not in the mean over names"
     if not found.ladder["full"].edges:
         return f"{told}, but none is left on the whole window"
-    return f"{told}, less than a standard error"
+    return f"{told}, a tie"
 
 
 def _told(score: Score) -> bool:
