@@ -22,17 +22,18 @@ from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 
-from crossimpact.errors import ModelError, StaleModel
+from crossimpact.errors import ModelError, StaleModel, Unavailable
 from registry import ledger, numerics, sealed, source
 from registry.bundle import Answer
 from registry.deadline import Worker
 from registry.lastgood import Good, LastGood, Seen
 from registry.ledger import Entry, Standing
-from registry.served import Served, State
+from registry.served import VALID_FOR, Served, State, expired
 from registry.source import Source
 
 LOG = logging.getLogger("crossimpact.client")
 ALIAS = "champion"
+PROMOTE = "run `crossimpact promote`"
 #: Shares of the deadline after which a single request, and the whole registry, is given up on:
 #: in time to say why, and to write down what the ledger said.
 REQUEST, REGISTRY = 0.8, 0.9
@@ -55,7 +56,8 @@ class Client:
     deadline_s
         Longest a pull takes, seconds.
     max_age
-        How long a release may answer after a pull last confirmed it.
+        How long a release may answer after a pull last confirmed it; a confirmation that lies in
+        the future counts as none.
     valid_for
         How long after its `as_of` a release may answer at all.
     on_fallback
@@ -72,7 +74,7 @@ class Client:
         clock: Callable[[], datetime],
         deadline_s: float = 2.0,
         max_age: timedelta = timedelta(days=3),
-        valid_for: timedelta = timedelta(days=45),
+        valid_for: timedelta = VALID_FOR,
         on_fallback: Callable[[Served], object] | None = None,
     ) -> None:
         self._uri, self._ledger, self._cache, self._clock = uri, ledger, LastGood(cache), clock
@@ -144,13 +146,13 @@ class Client:
                 reason += f"; not kept on disk: {_line(error)}"
         return self._made(state, good, reason)
 
-    def _consult(self, good: Good | None) -> tuple[Standing, Good | None]:
+    def _consult(self, good: Good | None) -> tuple[Standing | None, Good | None]:
         """The ledger's champion, and the release at hand that answers until it is loaded."""
         book = ledger.entries(self._ledger)
         self._continue(book)
         champion = ledger.standing(book)
         if champion is None:
-            raise StaleModel(f"no release is promoted in {self._ledger}")
+            return None, good
         if good and (ledger.withdrawn(book, good.digest) or not ledger.knows(book, good.digest)):
             good = None
             self._cache.forget()
@@ -170,14 +172,15 @@ class Client:
                 release = self._cache.load(champion.digest)
             except (StaleModel, ModelError):
                 return good
-            since = datetime.fromisoformat(champion.champion.when)
-            good = Good(release, champion.digest, champion.version, since)
+            good = Good(release, champion.digest, champion.version, champion.champion.moment)
         return good.under(champion)
 
     def _load(
-        self, registry: Source, champion: Standing, good: Good | None
+        self, registry: Source, champion: Standing | None, good: Good | None
     ) -> tuple[Good, Mapping[str, bytes] | None, str]:
         """The verified champion, its files if they are new, and what there is to say."""
+        if champion is None:
+            raise nothing_promoted(self._ledger, registry)
         pointed, files = registry.alias(ALIAS), None
         reason = f"champion since {champion.champion.when}"
         if pointed != champion.version:
@@ -201,11 +204,14 @@ class Client:
 
     def _spent(self, good: Good) -> str:
         """Why a release is too old to answer; empty when it is not."""
-        now, release = self._now(), good.release
-        if now - datetime.fromisoformat(release.as_of).replace(tzinfo=UTC) > self._valid_for:
-            return f"release {good.id} as of {release.as_of} has expired"
+        now = self._now()
+        if why := expired(good.release, now.date(), self._valid_for):
+            return why
+        confirmed = good.confirmed_at.isoformat()
+        if good.confirmed_at > now + ledger.SKEW:  # a clock was fast: nobody knows when that was
+            return f"release {good.id} was last confirmed in the future, at {confirmed}"
         if now - good.confirmed_at > self._max_age:
-            return f"release {good.id} was last confirmed at {good.confirmed_at.isoformat()}"
+            return f"release {good.id} was last confirmed at {confirmed}"
         return ""
 
     def _swap(self, new: Served, instead_of: Served | None = None) -> None:
@@ -224,6 +230,21 @@ class Client:
 
     def _now(self) -> datetime:
         return ledger.utc(self._clock())
+
+
+def nothing_promoted(book: Path, registry: Source) -> StaleModel:
+    """What to say of a ledger without a champion: MLflow's alias tells whether it had one."""
+    try:
+        pointed = registry.alias(ALIAS)
+    except Unavailable as error:
+        return StaleModel(f"no release is promoted in {book}; {error.what}", PROMOTE)
+    if pointed is None:
+        return StaleModel(f"no release is promoted in {book}", PROMOTE)
+    return StaleModel(
+        f"ledger {book} knows no champion, and MLflow's alias {ALIAS} points at version {pointed}: "
+        "the ledger and its .head are gone, or this is another home's registry",
+        f"restore both from a copy; to begin a new history, delete the alias {ALIAS} in MLflow",
+    )
 
 
 def _line(error: Exception) -> str:

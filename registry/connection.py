@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+#: How long the first use of a new database, which makes its tables, may keep others waiting.
+TABLES_S = 300.0
 ENDPOINT = re.compile(r"endpoint /api/[\d.]+/mlflow/(\S+)")
 
 #: Nothing leaves the machine; nothing hangs on a dead server; no chatter in the log or on stdout.
@@ -98,7 +100,9 @@ def _client(uri: str) -> MlflowClient:
     if not uri.startswith(SQLITE):
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     path = Path(uri.removeprefix(SQLITE))
-    with chain.hold(path.with_name(path.name + ".lock")):  # two at once fail to make its tables
+    with chain.hold(
+        path.with_name(path.name + ".lock"), TABLES_S
+    ):  # two at once fail to make its tables
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_registered_models(max_results=1)
     return client

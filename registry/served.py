@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 from registry.bundle import UNKNOWN, Answer, Release
@@ -11,8 +11,27 @@ from registry.lastgood import Good
 
 #: Share of the market's volume to trade at when no release is there to say another.
 FIXED_POV = 0.05
+#: How long after its `as_of` a release may answer; the gate `not_expired` has the same limit.
+VALID_FOR = timedelta(days=45)
+#: By how much a release's date may be ahead of UTC's: it is already tomorrow in the east.
+AHEAD = timedelta(days=1)
 
 State = Literal["live", "last_known_good", "fallback"]
+
+
+def age(release: Release, on: date) -> timedelta:
+    """How old a release is on a date."""
+    return on - date.fromisoformat(release.as_of)
+
+
+def expired(release: Release, on: date, valid_for: timedelta = VALID_FOR) -> str:
+    """Why the release must not answer on that date, UTC; empty when it may."""
+    old, what = age(release, on), f"release {release.id} as of {release.as_of}"
+    if old > valid_for:
+        return f"{what} has expired: {old.days} days old on {on}, at most {valid_for.days}"
+    if old < -AHEAD:
+        return f"{what} is of the future: today is {on}, or a clock is wrong"
+    return ""
 
 
 @dataclass(frozen=True)

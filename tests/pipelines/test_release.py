@@ -76,8 +76,8 @@ def sample(beta: float, **metrics: float) -> Release:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with its schema, made once: that takes seconds."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    assert tracking.versions(f"sqlite:///{path}") == []
-    return path
+    with tracking.session(f"sqlite:///{path}"):
+        return path
 
 
 @pytest.fixture

@@ -310,7 +310,7 @@ def test_a_field_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_nothing_is_written_that_could_not_be_read_back(tmp_path: Path) -> None:
     path = filled(tmp_path / "ledger.jsonl", 1)
-    with pytest.raises(UsageError, match="rungs is .*hope"):
+    with pytest.raises(UsageError, match=r"rungs is .*hope"):
         demote(path, 2, normal="hope")
     assert ledger.verify(path).lines == 1
 
