@@ -145,11 +145,13 @@ def monthly_refit() -> None:
     @task(multiple_outputs=True)
     def gates(plan: dict[str, Any], challenger: dict[str, Any]) -> dict[str, Any]:
         """What each gate says of the challenger, and the question a human would be asked."""
+        from datetime import UTC, datetime
+
         from dags.approval import question, standing
         from pipelines.promotion import check
 
         live = standing(settings_of(plan))  # before the gates: they judge this champion or a later
-        said = check(settings_of(plan), challenger["release"])
+        said = check(settings_of(plan), challenger["release"], now=datetime.now(UTC))
         return said | live | question(challenger, said["gates"], live["champion"])
 
     @task.branch

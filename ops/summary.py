@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> d
         },
         "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
         "window": dict(champion.window),
-        "gates": promotion.check(settings, champion.id)["gates"],
+        "gates": promotion.check(settings, champion.id, now=datetime.now(UTC))["gates"],
         "shortfall": shortfall(settings),
         "drift": drift(settings),
         "reports": sorted(str(path) for path in settings.reports.rglob("*.html")),

@@ -57,6 +57,11 @@ class Settings:
         return self.home / "ledger.jsonl"
 
     @property
+    def releases(self) -> Path:
+        """A verified copy of every release that was promoted from here, by digest."""
+        return self.home / "releases"
+
+    @property
     def reports(self) -> Path:
         return self.home / "reports"
 

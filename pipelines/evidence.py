@@ -11,32 +11,39 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.estimate.turnover import edge_turnover
-from pipelines import refit
 from pipelines.config import Settings
-from pipelines.warehouse import write_atomic
-from registry import bundle, tracking
+from pipelines.release import promoted
+from registry import bundle
 from registry.bundle import Release
-from registry.ledger import Standing
+from registry.ledger import Standing, utc
+from registry.served import age
 
 ATTESTED = "reproduced.json"
 
 
 def gather(
-    settings: Settings, candidate: Release, live: Standing | None, again: str
+    settings: Settings, candidate: Release, live: Standing | None, again: str, now: datetime
 ) -> dict[str, Any]:
     """Facts by the names `gates.toml` uses; what is not known is not there.
 
     Parameters
     ----------
     again
-        What `reproduced` said; that takes its time, so it is asked before the ledger is held.
+        What `reproduced` said; that takes its time, so it is asked once.
+    now
+        When, UTC: a release may be too old to be promoted, or of the future.
     """
-    facts: dict[str, Any] = {"coverage": coverage(candidate), "reproduced": again}
+    facts: dict[str, Any] = {
+        "coverage": coverage(candidate),
+        "reproduced": again,
+        "age_days": round(age(candidate, utc(now)) / timedelta(days=1), 2),
+    }
     if live and live.digest != candidate.digest:
         facts["champion"] = _against(settings, candidate, live)
     shadow = settings.home / "shadow" / f"{candidate.id}.json"
@@ -69,6 +76,8 @@ def reproduced(settings: Settings, release: Release) -> str:
         return said
     verdict = _again(settings, folder, release)
     if verdict == "same":
+        from pipelines.warehouse import write_atomic
+
         write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))
     return verdict
 
@@ -96,9 +105,8 @@ def _against(settings: Settings, candidate: Release, live: Standing) -> dict[str
     A champion whose files are damaged must not keep its successor out for good: nothing is
     compared, so the gate refuses, and an override may say otherwise.
     """
-    into = settings.home / "tmp"
     try:
-        old, _ = tracking.resolve(settings.mlflow_uri, live.digest, into, settings.ledger_path)
+        old = promoted(settings, live.digest)
     except StaleModel as error:
         return {name: {"edge_turnover": f"not known, {error.what}"} for name in candidate.models}
     coupled = {regime: model for regime, model in old.models.items() if model.edges}
@@ -128,6 +136,8 @@ def _again(settings: Settings, folder: Path, release: Release) -> str:
 
 def _main(home: str, folder: str) -> None:
     """Print the digest of the refit whose plan lies in `folder`."""
+    from pipelines import refit
+
     plan: Mapping[str, Any] = json.loads((Path(folder) / refit.PLAN).read_text())
     settings = replace(Settings(Path(home)), flow=plan["flow"], bucket_s=plan["bucket_s"])
     print(refit.build(settings, plan, refit.fits(settings, plan)).digest)

@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
@@ -33,7 +33,6 @@ from registry.source import Source
 
 LOG = logging.getLogger("crossimpact.client")
 ALIAS = "champion"
-PROMOTE = "run `crossimpact promote`"
 #: Shares of the deadline after which a single request, and the whole registry, is given up on:
 #: in time to say why, and to write down what the ledger said.
 REQUEST, REGISTRY = 0.8, 0.9
@@ -205,7 +204,7 @@ class Client:
     def _spent(self, good: Good) -> str:
         """Why a release is too old to answer; empty when it is not."""
         now = self._now()
-        if why := expired(good.release, now.date(), self._valid_for):
+        if why := expired(good.release, now, self._valid_for):
             return why
         confirmed = good.confirmed_at.isoformat()
         if good.confirmed_at > now + ledger.SKEW:  # a clock was fast: nobody knows when that was
@@ -232,19 +231,30 @@ class Client:
         return ledger.utc(self._clock())
 
 
-def nothing_promoted(book: Path, registry: Source) -> StaleModel:
+class NothingPromoted(StaleModel):
+    """A ledger without a champion; `lost` when MLflow's alias says that it had one."""
+
+    def __init__(self, book: Path, pointed: int | None, why_unknown: str = "") -> None:
+        self.lost = pointed is not None
+        if self.lost:
+            super().__init__(
+                f"ledger {book} knows no champion, and MLflow's alias {ALIAS} points at version "
+                f"{pointed}: the ledger and its .head are gone, or this is another home's registry",
+                f"restore both from a copy; to begin anew, delete the alias {ALIAS} in MLflow",
+            )
+        else:
+            asked = f" (MLflow cannot say whether one was: {why_unknown})" if why_unknown else ""
+            super().__init__(
+                f"no release is promoted in {book}{asked}", "run `crossimpact promote`"
+            )
+
+
+def nothing_promoted(book: Path, registry: Source) -> NothingPromoted:
     """What to say of a ledger without a champion: MLflow's alias tells whether it had one."""
     try:
-        pointed = registry.alias(ALIAS)
+        return NothingPromoted(book, registry.alias(ALIAS))
     except Unavailable as error:
-        return StaleModel(f"no release is promoted in {book}; {error.what}", PROMOTE)
-    if pointed is None:
-        return StaleModel(f"no release is promoted in {book}", PROMOTE)
-    return StaleModel(
-        f"ledger {book} knows no champion, and MLflow's alias {ALIAS} points at version {pointed}: "
-        "the ledger and its .head are gone, or this is another home's registry",
-        f"restore both from a copy; to begin a new history, delete the alias {ALIAS} in MLflow",
-    )
+        return NothingPromoted(book, None, error.what)
 
 
 def _line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from registry.bundle import UNKNOWN, Answer, Release
@@ -19,18 +19,18 @@ AHEAD = timedelta(days=1)
 State = Literal["live", "last_known_good", "fallback"]
 
 
-def age(release: Release, on: date) -> timedelta:
-    """How old a release is on a date."""
-    return on - date.fromisoformat(release.as_of)
+def age(release: Release, now: datetime) -> timedelta:
+    """How long ago, UTC, the release's date began."""
+    return now - datetime.fromisoformat(release.as_of).replace(tzinfo=UTC)
 
 
-def expired(release: Release, on: date, valid_for: timedelta = VALID_FOR) -> str:
-    """Why the release must not answer on that date, UTC; empty when it may."""
-    old, what = age(release, on), f"release {release.id} as of {release.as_of}"
+def expired(release: Release, now: datetime, valid_for: timedelta = VALID_FOR) -> str:
+    """Why the release must not answer at that moment, UTC; empty when it may."""
+    old, what = age(release, now), f"release {release.id} as of {release.as_of}"
     if old > valid_for:
-        return f"{what} has expired: {old.days} days old on {on}, at most {valid_for.days}"
+        return f"{what} has expired: on {now.date()} it is older than {valid_for.days} days"
     if old < -AHEAD:
-        return f"{what} is of the future: today is {on}, or a clock is wrong"
+        return f"{what} is of the future: it is {now.date()}, or a clock is wrong"
     return ""
 
 
