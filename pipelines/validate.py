@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
-from pipelines.config import SQL_DIR, Settings
+from pipelines.config import Settings
 from pipelines.judgement import LAYERS, Judgement
 from pipelines.landing import Landing, Problem
-from pipelines.warehouse import Warehouse, text_sha256
+from pipelines.provenance import code_digest
+from pipelines.warehouse import Warehouse
 
 #: Landed bytes judged in one go: compressed, so several times that in memory.
 CHUNK_BYTES = 100_000_000
@@ -217,17 +216,7 @@ def _inputs(landing: Landing, date: str) -> tuple[list[str], dict[str, str]]:
     """Tables of a date and the digests its verdict depends on."""
     tables = _tables_of(landing, date)
     digests = {f"landing/{name}": landing.digest(name, date) for name in tables}
-    return tables, {**digests, "rules": _rules_digest()}
-
-
-@cache
-def _rules_digest() -> str:
-    """What besides the landed files decides a verdict: contract, suites, reader, judge, checks."""
-    here = Path(__file__).resolve().parent
-    code = [here / "landing.py", here / "judgement.py", here.parent / "expectations/suites.py"]
-    queries = sorted([*SQL_DIR.glob("checks/*.sql"), *SQL_DIR.glob("validate/*.sql")])
-    paths = [Path(contract.__file__), *code, *queries]
-    return text_sha256(*(path.read_text() for path in paths))
+    return tables, {**digests, "code": code_digest(__name__)}
 
 
 def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:
