@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from cli import console
 from crossimpact import __version__
 from crossimpact.errors import CrossImpactError, GateRefused, UsageError
-from pipelines import console
 from pipelines.config import Flow, Settings, default_home, parse_bucket
 
 # Nothing the platform runs reports home.
