@@ -18,6 +18,7 @@ import numpy as np
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, EstimationError
 from crossimpact.estimate.design import Panel
+from crossimpact.progress import each
 from pipelines import validate
 from pipelines.config import Settings
 from pipelines.landing import Landing
@@ -46,7 +47,7 @@ FLOW_SOURCE = {"own": "child_fills", "public": "public_trades"}
 def prepare(settings: Settings, landing: Landing, dates: Sequence[str]) -> None:
     """Buckets and labels of accepted `dates`, and the buckets their labels look back on."""
     read = readable(settings, landing, dates)
-    for date in read:
+    for date in each("features", read):
         build(settings, date)
     label(settings, dates, read)
 
@@ -102,7 +103,7 @@ def build(settings: Settings, date: str) -> dict[str, Any]:
 def label(settings: Settings, dates: Sequence[str], read: Sequence[str]) -> dict[str, Any]:
     """Publish the regime labels of `dates`, each from the trailing ones of the dates `read`."""
     warehouse, query = Warehouse(settings), sql("features/regimes")
-    for date in dates:
+    for date in each("regime labels", dates):
         trailing = _trailing(read, date)
         manifests = [_buckets(warehouse, settings, other) for other in trailing]
         inputs = {m.date: m.sha256 for m in manifests}

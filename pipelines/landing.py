@@ -81,6 +81,15 @@ class Landing:
         found = sorted(folder.iterdir()) if folder.is_dir() else []
         return [path for path in found if path.name[0] not in "._" and path not in known]
 
+    def guess(self) -> str:
+        """What folder was meant, of one that holds no partition."""
+        if any(self.root.glob("date=*")):
+            return f"{self.root} is one table's folder: give {self.root.resolve().parent}"
+        inner = [path for path in sorted(self.root.glob("*/*/date=*")) if path.is_dir()]
+        if inner:
+            return f"give {inner[0].parent.parent}"
+        return "land <table>/date=YYYY-MM-DD/*.parquet; `crossimpact contract` lists the tables"
+
     def digest(self, table: str, date: str) -> str:
         """sha256 over the names and bytes of the partition's files."""
         names = [(path.name, file_sha256(path)) for path in self.files(table, date)]
@@ -154,6 +163,9 @@ def _broken_header(path: Path, table: contract.Table) -> Iterator[tuple[str, str
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
         yield "", contract.UNREADABLE, _first_line(error)
         return
+    if schema is None and (mark := _other_delimiter(names, table)):
+        yield "", contract.UNREADABLE, f"columns are separated by {mark!r}, must be by ','"
+        return
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield name, contract.COLUMN_SET, "column is there twice"
     for name in sorted(set(table.column_names) - set(names)):
@@ -207,6 +219,13 @@ def _csv_header(path: Path) -> list[str]:
     if not header:
         raise ValueError("no header line")
     return header
+
+
+def _other_delimiter(names: list[str], table: contract.Table) -> str:
+    """What cuts a header of one name into this table's columns; empty when nothing does."""
+    (name, *more) = names
+    cuts = (mark for mark in ";\t|" if {*name.split(mark)} & {*table.column_names})
+    return "" if more else next(cuts, "")
 
 
 def _insert(

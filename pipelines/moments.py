@@ -19,6 +19,7 @@ from crossimpact.errors import CrossImpactError, EstimationError
 from crossimpact.estimate import gram
 from crossimpact.estimate.gram import TRANSFORMS, Moments
 from crossimpact.model import Transform
+from crossimpact.progress import each
 from pipelines import features
 from pipelines.config import Settings
 from pipelines.provenance import code_digest
@@ -50,7 +51,8 @@ def prepare(
         When a date has no features.
     """
     warehouse = Warehouse(settings)
-    made = [date for date in dates if _build(settings, warehouse, date, transforms)]
+    stage = f"moments {', '.join(transforms)}"
+    made = [date for date in each(stage, dates) if _build(settings, warehouse, date, transforms)]
     return {"dates": list(dates), "made": made}
 
 

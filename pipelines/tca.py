@@ -20,6 +20,7 @@ import pyarrow as pa
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.model import Array, ImpactModel, canonical_json
+from crossimpact.progress import tell
 from crossimpact.tca import Prediction, calibration, pair_costs, predict
 from pipelines import features, refit, release, reports, validate
 from pipelines.config import Settings
@@ -106,7 +107,9 @@ def run(
     inputs = _inputs(warehouse, landing_root, date, release, version_info)
     recomputed = not _is_current(warehouse, date, inputs)
     if recomputed:
+        tell("tca marts", date)
         build_marts(warehouse, date, release, inputs)
+    tell("tca page", date)
     page = reports.build(
         settings, date, release, version_info, text_sha256(*map(str, inputs.items()))
     )
