@@ -81,15 +81,6 @@ class Landing:
         found = sorted(folder.iterdir()) if folder.is_dir() else []
         return [path for path in found if path.name[0] not in "._" and path not in known]
 
-    def guess(self) -> str:
-        """What folder was meant, of one that holds no partition."""
-        if any(self.root.glob("date=*")):
-            return f"{self.root} is one table's folder: give {self.root.resolve().parent}"
-        inner = [path for path in sorted(self.root.glob("*/*/date=*")) if path.is_dir()]
-        if inner:
-            return f"give {inner[0].parent.parent}"
-        return "land <table>/date=YYYY-MM-DD/*.parquet; `crossimpact contract` lists the tables"
-
     def digest(self, table: str, date: str) -> str:
         """sha256 over the names and bytes of the partition's files."""
         names = [(path.name, file_sha256(path)) for path in self.files(table, date)]

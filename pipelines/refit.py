@@ -22,7 +22,7 @@ from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.model import ImpactModel, Transform
 from crossimpact.progress import tell
-from pipelines import features, moments, record, validate
+from pipelines import features, layout, moments, record, validate
 from pipelines.card import model_card
 from pipelines.config import Flow, Settings
 from pipelines.landing import Landing
@@ -88,13 +88,14 @@ def plan(
     UsageError
         When no date is landed up to `as_of`.
     """
-    landing = Landing(landing_root)
-    landed = landing.all_dates()
+    landed = Landing(landing_root).all_dates()
+    if not landed:
+        raise layout.empty(landing_root)
     dates = [date for date in landed if as_of is None or date <= as_of][-window_days:]
     if not dates:
         raise UsageError(
             f"landing zone {landing_root} has no date up to {as_of or 'today'}",
-            f"the first is {landed[0]}" if landed else landing.guess(),
+            f"the first is {landed[0]}",
         )
     key = text_sha256(settings.feature_layer, loss, *dates)[:8]
     return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +13,14 @@ from crossimpact.policy.sequential.kernel import Exponential, Kernel, PowerLaw, 
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Contingent
 from crossimpact.policy.sequential.problem import Problem, at_arrival, at_start
-from pipelines.sequence_traces import Answer, ordinal
+
+if TYPE_CHECKING:
+    from pipelines.sequence_traces import Answer
 
 #: Rates of an order listed one by one; more are said as a range.
 MAX_RATES = 5
+#: Pieces below this share of an asset's largest order are a solver's dust.
+DUST = 1e-6
 #: Rates that differ by less than this share read the same.
 ALIKE = 1e-4
 
@@ -124,3 +129,43 @@ def precise(value: float) -> str:
 
 def small(value: float | None) -> str:
     return "\N{EN DASH}" if value is None or value != value else f"{value:.1e}"
+
+
+def schedule_in_words(
+    schedule: Sequence[Mapping[str, Any]], names: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Rows of `Answer.schedule` as text: the orders' own names, equal neighbours as one.
+
+    Dust is left out, and so is what trades nothing.
+    """
+    largest: dict[int, float] = {}
+    for row in schedule:
+        pieces = [volume for _, volume in row["blocks"]]
+        pieces += [rate * (end - start) for start, end, rate in row["rates"]]
+        asset = row["asset"]
+        largest[asset] = max(largest.get(asset, 0.0), *map(abs, pieces), 0.0)
+    rows = []
+    for row in schedule:
+        least = DUST * largest[row["asset"]]
+        blocks = [(t, volume) for t, volume in row["blocks"] if abs(volume) > least]
+        rates = [(a, b, rate) for a, b, rate in row["rates"] if abs(rate * (b - a)) > least]
+        if not blocks and not rates:
+            continue
+        known = {} if row["scenario"] is None else {"scenario": str(row["scenario"])}
+        rows.append(
+            {"order": ordinal(row["order"])}
+            | ({"asset": names[row["asset"]] if names else str(row["asset"])})
+            | known
+            | {
+                "blocks": "; ".join(f"{precise(volume)} at {t:.4g}" for t, volume in blocks),
+                "rates": rates_in_words(rates) if rates else "",
+            }
+        )
+    return rows
+
+
+def ordinal(order: int) -> str:
+    """1st, 2nd, 3rd, 4th..., counted from 0."""
+    n = order + 1
+    ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"

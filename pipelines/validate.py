@@ -13,6 +13,7 @@ from typing import Any
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
 from crossimpact.progress import each, tell
+from pipelines import layout
 from pipelines.config import Settings
 from pipelines.judgement import LAYERS, Judgement
 from pipelines.landing import Landing, Problem
@@ -73,7 +74,7 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     """
     dates = tuple(sorted(set(dates)))
     if not dates:
-        raise UsageError(f"landing zone {landing.root} holds no date", landing.guess())
+        raise layout.empty(landing.root)
     reports = validate_dates(settings, landing, dates)
     tables = _added(report["tables"] for report in reports)
     rules = _added(report["rules"] for report in reports)
