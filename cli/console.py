@@ -76,7 +76,7 @@ def _section(console: Console, title: str, data: Mapping[str, Any]) -> None:
     """Values first, then a table per nested one; a mix of both is a section of its own."""
     if title:
         console.print(f"\n{plain(title)}", style="bold")
-    values = {name: value for name, value in data.items() if not _is_nested(value)}
+    values = {k: v for k, v in data.items() if not (_is_nested(v) or v in ([], {}, ()))}
     _pairs(console, values)
     for name, value in data.items():
         if not _is_nested(value):
@@ -144,7 +144,7 @@ def _is_prose(text: str) -> bool:
 
 def _width(rows: Sequence[Row], names: Sequence[str]) -> int:
     widths = (max(len(name), *(len(row.get(name, "")) for row in rows)) for name in names)
-    return sum(width + GAP for width in widths)
+    return sum(width + GAP for width in widths) - GAP
 
 
 def _grid(

@@ -51,29 +51,31 @@ class Lines(logging.Handler):
 
 
 class Bars(logging.Handler):
-    """A bar for each stage, full when the next one begins."""
+    """A bar for each stage, full when the next one begins; a stage that goes on has its bar."""
 
     def __init__(self, bars: Progress) -> None:
         super().__init__()
         self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
         self._stage = ""
-        self._task: TaskID | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         stage = plain(getattr(record, "stage", record.getMessage()))
         done, total = getattr(record, "done", 0), getattr(record, "total", 0)
-        if stage != self._stage or self._task is None:
+        if stage != self._stage:
             self.close_stage()
-            self._task = self._bars.add_task(stage, total=total or None)
             self._stage = stage
-        self._bars.update(self._task, completed=max(done - 1, 0), total=total or None)
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=None)
+        self._bars.update(self._tasks[stage], completed=max(done - 1, 0), total=total or None)
         self._bars.refresh()
 
     def close_stage(self) -> None:
         """What ran until now is done."""
-        if self._task is not None:
-            total = self._bars.tasks[-1].total or 1
-            self._bars.update(self._task, completed=total, total=total)
+        if self._stage:
+            task = self._tasks[self._stage]
+            total = self._bars.tasks[list(self._tasks).index(self._stage)].total or 1
+            self._bars.update(task, completed=total, total=total)
 
 
 @contextmanager

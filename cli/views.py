@@ -11,7 +11,7 @@ Data = Mapping[str, Any]
 LIMITS = {"at_least": "at least", "at_most": "at most", "above": "above", "equals": "equals"}
 REFIT_METRICS = {
     "buckets": "buckets", "edges": "pairs", "condition_number": "condition",
-    "oos_r2_self_only": "R2 self", "oos_r2_shipped": "R2 ships", "oos_r2_placebo": "R2 placebo",
+    "oos_r2_self_only": "R2 self", "oos_r2_shipped": "R2 ships", "oos_r2_placebo": "placebo",
 }  # fmt: skip
 EVIDENCE = ("regime", "statistic", "value", "se", "low", "high", "evidence", "limit", "verdict")
 
@@ -137,7 +137,8 @@ def scheduled(result: Data) -> Data:
     shown: dict[str, Any] = costs | {
         name.replace("_", " "): result[name] for name in rest if result.get(name) not in (None, "")
     }
-    shown["schedule"] = schedule_in_words(result["schedule"], names)
+    title = f"schedule ({unit.strip() or 'units'}; rates per unit of time)"
+    shown[title] = schedule_in_words(result["schedule"], names)
     tables = {"comparison", "scenarios"} & result.keys()
     return shown | {name: result[name] for name in sorted(tables)}
 

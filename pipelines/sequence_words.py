@@ -22,7 +22,7 @@ MAX_RATES = 5
 #: Pieces below this share of an asset's largest order are a solver's dust.
 DUST = 1e-6
 #: Rates that differ by less than this share read the same.
-ALIKE = 1e-4
+ALIKE = 1e-3
 
 
 def kernel_in_words(kernel: Kernel) -> str:
@@ -107,7 +107,9 @@ def _joined(rates: Sequence[tuple[float, float, float]]) -> list[tuple[float, fl
     joined: list[tuple[float, float, float]] = []
     for start, end, rate in rates:
         if joined and joined[-1][1] == start and abs(joined[-1][2] - rate) <= ALIKE * abs(rate):
-            joined[-1] = (joined[-1][0], end, joined[-1][2])
+            before, _, known = joined[-1]
+            mean = (known * (start - before) + rate * (end - start)) / (end - before)
+            joined[-1] = (before, end, mean)
         else:
             joined.append((start, end, rate))
     return joined
@@ -134,9 +136,10 @@ def small(value: float | None) -> str:
 def schedule_in_words(
     schedule: Sequence[Mapping[str, Any]], names: Sequence[str] = ()
 ) -> list[dict[str, str]]:
-    """Rows of `Answer.schedule` as text: the orders' own names, equal neighbours as one.
+    """Rows of `Answer.schedule` as text, one per trade: a block, or a rate over a span of time.
 
-    Dust is left out, and so is what trades nothing.
+    Assets have the orders' own names, neighbouring rates that read the same are one, more than
+    `MAX_RATES` are said as a range, and dust is left out.
     """
     largest: dict[int, float] = {}
     for row in schedule:
@@ -144,24 +147,39 @@ def schedule_in_words(
         pieces += [rate * (end - start) for start, end, rate in row["rates"]]
         asset = row["asset"]
         largest[asset] = max(largest.get(asset, 0.0), *map(abs, pieces), 0.0)
-    rows = []
-    for row in schedule:
-        least = DUST * largest[row["asset"]]
-        blocks = [(t, volume) for t, volume in row["blocks"] if abs(volume) > least]
-        rates = [(a, b, rate) for a, b, rate in row["rates"] if abs(rate * (b - a)) > least]
-        if not blocks and not rates:
-            continue
-        known = {} if row["scenario"] is None else {"scenario": str(row["scenario"])}
-        rows.append(
-            {"order": ordinal(row["order"])}
-            | ({"asset": names[row["asset"]] if names else str(row["asset"])})
-            | known
-            | {
-                "blocks": "; ".join(f"{precise(volume)} at {t:.4g}" for t, volume in blocks),
-                "rates": rates_in_words(rates) if rates else "",
-            }
-        )
-    return rows
+    return [
+        _named(row, names) | trade
+        for row in schedule
+        for trade in _trades(row, DUST * largest[row["asset"]])
+    ]
+
+
+def _named(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    asset = names[row["asset"]] if names else str(row["asset"])
+    scenario = {} if row["scenario"] is None else {"scenario": str(row["scenario"])}
+    return {"order": ordinal(row["order"]), "asset": asset, **scenario}
+
+
+def _trades(row: Mapping[str, Any], least: float) -> list[dict[str, str]]:
+    """Blocks and rates of an order in one asset, in the order of their times."""
+    found = [
+        (t, f"{t:.4g}", "block", precise(volume))
+        for t, volume in row["blocks"]
+        if abs(volume) > least
+    ]
+    rates = _joined([(a, b, rate) for a, b, rate in row["rates"] if abs(rate * (b - a)) > least])
+    if len(rates) > MAX_RATES:
+        (start, *_), (_, end, _) = rates[0], rates[-1]
+        values = _span(np.array([rate for *_, rate in rates]))
+        found.append((start, f"{start:.4g} to {end:.4g}", "rate", f"{values}, {len(rates)} steps"))
+    else:
+        found += [(a, f"{a:.4g} to {b:.4g}", "rate", precise(rate)) for a, b, rate in rates]
+    return [{"time": time, kind: text} for _, time, kind, text in sorted(found, key=_first)]
+
+
+def _first(trade: tuple[float, str, str, str]) -> tuple[float, str]:
+    """By time, a block before the rate that begins with it."""
+    return trade[0], trade[2]
 
 
 def ordinal(order: int) -> str:
