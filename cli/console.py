@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 40
 MAX_COLUMNS = 6  # wider tables are printed on their side
 PROSE = 24  # a longer text with spaces in it may be told below its table
+WORDS = ("reason", "note", "why")  # so may these, whatever their length
 GAP = 2  # spaces between columns
 #: Directions of writing that would reorder what follows them on a line.
 BIDI = {*map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
@@ -118,7 +119,11 @@ def _table(console: Console, title: str, value: Mapping[str, Any] | Sequence[Any
     shown = [{plain(k): cell(v, k) for k, v in row.items()} for row in rows[:MAX_ROWS]]
     names = list(dict.fromkeys(name for row in shown for name in row))
     names = [name for name in names if any(row.get(name) for row in shown)]
-    prose = [name for name in names[1:] if any(_is_prose(row.get(name, "")) for row in shown)]
+    prose = [
+        name
+        for name in names[1:]
+        if name in WORDS or any(_is_prose(row.get(name, "")) for row in shown)
+    ]
     short = [name for name in names if name not in prose]
     if _width(shown, names) <= console.width:
         _grid(console, shown, names, rows)
