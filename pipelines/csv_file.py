@@ -7,7 +7,6 @@ replaced whole; a device, a pipe or a link is written through, for it is not our
 
 from __future__ import annotations
 
-import csv
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,10 +31,9 @@ def write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     count = 0
     try:
         with _opened(path) as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
+            stream.write(_line(columns))
             for count, row in enumerate(rows, start=1):  # noqa: B007 (counted)
-                writer.writerow(map(cell, row))
+                stream.write(_line(row))
     except BrokenPipeError:
         pass
     return count
@@ -48,6 +46,17 @@ def cell(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(FORMULA) and not _is_number(value):
         return f"'{value}"
     return value
+
+
+def _line(row: Sequence[Any]) -> str:
+    """`csv.writer` leaves a lone carriage return bare, which readers take for the end of a row."""
+    texts = ("" if value is None else str(cell(value)) for value in row)
+    return ",".join(map(_quoted, texts)) + "\n"
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"' if any(mark in text for mark in ',"\n\r') else text
 
 
 def _is_number(text: str) -> bool:
