@@ -76,6 +76,10 @@ class Warehouse:
             raise CrossImpactError(
                 f"DuckDB: {str(error).splitlines()[0]}", "check disk space, memory and the path"
             ) from error
+        except RuntimeError as error:
+            if "interrupted" in str(error):  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
         finally:
             connection.close()
             shutil.rmtree(scratch)
