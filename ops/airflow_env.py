@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from crossimpact.errors import CrossImpactError
+from pipelines.config import keep_private
 
 ROOT = Path(__file__).resolve().parent.parent
 DAGS = ROOT / "dags"
@@ -53,7 +54,8 @@ def enter(home: Path, **more: str) -> None:
 
 
 def prepare(home: Path) -> None:
-    """Make the folders that Airflow, MLflow and the logs need."""
+    """Make the folders that Airflow, MLflow and the logs need, for this user (and group) only."""
+    keep_private()
     for name in ("airflow", "mlflow", "logs", "run"):
         (home / name).mkdir(parents=True, exist_ok=True)
 

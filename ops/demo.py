@@ -101,12 +101,17 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     home = Path(arguments.home or ".crossimpact").resolve()
     size = {name: getattr(arguments, name) for name in ("symbols", "days", "seed")}
+    return run(home, size, as_json=arguments.json)
+
+
+def run(home: Path, size: dict[str, int], *, as_json: bool) -> int:
+    """The demo as a whole, in this process, which becomes one of Airflow's; the exit code."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the demo keeps to its home
     airflow_env.enter(home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
     log = home / "logs" / LOG
     log.write_text("")
     try:
-        return show(log, lambda terminal: demo(home, size, terminal), as_json=arguments.json)
+        return show(log, lambda terminal: demo(home, size, terminal), as_json=as_json)
     finally:
         dagrun.end_quietly(log)
 

@@ -66,6 +66,14 @@ class Settings:
         return self.home / "reports"
 
 
+def keep_private() -> None:
+    """What this process and its children write from now on is not for every user of the machine.
+
+    The group's share is as the user's own umask has it: a desk may share a home.
+    """
+    os.umask(os.umask(0o077) | 0o007)
+
+
 def default_home() -> Path:
     """`$CROSSIMPACT_HOME`, else `.crossimpact` under the working directory; always absolute."""
     return Path(os.environ.get("CROSSIMPACT_HOME") or ".crossimpact").resolve()

@@ -17,6 +17,7 @@ from typing import Any
 
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.estimate.turnover import edge_turnover
+from crossimpact.progress import tell
 from pipelines.config import Settings
 from pipelines.release import promoted
 from registry import bundle
@@ -125,6 +126,7 @@ def _refit_folder(settings: Settings, release: Release) -> Path | None:
 
 def _again(settings: Settings, folder: Path, release: Release) -> str:
     """A fresh process, so that neither hash seeds nor anything cached can help."""
+    tell("reproduce", f"the refit of {release.id}, in a process of its own")
     command = [sys.executable, "-m", "pipelines.evidence", str(settings.home), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

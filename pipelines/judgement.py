@@ -41,15 +41,22 @@ class Judgement:
         connection.execute(sql("validate/found"))
         connection.execute(sql("validate/violations"))
 
-    def load(self, landing: Landing, tables: Iterable[str], date: str) -> list[Problem]:
-        """Load a date's partitions; on a problem no row of the date stays."""
+    def load(
+        self, landing: Landing, tables: Iterable[str], date: str, known: Iterable[Problem] = ()
+    ) -> list[Problem]:
+        """Load a date's partitions; on a problem, a `known` one too, no row of the date stays.
+
+        All of a date's problems are told at once: a table that is not there does not hide the
+        broken columns of another.
+        """
         tables = list(tables)
-        problems = [
-            problem
-            for name in tables
-            for problem in load(self.connection, landing, contract.TABLES[name], date)
+        problems = list(known)
+        for name in tables:
+            problems += load(self.connection, landing, contract.TABLES[name], date)
+        broken = {problem.table for problem in problems}
+        problems += [
+            problem for problem in self._empty(tables, date) if problem.table not in broken
         ]
-        problems = problems or self._empty(tables, date)
         if problems:
             for name in tables:
                 table = relation(contract.TABLES[name])

@@ -154,6 +154,9 @@ def _broken_header(path: Path, table: contract.Table) -> Iterator[tuple[str, str
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
         yield "", contract.UNREADABLE, _first_line(error)
         return
+    if schema is None and (mark := _other_delimiter(names, table)):
+        yield "", contract.UNREADABLE, f"columns are separated by {mark!r}, must be by ','"
+        return
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield name, contract.COLUMN_SET, "column is there twice"
     for name in sorted(set(table.column_names) - set(names)):
@@ -207,6 +210,13 @@ def _csv_header(path: Path) -> list[str]:
     if not header:
         raise ValueError("no header line")
     return header
+
+
+def _other_delimiter(names: list[str], table: contract.Table) -> str:
+    """What cuts a header of one name into this table's columns; empty when nothing does."""
+    (name, *more) = names
+    cuts = (mark for mark in ";\t|" if {*name.split(mark)} & {*table.column_names})
+    return "" if more else next(cuts, "")
 
 
 def _insert(

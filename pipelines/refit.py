@@ -21,7 +21,8 @@ from crossimpact.estimate.gram import History
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.model import ImpactModel, Transform
-from pipelines import features, moments, record, validate
+from crossimpact.progress import tell
+from pipelines import features, layout, moments, record, validate
 from pipelines.card import model_card
 from pipelines.config import Flow, Settings
 from pipelines.landing import Landing
@@ -87,12 +88,14 @@ def plan(
     UsageError
         When no date is landed up to `as_of`.
     """
-    dates = [d for d in Landing(landing_root).all_dates() if as_of is None or d <= as_of]
-    dates = dates[-window_days:]
+    landed = Landing(landing_root).all_dates()
+    if not landed:
+        raise layout.empty(landing_root)
+    dates = [date for date in landed if as_of is None or date <= as_of][-window_days:]
     if not dates:
         raise UsageError(
             f"landing zone {landing_root} has no date up to {as_of or 'today'}",
-            "check the date=YYYY-MM-DD folders",
+            f"the first is {landed[0]}",
         )
     key = text_sha256(settings.feature_layer, loss, *dates)[:8]
     return {
@@ -107,7 +110,9 @@ def plan(
 
 def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
     """Fit one regime and leave it as plain data in the refit's folder."""
+    tell(f"fit {regime}", f"{len(plan['dates'])} dates")
     data = _fitted(settings, plan, regime)
+    tell(f"fit {regime}", f"answered by {data['rung']}")
     write_atomic(_folder(settings, plan) / f"fit-{regime}.json", json.dumps(data, sort_keys=True))
     return {"regime": regime, "rung": data["rung"], "reason": data["reason"]}
 
@@ -127,6 +132,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     ContractViolation
         When the window's data are blocked by now.
     """
+    tell("register", "release, figures, model card")
     fits = {regime: _read_fit(settings, plan, regime) for regime in REGIMES}
     release = build(settings, plan, fits)
     folder = _folder(settings, plan) / "release"

@@ -26,7 +26,6 @@ from pipelines.sequence_traces import (
     Trace,
     blocks_of,
     largest,
-    ordinal,
     rates_of,
     traces,
 )
@@ -34,6 +33,7 @@ from pipelines.sequence_words import (
     benchmark_in_words,
     kernel_in_words,
     limits_in_words,
+    ordinal,
     precise,
     rates_in_words,
     small,

@@ -17,14 +17,16 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from crossimpact import contract, model, tca
+from crossimpact import contract
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.model import Array, ImpactModel, canonical_json
+from crossimpact.progress import tell
 from crossimpact.tca import Prediction, calibration, pair_costs, predict
 from pipelines import features, refit, release, reports, validate
-from pipelines.config import SQL_DIR, Settings
+from pipelines.config import Settings
 from pipelines.landing import Landing
-from pipelines.warehouse import Manifest, Warehouse, file_sha256, sql, text_sha256
+from pipelines.provenance import code_digest
+from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
 from registry.bundle import Release
 
 LAYER = "marts"
@@ -105,7 +107,9 @@ def run(
     inputs = _inputs(warehouse, landing_root, date, release, version_info)
     recomputed = not _is_current(warehouse, date, inputs)
     if recomputed:
+        tell("tca marts", date)
         build_marts(warehouse, date, release, inputs)
+    tell("tca page", date)
     page = reports.build(
         settings, date, release, version_info, text_sha256(*map(str, inputs.items()))
     )
@@ -167,7 +171,7 @@ def _inputs(
     return inputs | {
         "release": release.digest,
         "version": text_sha256(canonical_json(dict(version_info)).decode()),
-        "code": text_sha256(*map(file_sha256, _sources())),
+        "code": code_digest(__name__),
     }
 
 
@@ -183,16 +187,6 @@ def _accepted(warehouse: Warehouse, landing_root: Path, date: str) -> dict[str, 
             )
         inputs[f"accepted/{table}"] = manifest.sha256
     return inputs
-
-
-def _sources() -> list[Path]:
-    """The queries and code the marts and the page come from."""
-    here = Path(__file__).parent
-    queries = (SQL_DIR / LAYER).glob("tca_*.sql")
-    pages = (here / "templates").glob("*.j2")
-    code = (here / name for name in ("tca.py", "reports.py", "plots.py"))
-    library = (Path(tca.__file__), Path(model.__file__))
-    return [*sorted(queries), *sorted(pages), *code, *library]
 
 
 def _is_current(warehouse: Warehouse, date: str, inputs: Mapping[str, str]) -> bool:

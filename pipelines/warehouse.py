@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,8 +58,7 @@ class Warehouse:
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A private in-memory DuckDB: offline, UTC, one thread so that sums are reproducible."""
-        scratch = self.settings.home / "tmp" / uuid.uuid4().hex
-        scratch.mkdir(parents=True)
+        scratch = self._scratch()
         connection = duckdb.connect(
             ":memory:",
             config={
@@ -76,9 +76,22 @@ class Warehouse:
             raise CrossImpactError(
                 f"DuckDB: {str(error).splitlines()[0]}", "check disk space, memory and the path"
             ) from error
+        except RuntimeError as error:
+            if "interrupted" in str(error):  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
         finally:
             connection.close()
             shutil.rmtree(scratch)
+
+    def _scratch(self) -> Path:
+        """A new folder below home, or elsewhere when home cannot be written (a read-only mount)."""
+        scratch = self.settings.home / "tmp" / uuid.uuid4().hex
+        try:
+            scratch.mkdir(parents=True)
+        except OSError:
+            return Path(tempfile.mkdtemp(prefix="crossimpact-"))
+        return scratch
 
     def folder(self, layer: str, table: str, date: str) -> Path:
         return self.root / layer / table / f"date={date}"

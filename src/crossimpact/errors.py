@@ -73,4 +73,6 @@ class EstimationError(CrossImpactError):
 
 
 class ProblemError(CrossImpactError, ValueError):
-    """A scheduling problem that cannot be posed or met: names the number and its limit."""
+    """A scheduling problem that cannot be posed or met: names the number and its limit (2)."""
+
+    exit_code = 2

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli import console
 from crossimpact.errors import GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
-from pipelines import console, evidence, export, promotion
+from pipelines import evidence, export, promotion
 from pipelines import release as life
 from pipelines.config import Settings
 from registry import chain, ledger, sealed, tracking

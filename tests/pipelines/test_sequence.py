@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli import main as cli
 from crossimpact.errors import CrossImpactError, ProblemError, StaleModel, UsageError
 from crossimpact.model import BPS, ImpactModel
-from pipelines import cli, sequence, sequence_orders
+from pipelines import sequence, sequence_orders
 from pipelines.config import Settings
 from pipelines.sequence_problem import parse
 

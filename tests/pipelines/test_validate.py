@@ -388,6 +388,49 @@ def test_fills_without_any_order_table_name_the_table(tmp_path: Path, settings: 
         run(settings, landed(tmp_path, tables))
 
 
+def test_all_problems_of_a_date_are_told_at_once(tmp_path: Path, settings: Settings) -> None:
+    """A table that is not there hides neither a broken column nor an empty table of another."""
+    tables = desk.clean() | {"instruments": []}
+    landing = landed(tmp_path, tables)
+    shutil.rmtree(landing.root / "benchmark_marks")
+    path = desk.folder(landing.root, S) / FILE
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(["short_vol_bps", "bid_size"]), path)
+    with pytest.raises(LandingBlocked) as caught:
+        run(settings, landing)
+    problems = {(p["table"], p["column"], p["rule"]) for p in caught.value.report["problems"]}
+    assert problems == {
+        ("benchmark_marks", "", contract.MISSING_TABLE),
+        (S, "bid_size", contract.COLUMN_SET),
+        (S, "short_vol_bps", contract.COLUMN_SET),
+        ("instruments", "", contract.ROW_COUNT),
+    }
+    for word in ("benchmark_marks", "short_vol_bps", "bid_size", "instruments"):
+        assert word in caught.value.what
+    assert Warehouse(settings).dates("accepted", F) == []
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_csv_by_another_delimiter_is_told_so(
+    tmp_path: Path, settings: Settings, mark: str
+) -> None:
+    landing = landed(tmp_path, desk.clean())
+    path = desk.write_csv(landing.root, F, desk.clean()[F])
+    path.write_text(path.read_text().replace(",", mark))
+    with pytest.raises(LandingBlocked, match="separated by") as caught:
+        run(settings, landing)
+    (problem,) = caught.value.report["problems"]
+    assert problem["rule"] == contract.UNREADABLE and repr(mark) in problem["text"]
+
+
+def test_a_landing_without_any_date_is_no_verdict(tmp_path: Path, settings: Settings) -> None:
+    landing = landed(tmp_path, desk.clean())
+    with pytest.raises(UsageError, match=f"give {landing.root}$"):
+        run(settings, Landing(landing.root / F))
+    with pytest.raises(UsageError, match="holds no date"):
+        run(settings, Landing(landing.root / F / f"date={desk.DATE}"))
+    assert not settings.home.exists()
+
+
 def test_public_data_alone_are_enough(tmp_path: Path, settings: Settings) -> None:
     tables = {t: rows for t, rows in desk.clean().items() if t not in contract.DESK_TABLES}
     result = run(settings, landed(tmp_path, tables)).to_dict()
@@ -433,12 +476,6 @@ def test_one_symbol_has_no_one_to_be_silent_against(tmp_path: Path, settings: Se
 def test_a_date_that_is_not_landed_is_a_usage_error(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(UsageError, match="2024-01-09"):
         validate_date(settings, landed(tmp_path, desk.clean()), "2024-01-09")
-
-
-def test_an_empty_landing_is_blocked(tmp_path: Path, settings: Settings) -> None:
-    (tmp_path / "landing").mkdir()
-    with pytest.raises(LandingBlocked, match="no partition"):
-        run(settings, Landing(tmp_path / "landing"))
 
 
 def test_the_export_is_sorted_and_keyed(tmp_path: Path, settings: Settings) -> None:

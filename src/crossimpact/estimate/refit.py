@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from crossimpact import progress
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram, rivals, stability
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.self_impact import Loss
-from crossimpact.estimate.walk_forward import Candidate, Score, walk_forward
+from crossimpact.estimate.walk_forward import Candidate, Score, splits, walk_forward
 from crossimpact.estimate.window import (
     Found,
     Window,
@@ -174,7 +175,11 @@ def _walk(window: Window, share: float) -> tuple[dict[str, Score], int]:
     fake = replace(window, moments=shifted)
     late = late[window.panel.regime == window.regime]
 
+    starts = [train for train, _ in splits(len(window.blocks))]
+
     def fit(train: int) -> dict[str, Candidate]:
+        step = starts.index(train) + 1
+        progress.tell(f"fit {window.regime}: walk-forward", "", step, len(starts))
         try:
             found = estimate(window, train)
             candidates = {name: Candidate(found.ladder[name]) for name in RUNGS}

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli import main as cli
 from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
-from pipelines import cli, features, moments, refit, simulate
+from pipelines import features, moments, refit, simulate
 from pipelines.config import Settings
 from pipelines.landing import Landing
 
