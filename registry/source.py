@@ -16,10 +16,10 @@ from base64 import b64encode
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from crossimpact.errors import StaleModel, Unavailable
-from registry import sealed
+from registry import artifacts, sealed
 from registry.connection import PASSWORD, SQLITE, USER, refuse_credentials, served
 from registry.pages import FOLDER, MODEL
 
@@ -137,10 +137,7 @@ class Embedded:
         row = self._row(ARTIFACTS, MODEL, version)
         if row is None:
             raise StaleModel(f"{self._path} has no version {version} of {MODEL}")
-        root = urlsplit(row[0])
-        if root.scheme not in ("", "file"):
-            raise Unavailable(f"version {version} lies at {root.scheme}:, not on this machine")
-        return sealed.contents(Path(unquote(root.path)) / FOLDER)
+        return sealed.contents(artifacts.folder(self._path, str(row[0])) / FOLDER)
 
     def hang_up(self) -> None:
         """It waits `timeout_s` at most."""

@@ -7,8 +7,10 @@ private copy and verifies it, against the ledger for every version that was ever
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossimpact.errors import CrossImpactError, StaleModel, Unavailable
-from registry import chain, connection, ledger, lookup, pages, sealed
+from registry import artifacts, chain, connection, ledger, lookup, pages, sealed
 from registry.bundle import Release
 from registry.connection import session
 from registry.lookup import RELEASE_ID, Version
@@ -52,7 +54,7 @@ def register(
     uri
         Tracking and registry server, or `sqlite:///<file>`.
     artifact_root
-        Where artefacts go with SQLite; a server has its own place.
+        Where artefacts lie with SQLite, `artifacts` beside its file; a server has its own place.
     folder
         The release's files, as `sealed.write` left them.
     params, metrics
@@ -65,11 +67,11 @@ def register(
     sealed.read(folder, release.digest)
     with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock")):
         registered = lookup.by_digest(client, release.digest)
-        known = next((v for v in registered if _is_whole(client, v, release.digest)), None)
+        known = next((v for v in registered if _is_whole(client, uri, v, release.digest)), None)
         if known is None:
-            run = _start(client, uri, artifact_root, release, card)
+            run = _start(client, uri, release, card)
             _log_numbers(client, run, release, params, metrics)
-            _log_files(client, run, folder, release, figures(), card)
+            _log_files(client, uri, run, folder, release, figures(), card)
             known = _create(client, run, release, card)
         version = str(known.version)
         client.set_registered_model_alias(MODEL, CHALLENGER, version)
@@ -122,7 +124,7 @@ def resolve(uri: str, which: str, into: Path, book: Path | None = None) -> tuple
         promoted = ledger.record(ledger.entries(book), version.version) if book else None
         digest = (promoted.new if promoted else None) or version.digest
         into.mkdir(parents=True, exist_ok=True)
-        release = _fetch(client, version, digest, into)
+        release = _fetch(client, uri, version, digest, into)
     if RELEASE_ID.fullmatch(which) and not release.digest.startswith(which):
         raise StaleModel(f"version {version.version} of {MODEL} is {release.id}, not {which}")
     return release, version
@@ -175,9 +177,9 @@ def alias_version(uri: str, alias: str) -> int | None:
         return found.version if found else None
 
 
-def _start(client: MlflowClient, uri: str, artifact_root: Path, release: Release, card: str) -> str:
+def _start(client: MlflowClient, uri: str, release: Release, card: str) -> str:
     """A new run of the release; one that an interrupted registration left is marked killed."""
-    experiment = _experiment(client, uri, artifact_root)
+    experiment = _experiment(client, uri)
     for left in client.search_runs([experiment], f"tags.digest = '{release.digest}'"):
         client.set_terminated(left.info.run_id, "KILLED")
     name = f"{release.as_of} {release.id}"
@@ -186,10 +188,10 @@ def _start(client: MlflowClient, uri: str, artifact_root: Path, release: Release
     return str(run.info.run_id)
 
 
-def _experiment(client: MlflowClient, uri: str, artifact_root: Path) -> str:
+def _experiment(client: MlflowClient, uri: str) -> str:
     with _unless_there():
         if client.get_experiment_by_name(EXPERIMENT) is None:
-            location = None if connection.served(uri) else artifact_root.as_uri()
+            location = None if connection.served(uri) else artifacts.ROOT
             client.create_experiment(EXPERIMENT, location, pages.EXPERIMENT_TAGS)
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
@@ -225,6 +227,7 @@ def _log_numbers(
 
 def _log_files(
     client: MlflowClient,
+    uri: str,
     run: str,
     folder: Path,
     release: Release,
@@ -236,8 +239,8 @@ def _log_files(
             (Path(scratch) / name).write_text(text)
         for name, png in figures.items():
             (Path(scratch) / f"{name.removesuffix('.png')}.png").write_bytes(png)
-        client.log_artifacts(run, scratch)
-    client.log_artifacts(run, str(folder), FOLDER)
+        artifacts.log(client, uri, run, Path(scratch))
+    artifacts.log(client, uri, run, folder, FOLDER)
     client.set_terminated(run)
 
 
@@ -277,10 +280,12 @@ def _unless_there() -> Iterator[None]:
             raise
 
 
-def _fetch(client: MlflowClient, version: Version, digest: str, into: Path | None) -> Release:
+def _fetch(
+    client: MlflowClient, uri: str, version: Version, digest: str, into: Path | None
+) -> Release:
     """The verified release of a version, from a private copy that is gone afterwards."""
     with tempfile.TemporaryDirectory(dir=into, prefix="release-") as private:
-        _download(client, version, private)
+        _download(client, uri, version, private)
         folder = Path(private) / FOLDER
         try:
             return sealed.read(folder, digest)
@@ -289,25 +294,42 @@ def _fetch(client: MlflowClient, version: Version, digest: str, into: Path | Non
             raise StaleModel(error.what.replace(str(folder), where), error.hint) from error
 
 
-def _is_whole(client: MlflowClient, version: Version, digest: str) -> bool:
+def _is_whole(client: MlflowClient, uri: str, version: Version, digest: str) -> bool:
     try:
-        _fetch(client, version, digest, None)
+        _fetch(client, uri, version, digest, None)
     except StaleModel:
         return False
     return True
 
 
-def _download(client: MlflowClient, version: Version, private: str) -> None:
+def _download(client: MlflowClient, uri: str, version: Version, private: str) -> None:
     from mlflow.exceptions import MlflowException
 
+    files = f"the files of version {version.version} of {MODEL}"
     try:
-        client.download_artifacts(version.run_id, FOLDER, private)
-    except (OSError, MlflowException) as error:
-        text, files = connection.first_line(error), f"the files of version {version.version}"
-        if "mlflow-artifacts" in text:
-            raise Unavailable(
-                f"{files} of {MODEL} are kept by an MLflow server", "set MLFLOW_TRACKING_URI to it"
-            ) from error
+        artifacts.download(client, uri, version.run_id, FOLDER, private)
+    except (OSError, MemoryError, MlflowException) as error:
+        if (lack := _shortage(error)) is not None:
+            raise Unavailable(f"{files} cannot be copied to {private}: {lack}") from error
         raise StaleModel(
-            f"{files} of {MODEL} cannot be had: {text}", "register the release again, or roll back"
+            f"{files} cannot be had: {connection.first_line(error)}",
+            "register the release again, or roll back",
         ) from error
+
+
+#: What this machine lacks, whatever the release is like.
+SHORTAGES = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ENOMEM,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+)
+
+
+def _shortage(error: BaseException) -> str | None:
+    """What this machine lacks, if an error says so; MLflow tells of a cause by its text alone."""
+    told = "Cannot allocate memory" if isinstance(error, MemoryError) else str(error)
+    return next((lack for lack in map(os.strerror, SHORTAGES) if lack in told), None)

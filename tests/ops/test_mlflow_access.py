@@ -9,6 +9,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +23,7 @@ from typing import Any
 import pytest
 
 from ops import credentials, serve
-from ops.airflow_env import lay_out, prepare, read_only
+from ops.airflow_env import DAGS, confined, lay_out, prepare, read_only
 from ops.processes import Process
 from tests.registry.servers import Store, logged_in, sample
 
@@ -147,17 +151,250 @@ def test_requests_that_ran_code_as_the_platform(mlflow: Mlflow, registered: dict
     assert tree(mlflow.home) == before
 
 
-def routes() -> list[tuple[str, str]]:
-    """Every method and path that MLflow serves, parameters filled in; asked of its own tables."""
-    import subprocess
-    import sys
+READS = {
+    *(
+        (method, prefix + what)
+        for prefix in PREFIXES
+        for method, what in (
+            ("GET", "experiments/get"), ("GET", "experiments/get-by-name"),
+            ("GET", "experiments/search"), ("POST", "experiments/search"),
+            ("POST", "experiments/search-datasets"),
+            ("GET", "runs/get"), ("POST", "runs/search"), ("GET", "artifacts/list"),
+            ("GET", "metrics/get-history"), ("GET", "metrics/get-history-bulk"),
+            ("GET", "metrics/get-history-bulk-interval"),
+            ("GET", "registered-models/get"), ("GET", "registered-models/search"),
+            ("GET", "registered-models/get-latest-versions"), ("GET", "registered-models/alias"),
+            ("GET", "model-versions/get"), ("GET", "model-versions/search"),
+            ("GET", "model-versions/get-download-uri"),
+            ("GET", "users/current"), ("GET", "users/current/permissions"), ("GET", "server-info"),
+        )
+    ),
+    *(
+        ("GET", f"{api}/2.0/mlflow-artifacts/artifacts{path}")
+        for api in ("/api", "/ajax-api")
+        for path in ("", "/x")
+    ),
+    *(("GET", path) for path in ("/", "/version", "/get-artifact", "/model-versions/get-artifact")),
+    ("POST", "/graphql"),
+}  # fmt: skip
+PUBLIC = {("GET", "/health"), ("GET", "/static-files/x")}
 
-    script = (
-        "import json, os\n"
-        "from mlflow.server import app as flask\n"
-        "from mlflow.server.auth import create_app\n"
-        "native = [(m, r.path) for r in create_app().routes for m in getattr(r, 'methods', ())]\n"
-        "wsgi = [(m, r.rule) for r in flask.url_map.iter_rules() for m in r.methods]\n"
-        "print(json.dumps(sorted(set(native + wsgi))))"
+
+def routes() -> list[tuple[str, str]]:
+    """Every method and path that MLflow serves, by its own tables, its parameters filled in."""
+    from mlflow.server import app as flask
+    from mlflow.server.auth import _RBAC_ROUTES, routes
+    from mlflow.server.fastapi_app import app as native
+
+    found = [
+        (method, r.path) for r in native.routes for method in getattr(r, "methods", None) or ()
+    ]
+    found += [(m, rule.rule) for rule in flask.url_map.iter_rules() for m in rule.methods or ()]
+    found += [(method, path) for _, method, *paths in _RBAC_ROUTES for path in paths]
+    of_logins = [path for name, path in vars(routes).items() if name.isupper()]
+    found += [(method, path) for path in of_logins for method in ("GET", "POST", "PATCH", "DELETE")]
+    plain = {(method, re.sub(r"<[^>]*>|\{[^}]*\}", "x", path)) for method, path in found}
+    return sorted(plain - {("HEAD", path) for _, path in plain})
+
+
+def test_every_route_of_mlflow_is_refused_but_the_reads_listed(mlflow: Mlflow) -> None:
+    """Of all that MLflow serves, FastAPI's routes too, a reader gets the reads, nobody none."""
+    served = routes()
+    assert len(served) > 500 and ("POST", "/v1/traces") in served
+    for method, path in served:
+        body = b"{}" if method != "GET" else None
+        status, _ = mlflow.ask("auditor", method, path, body)
+        may = (method, path) in READS | PUBLIC
+        assert (status not in (401, 403)) is may, (method, path, status)
+        if (method, path) in READS:
+            assert mlflow.ask("nobody", method, path, body)[0] == 401, (method, path)
+
+
+WRITE = "/api/2.0/mlflow/registered-models/create"
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+def test_no_spelling_of_a_write_passes(mlflow: Mlflow, registered: Any, user: str) -> None:
+    """Other methods, prefixes, paths that mean another one once decoded, and override headers."""
+    before = tree(mlflow.home)
+    tries: list[tuple[str, str, dict[str, str]]] = [
+        (method, path, {})
+        for path in (WRITE, "/api/2.0/mlflow-artifacts/artifacts/1/x")
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+    ]
+    tries += [("POST", prefix + "registered-models/create", {}) for prefix in PREFIXES]
+    tries += [
+        ("POST", path, {})
+        for path in (
+            "/" + WRITE, WRITE.replace("/mlflow/", "//mlflow/"), WRITE + "/", WRITE + "?x=/graphql",
+            "/static-files/.." + WRITE, "/static-files/%2e%2e" + WRITE, "/health/.." + WRITE,
+            "/api/2.0/mlflow/runs/search/../create", "/api/2.0/mlflow/runs/%2e%2e/runs/create",
+            "/api/2.0/mlflow/runs%2fcreate", "/api/2.0/mlflow/runs/search%00/create",
+            "/api/2.0/mlflow/runs/search;/create", "/API/2.0/mlflow/runs/create",
+            "/prefix" + WRITE, "/graphql/" + WRITE,
+            "/api/2.0/mlflow/runs/search\\..\\create", "http://127.0.0.1" + WRITE,
+        )
+    ]  # fmt: skip
+    names = ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
+    override = dict.fromkeys(names, "POST")
+    for method in ("GET", "HEAD"):
+        tries.append((method, WRITE, override))
+        tries.append((method, f"{WRITE}?_method=POST", override))
+    for name, value in {
+        "X-Forwarded-Prefix": "/health", "X-Original-URL": "/health", "X-Rewrite-URL": "/health",
+        "X-Forwarded-User": "crossimpact", "X-MLFLOW-GATEWAY-AUTH": "x",
+    }.items():  # fmt: skip
+        tries.append(("POST", WRITE, {name: value}))
+    for method, path, headers in tries:
+        body = None if method in ("GET", "HEAD") else {"name": "planted"}
+        status, _ = mlflow.ask(user, method, path, body, headers)
+        assert status in (400, 403, 404, 405), (method, path, headers, status)
+    found = mlflow.ask(credentials.PLATFORM, "GET", "/api/2.0/mlflow/registered-models/search")[1]
+    assert [model["name"] for model in json.loads(found)["registered_models"]] == [
+        "crossimpact-gamma"
+    ]
+    assert tree(mlflow.home) == before
+
+
+def test_a_person_reads_releases_their_files_and_nothing_of_other_users(
+    mlflow: Mlflow, registered: dict[str, Any]
+) -> None:
+    run, card = registered["run_id"], "path=model_card.md"
+    model = "name=crossimpact-gamma"
+    asked = f'{{ mlflowGetRun(input: {{runId: "{run}"}}) {{ run {{ info {{ runName }} }} }} }}'
+    reads: list[tuple[str, str, Any]] = [
+        ("GET", f"/api/2.0/mlflow/registered-models/alias?{model}&alias=challenger", None),
+        ("GET", f"/ajax-api/2.0/mlflow/artifacts/list?run_id={run}&path=release", None),
+        ("GET", f"/get-artifact?run_uuid={run}&{card}", None),
+        ("HEAD", f"/get-artifact?run_uuid={run}&{card}", None),
+        (
+            "GET",
+            f"/model-versions/get-artifact?{model}&version={registered['version']}&{card}",
+            None,
+        ),
+        ("POST", "/ajax-api/2.0/mlflow/runs/search", {"experiment_ids": ["1"]}),
+        ("POST", "/graphql", {"query": asked}),
+    ]
+    for user in PEOPLE:
+        for method, path, body in reads:
+            status, text = mlflow.ask(user, method, path, body)
+            assert status == 200, (user, path, status, text)
+        told = mlflow.ask(user, "GET", "/ajax-api/2.0/mlflow/users/current?username=crossimpact")[1]
+        assert [name for name in (*PEOPLE, credentials.PLATFORM) if f'"{name}"' in told] == [user]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["mutation { testMutation(inputString: \"x\") { output } }",
+     "query A { __typename } mutation B { testMutation(inputString: \"x\") { output } }",
+     "subscription { x }", "{", "", None, "{" * 5000],
+)  # fmt: skip
+def test_graphql_takes_queries_only(mlflow: Mlflow, query: str | None) -> None:
+    for user in ("auditor", credentials.PLATFORM):
+        body = {"query": query, "operationName": "A"}
+        assert mlflow.ask(user, "POST", "/graphql", body)[0] in (400, 403)
+
+
+ELSEWHERE = (
+    "file:///tmp/x", "/tmp/x", "tmp/x", "s3://bucket/x", "mlflow-artifacts:/../x",
+    "mlflow-artifacts:", "mlflow-artifacts:/a/../../x", "mlflow-artifacts:/%2e%2e/x", "mlflow-artifacts://host/x",
+    "http://127.0.0.1/x", "MLFLOW-ARTIFACTS:/x", " mlflow-artifacts:/x", "runs:/x",
+    {"a": 1}, ["x"], 1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "field", "more"),
+    [
+        ("experiments/create", "artifact_location", {}),
+        ("model-versions/create", "source", {}),
+    ],
+)
+def test_not_even_the_platform_says_where_files_go(
+    mlflow: Mlflow, what: str, field: str, more: dict[str, str]
+) -> None:
+    for number, place in enumerate(ELSEWHERE):
+        for prefix in PREFIXES:
+            said = {"name": f"elsewhere-{number}", field: place}
+            status, text = mlflow.ask(credentials.PLATFORM, "POST", prefix + what, said)
+            assert (status, "own root" in text) == (400, True), (place, status, text)
+    camel = "".join(part.title() if n else part for n, part in enumerate(field.split("_")))
+    for body in (
+        {"name": "n", camel if camel != field else "Source": "file:///tmp/x"},
+        json.dumps({"name": "n", field: "file:///tmp/x"}),  # a string that holds JSON
+        f'{{"name": "n", "{field}": "mlflow-artifacts:/x", "{field}": "file:///tmp/x"}}'.encode(),
+        json.dumps({"name": "n", field: "file:///tmp/x"}).encode("utf-16"),
+        b"", b"[]", b"{", b"[" * 100_000, b" " * (1 << 21),
+    ):  # fmt: skip
+        path = PREFIXES[0] + what
+        assert mlflow.ask(credentials.PLATFORM, "POST", path, body)[0] in (400, 413), body
+    allowed = {"name": "below", "artifact_location": "mlflow-artifacts:/below"}
+    if what == "experiments/create":
+        status, text = mlflow.ask(credentials.PLATFORM, "POST", PREFIXES[0] + what, allowed)
+        assert status == 200, text
+
+
+def test_the_platform_itself_is_refused_what_it_never_needs(mlflow: Mlflow) -> None:
+    for method, path in (
+        ("POST", "/ajax-api/3.0/mlflow/gateway/secrets/create"),
+        ("POST", "/ajax-api/2.0/mlflow/upload-artifact"),
+        ("POST", "/ajax-api/2.0/mlflow/gateway-proxy"),
+        ("POST", "/ajax-api/2.0/mlflow/runs/create-promptlab-run"),
+        ("POST", "/ajax-api/3.0/mlflow/assistant/message"),
+        ("POST", "/api/2.0/mlflow/webhooks"),
+        ("POST", "/ajax-api/3.0/jobs/"),
+        ("POST", "/v1/traces"),
+        ("GET", "/api/2.0/mlflow/users/list"),
+        ("PATCH", "/api/2.0/mlflow/users/update-admin"),
+    ):
+        assert mlflow.ask(credentials.PLATFORM, method, path, {})[0] == 403, path
+
+
+def test_a_password_is_changed_in_one_file_for_airflow_and_mlflow(mlflow: Mlflow) -> None:
+    """Nobody changes it at MLflow; who edits the file and says `make up` changes it in both."""
+    path, _ = credentials.passwords(mlflow.home / "secrets")
+    before = path.read_text()
+    own = {"username": "operator", "password": "another one of mine"}
+    change = "/api/2.0/mlflow/users/update-password"
+    assert mlflow.ask("operator", "PATCH", change, own)[0] == 403
+    try:
+        path.write_text(json.dumps(json.loads(before) | {"operator": "another one of mine"}))
+        serve.admit(mlflow.home)
+        assert mlflow.ask("operator", "GET", "/version")[0] == 401
+    finally:
+        path.write_text(before)
+        serve.admit(mlflow.home)
+    assert mlflow.ask("operator", "GET", "/version")[0] == 200
+
+
+def test_the_server_cannot_write_where_airflow_imports(mlflow: Mlflow) -> None:
+    """Modes say read-only, and a server that root started lacks the power to pass over them."""
+    folders = read_only(mlflow.home)
+    assert sorted(p.name for p in folders["AIRFLOW__CORE__DAGS_FOLDER"].iterdir()) == sorted(
+        p.name for p in DAGS.glob("*.py")
     )
-    raise NotImplementedError(subprocess, sys, script)
+    for folder in folders.values():
+        assert all(not p.stat().st_mode & 0o222 for p in [folder, *folder.iterdir()])
+        written = folder / "run" / "artifacts"
+        tried = [
+            sys.executable,
+            "-c",
+            f"import pathlib; pathlib.Path({str(written)!r}).mkdir(parents=True)",
+        ]
+        done = subprocess.run([*confined(mlflow.home), *tried], capture_output=True, check=False)
+        assert done.returncode == 1 and b"PermissionError" in done.stderr
+    for member in Process("mlflow", mlflow.home).members():
+        (mask,) = (line for line in Path(f"/proc/{member.pid}/status").read_text().splitlines()
+                   if line.startswith("CapEff"))  # fmt: skip
+        assert not int(mask.split()[1], 16) & 0b110  # dac_override, dac_read_search
+
+
+def test_a_copied_home_owns_no_process(mlflow: Mlflow, tmp_path: Path) -> None:
+    """`make down` of a copy must not stop the platform of the original; a moved home still may."""
+    pid_file = mlflow.home / "run" / "mlflow.pid"
+    (tmp_path / "run").mkdir()
+    shutil.copy2(pid_file, tmp_path / "run")
+    assert Process("mlflow", mlflow.home).members()
+    assert Process("mlflow", tmp_path).members() == []
+    os.link(pid_file, tmp_path / "run" / "moved.pid")
+    assert Process("moved", tmp_path).leader() == Process("mlflow", mlflow.home).leader()
