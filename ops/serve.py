@@ -21,7 +21,7 @@ from crossimpact.errors import CrossImpactError, UsageError
 from ops.airflow_env import airflow_env, confined, lay_out, migrate, prepare, read_only
 from ops.credentials import airflow_secrets, mlflow_login, mlflow_secrets, passwords, write_private
 from ops.processes import Process, choose_port, port_free, tail
-from registry.pages import MODEL
+from registry.pages import EXPERIMENT, REFITS, RELEASES
 
 COMPONENTS = ("mlflow", "api-server", "dag-processor", "scheduler")
 PRELOAD = (
@@ -247,6 +247,15 @@ def down(home: Path) -> int:
     return 0
 
 
+def pages(home: Path) -> dict[str, str]:
+    """Addresses of MLflow's pages on releases, and on refits as soon as there is one."""
+    server = urls(home)["mlflow"]
+    found = ask(home, f"experiments/get-by-name?experiment_name={EXPERIMENT}")
+    known = json.loads(found)["experiment"] if found else {}
+    refits = {"refits": server + REFITS.format_map(known)} if known else {}
+    return {"releases": server + RELEASES, **refits}
+
+
 def report(home: Path) -> int:
     """Print addresses and state; 0 when every component is well, else 1."""
     if not any(process.members() for process in components(home)):
@@ -254,7 +263,8 @@ def report(home: Path) -> int:
         return 1
     for name, url in urls(home).items():
         print(f"{name:<9} {url}")
-    print(f"releases  {urls(home)['mlflow']}/#/models/{MODEL}")
+    for name, page in pages(home).items():
+        print(f"{name:<9} {page}")
     print(f"in a shell, before `crossimpact`: . {login_file(home)}")
     well = health(home)
     dead = {process.name for process in components(home) if process.leader() is None}

@@ -7,6 +7,7 @@ alone, which MLflow sends as a header: an address that holds them would end up i
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import re
 from collections.abc import Iterator
@@ -85,6 +86,11 @@ def served(uri: str) -> bool:
             f"{uri[:200]!r} is no address of MLflow", "write http://HOST:PORT, or sqlite:///FILE"
         )
     return True
+
+
+def user() -> str:
+    """Whom MLflow's pages name as who did it: the login there, else the one here."""
+    return os.environ.get(USER) or os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
 
 
 def first_line(error: Exception) -> str:

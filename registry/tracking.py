@@ -23,12 +23,11 @@ from registry import artifacts, chain, connection, ledger, lookup, pages, sealed
 from registry.bundle import Release
 from registry.connection import session
 from registry.lookup import RELEASE_ID, Version
-from registry.pages import CARD, FOLDER, MODEL
+from registry.pages import CARD, EXPERIMENT, FOLDER, MODEL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "crossimpact-refit"
 CHAMPION, CHALLENGER = "champion", "challenger"
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
@@ -183,7 +182,8 @@ def _start(client: MlflowClient, uri: str, release: Release, card: str) -> str:
     for left in client.search_runs([experiment], f"tags.digest = '{release.digest}'"):
         client.set_terminated(left.info.run_id, "KILLED")
     name = f"{release.as_of} {release.id}"
-    shown = {**pages.RUN_TAGS, "mlflow.note.content": pages.description(card)}
+    note = {"mlflow.note.content": pages.description(card), "mlflow.user": connection.user()}
+    shown = pages.RUN_TAGS | note
     run = client.create_run(experiment, tags=pages.tags(release) | shown, run_name=name)
     return str(run.info.run_id)
 
