@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from crossimpact.errors import Unavailable, UsageError
 from registry import artifacts, chain
-from registry.artifacts import SQLITE
+from registry.artifacts import SQLITE as SQLITE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

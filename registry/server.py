@@ -45,7 +45,7 @@ READ = re.compile(
     ")|mlflow-artifacts/artifacts(?:/.+)?"
 )
 #: Searches are sent as POST.
-SEARCH = re.compile(r"mlflow/(?:experiments/search(?:-datasets)?|runs/search)")
+SEARCH = re.compile(r"mlflow/(?:experiments/search(?:-datasets)?|runs/search|logged-models/search)")
 WRITE = re.compile(
     r"mlflow/(?:experiments|runs|registered-models|model-versions)/[a-z-]+"
     r"|mlflow/users/(?:create|update-password)|mlflow-artifacts/artifacts/.+"

@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,8 @@ def resolve(uri: str, which: str, into: Path, book: Path | None = None) -> tuple
     which
         Alias or release id.
     into
-        Folder in which a private copy lives while it is read.
+        Folder in which a private copy lives while it is read; the machine's own where it may not
+        be written, as below a home that is mounted read-only.
     book
         The ledger; for a version that was ever champion its digest is the one that counts.
 
@@ -122,8 +123,7 @@ def resolve(uri: str, which: str, into: Path, book: Path | None = None) -> tuple
         version = lookup.find(client, which, book)
         promoted = ledger.record(ledger.entries(book), version.version) if book else None
         digest = (promoted.new if promoted else None) or version.digest
-        into.mkdir(parents=True, exist_ok=True)
-        release = _fetch(client, uri, version, digest, into)
+        release = _fetch(client, uri, version, digest, _writable(into))
     if RELEASE_ID.fullmatch(which) and not release.digest.startswith(which):
         raise StaleModel(f"version {version.version} of {MODEL} is {release.id}, not {which}")
     return release, version
@@ -292,6 +292,12 @@ def _fetch(
         except StaleModel as error:
             where = f"version {version.version} of {MODEL}"
             raise StaleModel(error.what.replace(str(folder), where), error.hint) from error
+
+
+def _writable(folder: Path) -> Path | None:
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _is_whole(client: MlflowClient, uri: str, version: Version, digest: str) -> bool:

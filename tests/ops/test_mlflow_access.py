@@ -158,7 +158,7 @@ READS = {
         for method, what in (
             ("GET", "experiments/get"), ("GET", "experiments/get-by-name"),
             ("GET", "experiments/search"), ("POST", "experiments/search"),
-            ("POST", "experiments/search-datasets"),
+            ("POST", "experiments/search-datasets"), ("POST", "logged-models/search"),
             ("GET", "runs/get"), ("POST", "runs/search"), ("GET", "artifacts/list"),
             ("GET", "metrics/get-history"), ("GET", "metrics/get-history-bulk"),
             ("GET", "metrics/get-history-bulk-interval"),

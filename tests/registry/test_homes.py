@@ -133,7 +133,6 @@ def test_a_read_only_home_is_read(embedded: Store, tmp_path: Path) -> None:
     """As an auditor mounts it: nothing below it may be written, not even a lock."""
     embedded.register(FIRST)
     (embedded.home / "mlflow" / "mlflow.db.lock").unlink(missing_ok=True)
-    (tmp_path / "out").mkdir()
     for path in (*embedded.home.rglob("*"), embedded.home):
         path.chmod(path.stat().st_mode & ~0o222)
     script = (
@@ -141,7 +140,7 @@ def test_a_read_only_home_is_read(embedded: Store, tmp_path: Path) -> None:
         "release, version = tracking.resolve(sys.argv[1], 'challenger', Path(sys.argv[2]))\n"
         "print(release.id, version.version)"
     )
-    command = [sys.executable, "-c", script, embedded.uri, str(tmp_path / "out")]
+    command = [sys.executable, "-c", script, embedded.uri, str(embedded.home / "tmp")]
     done = subprocess.run(
         [*confined(tmp_path), *command], capture_output=True, text=True, cwd=ROOT, check=False
     )
