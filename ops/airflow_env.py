@@ -7,6 +7,7 @@ the home. It has to be set before `airflow` is imported for the first time.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -58,6 +59,53 @@ def prepare(home: Path) -> None:
     keep_private()
     for name in ("airflow", "mlflow", "logs", "run"):
         (home / name).mkdir(parents=True, exist_ok=True)
+
+
+def read_only(home: Path) -> dict[str, Path]:
+    """Folders whose every file Airflow imports, by the variable that names them to it."""
+    return {
+        "AIRFLOW__CORE__DAGS_FOLDER": home / "run" / "dags",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": home / "run" / "plugins",
+    }
+
+
+def lay_out(home: Path) -> None:
+    """Copy the DAG files to where Airflow imports them, in folders that nobody writes to.
+
+    The modes of folders and files say so; `confined` makes them bind a server that root runs.
+    """
+    for folder in read_only(home).values():
+        files = sorted(DAGS.glob("*.py")) if folder.name == DAGS.name else []
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        for left in {path.name for path in folder.iterdir()} - {path.name for path in files}:
+            remove(folder / left)
+        for file in files:
+            fresh = folder / f".{file.name}.new"
+            shutil.copyfile(file, fresh)
+            fresh.chmod(0o444)
+            fresh.replace(folder / file.name)
+        folder.chmod(0o555)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def confined(home: Path) -> list[str]:
+    """Prefix of a command that root starts: modes of files bind it as they bind everybody else.
+
+    Nothing where they do so anyway, or where the home is another user's, which it has to write to.
+    """
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() or not setpriv or home.stat().st_uid:
+        return []
+    kept = "-dac_override,-dac_read_search"
+    return [setpriv, f"--bounding-set={kept}", f"--inh-caps={kept}"]
 
 
 def migrate(home: Path, env: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from registry import bundle
 from registry.bundle import Release
 
 MODEL = "crossimpact-gamma"
+EXPERIMENT = "crossimpact-refit"
 FOLDER = "release"  # of the run's artefacts
 CARD = "model_card.md"
 MODEL_FILE = "MLmodel"
@@ -60,6 +61,11 @@ numbers; `crossimpact export gamma FILE.csv` writes a CSV.
 There is nothing to execute in a version: `mlflow.pyfunc.load_model` refuses it on purpose.
 Tags and aliases can be edited by many: where they and the ledger differ, the ledger counts."""
 
+
+#: Below a server's address. MLflow 3.17 opens an experiment on an overview of GenAI traces unless
+#: the address says otherwise: its pages ask a browser's own setting, not the experiment's kind.
+RELEASES = f"/#/models/{MODEL}"
+REFITS = "/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
 
 #: How MLflow's own pages show an experiment and its runs.
 EXPERIMENT_TAGS = {

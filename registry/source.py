@@ -20,10 +20,10 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from crossimpact.errors import StaleModel, Unavailable
-from registry import sealed
+from registry import artifacts, sealed
 from registry.connection import PASSWORD, SQLITE, USER, refuse_credentials, served
 from registry.deadline import Worker
 from registry.lookup import Version
@@ -205,15 +205,8 @@ class Embedded:
         rows = self._rows(ARTIFACTS, found.run_id) if found else []
         if not rows:
             raise StaleModel(f"{self._path} has no version {version} of {MODEL}")
-        where, root = f"version {version} of {MODEL}", urlsplit(rows[0][0])
-        if root.scheme == "mlflow-artifacts":
-            raise Unavailable(
-                f"the files of {where} are kept by an MLflow server",
-                "set MLFLOW_TRACKING_URI to it",
-            )
-        if root.scheme not in ("", "file"):
-            raise Unavailable(f"the files of {where} lie at {root.scheme}:, not on this machine")
-        return sealed.contents(Path(unquote(root.path)) / FOLDER, where)
+        where = f"version {version} of {MODEL}"
+        return sealed.contents(artifacts.folder(self._path, str(rows[0][0])) / FOLDER, where)
 
     def hang_up(self) -> None:
         """It waits `timeout_s` at most."""

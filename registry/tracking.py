@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossimpact.errors import CrossImpactError, StaleModel
-from registry import chain, connection, ledger, lookup, pages, sealed, source
+from registry import artifacts, chain, connection, ledger, lookup, pages, sealed, source
 from registry.bundle import Release
 from registry.connection import session
 from registry.ledger import Entry
 from registry.lookup import RELEASE_ID, Version
-from registry.pages import CARD, FOLDER, MODEL
+from registry.pages import CARD, EXPERIMENT, FOLDER, MODEL
 from registry.source import Source
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "crossimpact-refit"
 CHAMPION, CHALLENGER = "champion", "challenger"
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
@@ -57,7 +56,7 @@ def register(
     uri
         Tracking and registry server, or `sqlite:///<file>`.
     artifact_root
-        Where artefacts go with SQLite; a server has its own place.
+        Where artefacts lie with SQLite, `artifacts` beside its file; a server has its own place.
     folder
         The release's files, as `sealed.write` left them.
     params, metrics
@@ -71,9 +70,9 @@ def register(
     with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock"), REGISTER_S):
         known = source.ask(uri, lambda registry: _whole(registry, release.digest))
         if known is None:
-            run = _start(client, uri, artifact_root, release, card)
+            run = _start(client, uri, release, card)
             _log_numbers(client, run, release, params, metrics)
-            _log_files(client, run, folder, release, figures(), card)
+            _log_files(client, uri, run, folder, release, figures(), card)
             known = _create(client, run, release, card)
         client.set_registered_model_alias(MODEL, CHALLENGER, str(known.version))
         return find(uri, CHALLENGER)
@@ -168,21 +167,22 @@ def alias_version(uri: str, alias: str) -> int | None:
     return source.ask(uri, lambda registry: registry.alias(alias))
 
 
-def _start(client: MlflowClient, uri: str, artifact_root: Path, release: Release, card: str) -> str:
+def _start(client: MlflowClient, uri: str, release: Release, card: str) -> str:
     """A new run of the release; one that an interrupted registration left is marked killed."""
-    experiment = _experiment(client, uri, artifact_root)
+    experiment = _experiment(client, uri)
     for left in client.search_runs([experiment], f"tags.digest = '{release.digest}'"):
         client.set_terminated(left.info.run_id, "KILLED")
     name = f"{release.as_of} {release.id}"
-    shown = {**pages.RUN_TAGS, "mlflow.note.content": pages.description(card)}
+    note = {"mlflow.note.content": pages.description(card), "mlflow.user": connection.user()}
+    shown = pages.RUN_TAGS | note
     run = client.create_run(experiment, tags=pages.tags(release) | shown, run_name=name)
     return str(run.info.run_id)
 
 
-def _experiment(client: MlflowClient, uri: str, artifact_root: Path) -> str:
+def _experiment(client: MlflowClient, uri: str) -> str:
     with _unless_there():
         if client.get_experiment_by_name(EXPERIMENT) is None:
-            location = None if connection.served(uri) else artifact_root.as_uri()
+            location = None if connection.served(uri) else artifacts.ROOT
             client.create_experiment(EXPERIMENT, location, pages.EXPERIMENT_TAGS)
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
@@ -218,6 +218,7 @@ def _log_numbers(
 
 def _log_files(
     client: MlflowClient,
+    uri: str,
     run: str,
     folder: Path,
     release: Release,
@@ -229,8 +230,8 @@ def _log_files(
             (Path(scratch) / name).write_text(text)
         for name, png in figures.items():
             (Path(scratch) / f"{name.removesuffix('.png')}.png").write_bytes(png)
-        client.log_artifacts(run, scratch)
-    client.log_artifacts(run, str(folder), FOLDER)
+        artifacts.log(client, uri, run, Path(scratch))
+    artifacts.log(client, uri, run, folder, FOLDER)
     client.set_terminated(run)
 
 

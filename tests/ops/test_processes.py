@@ -106,7 +106,7 @@ def test_only_the_mlflow_server_is_told_its_keys(tmp_path):
     assert "MLFLOW_FLASK_SERVER_SECRET_KEY" not in airflow
     assert not {name for name in server if name.startswith("AIRFLOW__API")} - set(os.environ)
     command = serve.commands(tmp_path)["mlflow"]
-    assert command[command.index("--app-name") + 1] == "basic-auth"
+    assert command[command.index("--app-name") + 1] == "crossimpact"
     told = " ".join(word for words in serve.commands(tmp_path).values() for word in words)
     settings = (tmp_path / "secrets" / "mlflow.ini").read_text()
     assert login["MLFLOW_TRACKING_PASSWORD"] not in told + settings

@@ -132,7 +132,7 @@ def serve(folder: Path) -> Iterator[Server]:
         "[mlflow]\ndefault_permission = READ\nadmin_username = operator\n"
         f"database_uri = sqlite:///{folder}/auth.db\nauth_cache_ttl_seconds = 600\n"
     )
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "crossimpact"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", str(folder / "artifacts")]

@@ -82,7 +82,8 @@ def test_mlflow_shows_signature_and_example_and_has_nothing_to_load(
     import mlflow
 
     version = store.register(sample("2026-03-31"))
-    address = f"models:/{tracking.MODEL}/{version.version}"
+    of_server = f"models:/{tracking.MODEL}/{version.version}"
+    address = of_server if store.login else str(store.artifacts(version))  # SQLite has files alone
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", store.uri)
         patch.setenv("MLFLOW_REGISTRY_URI", store.uri)
@@ -203,12 +204,13 @@ def test_lost_files_are_told(store: Store) -> None:
         store.resolve("challenger")
 
 
-def test_files_that_a_server_keeps_ask_for_the_server(embedded: Store) -> None:
-    embedded.register(sample("2026-08-31"))
+def test_files_that_a_server_of_the_home_wrote_are_read_without_it(embedded: Store) -> None:
+    release = sample("2026-08-31")
+    version = embedded.register(release)
+    embedded.artifacts(version).parent.rename(embedded.artifact_root / "1")
     with sqlite3.connect(embedded.uri.removeprefix(connection.SQLITE)) as tables:
-        tables.execute("UPDATE runs SET artifact_uri = 'mlflow-artifacts:/1/a/artifacts'")
-    with pytest.raises(Unavailable, match="kept by an MLflow server; set MLFLOW_TRACKING_URI"):
-        embedded.resolve("challenger")
+        tables.execute("UPDATE runs SET artifact_uri = 'mlflow-artifacts:/1/artifacts'")
+    assert embedded.resolve("challenger")[0] == release
 
 
 @pytest.mark.parametrize("which", ["nobody", "0" * 12])
