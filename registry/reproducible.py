@@ -60,7 +60,7 @@ def distance(old: Any, new: Any) -> float:
     `RTOL`, below that. 0 for what are no numbers."""
     if not _is_float(old, new):
         return 0.0
-    return float(abs(old - new)) / max(abs(old), abs(new), ATOL / RTOL)
+    return float(abs(old - new) / max(abs(old), abs(new), ATOL / RTOL))
 
 
 def _is_float(old: Any, new: Any) -> bool:

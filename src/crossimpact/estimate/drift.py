@@ -182,17 +182,18 @@ def _judge(
     history, known = [*past, p], name in STATISTICS
     total = alarm.evidence(history)
     limit = alarm.limit(regimes * len(STATISTICS if known else CONDITIONS))
-    verdict: Verdict = "ok"
     reason = f"{_told(name, found)}; evidence {total:.3g}, limit {limit:.3g}"
-    if name == "harm" and _is_reversed(found, p, regimes):
+    verdict: Verdict
+    if not known:
+        outside = not found.low <= found.value <= found.high
+        verdict = "watch" if total >= limit and outside else "ok"
+    elif name == "harm" and _is_reversed(found, p, regimes):
         verdict = STATISTICS[name]
         reason = f"{_told(name, found)}; below zero with {SIGN:.1%} confidence, so at once"
-    elif known and total >= limit:
+    elif total >= limit:
         verdict = STATISTICS[name]
-    elif known and alarm.watched(history, limit):
-        verdict = "watch"
-    elif not known and total >= limit and not found.low <= found.value <= found.high:
-        verdict = "watch"
+    else:
+        verdict = "watch" if alarm.watched(history, limit) else "ok"
     values = (found.value, found.se, found.low, found.high, p)
     return Evidence(regime, name, *values, alarm.e_value(p), total, limit, verdict, reason)
 

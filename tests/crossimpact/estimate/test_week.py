@@ -117,7 +117,7 @@ def test_a_slope_of_zero_is_rarely_called_negative(days, buckets):
     """With four clusters a bound by normal theory, or by the days alone, lies three to seven times
     as often (benchmarks/slope_size.py)."""
     rng = np.random.default_rng([days, buckets])
-    weeks, level, date = 3000, 0.004, np.repeat(np.arange(days).astype(str), buckets)
+    weeks, level, date = 2000, 0.005, np.repeat(np.arange(days).astype(str), buckets)
     hits = 0
     for _ in range(weeks):
         x = np.exp(0.8 * rng.normal(size=len(date))) * rng.integers(-1, 2, len(date))
