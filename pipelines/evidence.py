@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,12 +21,13 @@ from crossimpact.estimate.turnover import edge_turnover
 from crossimpact.progress import tell
 from pipelines.config import Settings
 from pipelines.release import promoted
-from registry import bundle
+from registry import bundle, reproducible, sealed
 from registry.bundle import Release
 from registry.ledger import Standing, utc
 from registry.served import age
 
 ATTESTED = "reproduced.json"
+SAME = "same"  # how a verdict begins that the gate accepts
 
 
 def gather(
@@ -64,8 +66,8 @@ def coverage(release: Release) -> float:
 
 
 def reproduced(settings: Settings, release: Release) -> str:
-    """'same' when the release's refit, run again from its features in another process, gives the
-    same digest; else what came out or why it could not be run.
+    """What the release's refit gives, run again from its features in another process: 'same bytes',
+    'same within ...' (see `reproducible`), 'different: ...', or why it could not be run.
 
     Only 'same' is kept: what failed for want of a file or of memory may succeed once mended.
     """
@@ -76,7 +78,7 @@ def reproduced(settings: Settings, release: Release) -> str:
     if (said := _attested(attested, release)) is not None:
         return said
     verdict = _again(settings, folder, release)
-    if verdict == "same":
+    if verdict.startswith(SAME):
         from pipelines.warehouse import write_atomic
 
         write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))
@@ -127,22 +129,24 @@ def _refit_folder(settings: Settings, release: Release) -> Path | None:
 def _again(settings: Settings, folder: Path, release: Release) -> str:
     """A fresh process, so that neither hash seeds nor anything cached can help."""
     tell("reproduce", f"the refit of {release.id}, in a process of its own")
-    command = [sys.executable, "-m", "pipelines.evidence", str(settings.home), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no word"]
-        return f"failed: {said[-1]}"
-    digest = done.stdout.split()[-1]
-    return "same" if digest == release.digest else f"different: {digest[: bundle.ID_LENGTH]}"
+    with tempfile.TemporaryDirectory(prefix="crossimpact-") as scratch:
+        into = Path(scratch) / "release"
+        command = [sys.executable, "-m", "pipelines.evidence"]
+        command += [str(settings.home), str(folder), str(into)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["no word"]
+            return f"failed: {said[-1]}"
+        return reproducible.verdict(release, sealed.read(into))
 
 
-def _main(home: str, folder: str) -> None:
-    """Print the digest of the refit whose plan lies in `folder`."""
+def _main(home: str, folder: str, into: str) -> None:
+    """Run the refit whose plan lies in `folder` again and write its release to `into`."""
     from pipelines import refit
 
     plan: Mapping[str, Any] = json.loads((Path(folder) / refit.PLAN).read_text())
     settings = replace(Settings(Path(home)), flow=plan["flow"], bucket_s=plan["bucket_s"])
-    print(refit.build(settings, plan, refit.fits(settings, plan)).digest)
+    sealed.write(refit.build(settings, plan, refit.fits(settings, plan)), Path(into))
 
 
 if __name__ == "__main__":

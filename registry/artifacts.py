@@ -63,15 +63,6 @@ def log(client: MlflowClient, uri: str, run: str, files: Path, path: str | None 
         home.log_artifacts(str(files), path)
 
 
-def download(client: MlflowClient, uri: str, run: str, path: str, into: str) -> None:
-    """Copy the files below `path` of a run into a folder."""
-    home = _local(client, uri, run)
-    if home is None:
-        client.download_artifacts(run, path, into)
-    else:
-        home.download_artifacts(path, into)
-
-
 def _local(client: MlflowClient, uri: str, run: str) -> Any:
     """MLflow's own access to a folder of this disk, None for a server."""
     if (file := database(uri)) is None:

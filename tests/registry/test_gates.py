@@ -24,7 +24,7 @@ GOOD = {
     "oos_gain": 0.01,
     "placebo_gain": 0.002,
 }
-KNOWN = {"reproduced": "same", "coverage": 0.8}
+KNOWN = {"reproduced": "same within 1e-09: largest difference 8e-14", "coverage": 0.8}
 PER_REGIME = (
     "psd_margin",
     "no_round_trip",
@@ -103,7 +103,9 @@ def test_each_gate_refuses_what_it_is_for(metric: str, bad: float, gates_: list[
 @pytest.mark.parametrize(
     ("known", "gate"),
     [
-        ({"reproduced": "different: 0123456789ab"}, "reproducible"),
+        ({"reproduced": "different: rung"}, "reproducible"),
+        ({"reproduced": "not the same"}, "reproducible"),
+        ({"reproduced": ["same bytes"]}, "reproducible"),
         ({"coverage": 0.69}, "regime_coverage"),
         ({"champion": {"normal": {"edge_turnover": 0.81}}}, "edge_turnover"),
         ({"shadow": {"p90_ratio": 1.06}}, "shadow_p90"),
