@@ -118,7 +118,7 @@ def pair(a: str, b: str) -> tuple[str, str]:
 
 
 def shortfall(settings: Settings, landed: Sequence[str]) -> dict[str, Any]:
-    """Exact sums of the landed dates' TCA summaries, in USD: notional ordered, shortfall, its parts."""
+    """Exact sums of the landed dates' TCA summaries, USD: notional ordered, shortfall, parts."""
     from pipelines.warehouse import Warehouse
 
     warehouse = Warehouse(settings)

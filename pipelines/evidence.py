@@ -7,6 +7,7 @@ attested and not done again.
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from pipelines.warehouse import write_atomic
 from registry import bundle, tracking
 from registry.bundle import Release
 from registry.ledger import Standing
+
+log = logging.getLogger("crossimpact.gates")
 
 ATTESTED = "reproduced.json"
 
@@ -67,6 +70,7 @@ def reproduced(settings: Settings, release: Release) -> str:
     attested = folder / ATTESTED
     if (said := _attested(attested, release)) is not None:
         return said
+    log.info("gates: release %s is fitted again in another process", release.id)
     verdict = _again(settings, folder, release)
     if verdict == "same":
         write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))

@@ -7,6 +7,7 @@ buckets, never a later one.
 from __future__ import annotations
 
 import datetime
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -22,6 +23,8 @@ from pipelines import validate
 from pipelines.config import Settings
 from pipelines.landing import Landing
 from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
+
+log = logging.getLogger("crossimpact.features")
 
 #: Regime labels compare with this many trailing dates, the labelled one included.
 TRAILING_DATES = 20
@@ -81,6 +84,7 @@ def build(settings: Settings, date: str) -> dict[str, Any]:
     inputs["sql"] = text_sha256(flow_query, *queries.values(), str(OPENING_S))
     kept = [warehouse.manifest(layer, name, date) for name in queries]
     if any(manifest is None or manifest.inputs != inputs for manifest in kept):
+        log.info("features: %s", date)
         with warehouse.connect() as connection:
             for table in (*SOURCES, FLOW_SOURCE[settings.flow]):
                 _view(connection, warehouse, table, date)

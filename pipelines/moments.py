@@ -8,6 +8,7 @@ run over days, so a later refit makes the new days only and adds up what is ther
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -24,6 +25,8 @@ from crossimpact.model import Transform
 from pipelines import features
 from pipelines.config import Settings
 from pipelines.warehouse import Warehouse, sql, text_sha256
+
+log = logging.getLogger("crossimpact.moments")
 
 SOURCES = ("buckets", "regimes")
 #: One row per regime and array: its shape, and its numbers as little-endian float64 in C order.
@@ -101,6 +104,7 @@ def _build(
     stale = [t for t, manifest in kept.items() if manifest is None or manifest.inputs != inputs]
     if not stale:
         return False
+    log.info("moments: %s, %s flow", date, " and ".join(stale))
     try:
         panel = features.load_panel(settings, [date])
     except EstimationError:  # no book all day long: nothing to sum

@@ -7,6 +7,7 @@ plan names everything a step needs; a step whose inputs did not change changes n
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from pipelines.landing import Landing
 from pipelines.warehouse import Warehouse, text_sha256, write_atomic
 from registry import sealed, tracking
 from registry.bundle import Release
+
+log = logging.getLogger("crossimpact.refit")
 
 #: Trading dates in a refit unless asked otherwise.
 WINDOW_DAYS = 60
@@ -108,6 +111,7 @@ def plan(
 def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
     """Fit one regime and leave it as plain data in the refit's folder."""
     data = _fitted(settings, plan, regime)
+    log.info("fit %s: %s answers", regime, data["rung"])
     write_atomic(_folder(settings, plan) / f"fit-{regime}.json", json.dumps(data, sort_keys=True))
     return {"regime": regime, "rung": data["rung"], "reason": data["reason"]}
 
@@ -117,8 +121,15 @@ def fits(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {regime: _fitted(settings, plan, regime) for regime in REGIMES}
 
 
-def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
+def assemble(
+    settings: Settings, plan: Mapping[str, Any], origin: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Bundle the regimes' fits as a release and register it as `challenger`.
+
+    Parameters
+    ----------
+    origin
+        Tags of its run that say what made it: an orchestrator's run, say.
 
     Raises
     ------
@@ -133,6 +144,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     sealed.write(release, folder)
     write_atomic(folder.parent / PLAN, json.dumps(plan, sort_keys=True))
     models = release.models
+    log.info("register: release %s, with figures of %s", release.id, ", ".join(models))
     version = tracking.register(
         settings.mlflow_uri,
         settings.home / "mlflow" / "artifacts",
@@ -145,6 +157,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
         metrics=record.metrics(fits),
         figures=lambda: record.figures(_panel(settings, plan), models, fits),
         card=model_card(release),
+        origin=origin or {},
     )  # fmt: skip
     return summary(release, version)
 
@@ -187,6 +200,7 @@ def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
         "release": release.id,
         "digest": release.digest,
         "version": version.version,
+        "run_id": version.run_id,
         "as_of": release.as_of,
         "window": dict(release.window),
         "flow": release.flow,

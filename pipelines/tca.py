@@ -7,6 +7,7 @@ is not recomputed: every mart names the digests it was made from.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -26,6 +27,8 @@ from pipelines.config import SQL_DIR, Settings
 from pipelines.landing import Landing
 from pipelines.warehouse import Manifest, Warehouse, file_sha256, sql, text_sha256
 from registry.bundle import Release
+
+log = logging.getLogger("crossimpact.tca")
 
 LAYER = "marts"
 #: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
@@ -127,6 +130,7 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
     landing = Landing(landing_root)
     validate.accept(settings, landing, [date])
     features.prepare(settings, landing, [date])
+    log.info("tca: %s, priced by release %s", date, champion.id)
     return run(settings, landing_root, date, champion, facts)
 
 

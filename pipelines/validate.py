@@ -6,6 +6,7 @@ table publishes nothing and withdraws what an earlier landing of that date had p
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -18,6 +19,8 @@ from pipelines.config import SQL_DIR, Settings
 from pipelines.judgement import LAYERS, Judgement
 from pipelines.landing import Landing, Problem
 from pipelines.warehouse import Warehouse, text_sha256
+
+log = logging.getLogger("crossimpact.validate")
 
 #: Landed bytes judged in one go: compressed, so several times that in memory.
 CHUNK_BYTES = 100_000_000
@@ -122,6 +125,7 @@ def validate_dates(
     reports = {date: _known(warehouse, landing, date) for date in dates}
     new = [date for date, report in reports.items() if report is None]
     for chunk in _chunks(landing, new):
+        log.info("validate: %s to %s, %d dates", chunk[0], chunk[-1], len(chunk))
         reports |= _judge(warehouse, landing, chunk)
     return [report for date in dates if (report := reports[date]) is not None]
 

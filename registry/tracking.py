@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from crossimpact.errors import CrossImpactError, StaleModel, Unavailable
@@ -42,6 +43,7 @@ def register(
     metrics: Mapping[str, float],
     figures: Callable[[], Mapping[str, bytes]],
     card: str,
+    origin: Mapping[str, str] = MappingProxyType({}),
 ) -> Version:
     """Log the refit as a run, register its release as a version and alias it `challenger`.
 
@@ -61,16 +63,18 @@ def register(
         Gives PNG bytes by name; not asked when the release is known.
     card
         The model card in Markdown: an artefact, and the version's description.
+    origin
+        Tags of the run and the version that say what made them, an orchestrator's run, say.
     """
     sealed.read(folder, release.digest)
     with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock")):
         registered = lookup.by_digest(client, release.digest)
         known = next((v for v in registered if _is_whole(client, v, release.digest)), None)
         if known is None:
-            run = _start(client, uri, artifact_root, release, card)
+            run = _start(client, uri, artifact_root, release, card, origin)
             _log_numbers(client, run, release, params, metrics)
             _log_files(client, run, folder, release, figures(), card)
-            known = _create(client, run, release, card)
+            known = _create(client, run, release, card, origin)
         version = str(known.version)
         client.set_registered_model_alias(MODEL, CHALLENGER, version)
         return lookup.version(client.get_model_version(MODEL, version))
@@ -175,14 +179,22 @@ def alias_version(uri: str, alias: str) -> int | None:
         return found.version if found else None
 
 
-def _start(client: MlflowClient, uri: str, artifact_root: Path, release: Release, card: str) -> str:
+def _start(
+    client: MlflowClient,
+    uri: str,
+    artifact_root: Path,
+    release: Release,
+    card: str,
+    origin: Mapping[str, str],
+) -> str:
     """A new run of the release; one that an interrupted registration left is marked killed."""
     experiment = _experiment(client, uri, artifact_root)
     for left in client.search_runs([experiment], f"tags.digest = '{release.digest}'"):
         client.set_terminated(left.info.run_id, "KILLED")
     name = f"{release.as_of} {release.id}"
     shown = {**pages.RUN_TAGS, "mlflow.note.content": pages.description(card)}
-    run = client.create_run(experiment, tags=pages.tags(release) | shown, run_name=name)
+    tags = {**pages.tags(release), **shown, **origin}
+    run = client.create_run(experiment, tags=tags, run_name=name)
     return str(run.info.run_id)
 
 
@@ -241,13 +253,15 @@ def _log_files(
     client.set_terminated(run)
 
 
-def _create(client: MlflowClient, run: str, release: Release, card: str) -> Version:
+def _create(
+    client: MlflowClient, run: str, release: Release, card: str, origin: Mapping[str, str]
+) -> Version:
     with _unless_there():
         client.create_registered_model(MODEL)
     if client.get_registered_model(MODEL).description != pages.ABOUT:
         client.update_registered_model(MODEL, pages.ABOUT)
     source = client.get_run(run).info.artifact_uri
-    text, told = pages.description(card), pages.tags(release)
+    text, told = pages.description(card), {**pages.tags(release), **origin}
     created = client.create_model_version(MODEL, source, run, tags=told, description=text)
     return lookup.version(created)
 

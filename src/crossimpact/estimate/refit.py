@@ -7,6 +7,7 @@ next rung answers and the report says why.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,8 @@ from crossimpact.estimate.window import (
 )
 from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
+
+log = logging.getLogger(__name__)
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
 RUNGS = ("full", "sector_block", "self_only")
@@ -120,6 +123,7 @@ def _fit_regime(
     buckets = int((panel.regime == regime).sum())
     if buckets < MIN_BUCKETS:
         return _fixed_pov(regime, buckets, f"{buckets} {regime} buckets, {MIN_BUCKETS} needed")
+    log.info("fit %s: %d buckets of %d names", regime, buckets, panel.n)
     try:
         window = open_window(panel, regime, loss, moments)
         found = estimate(window, len(window.blocks))
@@ -175,6 +179,9 @@ def _walk(window: Window, share: float) -> tuple[dict[str, Score], int]:
     late = late[window.panel.regime == window.regime]
 
     def fit(train: int) -> dict[str, Candidate]:
+        log.info(
+            "fit %s: walk-forward on %d of %d blocks", window.regime, train, len(window.blocks)
+        )
         try:
             found = estimate(window, train)
             candidates = {name: Candidate(found.ladder[name]) for name in RUNGS}
