@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from crossimpact.errors import GateRefused
-from dags.runs import log
+from dags.runs import log, triggered_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,25 +30,25 @@ class SecondLoginApproval(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the answer, or park the task anew."""
-        triggered_by = context["dag_run"].triggering_user_name
-        if approves_own(event, triggered_by):
-            log.warning("%s", own_approval(triggered_by))
+        user = triggered_by(context["dag_run"])
+        if user and approves_own(event, user):
+            log.warning("%s", own_approval(user))
             return self.execute(context)
         return super().execute_complete(context, event)
 
 
-def approves_own(reply: Mapping[str, Any], triggered_by: str | None) -> bool:
+def approves_own(reply: Mapping[str, Any], user: str) -> bool:
     """Whether an approval comes from the login that triggered the run."""
-    if triggered_by is None or "Approve" not in (reply.get("chosen_options") or ()):
+    if "Approve" not in (reply.get("chosen_options") or ()):
         return False
-    user = reply.get("responded_by_user") or {}
-    return triggered_by in (user.get("name"), user.get("id"))
+    responder = reply.get("responded_by_user") or {}
+    return user in (responder.get("name"), responder.get("id"))
 
 
-def own_approval(triggered_by: str | None) -> GateRefused:
+def own_approval(user: str) -> GateRefused:
     """Why that approval does not count."""
     return GateRefused(
-        f"{triggered_by} triggered this run and cannot approve it",
+        f"{user} triggered this run and cannot approve it",
         "another login has to answer under Required Actions",
     )
 
@@ -74,7 +74,7 @@ def question(
     against: Comparison,
     *,
     old: str = "",
-    triggered_by: str | None = None,
+    user: str | None = None,
     links: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """`subject` and Markdown `body` of the request: what it is, what it changes, every gate.
@@ -89,13 +89,13 @@ def question(
         The challenger beside the champion.
     old
         A sentence when the data are old.
-    triggered_by
+    user
         Whose approval does not count.
     links
         Where MLflow shows the release and its run.
     """
     window = challenger["window"]
-    warnings = [old and f"{old[0].upper()}{old[1:]}", triggered_by and _second(triggered_by)]
+    warnings = [old and f"{old[0].upper()}{old[1:]}", user and _second(user)]
     shown = ", ".join(f"[{name} in MLflow]({url})" for name, url in (links or {}).items())
     body = [
         f"Fitted on the {challenger['flow']} flow of {window['dates']} dates, {window['first']} to "

@@ -199,7 +199,7 @@ def monthly_refit() -> None:
         """What each gate says of the challenger, and the question a human would be asked."""
         from dags import summaries
         from dags.approval import question, standing
-        from dags.runs import staleness
+        from dags.runs import staleness, triggered_by
         from pipelines.comparison import compare
         from pipelines.promotion import check
 
@@ -213,7 +213,7 @@ def monthly_refit() -> None:
             said["gates"],
             compare(settings_of(plan), challenger["release"]),
             old=old,
-            triggered_by=dag_run.triggering_user_name,
+            user=triggered_by(dag_run),
             links=links,
         )
         return said | live | asked
@@ -249,14 +249,14 @@ def monthly_refit() -> None:
         from crossimpact.errors import GateRefused
         from dags import summaries
         from dags.approval import approved, approves_own, own_approval, signature, standing
-        from dags.runs import promotes_unasked
+        from dags.runs import promotes_unasked, triggered_by
         from pipelines import promotion
 
         unasked = promotes_unasked(dag_run, announced(triggering_asset_events))
         if not unasked and not approved(reply):
             raise AirflowSkipException("the champion stays: nobody has approved")
-        if approves_own(reply or {}, dag_run.triggering_user_name):
-            raise own_approval(dag_run.triggering_user_name)
+        if (user := triggered_by(dag_run)) and approves_own(reply or {}, user):
+            raise own_approval(user)
         live = standing(settings_of(plan))
         if live["changes"] != asked["changes"]:
             if live["champion"] == asked["release"]:

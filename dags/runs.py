@@ -23,6 +23,10 @@ EXPIRED_DAYS = 45
 AUTO_PROMOTE = "CROSSIMPACT_AUTO_PROMOTE"
 
 
+#: What Airflow writes as the user of `DAG.test()`: a process with the home at hand, and no login.
+NO_LOGIN = "dag_test"
+
+
 class Run(Protocol):
     """Airflow's DAG run, as far as it is asked here."""
 
@@ -74,17 +78,20 @@ def staleness(last: str, run: Run) -> str:
     return said
 
 
-def asked_by(run: Run, events: Iterable[Any]) -> str | None:
-    """The login that started the run; 'unknown' for an asset event that a person made."""
-    if run.triggering_user_name:
-        return run.triggering_user_name
-    by_hand = any(event.extra.get("from_rest_api") for event in events)
-    return "unknown" if by_hand else None
+def triggered_by(run: Run) -> str | None:
+    """The login that triggered the run, a backfill's included; None for the clock and assets."""
+    user = run.triggering_user_name
+    return user if user and user != NO_LOGIN else None
 
 
 def promotes_unasked(run: Run, events: Iterable[Any]) -> bool:
-    """Whether no human is asked: the deployment says so, and no person started the run."""
-    return os.environ.get(AUTO_PROMOTE, "") == "1" and asked_by(run, events) is None
+    """Whether no human is asked: the deployment says so, and no person started the run.
+
+    An asset event made by hand over Airflow's API counts as a person; whose, Airflow does not say.
+    """
+    by_hand = any(event.extra.get("from_rest_api") for event in events)
+    unasked = os.environ.get(AUTO_PROMOTE, "") == "1"
+    return unasked and not by_hand and triggered_by(run) is None
 
 
 def origin(run: Run) -> dict[str, str]:
@@ -93,8 +100,8 @@ def origin(run: Run) -> dict[str, str]:
 
     base = conf.get("api", "base_url", fallback="")
     tags = {"airflow.dag_id": run.dag_id, "airflow.run_id": run.run_id}
-    if run.triggering_user_name:
-        tags["airflow.triggered_by"] = run.triggering_user_name
+    if user := triggered_by(run):
+        tags["airflow.triggered_by"] = user
     if base:
         run_id = quote(run.run_id, safe="")
         tags["airflow.url"] = f"{base.rstrip('/')}/dags/{run.dag_id}/runs/{run_id}"

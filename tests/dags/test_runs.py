@@ -74,6 +74,7 @@ def events(**extra: Any) -> list[Any]:
         (SCHEDULED, [], True),
         (BY_ASSET, events(week="2026-03-09"), True),
         (BY_ASSET, events(from_rest_api=True), False),  # a person made the event
+        (Run(triggering_user_name="dag_test"), [], True),  # DAG.test() in a process of the home
         (BY_HAND, [], False),
         (Run("backfill", SLOT, triggering_user_name="anna"), [], False),
     ],
