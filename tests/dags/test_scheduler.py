@@ -80,7 +80,7 @@ def test_unpausing_starts_nothing(api):
 
 @pytest.fixture(scope="module")
 def runs(api: Api, desk: Path) -> dict[str, dict[str, Any]]:
-    """Two backfilled refits or more and one by hand, asked for at once; the answers to each, and its end.
+    """Backfilled refits and one by hand, asked for at once: each answered, and at its end.
 
     The operator, who asked for all of them, approves each first; then the approver approves the
     one by hand and rejects the others.
