@@ -99,7 +99,7 @@ approves; a scheduled or backfilled run whose data are more than 45 days old fai
     },
 )
 def monthly_refit() -> None:
-    @task.sensor(mode="reschedule", poke_interval=30, timeout=WAIT.total_seconds())
+    @task.sensor(mode="reschedule", poke_interval=60, timeout=WAIT.total_seconds())
     def turn(dag_run: Any = None, ti: Any = None) -> bool:
         """Wait until no other refit of this home runs; backfills have a limit of their own."""
         from airflow.sdk.exceptions import AirflowRuntimeError
