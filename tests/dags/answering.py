@@ -26,7 +26,7 @@ from pipelines import drift, release
 from pipelines.config import Settings
 from tests.dags.airflow_api import Api, wait_for
 
-WAIT_S = 60
+WAIT_S = 600
 SETTLE_S = 1.0  # DAG.test() writes the state of a parked task once more
 REASON = "the book was calm"
 #: What an approver could do to a run before he approves it, were he let.

@@ -16,7 +16,7 @@ from registry import gates
 from tests.dags.answering import MEDDLING, REASON
 from tests.dags.desk import without_champion
 
-HANGS_S = 300
+HANGS_S = 1800
 
 
 @pytest.fixture(scope="module")
