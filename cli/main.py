@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cli import console, data, export, ledger, orders, release
-from cli.options import Home, Json
+from cli.options import Home, Json, now
 from crossimpact import __version__
 from crossimpact.errors import CrossImpactError
 from pipelines.config import default_home, keep_private
@@ -84,7 +84,7 @@ def demo(
 
     place = home.resolve() if home else default_home()
     size = {"symbols": symbols, "days": days, "seed": seed}
-    sys.exit(job.run(place, size, as_json=json_))
+    sys.exit(job.run(place, size, now().date(), as_json=json_))
 
 
 # Help lists what is added, in this order.

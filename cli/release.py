@@ -24,7 +24,7 @@ def gates(release: Candidate = None, home: Home = None, json_: Json = False) -> 
     with stages("gates"):
         from pipelines import promotion as step
 
-        result = step.check(place, release)
+        result = step.check(place, release, now=now())
     print_result(result if json_ else views.gated(result), as_json=json_)
     sys.exit(4 if result["refused"] else 0)
 

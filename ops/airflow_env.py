@@ -18,6 +18,7 @@ from pipelines.config import keep_private
 
 ROOT = Path(__file__).resolve().parent.parent
 DAGS = ROOT / "dags"
+PLUGINS = Path(__file__).resolve().parent / "plugins"
 LOOPBACK = "127.0.0.1,localhost"
 
 
@@ -29,6 +30,8 @@ def airflow_env(home: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(python_path)),
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
+        "AIRFLOW__CORE__AUTH_MANAGER": "ops.logins.LoginManager",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(os.cpu_count() or 2),

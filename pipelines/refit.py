@@ -122,8 +122,15 @@ def fits(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {regime: _fitted(settings, plan, regime) for regime in REGIMES}
 
 
-def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
+def assemble(
+    settings: Settings, plan: Mapping[str, Any], origin: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Bundle the regimes' fits as a release and register it as `challenger`.
+
+    Parameters
+    ----------
+    origin
+        Tags of its run that say what made it: an orchestrator's run, say.
 
     Raises
     ------
@@ -151,6 +158,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
         metrics=record.metrics(fits),
         figures=lambda: record.figures(_panel(settings, plan), models, fits),
         card=model_card(release),
+        origin=origin or {},
     )  # fmt: skip
     return summary(release, version)
 
@@ -193,6 +201,7 @@ def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
         "release": release.id,
         "digest": release.digest,
         "version": version.version,
+        "run_id": version.run_id,
         "as_of": release.as_of,
         "window": dict(release.window),
         "flow": release.flow,

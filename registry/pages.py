@@ -92,6 +92,16 @@ def tags(release: Release) -> dict[str, str]:
     }
 
 
+def urls(uri: str, version: int, run: str) -> dict[str, str]:
+    """Where people look at a version and its run in MLflow's pages; nowhere without a server."""
+    if not uri.startswith("http"):
+        return {}
+    base = uri.rstrip("/")
+    return {
+        "release": f"{base}/#/models/{MODEL}/versions/{version}", "run": f"{base}/#/runs/{run}",
+    }  # fmt: skip
+
+
 def description(card: str) -> str:
     """The card as the registry holds it: the sections that fit, whole, and which do not."""
     head, *sections = re.split(r"^(?=## )", _spaced(card), flags=re.MULTILINE)

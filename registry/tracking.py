@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from crossimpact.errors import CrossImpactError, StaleModel
@@ -46,6 +47,7 @@ def register(
     metrics: Mapping[str, float],
     figures: Callable[[], Mapping[str, bytes]],
     card: str,
+    origin: Mapping[str, str] = MappingProxyType({}),
 ) -> Version:
     """Log the refit as a run, register its release as a version and alias it `challenger`.
 
@@ -65,15 +67,17 @@ def register(
         Gives PNG bytes by name; not asked when the release is known.
     card
         The model card in Markdown: an artefact, and the version's description.
+    origin
+        Tags of the run and the version that say what made them, an orchestrator's run, say.
     """
     sealed.read(folder, release.digest)
     with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock"), REGISTER_S):
         known = source.ask(uri, lambda registry: _whole(registry, release.digest))
         if known is None:
-            run = _start(client, uri, release, card)
+            run = _start(client, uri, release, card, origin)
             _log_numbers(client, run, release, params, metrics)
             _log_files(client, uri, run, folder, release, figures(), card)
-            known = _create(client, run, release, card)
+            known = _create(client, run, release, card, origin)
         client.set_registered_model_alias(MODEL, CHALLENGER, str(known.version))
         return find(uri, CHALLENGER)
 
@@ -167,15 +171,17 @@ def alias_version(uri: str, alias: str) -> int | None:
     return source.ask(uri, lambda registry: registry.alias(alias))
 
 
-def _start(client: MlflowClient, uri: str, release: Release, card: str) -> str:
+def _start(
+    client: MlflowClient, uri: str, release: Release, card: str, origin: Mapping[str, str]
+) -> str:
     """A new run of the release; one that an interrupted registration left is marked killed."""
     experiment = _experiment(client, uri)
     for left in client.search_runs([experiment], f"tags.digest = '{release.digest}'"):
         client.set_terminated(left.info.run_id, "KILLED")
     name = f"{release.as_of} {release.id}"
     note = {"mlflow.note.content": pages.description(card), "mlflow.user": connection.user()}
-    shown = pages.RUN_TAGS | note
-    run = client.create_run(experiment, tags=pages.tags(release) | shown, run_name=name)
+    tags = {**pages.tags(release), **pages.RUN_TAGS, **note, **origin}
+    run = client.create_run(experiment, tags=tags, run_name=name)
     return str(run.info.run_id)
 
 
@@ -235,13 +241,15 @@ def _log_files(
     client.set_terminated(run)
 
 
-def _create(client: MlflowClient, run: str, release: Release, card: str) -> Version:
+def _create(
+    client: MlflowClient, run: str, release: Release, card: str, origin: Mapping[str, str]
+) -> Version:
     with _unless_there():
         client.create_registered_model(MODEL)
     if client.get_registered_model(MODEL).description != pages.ABOUT:
         client.update_registered_model(MODEL, pages.ABOUT)
     source = client.get_run(run).info.artifact_uri
-    text, told = pages.description(card), pages.tags(release)
+    text, told = pages.description(card), {**pages.tags(release), **origin}
     created = client.create_model_version(MODEL, source, run, tags=told, description=text)
     return Version.of(created.version, run, (), told)
 
