@@ -121,7 +121,7 @@ def refit(
         from pipelines.landing import Landing
 
         place = step.settings_for(place, Landing(landing), flow)
-        result = step.run(place, landing, last, window_days, loss).to_dict()
+        result = step.run(place, landing, last, window_days, loss, now()).to_dict()
     show(result if json_ else views.refitted(result), as_json=json_)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from crossimpact.errors import UsageError
+from pipelines import layout
 from pipelines.config import Flow, Settings, default_home, parse_bucket
 
 Home = Annotated[
@@ -59,18 +60,19 @@ def known_home(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> S
 
 def landing_zone(path: Path) -> Path:
     """A folder that holds a partition of some table, else a usage error."""
-    from pipelines import layout
-
     layout.check(path)
     return path
 
 
 def date(text: str | None) -> str | None:
-    """A calendar date in ISO 8601."""
+    """A calendar date in ISO 8601, no later than it is anywhere."""
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date().isoformat() if text else None
+        found = datetime.strptime(text, "%Y-%m-%d").date() if text else None
     except ValueError as error:
         raise UsageError(f"{text!r} is not a date", "write it like 2026-03-27") from error
+    if found:
+        layout.refuse_future(found.isoformat(), now(), "date asked for")
+    return found.isoformat() if found else None
 
 
 def moment(text: str | None) -> datetime | None:

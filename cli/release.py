@@ -34,7 +34,9 @@ def promote(
     release: Candidate = None,
     override: Annotated[bool, typer.Option("--override", help="In spite of the gates")] = False,
     reason: Reason = "",
-    approver: Annotated[str, typer.Option(help="Second name an override needs")] = "",
+    approver: Annotated[
+        str, typer.Option(help="Second name an override needs: recorded, no login is checked")
+    ] = "",
     home: Home = None,
     json_: Json = False,
 ) -> None:
@@ -91,7 +93,7 @@ def show(
     place, when = known_home(home), moment(as_of)
     from pipelines import release as step
 
-    result = step.show(place, when).to_dict()
+    result = step.show(place, when, now()).to_dict()
     print_result(result if json_ else views.champion(result), as_json=json_)
 
 
@@ -101,6 +103,10 @@ def pull(home: Home = None, json_: Json = False) -> None:
     place = known_home(home)
     from pipelines import consume as step
 
-    result = step.pull(place, who=who(), clock=now)
-    print_result(result, as_json=json_)
-    sys.exit(5 if result["state"] == "fallback" else 0)
+    served = step.ask(place, who=who(), clock=now)
+    try:
+        print_result(step.told(served), as_json=json_)
+    finally:  # the answer first: a ledger that is held or full must not keep it
+        if unseen := step.witness(place, served, who=who(), now=now()):
+            print(f"warning: {unseen}", file=sys.stderr)
+    sys.exit(5 if served.state == "fallback" else 0)

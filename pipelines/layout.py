@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from crossimpact import contract
@@ -14,6 +15,16 @@ def check(root: Path) -> None:
         raise UsageError(f"landing folder {root} is missing", "give the folder of the tables")
     if not any(path.is_dir() for name in contract.TABLES for path in (root / name).glob("date=*")):
         raise empty(root)
+
+
+def refuse_future(date: str, now: datetime, where: str) -> None:
+    """Raise the `UsageError` of a date that has come nowhere yet; `where` it was found."""
+    last = (now + timedelta(days=contract.MAX_DAYS_AHEAD)).date().isoformat()
+    if date > last:
+        raise UsageError(
+            f"{where}: {date} is in the future, today is {now.date()} in UTC",
+            "mend the date, or the clock",
+        )
 
 
 def empty(root: Path) -> UsageError:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +80,14 @@ def matching(settings: Settings, release: Release) -> Settings:
 
 def plan(
     settings: Settings, landing_root: Path, as_of: str | None = None,
-    window_days: int = WINDOW_DAYS, loss: Loss = "huber",
+    window_days: int = WINDOW_DAYS, loss: Loss = "huber", now: datetime | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The refit's window and key: the last `window_days` landed dates up to `as_of`.
 
     Raises
     ------
     UsageError
-        When no date is landed up to `as_of`.
+        When no date is landed up to `as_of`, or the last one is in the future of `now`.
     """
     landed = Landing(landing_root).all_dates()
     if not landed:
@@ -97,6 +98,8 @@ def plan(
             f"landing zone {landing_root} has no date up to {as_of or 'today'}",
             f"the first is {landed[0]}",
         )
+    if now:
+        layout.refuse_future(dates[-1], now, f"landing zone {landing_root}")
     key = text_sha256(settings.feature_layer, loss, *dates)[:8]
     return {
         "key": f"{dates[-1]}-{settings.flow}-{key}",
@@ -213,7 +216,7 @@ def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
 
 def run(
     settings: Settings, landing_root: Path, as_of: str | None = None,
-    window_days: int = WINDOW_DAYS, loss: Loss = "huber",
+    window_days: int = WINDOW_DAYS, loss: Loss = "huber", now: datetime | None = None,
 ) -> Result:  # fmt: skip
     """The whole refit in one process.
 
@@ -225,7 +228,7 @@ def run(
         When no regime can be fitted.
     """
     landing, stages = Landing(landing_root), dict[str, float]()
-    steps = plan(settings, landing_root, as_of, window_days, loss)
+    steps = plan(settings, landing_root, as_of, window_days, loss, now)
     with _timed(stages, "validate"):
         validate.run(settings, landing, steps["dates"])
     with _timed(stages, "features"):

@@ -8,7 +8,8 @@ is not recomputed: every mart names the digests it was made from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from pipelines.landing import Landing
 from pipelines.provenance import code_digest
 from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
 from registry.bundle import Release
+from registry.ledger import utc
+from registry.served import expired
 
 LAYER = "marts"
 #: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
@@ -59,6 +62,8 @@ class Result:
         Symbols traded in a regime whose model does not know them.
     report
         The page.
+    note
+        What to know of the release besides: it had expired by that date.
     """
 
     date: str
@@ -70,6 +75,7 @@ class Result:
     slope: dict[str, Any]
     unpriced: list[str]
     report: Path
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "report": str(self.report)}
@@ -131,7 +137,9 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
     landing = Landing(landing_root)
     validate.accept(settings, landing, [date])
     features.prepare(settings, landing, [date])
-    return run(settings, landing_root, date, champion, facts)
+    old = expired(champion, utc(datetime.fromisoformat(date))) if date > champion.as_of else ""
+    found = run(settings, landing_root, date, champion, {**facts, "note": old})
+    return replace(found, note=old)
 
 
 def _check_release(settings: Settings, release: Release) -> None:

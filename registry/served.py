@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from crossimpact import contract
 from registry.bundle import UNKNOWN, Answer, Release
 from registry.lastgood import Good
 
@@ -13,8 +14,6 @@ from registry.lastgood import Good
 FIXED_POV = 0.05
 #: How long after its `as_of` a release may answer; the gate `not_expired` has the same limit.
 VALID_FOR = timedelta(days=45)
-#: By how much a release's date may be ahead of UTC's: it is already tomorrow in the east.
-AHEAD = timedelta(days=1)
 
 State = Literal["live", "last_known_good", "fallback"]
 
@@ -29,7 +28,7 @@ def expired(release: Release, now: datetime, valid_for: timedelta = VALID_FOR) -
     old, what = age(release, now), f"release {release.id} as of {release.as_of}"
     if old > valid_for:
         return f"{what} has expired: on {now.date()} it is older than {valid_for.days} days"
-    if old < -AHEAD:
+    if old < -timedelta(days=contract.MAX_DAYS_AHEAD):
         return f"{what} is of the future: it is {now.date()}, or a clock is wrong"
     return ""
 

@@ -25,6 +25,8 @@ MAX_FILL_DISTANCE = 0.10
 MAX_NOTIONAL_ERROR = 0.01
 #: A row's clock may lie this far from noon UTC of its partition's date (the trading date is local).
 MAX_HOURS_FROM_NOON = 36
+#: A trading date may be ahead of UTC's: it is already tomorrow in the east.
+MAX_DAYS_AHEAD = 1
 
 Type = Literal["str", "f64", "i64", "ts"]
 Severity = Literal["block", "quarantine", "warn"]

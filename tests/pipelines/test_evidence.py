@@ -22,7 +22,7 @@ from pipelines.warehouse import Warehouse
 from registry import ledger
 from registry.bundle import Release
 
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_coverage_is_the_share_of_labelled_buckets_with_a_model(desk) -> None:
 
 def test_a_champion_is_compared_with_and_a_shadow_read(desk) -> None:
     settings, release = desk
-    facts = evidence.gather(settings, release, None, "same")
+    facts = evidence.gather(settings, release, None, "same", NOW)
     assert facts["reproduced"] == "same"
     assert "champion" not in facts and "shadow" not in facts
     promotion.promote(settings, who="ann", now=NOW)
@@ -153,13 +153,13 @@ def test_a_champion_is_compared_with_and_a_shadow_read(desk) -> None:
     other = replace(release, as_of="2026-12-31")
     (settings.home / "shadow").mkdir()
     (settings.home / "shadow" / f"{other.id}.json").write_text('{"p90_ratio": 0.9}')
-    facts = evidence.gather(settings, other, live, "same")
+    facts = evidence.gather(settings, other, live, "same", NOW)
     coupled = {regime for regime, model in release.models.items() if model.edges}
     assert facts["champion"] == {regime: {"edge_turnover": 0.0} for regime in coupled}
     assert facts["shadow"] == {"p90_ratio": 0.9}
     (settings.home / "shadow" / f"{other.id}.json").write_text('{"p90_ratio"')
     with pytest.raises(CrossImpactError, match="cannot be read"):
-        evidence.gather(settings, other, live, "same")
+        evidence.gather(settings, other, live, "same", NOW)
 
 
 def test_what_ships_carries_its_ladder_levels_and_certificate(desk) -> None:
