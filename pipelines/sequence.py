@@ -10,7 +10,7 @@ import numpy as np
 
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
-from crossimpact.policy.sequential import adapt, branch, solve, value_of_adapting
+from crossimpact.policy.sequential import adapt, branch, cells, solve, value_of_adapting
 from crossimpact.policy.sequential.compare import compare, myopic, understatement, warning
 from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
@@ -126,7 +126,9 @@ def _value_of_adapting(task: Task) -> float:
         return value_of_adapting(task.problem, task.law)
     from crossimpact.policy.sequential import tree
 
-    return max(0.0, tree.value_of_stochastic_solution(task.law)) if task.law else 0.0
+    if task.law is None:
+        return 0.0
+    return max(0.0, tree.value_of_stochastic_solution(task.law, cells(task.law.kernel)))
 
 
 def _residual(task: Task, found: Plan | Contingent) -> float:

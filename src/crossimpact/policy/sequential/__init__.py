@@ -12,7 +12,7 @@ import numpy as np
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential.closed import same_way, two_orders, unconstrained
-from crossimpact.policy.sequential.kernel import Exponential
+from crossimpact.policy.sequential.kernel import Exponential, Kernel
 from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.plan import Contingent, Plan
 from crossimpact.policy.sequential.problem import Problem
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 #: Rounds of placing the grid's nodes where assets start and stop, for up to so many assets (times
 #: scenarios): enough to reach rounding; with more the grid would grow by all their edges.
 ROUNDS, FEW = 6, 10
-#: Cells per order of a problem of few assets, and trades a dense program is kept to.
-FINE, DENSE = 96, 600
+#: Cells per order of a problem of few assets.
+FINE = 96
 
 
 def solve(problem: Problem, *, exact: bool = True) -> Plan:
@@ -64,14 +64,7 @@ def solve(problem: Problem, *, exact: bool = True) -> Plan:
         return grid.solve(problem, FINE if few else grid.STEPS, sharpen=ROUNDS if few else 0)
     from crossimpact.policy.sequential import kernel_qp
 
-    return kernel_qp.solve(problem, _dense_cells(problem.orders * problem.assets))
-
-
-def _dense_cells(legs: int) -> int:
-    """Cells per order of a dense program of so many orders and assets."""
-    from crossimpact.policy.sequential import grid
-
-    return max(grid.STEPS, min(FINE, DENSE // legs))
+    return kernel_qp.solve(problem)
 
 
 def closed_form(problem: Problem) -> Plan | None:
@@ -107,7 +100,15 @@ def value_of_adapting(problem: Problem, law: Scenarios | Normal) -> float:
         return max(0.0, value_of_stochastic_solution(problem, law))
     from crossimpact.policy.sequential import tree
 
-    return max(0.0, tree.value_of_stochastic_solution(fork(problem, law)))
+    forked = fork(problem, law)
+    return max(0.0, tree.value_of_stochastic_solution(forked, cells(forked.kernel)))
+
+
+def cells(kernel: Kernel) -> int | None:
+    """Equal cells per order where those do, else graded ones."""
+    from crossimpact.policy.sequential import grid
+
+    return grid.STEPS if isinstance(kernel, Exponential) else None
 
 
 def branch(tree: Tree) -> Contingent:
@@ -117,7 +118,7 @@ def branch(tree: Tree) -> Contingent:
 
     legs = tree.volumes.size
     if not isinstance(tree.kernel, Exponential):
-        return trees.solve(tree, _dense_cells(legs))
+        return trees.solve(tree, None)
     few = legs <= 2 * FEW
     return trees.solve(tree, FINE if few else grid.STEPS, sharpen=ROUNDS if few else 0)
 

@@ -24,7 +24,7 @@ from crossimpact.policy.sequential import active_set
 from crossimpact.policy.sequential.bounds import bounds, units
 from crossimpact.policy.sequential.edges import edges, with_edges
 from crossimpact.policy.sequential.kernel import Exponential
-from crossimpact.policy.sequential.plan import Plan
+from crossimpact.policy.sequential.plan import FLOOR, Accuracy, Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program, Step, System
 from crossimpact.policy.sequential.riccati import adjoint, factorise, step
@@ -189,13 +189,14 @@ def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0) -> Plan:
     credit = np.vstack((problem.c, np.zeros((1, problem.assets))))
     orders = np.arange(problem.orders)
     ones = np.ones(problem.orders)
-    found, grid = refine(
+    found, grid, accuracy = refine(
         lambda cells: Grid.of(problem.times, orders, orders - 1, cells),
         lambda grid: pose(problem, grid, problem.volumes, credit, ones),
         steps,
         sharpen,
     )
-    return Plan(problem, *grid.pieces, found.x * units(problem)[0], found.residual, "grid")
+    trades = found.x * units(problem)[0]
+    return Plan(problem, *grid.pieces, trades, found.residual, "grid", accuracy)
 
 
 Pose = Callable[[Grid], tuple[System, Program]]
@@ -203,17 +204,20 @@ Pose = Callable[[Grid], tuple[System, Program]]
 
 def refine(
     build: Callable[[int], Grid], pose: Pose, steps: int, sharpen: int = 0
-) -> tuple[Optimum, Grid]:
+) -> tuple[Optimum, Grid, Accuracy]:
     """Solve on grids of more and more cells, each from the last one's solution, then with edges."""
     first, *finer = levels(steps)
     grid = build(first)
-    found = active_set.solve(*pose(grid))
+    posed = pose(grid)
+    found, accuracy = active_set.solve(*posed), Accuracy()
     for cells in finer:
+        last = grid, *posed, found.x
         coarse, grid = grid, build(cells)
-        found = active_set.solve(*pose(grid), prolong(found, coarse, grid))
+        posed = pose(grid)
+        found = active_set.solve(*posed, prolong(found, coarse, grid))
+        accuracy = changed(last, (grid, *posed, found.x))
     even = [grid.nodes(leg) for leg in range(len(grid.orders))]
     for _ in range(sharpen):
-        posed = pose(grid)
         at = [edges(*grid.leg(leg, posed[1], found.x)) for leg in range(len(even))]
         sharper = Grid.at(list(map(with_edges, even, at)), grid.orders, grid.parents)
         reposed = pose(sharper)
@@ -221,10 +225,36 @@ def refine(
             better = active_set.solve(*reposed, prolong(found, grid, sharper))
         except active_set.ScheduleError:
             break
-        if not value(*reposed, better.x) < value(*posed, found.x) - ROUNDING:
+        gain = value(*posed, found.x) - value(*reposed, better.x)
+        accuracy = changed((grid, *posed, found.x), (sharper, *reposed, better.x))
+        if not gain > ROUNDING:
             break
-        found, grid = better, sharper
-    return found, grid
+        found, grid, posed = better, sharper, reposed
+    return found, grid, accuracy
+
+
+Solved = tuple[Grid, System, Program, Array]
+
+
+def changed(coarse: Solved, fine: Solved) -> Accuracy:
+    """What a finer grid changed, relative to what it has."""
+    (before, after), unit = [value(*one[1:]) for one in (coarse, fine)], size(*fine[1:])
+    had, has = blocks(coarse[0], coarse[3]), blocks(fine[0], fine[3])
+    largest = np.abs(fine[2].volumes).max() or 1.0
+    moved = np.abs(has - had) / np.maximum(np.abs(has), FLOOR * largest)
+    return Accuracy(abs(after - before) / unit, float(moved.max()))
+
+
+def blocks(grid: Grid, x: Array) -> Array:
+    """First and last block of each leg, (L, 2, M)."""
+    return np.stack((x[grid.first[:-1]], x[grid.first[1:] - 1]), axis=1)
+
+
+def size(system: System, program: Program, x: Array) -> float:
+    """What impact, benchmark and spread add up to, signs aside; not nothing where they are."""
+    flat = system.gradient(np.zeros_like(x))
+    parts = 0.5 * x * (system.gradient(x) - flat), x * flat, program.spread * np.abs(x)
+    return sum(abs(float(part.sum())) for part in parts) + FLOOR
 
 
 def value(system: System, program: Program, x: Array) -> float:
@@ -234,13 +264,13 @@ def value(system: System, program: Program, x: Array) -> float:
 
 
 def levels(steps: int) -> list[int]:
-    """Cells per order of the grids to solve one after the other: each four times finer."""
+    """Cells per order of the grids to solve one after the other: each finer, by four if need be."""
     if steps < 1:
         raise ProblemError(f"steps is {steps}, must be >= 1")
     cells = [steps]
     while cells[0] >= 4 * _COARSE:
         cells.insert(0, -(-cells[0] // 4))
-    return cells
+    return cells if len(cells) > 1 or steps == 1 else [-(-steps // 2), steps]
 
 
 def pose(

@@ -201,8 +201,8 @@ class PowerLaw(Kernel):
     gamma
         > 0, typically 0.2 to 0.6 (Bouchaud et al. 2004).
     tau
-        Time scale below which impact has not begun to decay, in the unit of the times, > 0. Its
-        limit ``t^-gamma`` is infinite at 0: no block has a price (Gatheral, Schied and Slynko 2012).
+        Time scale below which impact has not begun to decay, in the unit of the times, > 0. The
+        limit ``t^-gamma`` is infinite at 0 and prices no block (Gatheral, Schied and Slynko 2012).
     """
 
     gamma: float

@@ -2,8 +2,9 @@
 
 The cost of volumes x on pieces (blocks, cells of constant rate) is ``1/2 x'(C (x) K)x`` exactly, C
 being the kernel's averages over pairs of pieces, so only the shape of the optimum within a cell is
-approximated: the error falls with the fourth power of the step. For exponential kernels this is the
-second, independent way to what `grid` finds; the work grows with the cube of pieces times assets.
+approximated, and `mesh` refines the cells until that no longer shows. For exponential kernels this
+is the second, independent way to what `grid` finds; the work grows with the cube of pieces times
+assets.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from scipy.linalg import lu_factor, lu_solve
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
 from crossimpact.policy.sequential.bounds import bounds, units
-from crossimpact.policy.sequential.grid import STEPS, Grid, refine
+from crossimpact.policy.sequential.grid import Grid, Pose, refine
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.limits import Limits
-from crossimpact.policy.sequential.plan import Plan
+from crossimpact.policy.sequential.mesh import Legs, coarsest, settle
+from crossimpact.policy.sequential.plan import Accuracy, Plan
 from crossimpact.policy.sequential.problem import Problem, stsh
-from crossimpact.policy.sequential.program import Index, Mask, Program, Step
+from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program, Step
 
 #: Pieces times assets up to which a dense factor is asked for.
 LARGEST = 6000
+#: Pieces times assets beyond which a mesh is not refined: seconds.
+ENOUGH = 2000
 _RIDGE = 1e-10  # in Newton steps only
 
 
@@ -74,8 +78,17 @@ class Dense:
         return step
 
 
-def solve(problem: Problem, steps: int = STEPS) -> Plan:
-    """The optimal schedule on `steps` cells per order under any kernel, certified to 1e-8.
+def solve(problem: Problem, steps: int | None = None, *, largest: int = ENOUGH) -> Plan:
+    """The optimal schedule under any kernel, certified to 1e-8 on its own pieces.
+
+    Parameters
+    ----------
+    problem
+        Any.
+    steps
+        Equal cells per order; by default graded ones, refined until cost and blocks settle.
+    largest
+        Pieces times assets beyond which nothing is refined further.
 
     Raises
     ------
@@ -86,18 +99,36 @@ def solve(problem: Problem, steps: int = STEPS) -> Plan:
     """
     credit = np.vstack((problem.c, np.zeros((1, problem.assets))))
     orders, ones = np.arange(problem.orders), np.ones(problem.orders)
-    found, grid = refine(
-        lambda cells: Grid.of(problem.times, orders, orders - 1, cells),
-        lambda grid: pose(problem, grid, problem.volumes, credit, ones),
+    least = floors(problem, steps)
+    found, grid, accuracy = refined(
+        problem.kernel,
+        (problem.times, orders, orders - 1),
+        lambda grid: pose(problem, grid, problem.volumes, credit, ones, least),
         steps,
+        largest,
     )
-    return Plan(problem, *grid.pieces, found.x * units(problem)[0], found.residual, "kernel_qp")
+    trades = found.x * units(problem)[0]
+    return Plan(problem, *grid.pieces, trades, found.residual, "kernel_qp", accuracy)
+
+
+def refined(
+    kernel: Kernel,
+    legs: Legs,
+    pose: Pose,
+    steps: int | None,
+    largest: int = ENOUGH,
+) -> tuple[Optimum, Grid, Accuracy]:
+    """Solve on so many equal cells per leg, or on graded ones, refined until they settle."""
+    if steps is None:
+        return settle(pose, coarsest(kernel, legs, largest), largest)
+    return refine(lambda cells: Grid.of(*legs, cells), pose, steps)
 
 
 def pose(
-    problem: Problem, grid: Grid, volumes: Array, credit: Array, weights: Array
+    problem: Problem, grid: Grid, volumes: Array, credit: Array, weights: Array, least: Array
 ) -> tuple[Dense, Program]:
-    """Smooth cost and bounds of a tree of legs, scaled to volume 1 and impact 1, as `grid.pose`.
+    """Smooth cost and bounds of a tree of legs, scaled to volume 1 and impact 1, as `grid.pose`;
+    `least` are the `floors`.
 
     Two pieces meet where the leg of one is that of the other or before it, with the probability of
     the later one.
@@ -121,18 +152,17 @@ def pose(
     struck = grid.ends[grid.first[1:] - 1]
     reach = kernel.coupling(ends, (struck, struck)) * past.T[legs]
     system = Dense(grid.first, C, kernel.K / impact, reach @ credit / (volume * top), weights[legs])
-    least = floors(problem, int(np.diff(grid.first)[0]) - 2)
     program = bounds(problem, grid.pieces, legs, volumes, least)
     program = replace(program, spread=program.spread * weights[legs, None])
     return system, program.scaled(volume, impact * top)
 
 
-def floors(problem: Problem, steps: int) -> Array:
+def floors(problem: Problem, steps: int | None = None) -> Array:
     """Least rate per unit of volume under `Limits.full_span`: the slowest of each order alone."""
     rates = np.zeros(problem.orders)
     if problem.limits.full_span:
         alone: Kernel = replace(problem.kernel, K=np.ones((1, 1)))
         for j, (start, end) in enumerate(zip(problem.times[:-1], problem.times[1:], strict=True)):
             plan = solve(stsh([start, end], [1.0], alone, limits=Limits()), steps)
-            rates[j] = plan.volumes[1:-1].min() * steps / (end - start)
+            rates[j] = min(rate for _, _, rate in plan.rates(0))
     return rates

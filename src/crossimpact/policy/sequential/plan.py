@@ -16,7 +16,33 @@ from crossimpact.policy.sequential.problem import Problem, at_arrival, struck
 Index = NDArray[np.intp]
 #: A piece: its order, start, end (equal for a block) and signed volume, one number per asset.
 Piece = tuple[int, float, float, ArrayLike]
+#: Changes of the cost and of a block below which a schedule has settled.
+COST, BLOCKS = 1e-6, 1e-3
+#: Blocks below this share of the largest volume are judged against it.
+FLOOR = 1e-6
 _BATCH = 16  # plans priced together: they share pieces, and what they do not costs its square
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How much a schedule still changed when its mesh was last refined; NaN when it was not.
+
+    Attributes
+    ----------
+    cost
+        Change of the cost, a share of what impact and benchmark add up to.
+    blocks
+        Largest change of a block, a share of the block or, if that is more, of a millionth of the
+        largest volume.
+    """
+
+    cost: float = float("nan")
+    blocks: float = float("nan")
+
+    @property
+    def reached(self) -> bool:
+        """Whether both have settled."""
+        return self.cost <= COST and self.blocks <= BLOCKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +64,8 @@ class Plan:
         The solver's optimality residual, in units of ``problem.scale``; NaN when nobody claims it.
     method
         Who answered: ``closed``, ``grid``, ``kernel_qp``, ``myopic``...
+    accuracy
+        Of the mesh, where there is one.
     """
 
     problem: Problem
@@ -47,6 +75,7 @@ class Plan:
     volumes: Array
     residual: float = float("nan")
     method: str = ""
+    accuracy: Accuracy = Accuracy()
 
     @classmethod
     def of(
@@ -202,7 +231,7 @@ class Contingent:
     nodes
         Who decides: ``nodes[l, j]`` labels the information order j of scenario l is worked with;
         scenarios of one label share that order's schedule. Shape (L, N).
-    residual, method
+    residual, method, accuracy
         As of `Plan`.
     """
 
@@ -211,6 +240,7 @@ class Contingent:
     nodes: Index
     residual: float = float("nan")
     method: str = ""
+    accuracy: Accuracy = Accuracy()
 
     def mean(self, values: ArrayLike) -> Array:
         """Expectation of one value (or array) per scenario."""
