@@ -11,6 +11,7 @@ import numpy as np
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
 from crossimpact.policy.sequential import adapt, branch, cells, solve, value_of_adapting
+from crossimpact.policy.sequential.certificate import continuous_residual
 from crossimpact.policy.sequential.compare import compare, myopic, understatement, warning
 from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
@@ -39,8 +40,17 @@ class Answer:
         Price move when each inner boundary is struck, a number or one per asset.
     schedule
         Per order, asset and scenario (None: whatever the scenario): blocks and rates.
+    status
+        ``optimal``; ``approximate`` when the schedule still changed by more than `Accuracy.reached`
+        allows when its mesh was last refined; ``uncertified`` when the solver did not finish.
     kkt_residual
-        Distance from optimality in units of the largest volume's impact.
+        Distance from optimality in units of the largest volume's impact: of an exact schedule in
+        continuous time, of any other among all schedules on its own pieces.
+    continuous_residual
+        The same among all schedules whatsoever, in continuous time: the largest difference in
+        marginal cost that trading at other moments would still find. None of ``myopic`` orders.
+    accuracy_cost, accuracy_blocks
+        What the last refinement of the mesh changed (`Accuracy`); of an exact schedule rounding.
     """
 
     cost: float
@@ -51,6 +61,9 @@ class Answer:
     schedule: list[dict[str, Any]]
     status: str
     kkt_residual: float
+    continuous_residual: float | None
+    accuracy_cost: float | None
+    accuracy_blocks: float | None
     method: str
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -92,7 +105,8 @@ def answer(
     units = np.ones(problem.assets) if units is None else units
     found = _solve(task)
     moves = (found.benchmark_impact / units).tolist()
-    residual = _residual(task, found)
+    continuous, accuracy = _continuous(found), found.accuracy
+    residual = found.residual if found.method != "closed" else continuous or 0.0
     extra = _extra(task, found, comparison) | (facts or {})
     if report is not None:
         extra["report"] = str(_page(task, found, units, extra, report))
@@ -103,8 +117,11 @@ def answer(
         cost_full=found.full + found.spread_cost,
         benchmark_impact=moves if task.vectors else [move for (move,) in moves],
         schedule=_schedule(task, found, units),
-        status="optimal" if residual <= CERTIFIED else "uncertified",
+        status=_status(found, residual),
         kkt_residual=residual,
+        continuous_residual=continuous,
+        accuracy_cost=_known(accuracy.cost),
+        accuracy_blocks=_known(accuracy.blocks),
         method=found.method,
         extra=extra,
     )
@@ -131,9 +148,20 @@ def _value_of_adapting(task: Task) -> float:
     return max(0.0, tree.value_of_stochastic_solution(task.law, cells(task.law.kernel)))
 
 
-def _residual(task: Task, found: Plan | Contingent) -> float:
-    """In continuous time for the exact schedules, else the solver's on its grid."""
-    return kkt_residual(found) if found.method == "closed" else found.residual
+def _continuous(found: Plan | Contingent) -> float | None:
+    if found.method == "myopic":
+        return None
+    return kkt_residual(found) if found.method == "closed" else continuous_residual(found)
+
+
+def _status(found: Plan | Contingent, residual: float) -> str:
+    if residual > CERTIFIED:
+        return "uncertified"
+    return "optimal" if found.accuracy.reached else "approximate"
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, Any]:

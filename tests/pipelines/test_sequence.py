@@ -154,7 +154,7 @@ def test_what_it_costs(changes: dict[str, Any], cost: float) -> None:
         {"kernel": COUPLED, "volumes": [[1, -2], [3, 1]], "amend": {"known": [1, 0.5]}},
         {"times": [0, 1, 2, 4], "volumes": [1, -1, 2]},
         {"full_span": True},
-        {"limits": {"no_blocks": True}},
+        {"limits": {"no_blocks": True, "max_rate": 4.0}},
         {"limits": {"block_cap": 0.5, "max_rate": 4.0}},
     ],
 )
@@ -164,6 +164,14 @@ def test_every_order_is_completed_and_certified(changes: dict[str, Any]) -> None
     for (order, asset, _), volume in traded(answer).items():
         assert volume == pytest.approx(volumes[order, asset], abs=1e-8)
     assert answer["kkt_residual"] < 1e-8 and answer["status"] == "optimal"
+
+
+@pytest.mark.parametrize("limits", [{"no_blocks": True}, {"block_cap": 0.1}])
+def test_a_least_cost_that_is_not_attained_is_not_called_optimal(limits: dict[str, Any]) -> None:
+    """Without a rate cap trading gathers in bursts of one cell, ever shorter ones."""
+    answer = solve(limits=limits)
+    assert answer["status"] == "approximate" and answer["kkt_residual"] < 1e-8
+    assert answer["accuracy_cost"] > 1e-4
 
 
 def test_a_forced_full_span_never_rests() -> None:

@@ -60,8 +60,9 @@ def solve(problem: Problem, *, exact: bool = True) -> Plan:
     if exponential:
         from crossimpact.policy.sequential import grid
 
-        few = problem.assets <= FEW
-        return grid.solve(problem, FINE if few else grid.STEPS, sharpen=ROUNDS if few else 0)
+        if problem.assets <= FEW:
+            return grid.solve(problem, FINE, sharpen=ROUNDS)
+        return grid.solve(problem, largest=grid.ENOUGH)
     from crossimpact.policy.sequential import kernel_qp
 
     return kernel_qp.solve(problem)
@@ -113,14 +114,11 @@ def cells(kernel: Kernel) -> int | None:
 
 def branch(tree: Tree) -> Contingent:
     """The optimal schedule of a scenario tree, on as fine a grid as its size allows."""
-    from crossimpact.policy.sequential import grid
     from crossimpact.policy.sequential import tree as trees
 
-    legs = tree.volumes.size
-    if not isinstance(tree.kernel, Exponential):
-        return trees.solve(tree, None)
-    few = legs <= 2 * FEW
-    return trees.solve(tree, FINE if few else grid.STEPS, sharpen=ROUNDS if few else 0)
+    if isinstance(tree.kernel, Exponential) and tree.volumes.size <= 2 * FEW:
+        return trees.solve(tree, FINE, sharpen=ROUNDS)
+    return trees.solve(tree, None)
 
 
 def fork(problem: Problem, law: Scenarios | Normal) -> Tree:

@@ -14,7 +14,7 @@ import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential import solve
-from crossimpact.policy.sequential.plan import Plan
+from crossimpact.policy.sequential.plan import Accuracy, Plan
 from crossimpact.policy.sequential.problem import Problem, at_arrival, at_start
 
 #: Understatements below this share of the true cost raise no warning.
@@ -67,6 +67,9 @@ def myopic(problem: Problem) -> Plan:
         np.concatenate([plan.volumes for plan in plans]),
         max(plan.residual for plan in plans),
         "myopic",
+        Accuracy(
+            max(plan.accuracy.cost for plan in plans), max(plan.accuracy.blocks for plan in plans)
+        ),
     )
 
 

@@ -161,10 +161,12 @@ class StateForm:
 STEPS = 24
 #: Cost, over that of the largest volume at once, below which a sharper grid gains nothing.
 ROUNDING = 1e-13
+#: Trades of a problem of many assets beyond which its grid is not refined: seconds.
+ENOUGH = 60_000
 _COARSE = 12  # cells per order from which finer grids start
 
 
-def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0) -> Plan:
+def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0, largest: int = 0) -> Plan:
     """The optimal schedule on a grid of `steps` cells per order, certified to 1e-8.
 
     Fine grids start from coarse ones: the active set of one predicts that of the next.
@@ -178,6 +180,8 @@ def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0) -> Plan:
     sharpen
         Most rounds of adding the times at which assets start or stop to the grid (`edges`): each
         divides what is off by about 60, until only rounding is left.
+    largest
+        Trades up to which the cells are halved until cost and blocks settle (`Accuracy`).
 
     Raises
     ------
@@ -194,6 +198,7 @@ def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0) -> Plan:
         lambda grid: pose(problem, grid, problem.volumes, credit, ones),
         steps,
         sharpen,
+        largest,
     )
     trades = found.x * units(problem)[0]
     return Plan(problem, *grid.pieces, trades, found.residual, "grid", accuracy)
@@ -203,14 +208,21 @@ Pose = Callable[[Grid], tuple[System, Program]]
 
 
 def refine(
-    build: Callable[[int], Grid], pose: Pose, steps: int, sharpen: int = 0
+    build: Callable[[int], Grid], pose: Pose, steps: int, sharpen: int = 0, largest: int = 0
 ) -> tuple[Optimum, Grid, Accuracy]:
-    """Solve on grids of more and more cells, each from the last one's solution, then with edges."""
+    """Solve on grids of more and more cells, each from the last one's solution, then with edges.
+
+    What has not settled at `steps` goes on, twice the cells each time, up to `largest` trades.
+    """
     first, *finer = levels(steps)
     grid = build(first)
     posed = pose(grid)
     found, accuracy = active_set.solve(*posed), Accuracy()
+    room = largest / (found.x.size / first)
+    finer += [steps * 2**k for k in range(1, 10) if steps * 2**k <= room]
     for cells in finer:
+        if cells > steps and accuracy.reached:
+            break
         last = grid, *posed, found.x
         coarse, grid = grid, build(cells)
         posed = pose(grid)
@@ -225,12 +237,23 @@ def refine(
             better = active_set.solve(*reposed, prolong(found, grid, sharper))
         except active_set.ScheduleError:
             break
-        gain = value(*posed, found.x) - value(*reposed, better.x)
-        accuracy = changed((grid, *posed, found.x), (sharper, *reposed, better.x))
-        if not gain > ROUNDING:
+        if not value(*posed, found.x) - value(*reposed, better.x) > ROUNDING:
             break
         found, grid, posed = better, sharper, reposed
-    return found, grid, accuracy
+    return found, grid, _halving(grid, pose, (*posed, found)) if sharpen else accuracy
+
+
+def _halving(grid: Grid, pose: Pose, solved: tuple[System, Program, Optimum]) -> Accuracy:
+    """What halving every cell would change: nothing once all edges are nodes."""
+    system, program, found = solved
+    nodes = [grid.nodes(leg) for leg in range(len(grid.orders))]
+    finer = Grid.at([np.union1d(n, (n[1:] + n[:-1]) / 2) for n in nodes], grid.orders, grid.parents)
+    reposed = pose(finer)
+    try:
+        better = active_set.solve(*reposed, prolong(found, grid, finer))
+    except active_set.ScheduleError:
+        return Accuracy()
+    return changed((grid, system, program, found.x), (finer, *reposed, better.x))
 
 
 Solved = tuple[Grid, System, Program, Array]

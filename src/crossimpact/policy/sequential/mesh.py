@@ -64,8 +64,8 @@ def settle(pose: Pose, grid: Grid, largest: int) -> tuple[Optimum, Grid, Accurac
     found = active_set.solve(*posed)
     accuracy = Accuracy()
     for _ in range(ROUNDS):
-        finer = halved(grid, posed[1], found.x)
-        if finer.starts.size * found.x.shape[1] > largest:
+        finer = _within(largest // found.x.shape[1], grid, posed[1], found.x)
+        if finer is None:
             break
         reposed = pose(finer)
         better = active_set.solve(*reposed, prolong(found, grid, finer))
@@ -76,15 +76,21 @@ def settle(pose: Pose, grid: Grid, largest: int) -> tuple[Optimum, Grid, Accurac
     return found, grid, accuracy
 
 
-def halved(grid: Grid, program: Program, x: Array) -> Grid:
-    """Every cell in two, those where a trade meets or leaves a bound in eight."""
+def _within(pieces: int, grid: Grid, program: Program, x: Array) -> Grid | None:
+    """The grid halved, edges more finely if there is room for so many pieces."""
+    finer = (halved(grid, program, x, at_edges) for at_edges in (AT_EDGES, ELSEWHERE))
+    return next((one for one in finer if len(one.starts) <= pieces), None)
+
+
+def halved(grid: Grid, program: Program, x: Array, at_edges: int = AT_EDGES) -> Grid:
+    """Every cell in two, those where a trade meets or leaves a bound `at_edges` times."""
     nodes = []
     for leg in range(len(grid.orders)):
         starts, ends, lower, upper, trades = grid.leg(leg, program, x)
         held = (trades <= lower) | (trades >= upper)
         turns = (held[1:] != held[:-1]).any(axis=1)
         edge = (np.append(turns, False) | np.append(False, turns))[1:-1]
-        nodes.append(_split(starts[1:-1], ends[1:-1], np.where(edge, AT_EDGES, ELSEWHERE)))
+        nodes.append(_split(starts[1:-1], ends[1:-1], np.where(edge, at_edges, ELSEWHERE)))
     return Grid.at(nodes, grid.orders, grid.parents)
 
 

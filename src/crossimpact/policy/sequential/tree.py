@@ -189,8 +189,8 @@ class Tree:
 def solve(tree: Tree, steps: int | None = STEPS, *, sharpen: int = 0) -> Contingent:
     """The best schedule of every node, on `steps` cells per order, certified to 1e-8.
 
-    `steps` and `sharpen` are as in `grid.solve` for an exponential kernel, `steps` as in
-    `kernel_qp.solve` for any other.
+    `sharpen` is as in `grid.solve`, for an exponential kernel only. Without `steps` grids are
+    refined until cost and blocks settle.
 
     Raises
     ------
@@ -202,7 +202,10 @@ def solve(tree: Tree, steps: int | None = STEPS, *, sharpen: int = 0) -> Conting
     pose, legs = _pose(tree, steps), (tree.times, tree.orders, tree.parents)
     if isinstance(tree.kernel, Exponential):
         cells = steps or STEPS
-        found, grid, accuracy = refine(lambda cells: Grid.of(*legs, cells), pose, cells, sharpen)
+        most = 0 if sharpen else grid_form.ENOUGH
+        found, grid, accuracy = refine(
+            lambda cells: Grid.of(*legs, cells), pose, cells, sharpen, most if steps is None else 0
+        )
     else:
         found, grid, accuracy = kernel_qp.refined(tree.kernel, legs, pose, steps)
     trades = np.split(found.x * tree.unit, grid.first[1:-1])
