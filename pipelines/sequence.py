@@ -48,7 +48,8 @@ class Answer:
         continuous time, of any other among all schedules on its own pieces.
     continuous_residual
         The same among all schedules whatsoever, in continuous time: the largest difference in
-        marginal cost that trading at other moments would still find. None of ``myopic`` orders.
+        marginal cost that trading at other moments would still find. None of ``myopic`` orders and
+        of those with discretion.
     accuracy_cost, accuracy_blocks
         What the last refinement of the mesh changed (`Accuracy`); of an exact schedule rounding.
     """
@@ -107,7 +108,7 @@ def answer(
     moves = (found.benchmark_impact / units).tolist()
     continuous, accuracy = _continuous(found), found.accuracy
     residual = found.residual if found.method != "closed" else continuous or 0.0
-    extra = _extra(task, found, comparison) | (facts or {})
+    extra = _extra(task, found, units, comparison) | (facts or {})
     if report is not None:
         extra["report"] = str(_page(task, found, units, extra, report))
     return Answer(
@@ -145,11 +146,11 @@ def _value_of_adapting(task: Task) -> float:
 
     if task.law is None:
         return 0.0
-    return max(0.0, tree.value_of_stochastic_solution(task.law, cells(task.law.kernel)))
+    return max(0.0, tree.value_of_stochastic_solution(task.law, cells(task.law)))
 
 
 def _continuous(found: Plan | Contingent) -> float | None:
-    if found.method == "myopic":
+    if found.method in ("myopic", "discretion"):
         return None
     return kkt_residual(found) if found.method == "closed" else continuous_residual(found)
 
@@ -164,8 +165,12 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, Any]:
+def _extra(task: Task, found: Plan | Contingent, units: Array, comparison: bool) -> dict[str, Any]:
     extra: dict[str, Any] = {}
+    if task.problem.risk is not None:
+        extra["risk_charge"] = found.risk_charge
+    if np.any(task.problem.discretion) and isinstance(found, Plan):
+        extra["discretion"] = _discretion(task, found, units)
     if isinstance(found, Contingent):
         extra["scenarios"] = [
             {"scenario": s, "p": p} | _volumes(task, plan.problem)
@@ -184,6 +189,18 @@ def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, 
             {"schedule": r.name, "ttsc": r.ttsc, "tthc": r.tthc, "full": r.full} for r in table.rows
         ]
     return extra
+
+
+def _discretion(task: Task, found: Plan, units: Array) -> dict[str, Any]:
+    """What it is worth, and what of each order was traded before its own period."""
+    without = solve(replace(task.problem, discretion=0.0)) if found.method != "myopic" else found
+    early = found.early * units
+    return {
+        "share": np.asarray(task.problem.discretion).tolist(),
+        "value": max(0.0, without.cost - found.cost),
+        "cost_without": without.cost,
+        "moved": (early if task.vectors else early[:, 0]).tolist(),
+    }
 
 
 def _page(

@@ -314,8 +314,9 @@ def test_an_uncertain_order_under_any_kernel_and_limit(changes: dict[str, Any]) 
     ],
 )
 def test_bad_input_is_named(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ProblemError, match=message):
+    with pytest.raises(ProblemError, match=message) as refused:
         solve(**changes)
+    assert refused.value.exit_code == (1 if "leave room" in message else 2)
 
 
 def test_a_file_that_is_no_problem(crossimpact, tmp_path: Path) -> None:
@@ -327,7 +328,7 @@ def test_a_file_that_is_no_problem(crossimpact, tmp_path: Path) -> None:
     assert crossimpact("sequence", path)[0] == 2
     path.write_text(json.dumps(BASE | {"times": [0, 1, 1]}))
     code, _, err = crossimpact("sequence", path)
-    assert code == 1 and "a horizon of 0, must be > 0" in err
+    assert code == 2 and "a horizon of 0, must be > 0" in err
 
 
 @pytest.mark.parametrize("K", [[[1, 1.05], [1.05, 1]], [[1, 0.5], [0.4, 1]]])

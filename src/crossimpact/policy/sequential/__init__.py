@@ -12,7 +12,7 @@ import numpy as np
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential.closed import same_way, two_orders, unconstrained
-from crossimpact.policy.sequential.kernel import Exponential, Kernel
+from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.plan import Contingent, Plan
 from crossimpact.policy.sequential.problem import Problem
@@ -52,20 +52,29 @@ def solve(problem: Problem, *, exact: bool = True) -> Plan:
     ProblemError
         When the limits leave no schedule, or do not fit the kernel.
     """
-    exponential = isinstance(problem.kernel, Exponential)
-    if exact and exponential and not problem.limits.bind:
+    if exact and isinstance(problem.kernel, Exponential) and _free(problem):
         plan = closed_form(problem)
         if plan is not None:
             return plan
-    if exponential:
-        from crossimpact.policy.sequential import grid
+    if np.any(problem.discretion):
+        from crossimpact.policy.sequential import discretion
 
+        return discretion.solve(problem)
+    from crossimpact.policy.sequential import grid
+
+    if grid.in_state_form(problem):
         if problem.assets <= FEW:
             return grid.solve(problem, FINE, sharpen=ROUNDS)
         return grid.solve(problem, largest=grid.ENOUGH)
     from crossimpact.policy.sequential import kernel_qp
 
     return kernel_qp.solve(problem)
+
+
+def _free(problem: Problem) -> bool:
+    """Whether nothing but signs restricts the schedule, and impact is all it costs."""
+    extra = problem.risk is not None or np.any(problem.discretion)
+    return not problem.limits.bind and not extra
 
 
 def closed_form(problem: Problem) -> Plan | None:
@@ -102,21 +111,22 @@ def value_of_adapting(problem: Problem, law: Scenarios | Normal) -> float:
     from crossimpact.policy.sequential import tree
 
     forked = fork(problem, law)
-    return max(0.0, tree.value_of_stochastic_solution(forked, cells(forked.kernel)))
+    return max(0.0, tree.value_of_stochastic_solution(forked, cells(forked)))
 
 
-def cells(kernel: Kernel) -> int | None:
+def cells(tree: Tree) -> int | None:
     """Equal cells per order where those do, else graded ones."""
     from crossimpact.policy.sequential import grid
 
-    return grid.STEPS if isinstance(kernel, Exponential) else None
+    return grid.STEPS if grid.in_state_form(tree) else None
 
 
 def branch(tree: Tree) -> Contingent:
     """The optimal schedule of a scenario tree, on as fine a grid as its size allows."""
     from crossimpact.policy.sequential import tree as trees
+    from crossimpact.policy.sequential.grid import in_state_form
 
-    if isinstance(tree.kernel, Exponential) and tree.volumes.size <= 2 * FEW:
+    if in_state_form(tree) and tree.volumes.size <= 2 * FEW:
         return trees.solve(tree, FINE, sharpen=ROUNDS)
     return trees.solve(tree, None)
 
@@ -139,6 +149,7 @@ def fork(problem: Problem, law: Scenarios | Normal) -> Tree:
                 objective=objective,  # type: ignore[arg-type]
                 monotone=problem.monotone,
                 limits=problem.limits,
+                risk=problem.risk,
             )
     raise ProblemError(
         "an uncertain second order has no exact answer here (exponential decay, no caps, assets "

@@ -99,9 +99,9 @@ def _missed(
 
 def marginal(plan: Plan) -> Array:
     """Marginal cost of trading more in each piece, spread aside, shape (n, M)."""
-    kernel, pieces = plan.problem.kernel, (plan.starts, plan.ends)
-    inner = plan.problem.times[1:-1]
-    reach = kernel.coupling(pieces, (inner, inner))
-    before = plan.orders[:, None] < np.arange(1, plan.problem.orders)[None, :]
-    felt = kernel.coupling(pieces, pieces) @ plan.volumes
-    return np.asarray((felt - (reach * before) @ plan.problem.c) @ kernel.K)
+    slopes = np.empty_like(plan.volumes)
+    for order in range(plan.problem.orders):
+        own, inner = plan.orders == order, plan.problem.times[order + 1 : -1]
+        pieces = plan.starts[own], plan.ends[own]
+        slopes[own] = plan.slopes(pieces, (inner, inner), plan.problem.c[order:])
+    return slopes

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,13 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential import active_set
 from crossimpact.policy.sequential.bounds import bounds, units
 from crossimpact.policy.sequential.edges import edges, with_edges
-from crossimpact.policy.sequential.kernel import Exponential
+from crossimpact.policy.sequential.kernel import Exponential, Kernel
+from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import FLOOR, Accuracy, Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program, Step, System
 from crossimpact.policy.sequential.riccati import adjoint, factorise, step
+from crossimpact.policy.sequential.risk import Risk
 
 #: Added to K (scaled to 1) in Newton steps only, so that a semidefinite K has them; the gradient is
 #: exact, so repeated steps take the effect out again.
@@ -67,6 +70,19 @@ class Grid:
         ends = [np.concatenate((e, e[-1:])) for e in edges]
         first = np.cumsum([0] + [len(s) for s in starts])
         return cls(first, orders, parents, np.concatenate(starts), np.concatenate(ends))
+
+    @classmethod
+    def points(cls, dates: list[Array], orders: Index, parents: Index) -> Grid:
+        """Blocks at the `dates` of each leg and nothing else."""
+        at = np.concatenate(dates)
+        return cls(np.cumsum([0] + [len(d) for d in dates]), orders, parents, at, at)
+
+    def chain(self, legs: list[int]) -> Grid:
+        """These legs alone, one after the other."""
+        rows = [slice(self.first[leg], self.first[leg + 1]) for leg in legs]
+        starts, ends = (np.concatenate([x[row] for row in rows]) for x in (self.starts, self.ends))
+        first = np.cumsum([0] + [row.stop - row.start for row in rows])
+        return Grid(first, self.orders[legs], np.arange(len(legs)) - 1, starts, ends)
 
     @property
     def legs(self) -> Index:
@@ -278,6 +294,23 @@ def size(system: System, program: Program, x: Array) -> float:
     flat = system.gradient(np.zeros_like(x))
     parts = 0.5 * x * (system.gradient(x) - flat), x * flat, program.spread * np.abs(x)
     return sum(abs(float(part.sum())) for part in parts) + FLOOR
+
+
+class Posed(Protocol):
+    """What decides who answers, of a `Problem` or of a `tree.Tree`."""
+
+    @property
+    def kernel(self) -> Kernel: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def risk(self) -> Risk | None: ...
+
+
+def in_state_form(posed: Posed) -> bool:
+    """Whether one decayed volume per asset tells all: exponential decay, no risk, any moment."""
+    exponential = isinstance(posed.kernel, Exponential)
+    return exponential and posed.risk is None and posed.limits.dates is None
 
 
 def value(system: System, program: Program, x: Array) -> float:

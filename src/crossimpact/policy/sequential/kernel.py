@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crossimpact.errors import ProblemError
+from crossimpact.errors import Inadmissible, ProblemError
 from crossimpact.model import Array
 
 Mask = NDArray[np.bool_]
@@ -113,6 +113,26 @@ class Kernel(ABC):
                 result[near] = average(a[near], b[near], c[near], d[near])
         return result
 
+    @property
+    def components(self) -> list[tuple[Kernel, Array]]:
+        """Decays g and matrices with ``G = sum K g``."""
+        return [(self, self.K)]
+
+    def terms(
+        self, rows: tuple[Array, Array], columns: tuple[Array, Array]
+    ) -> list[tuple[Array, Array]]:
+        """Couplings C (n, m) and matrices K (M, M): volumes x in the columns' pieces cost one more
+        unit in the rows' pieces ``sum C x K'``."""
+        return [(self.coupling(rows, columns), self.K)]
+
+    def felt(
+        self, rows: tuple[Array, Array], columns: tuple[Array, Array], volumes: Array
+    ) -> Array:
+        """Marginal cost in the rows' pieces of volumes (m, M) in the columns', shape (n, M): the
+        price move of what came before, and what it will cost those that come after."""
+        parts = (C @ volumes @ K.T for C, K in self.terms(rows, columns))
+        return np.asarray(sum(parts))
+
     def far(self, gap: Array, one: Array, other: Array) -> Mask:
         """Of disjoint pieces, `gap` >= 0 apart and of these widths, those `apart` averages."""
         return np.zeros(gap.shape, dtype=bool)
@@ -190,6 +210,77 @@ class Exponential(Kernel):
                 f"exp(-{self.rho * horizon:.3g}), the exponent must lie within 1e-15 to 1e15",
                 "give rho per unit of the times",
             )
+
+
+@dataclass(frozen=True)
+class ExponentialByAsset(Kernel):
+    """``G_ij(t) = K_ij exp(-rho_j t)``: what asset j's trades moved decays at j's own rate.
+
+    With ``dY_j = -rho_j Y_j dt + dX_j`` prices move by ``K Y`` and, R being diag(rhos),
+
+        full = 1/2 Y(T)' K Y(T) + 1/2 int Y' (K R + R K) Y dt,
+
+    so that no round trip earns money exactly when ``K R + R K`` is positive semidefinite (of matrix
+    decays in general: Alfonsi, Kloeck and Schied 2016). Else one does: with v the eigenvector of
+    its negative eigenvalue, hold Y at v, then at -v for as long, and close.
+
+    Parameters
+    ----------
+    rhos
+        Decay per unit of time, > 0, one per asset.
+    """
+
+    rhos: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rhos = np.asarray(self.rhos, dtype=np.float64)
+        if rhos.shape != (self.assets,):
+            raise ProblemError(f"{rhos.size} rhos for {self.assets} assets", "give one of each")
+        for value in rhos.tolist():
+            _positive("rho", value)
+        object.__setattr__(self, "rhos", tuple(rhos.tolist()))
+        lyapunov = self.K * (rhos[:, None] + rhos)
+        values, vectors = np.linalg.eigh(lyapunov)
+        limit = TOLERANCE * float(np.abs(lyapunov).max())
+        if values[0] < -limit:
+            v = ", ".join(f"{x:.3g}" for x in vectors[:, 0])
+            raise Inadmissible(
+                f"these rhos make round trips pay: the smallest eigenvalue of K R + R K is "
+                f"{values[0]:.6g}, limit {-limit:.3g}; buying ({v}), holding that impact for a "
+                f"time t, reversing it for as long and closing earns {-values[0]:.3g} t",
+                "bring the rhos of coupled assets closer together",
+            )
+
+    def shape(self, t: Array) -> Array:
+        """Of the asset that decays fastest, as `first` and `second`."""
+        return Exponential(np.ones((1, 1)), max(self.rhos)).shape(t)
+
+    def first(self, t: Array) -> Array:
+        return Exponential(np.ones((1, 1)), max(self.rhos)).first(t)
+
+    def second(self, t: Array) -> Array:
+        return Exponential(np.ones((1, 1)), max(self.rhos)).second(t)
+
+    @cached_property
+    def memory(self) -> float:
+        return 1 / max(self.rhos)
+
+    @property
+    def components(self) -> list[tuple[Kernel, Array]]:
+        rhos = np.array(self.rhos)
+        return [(Exponential(np.ones((1, 1)), r), self.K * (rhos == r)) for r in np.unique(rhos)]
+
+    def terms(
+        self, rows: tuple[Array, Array], columns: tuple[Array, Array]
+    ) -> list[tuple[Array, Array]]:
+        """What came before decays at its own rate, what comes after at that of the row's asset."""
+        terms = []
+        for g, K in self.components:
+            coupling = g.coupling(rows, columns)
+            past = _past(g, coupling, rows, columns)
+            terms += [(past, K), (coupling - past, K.T)]
+        return terms
 
 
 @dataclass(frozen=True)
@@ -369,6 +460,26 @@ class Convex(Kernel):
             raise ProblemError("the kernel does not decay over the horizon: any schedule is best")
 
 
+@dataclass(frozen=True)
+class Distance(Kernel):
+    """``|t - s|``, not a decay: what the risk of an inventory is made of (`risk`)."""
+
+    def shape(self, t: Array) -> Array:
+        return np.asarray(t)
+
+    def first(self, t: Array) -> Array:
+        return np.asarray(t**2 / 2)
+
+    def second(self, t: Array) -> Array:
+        return np.asarray(t**3 / 6)
+
+    def far(self, gap: Array, one: Array, other: Array) -> Mask:
+        return np.ones(gap.shape, dtype=bool)
+
+    def apart(self, gap: Array, one: Array, other: Array) -> Array:
+        return np.asarray(gap + (one + other) / 2)
+
+
 def project(K: ArrayLike) -> Array:
     """The nearest symmetric positive semidefinite matrix (Frobenius norm; Higham 1988)."""
     K = np.atleast_2d(np.asarray(K, dtype=np.float64))
@@ -391,14 +502,14 @@ def _admissible(given: ArrayLike) -> Array:
     skew = np.abs(K - K.T)
     if skew.max() > limit:
         i, j = sorted(np.unravel_index(np.argmax(skew), K.shape))
-        raise ProblemError(
+        raise Inadmissible(
             f"K is asymmetric: K[{i}][{j}] = {K[i, j]:g}, K[{j}][{i}] = {K[j, i]:g}, "
             f"apart by {skew.max():.3g}, limit {limit:.3g}",
             hint,
         )
     lowest = float(np.linalg.eigvalsh((K + K.T) / 2)[0])
     if lowest < -limit:
-        raise ProblemError(
+        raise Inadmissible(
             f"K is not positive semidefinite: smallest eigenvalue {lowest:.6g}, limit {-limit:.3g}",
             hint,
         )
@@ -421,6 +532,20 @@ def _second_exponential(rho: float, t: Array) -> Array:
     if small.any():
         result[small] = t[small] ** 2 * np.polynomial.polynomial.polyval(x[small], _SERIES)
     return result
+
+
+def _past(
+    g: Kernel, coupling: Array, rows: tuple[Array, Array], columns: tuple[Array, Array]
+) -> Array:
+    """The part of the coupling in which the column's trade comes first; half of a piece's own."""
+    a, b, c, d = np.broadcast_arrays(
+        rows[0][:, None], rows[1][:, None], columns[0][None, :], columns[1][None, :]
+    )
+    past = coupling * (1 + np.sign((a + b) - (c + d))) / 2
+    within, around = (a == b) & (c < a) & (a < d), (c == d) & (a < c) & (c < b)
+    past[within] = (g.first(a - c) / np.where(d > c, d - c, 1.0))[within]
+    past[around] = (g.first(b - c) / np.where(b > a, b - a, 1.0))[around]
+    return past
 
 
 def _apart_exponential(rho: float, gap: Array, one: Array, other: Array) -> Array:

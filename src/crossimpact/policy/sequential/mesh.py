@@ -9,6 +9,9 @@ time at which an asset starts or stops into eight. A round divides the cost's er
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
 from crossimpact.model import Array
@@ -54,31 +57,43 @@ def coarsest(kernel: Kernel, legs: Legs, largest: int) -> Grid:
     return next(fit, lay(kernel, legs, GROWTH[-1]))
 
 
-def settle(pose: Pose, grid: Grid, largest: int) -> tuple[Optimum, Grid, Accuracy]:
+def settle(
+    pose: Pose,
+    grid: Grid,
+    largest: int,
+    at_edges: int = AT_EDGES,
+    tidy: Callable[[Grid, Array], Array] = lambda grid, x: x,
+) -> tuple[Optimum, Grid, Accuracy]:
     """Solve and refine until the cost and every block keep still (`Accuracy.reached`).
 
     Stops short of `largest` pieces times assets; the accuracy says how far it got. It is the change
-    in the last round, several times what is left.
+    in the last round, several times what is left. `tidy` chooses among trades of one cost.
     """
+
+    def solved(grid: Grid, guess: Optimum | None) -> Optimum:
+        system, program = posed
+        found = active_set.solve(system, program, guess)
+        return replace(found, x=tidy(grid, found.x))
+
     posed = pose(grid)
-    found = active_set.solve(*posed)
+    found = solved(grid, None)
     accuracy = Accuracy()
     for _ in range(ROUNDS):
-        finer = _within(largest // found.x.shape[1], grid, posed[1], found.x)
+        finer = _within(largest // found.x.shape[1], grid, posed[1], found.x, at_edges)
         if finer is None:
             break
-        reposed = pose(finer)
-        better = active_set.solve(*reposed, prolong(found, grid, finer))
-        accuracy = changed((grid, *posed, found.x), (finer, *reposed, better.x))
-        grid, posed, found = finer, reposed, better
+        last = grid, *posed, found.x
+        posed = pose(finer)
+        found = solved(finer, prolong(found, grid, finer))
+        accuracy, grid = changed(last, (finer, *posed, found.x)), finer
         if accuracy.reached:
             break
     return found, grid, accuracy
 
 
-def _within(pieces: int, grid: Grid, program: Program, x: Array) -> Grid | None:
+def _within(pieces: int, grid: Grid, program: Program, x: Array, at_edges: int) -> Grid | None:
     """The grid halved, edges more finely if there is room for so many pieces."""
-    finer = (halved(grid, program, x, at_edges) for at_edges in (AT_EDGES, ELSEWHERE))
+    finer = (halved(grid, program, x, cuts) for cuts in (at_edges, ELSEWHERE))
     return next((one for one in finer if len(one.starts) <= pieces), None)
 
 

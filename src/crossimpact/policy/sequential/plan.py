@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
 from crossimpact.policy.sequential.problem import Problem, at_arrival, struck
+from crossimpact.policy.sequential.risk import exposure
 
 Index = NDArray[np.intp]
 #: A piece: its order, start, end (equal for a block) and signed volume, one number per asset.
@@ -66,6 +67,8 @@ class Plan:
         Who answered: ``closed``, ``grid``, ``kernel_qp``, ``myopic``...
     accuracy
         Of the mesh, where there is one.
+    moved
+        Period each piece is traded in when that is not its order's own (`Problem.discretion`).
     """
 
     problem: Problem
@@ -76,6 +79,7 @@ class Plan:
     residual: float = float("nan")
     method: str = ""
     accuracy: Accuracy = Accuracy()
+    moved: Index | None = None
 
     @classmethod
     def of(
@@ -95,9 +99,14 @@ class Plan:
         starts, ends = (np.array([float(piece[k]) for piece in kept]) for k in (1, 2))  # type: ignore[arg-type]
         return cls(problem, orders, starts, ends, volumes, residual, method)
 
+    @property
+    def periods(self) -> Index:
+        """Period each piece is traded in, shape (n,)."""
+        return self.orders if self.moved is None else self.moved
+
     def __post_init__(self) -> None:
-        times = self.problem.times
-        outside = (self.starts < times[self.orders]) | (self.ends > times[self.orders + 1])
+        times, periods = self.problem.times, self.periods
+        outside = (self.starts < times[periods]) | (self.ends > times[periods + 1])
         if outside.any():
             i = int(np.argmax(outside))
             j = self.orders[i]
@@ -130,6 +139,18 @@ class Plan:
         """Spread paid on everything traded."""
         return float((np.abs(self.volumes) * self.problem.limits.spread).sum())
 
+    @cached_property
+    def risk_charge(self) -> float:
+        """``aversion int R' Sigma R dt`` of what is struck and not yet traded."""
+        risk = self.problem.risk
+        if risk is None:
+            return 0.0
+        (at, _), parts = self.problem.strikes
+        pieces = np.append(self.starts, at), np.append(self.ends, at)
+        open_ = np.vstack((-self.volumes, parts))
+        held = exposure(pieces, pieces, float(self.problem.times[-1])) @ open_
+        return float(0.5 * (open_ * (held @ risk.curvature)).sum())
+
     def priced(self, benchmark: Array) -> float:
         """Cost when orders are held against the prices `benchmark` names, shape (N, N, M)."""
         gained = (struck(benchmark) * self.benchmark_impact).sum()
@@ -137,8 +158,8 @@ class Plan:
 
     @property
     def cost(self) -> float:
-        """The stated objective's value."""
-        return self.priced(self.problem.benchmark)
+        """The stated objective's value, the charge for risk included."""
+        return self.priced(self.problem.benchmark) + self.risk_charge
 
     @property
     def ttsc(self) -> float:
@@ -179,19 +200,41 @@ class Plan:
         What the benchmarks see at an inner boundary lies between the two: `benchmark_impact`.
         """
         t = np.atleast_1d(np.asarray(times, dtype=np.float64))[:, None]
-        g, cell = self.problem.kernel, self.ends > self.starts
-        seen = (self.starts < t) if before else (self.starts <= t)
-        blocks = seen * g.shape(np.maximum(t - self.starts, 0.0)) * ~cell
-        since, until = (g.first(np.maximum(t - ends, 0.0)) for ends in (self.starts, self.ends))
-        cells = np.where(cell, (since - until) / np.where(cell, self.ends - self.starts, 1.0), 0.0)
-        return np.asarray((blocks + cells) @ self.volumes @ g.K)
+        cell = self.ends > self.starts
+        width = np.where(cell, self.ends - self.starts, 1.0)
+        seen = ((self.starts < t) if before else (self.starts <= t)) & ~cell
+        total = np.zeros((len(t), self.problem.assets))
+        for g, K in self.problem.kernel.components:
+            blocks = seen * g.shape(np.maximum(t - self.starts, 0.0))
+            since, until = (g.first(np.maximum(t - ends, 0.0)) for ends in (self.starts, self.ends))
+            cells = np.where(cell, (since - until) / width, 0.0)
+            total += (blocks + cells) @ self.volumes @ K.T
+        return total
+
+    @property
+    def early(self) -> Array:
+        """Volume of each order traded before its own period (`Problem.discretion`), (N, M)."""
+        ahead = self.periods < self.orders
+        volumes = np.zeros_like(self.problem.volumes)
+        np.add.at(volumes, self.orders[ahead], self.volumes[ahead])
+        return volumes
 
     def gradient(self, order: int, times: Array) -> Array:
         """Marginal cost of one more unit of `order` at `times`, spread aside, (len(times), M)."""
-        kernel, later = self.problem.kernel, self.problem.times[order + 1 : -1]
-        felt = kernel.coupling((times, times), (self.starts, self.ends)) @ self.volumes
-        gained = kernel.shape(np.abs(later[None, :] - times[:, None])) @ self.problem.c[order:]
-        return np.asarray((felt - gained) @ kernel.K)
+        later = self.problem.times[order + 1 : -1]
+        return self.slopes((times, times), (later, later), self.problem.c[order:])
+
+    def slopes(self, rows: tuple[Array, Array], strikes: tuple[Array, Array], c: Array) -> Array:
+        """Marginal cost of one more unit in each row's piece, all of which lift what is struck."""
+        problem, pieces = self.problem, (self.starts, self.ends)
+        felt = problem.kernel.felt(rows, pieces, self.volumes)
+        felt = felt - problem.kernel.felt(rows, strikes, c)
+        if problem.risk is not None:
+            end, (struck_at, parts) = float(problem.times[-1]), problem.strikes
+            held = exposure(rows, pieces, end) @ self.volumes
+            held -= exposure(rows, struck_at, end) @ parts
+            felt = felt + held @ problem.risk.curvature
+        return np.asarray(felt)
 
 
 def measured(plans: tuple[Plan, ...]) -> tuple[Array, Array]:
@@ -208,13 +251,15 @@ def measured(plans: tuple[Plan, ...]) -> tuple[Array, Array]:
         starts, ends = pieces.T
     traded = np.zeros((len(plans), problem.orders, len(starts), problem.assets))
     scenario = np.repeat(np.arange(len(plans)), [len(plan.starts) for plan in plans])
-    order = np.concatenate([plan.orders for plan in plans])
-    np.add.at(traded, (scenario, order, place), np.concatenate([plan.volumes for plan in plans]))
+    period = np.concatenate([plan.periods for plan in plans])
+    np.add.at(traded, (scenario, period, place), np.concatenate([plan.volumes for plan in plans]))
     kernel, inner, total = problem.kernel, problem.times[1:-1], traded.sum(axis=1)
-    moved = kernel.coupling((starts, ends), (starts, ends)) @ total @ kernel.K
-    reach = kernel.coupling((inner, inner), (starts, ends))
+    moved = sum(C @ total @ K.T for C, K in kernel.terms((starts, ends), (starts, ends)))
     before = traded.cumsum(axis=1)[:, :-1]
-    impact = np.einsum("kn,lknm->lkm", reach, before) @ kernel.K
+    impact = sum(
+        np.einsum("kn,lknm->lkm", C, before) @ K.T
+        for C, K in kernel.terms((inner, inner), (starts, ends))
+    )
     return 0.5 * (total * moved).sum(axis=(1, 2)), impact
 
 
@@ -267,7 +312,11 @@ class Contingent:
 
     @property
     def cost(self) -> float:
-        return self._priced([plan.problem.c for plan in self.plans])
+        return self._priced([plan.problem.c for plan in self.plans]) + self.risk_charge
+
+    @property
+    def risk_charge(self) -> float:
+        return float(self.mean([plan.risk_charge for plan in self.plans]))
 
     @property
     def ttsc(self) -> float:

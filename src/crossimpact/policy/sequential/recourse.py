@@ -84,6 +84,8 @@ def exact_recourse(problem: Problem, law: Scenarios | Normal) -> bool:
     diagonal."""
     if not isinstance(problem.kernel, Exponential) or problem.limits.bind or problem.orders != 2:
         return False
+    if problem.risk is not None:
+        return False
     rho = _check(problem, law)
     if not problem.monotone:
         return not np.any(problem.limits.spread)

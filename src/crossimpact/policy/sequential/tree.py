@@ -13,7 +13,7 @@ vanish in expectation: under `tthc` the program minimises the expected full cost
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -25,13 +25,15 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential import active_set, kernel_qp, problem
 from crossimpact.policy.sequential import grid as grid_form
 from crossimpact.policy.sequential.bounds import units
-from crossimpact.policy.sequential.grid import STEPS, Grid, Pose, refine
-from crossimpact.policy.sequential.kernel import Exponential, Kernel
+from crossimpact.policy.sequential.grid import STEPS, Grid, Pose, in_state_form, refine
+from crossimpact.policy.sequential.kernel import Kernel
+from crossimpact.policy.sequential.kernel_qp import Stakes
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.mesh import coarsest
 from crossimpact.policy.sequential.plan import Accuracy, Contingent, Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.program import Index
+from crossimpact.policy.sequential.risk import Risk
 
 #: Probabilities of siblings that miss 1 by less are rounding.
 TOLERANCE = 1e-9
@@ -56,7 +58,7 @@ class Tree:
         Any; an `Exponential` one of many nodes is solved much faster.
     objective
         ``tthc``, or ``ttsc`` to hold every order against its own arrival price.
-    monotone, limits
+    monotone, limits, risk
         As of `Problem`.
 
     Raises
@@ -74,6 +76,7 @@ class Tree:
     objective: Literal["tthc", "ttsc"] = "tthc"
     monotone: bool = True
     limits: Limits = field(default_factory=Limits)
+    risk: Risk | None = None
 
     def __post_init__(self) -> None:
         volumes = np.array(self.volumes, dtype=np.float64)
@@ -161,7 +164,8 @@ class Tree:
         seen = self.expected[self.path(leaf)]  # (k, j, M): of order j, known at T_k
         parts = np.diff(seen, axis=0, prepend=0).swapaxes(0, 1)
         struck = problem.at_arrival(seen[-1]) if self.objective == "ttsc" else parts
-        return Problem(self.times, seen[-1], self.kernel, struck, parts, self.monotone, self.limits)
+        given = self.times, seen[-1], self.kernel, struck, parts
+        return Problem(*given, self.monotone, self.limits, self.risk)
 
     @cached_property
     def scenarios(self) -> list[Problem]:
@@ -177,6 +181,14 @@ class Tree:
     def unit(self) -> float:
         """Volume that programs are scaled by."""
         return units(self.widest)[0]
+
+    @cached_property
+    def parts(self) -> Array:
+        """What is struck when each node's order starts, (L, M)."""
+        if self.objective == "ttsc":
+            return self.volumes
+        known = self.expected.sum(axis=1)
+        return np.asarray(known - np.where(self.parents[:, None] < 0, 0.0, known[self.parents]))
 
     def credit(self, node: int) -> Array:
         """Volume expected to be struck when the node's order ends, (M,); none under `tthc`."""
@@ -200,14 +212,14 @@ def solve(tree: Tree, steps: int | None = STEPS, *, sharpen: int = 0) -> Conting
         When the optimum could not be certified.
     """
     pose, legs = _pose(tree, steps), (tree.times, tree.orders, tree.parents)
-    if isinstance(tree.kernel, Exponential):
+    if in_state_form(tree):
         cells = steps or STEPS
         most = 0 if sharpen else grid_form.ENOUGH
         found, grid, accuracy = refine(
             lambda cells: Grid.of(*legs, cells), pose, cells, sharpen, most if steps is None else 0
         )
     else:
-        found, grid, accuracy = kernel_qp.refined(tree.kernel, legs, pose, steps)
+        found, grid, accuracy = kernel_qp.refined(tree.widest, legs, pose, steps)
     trades = np.split(found.x * tree.unit, grid.first[1:-1])
     return _contingent(tree, grid, trades, found.residual, accuracy)
 
@@ -245,11 +257,9 @@ def _planned(
     means, order = tree.expected[node], int(tree.orders[node])
     build: Callable[..., Problem] = getattr(problem, tree.objective)
     mean = build(tree.times, means, tree.kernel, monotone=tree.monotone, limits=tree.limits)
-    legs, ones = np.arange(mean.orders), np.ones(mean.orders)
-    nodes = [cells.nodes(int(np.argmax(tree.orders == j))) for j in legs]
-    grid = Grid.at(nodes, legs, legs - 1)
-    credit = np.vstack((mean.c, np.zeros((1, mean.assets))))
-    system, program = _posed(mean, mean.volumes, credit, ones, steps)(grid)
+    mean = replace(mean, risk=tree.risk)
+    grid = cells.chain([int(np.argmax(tree.orders == j)) for j in range(mean.orders)])
+    system, program = _posed(mean, Stakes.of(mean), steps)(grid)
     for leg, trades in enumerate(done):
         rows = slice(grid.first[leg], grid.first[leg + 1])
         program.lower[rows] = program.upper[rows] = trades / units(mean)[0]
@@ -260,23 +270,25 @@ def _planned(
 
 def _grid(tree: Tree, steps: int | None) -> Grid:
     legs = tree.times, tree.orders, tree.parents
+    if tree.limits.dates is not None:
+        dates = [tree.widest.dates(int(j)) for j in tree.orders]
+        return Grid.points(dates, tree.orders, tree.parents)
     return coarsest(tree.kernel, legs, kernel_qp.ENOUGH) if steps is None else Grid.of(*legs, steps)
 
 
 def _pose(tree: Tree, steps: int | None) -> Pose:
     credit = np.array([tree.credit(node) for node in range(len(tree.parents))])
     weighted = credit * tree.weights[:, None]
-    return _posed(tree.widest, tree.volumes, weighted, tree.weights, steps)
+    return _posed(tree.widest, Stakes(tree.volumes, weighted, tree.parts, tree.weights), steps)
 
 
-def _posed(
-    problem: Problem, volumes: Array, credit: Array, weights: Array, steps: int | None
-) -> Pose:
-    """Who poses the program: the state form where impact decays exponentially."""
-    if isinstance(problem.kernel, Exponential):
-        return lambda grid: grid_form.pose(problem, grid, volumes, credit, weights)
+def _posed(problem: Problem, stakes: Stakes, steps: int | None) -> Pose:
+    """Who poses the program: the state form where it can."""
+    if in_state_form(problem):
+        given = stakes.volumes, stakes.credit, stakes.weights
+        return lambda grid: grid_form.pose(problem, grid, *given)
     least = kernel_qp.floors(problem, steps)
-    return lambda grid: kernel_qp.pose(problem, grid, volumes, credit, weights, least)
+    return lambda grid: kernel_qp.pose(problem, grid, stakes, least)
 
 
 def _contingent(
