@@ -543,9 +543,9 @@ def _past(
     )
     past = coupling * (1 + np.sign((a + b) - (c + d))) / 2
     within, around = (a == b) & (c < a) & (a < d), (c == d) & (a < c) & (c < b)
-    past[within] = (g.first(a - c) / np.where(d > c, d - c, 1.0))[within]
-    past[around] = (g.first(b - c) / np.where(b > a, b - a, 1.0))[around]
-    return past
+    past[within] = g.first((a - c)[within]) / (d - c)[within]
+    past[around] = g.first((b - c)[around]) / (b - a)[around]
+    return np.asarray(past)
 
 
 def _apart_exponential(rho: float, gap: Array, one: Array, other: Array) -> Array:
