@@ -214,16 +214,34 @@ def _page(
         name.capitalize(): extra[name]
         for name in ("release", "regime", "rung", "reason")
         if extra.get(name)
-    }
+    } | _told(task, found, extra)
     return sequence_page.write(
         compare(task.problem) if many else found,
         folder,
         symbols=extra.get("symbols", ()),
         units=units,
-        currency="USD" if release else "",
+        currency="USD" if extra.get("release") else "",
         vss=extra.get("value_of_stochastic_solution"),
         facts=release,
     )[0]
+
+
+def _told(task: Task, found: Plan | Contingent, extra: dict[str, Any]) -> dict[str, str]:
+    """What the page says of accuracy, risk and discretion."""
+    told = {}
+    if not np.isnan(found.accuracy.cost):
+        told["Accuracy"] = (
+            f"cost within {found.accuracy.cost:.1g}, blocks within {found.accuracy.blocks:.1g} of "
+            "themselves when the cells were last refined"
+        )
+    if task.problem.risk is not None:
+        told["Risk"] = f"{found.risk_charge:.6g} of the cost is the charge for risk"
+    if worth := extra.get("discretion"):
+        told["Discretion"] = (
+            f"worth {worth['value']:.6g}: {worth['cost_without']:.6g} without it; moved forward "
+            f"{worth['moved']}"
+        )
+    return told
 
 
 def _shown(task: Task, found: Contingent) -> list[tuple[float | None, Plan]]:

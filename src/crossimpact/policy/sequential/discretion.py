@@ -82,7 +82,7 @@ def movable(problem: Problem, order: int) -> Array:
     return np.asarray(np.diff(kept[:-1], axis=0, prepend=0.0) * side * share)
 
 
-def solve(problem: Problem, largest: int = ENOUGH) -> Plan:
+def solve(problem: Problem, largest: int = ENOUGH // 2) -> Plan:
     """The optimal schedule of orders with discretion, refined until cost and blocks settle.
 
     Raises

@@ -184,7 +184,7 @@ class Plan:
         for i in self._pieces(order, asset, self.starts < self.ends):
             start, end = float(self.starts[i]), float(self.ends[i])
             rate = float(self.volumes[i, asset] / (end - start))
-            if joined and joined[-1][1] == start and np.isclose(joined[-1][2], rate, 1e-12, 0):
+            if joined and joined[-1][1] == start and np.isclose(joined[-1][2], rate, 1e-9, 0):
                 joined[-1] = (joined[-1][0], end, joined[-1][2])
             else:
                 joined.append((start, end, rate))
