@@ -250,15 +250,23 @@ def _schedule(trace: Trace, assets: Iterable[int], names: Sequence[str]) -> list
     for asset in assets:
         for order in range(trace.plan.problem.orders):
             blocks = dict.fromkeys(("first", "last"), 0.0)
+            start, end = trace.plan.problem.times[order : order + 2]
+            others = []
             for t, volume in blocks_of(trace.plan, order, asset):
-                blocks["first" if t == trace.plan.problem.times[order] else "last"] += volume
+                if t in (start, end):
+                    blocks["first" if t == start else "last"] += volume
+                else:
+                    others.append(f"{precise(volume)} at {t:.4g}")
+            rates = rates_in_words(rates_of(trace.plan, order, asset))
+            between = [f"blocks {', '.join(others)}"] * bool(others)
+            between += [rates] * (rates != "none" or not others)
             rows.append(
                 {
                     "schedule": trace.label,
                     "colour": trace.colour_of(order),
                     "asset": names[asset],
                     "order": ordinal(order),
-                    "rates": rates_in_words(rates_of(trace.plan, order, asset)),
+                    "rates": "; ".join(between),
                     **blocks,
                 }
             )

@@ -99,7 +99,7 @@ def solve(problem: Problem, largest: int = ENOUGH // 2) -> Plan:
         lambda grid: _pose(problem, grid, groups),
         coarsest(problem.kernel, legs, largest),
         largest,
-        at_edges=1,  # the same cells for all that trade in a period
+        together=True,
         tidy=_pooled,
     )
     trades = found.x * units(problem)[0]

@@ -19,7 +19,7 @@ from crossimpact.policy.sequential import active_set
 from crossimpact.policy.sequential.grid import Grid, Pose, changed, prolong
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.plan import Accuracy
-from crossimpact.policy.sequential.program import Index, Optimum, Program
+from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program
 
 #: Share of the kernel's memory in which cells begin, and how much wider each next one is; of many
 #: legs and assets the first growth that leaves room to refine.
@@ -61,13 +61,14 @@ def settle(
     pose: Pose,
     grid: Grid,
     largest: int,
-    at_edges: int = AT_EDGES,
+    together: bool = False,
     tidy: Callable[[Grid, Array], Array] = lambda grid, x: x,
 ) -> tuple[Optimum, Grid, Accuracy]:
     """Solve and refine until the cost and every block keep still (`Accuracy.reached`).
 
     Stops short of `largest` pieces times assets; the accuracy says how far it got. It is the change
-    in the last round, several times what is left. `tidy` chooses among trades of one cost.
+    in the last round, several times what is left. Legs of one order (or period) that must keep the
+    same cells are refined `together`; `tidy` chooses among trades of one cost.
     """
 
     def solved(grid: Grid, guess: Optimum | None) -> Optimum:
@@ -79,7 +80,7 @@ def settle(
     found = solved(grid, None)
     accuracy = Accuracy()
     for _ in range(ROUNDS):
-        finer = _within(largest // found.x.shape[1], grid, posed[1], found.x, at_edges)
+        finer = _within(largest // found.x.shape[1], grid, posed[1], found.x, together)
         if finer is None:
             break
         last = grid, *posed, found.x
@@ -91,22 +92,31 @@ def settle(
     return found, grid, accuracy
 
 
-def _within(pieces: int, grid: Grid, program: Program, x: Array, at_edges: int) -> Grid | None:
+def _within(pieces: int, grid: Grid, program: Program, x: Array, together: bool) -> Grid | None:
     """The grid halved, edges more finely if there is room for so many pieces."""
-    finer = (halved(grid, program, x, cuts) for cuts in (at_edges, ELSEWHERE))
+    finer = (halved(grid, program, x, cuts, together) for cuts in (AT_EDGES, ELSEWHERE))
     return next((one for one in finer if len(one.starts) <= pieces), None)
 
 
-def halved(grid: Grid, program: Program, x: Array, at_edges: int = AT_EDGES) -> Grid:
+def halved(
+    grid: Grid, program: Program, x: Array, at_edges: int = AT_EDGES, together: bool = False
+) -> Grid:
     """Every cell in two, those where a trade meets or leaves a bound `at_edges` times."""
+    edges = [_edges(*grid.leg(leg, program, x)[2:]) for leg in range(len(grid.orders))]
     nodes = []
-    for leg in range(len(grid.orders)):
-        starts, ends, lower, upper, trades = grid.leg(leg, program, x)
-        held = (trades <= lower) | (trades >= upper)
-        turns = (held[1:] != held[:-1]).any(axis=1)
-        edge = (np.append(turns, False) | np.append(False, turns))[1:-1]
+    for leg, order in enumerate(grid.orders):
+        starts, ends, *_ = grid.leg(leg, program, x)
+        same = np.flatnonzero(grid.orders == order) if together else [leg]
+        edge = np.any([edges[one] for one in same], axis=0)
         nodes.append(_split(starts[1:-1], ends[1:-1], np.where(edge, at_edges, ELSEWHERE)))
     return Grid.at(nodes, grid.orders, grid.parents)
+
+
+def _edges(lower: Array, upper: Array, trades: Array) -> Mask:
+    """Which cells are next to where some asset's trades meet or leave a bound."""
+    held = (trades <= lower) | (trades >= upper)
+    turns = (held[1:] != held[:-1]).any(axis=1)
+    return np.asarray((np.append(turns, False) | np.append(False, turns))[1:-1])
 
 
 def _split(starts: Array, ends: Array, times: Index) -> Array:
