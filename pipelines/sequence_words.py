@@ -9,7 +9,13 @@ import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.compare import Comparison
-from crossimpact.policy.sequential.kernel import Exponential, Kernel, PowerLaw, SumOfExponentials
+from crossimpact.policy.sequential.kernel import (
+    Exponential,
+    ExponentialByAsset,
+    Kernel,
+    PowerLaw,
+    SumOfExponentials,
+)
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Contingent
 from crossimpact.policy.sequential.problem import Problem, at_arrival, at_start
@@ -37,10 +43,14 @@ def kernel_in_words(kernel: Kernel) -> str:
         half = np.log(2) / kernel.rho
         decay = f"exp(\N{MINUS SIGN}{kernel.rho:g} t), a half-life of {half:.3g}"
     elif isinstance(kernel, PowerLaw):
-        decay = f"(1 + t)^\N{MINUS SIGN}{kernel.gamma:g}"
+        time = "t" if kernel.tau == 1 else f"t / {kernel.tau:g}"
+        decay = f"(1 + {time})^\N{MINUS SIGN}{kernel.gamma:g}"
     elif isinstance(kernel, SumOfExponentials):
         terms = zip(kernel.weights, kernel.rhos, strict=True)
         decay = " + ".join(f"{w:g} exp(\N{MINUS SIGN}{rho:g} t)" for w, rho in terms)
+    elif isinstance(kernel, ExponentialByAsset):
+        rhos = ", ".join(f"{rho:g}" for rho in kernel.rhos)
+        decay = f"exp(\N{MINUS SIGN}rho t), rho by asset {rhos}"
     else:
         decay = "a given convex function"
     return f"{size}, decaying as {decay}"
@@ -77,6 +87,8 @@ def _parts(benchmark: Array, problem: Problem) -> str:
 def limits_in_words(limits: Limits, monotone: bool) -> str:
     """What the schedule may not do."""
     said = ["every order trades one way only" if monotone else "orders may trade both ways"]
+    if limits.dates is not None:
+        said.append(f"blocks at {len(np.asarray(limits.dates))} dates only")
     said += ["no blocks"] * limits.no_blocks + ["full span"] * limits.full_span
     for name, value in (("blocks up to", limits.block_cap), ("rates up to", limits.max_rate)):
         if value is not None:
