@@ -35,7 +35,9 @@ app = typer.Typer(
 ledger_app = typer.Typer(no_args_is_help=True, help="The append-only record of promotions.")
 export_app = typer.Typer(no_args_is_help=True, help="Plain CSV for other systems.")
 app.add_typer(ledger_app, name="ledger")
+ingest_app = typer.Typer(no_args_is_help=True, help="Turn other data into a landing zone.")
 app.add_typer(export_app, name="export")
+app.add_typer(ingest_app, name="ingest")
 
 Home = Annotated[
     Path | None,
@@ -46,6 +48,8 @@ LandingPath = Annotated[
     Path, typer.Argument(help="Landing zone: <table>/date=YYYY-MM-DD/*.parquet")
 ]
 CsvFile = Annotated[Path, typer.Argument(help="CSV file to write")]
+SourceFolder = Annotated[Path, typer.Argument(metavar="SRC", help="Folder of the source files")]
+OutFolder = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write landing/ into")]
 Date = Annotated[str | None, typer.Option("--date", help="One trading date, YYYY-MM-DD")]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="Last date read, YYYY-MM-DD")]
 Bucket = Annotated[str, typer.Option(help="Bucket width: 30s, 5min, 1h")]
@@ -146,19 +150,27 @@ def simulate(
     console.show(step.run(_settings(home), out, spec, dirt).to_dict(), as_json=json_)
 
 
-@app.command()
-def ingest(
-    source: Annotated[str, typer.Argument(help="Name of the source's format: cn10")],
-    src: Annotated[Path, typer.Argument(help="Folder of the source files")],
-    out: Annotated[Path, typer.Argument(help="Folder to write landing/ into")],
-    bucket: Bucket = "5min",
-    home: Home = None,
+@ingest_app.command("cn10")
+def ingest_cn10(
+    src: SourceFolder, out: OutFolder, bucket: Bucket = "5min", home: Home = None,
     json_: Json = False,
-) -> None:
-    """Turn a public data set into a landing zone."""
+) -> None:  # fmt: skip
+    """Ten anonymised A-shares: books and prints every 3 s."""
     from pipelines import ingest as step
 
-    console.show(step.run(_settings(home, bucket), source, src, out).to_dict(), as_json=json_)
+    console.show(step.run(_settings(home, bucket), "cn10", src, out).to_dict(), as_json=json_)
+
+
+@ingest_app.command("table")
+def ingest_table(
+    map_: Annotated[Path, typer.Argument(metavar="MAP", help="What is where, see docs/ingest.md")],
+    src: SourceFolder, out: OutFolder, bucket: Bucket = "5min", home: Home = None,
+    json_: Json = False,
+) -> None:  # fmt: skip
+    """Anybody's CSV or Parquet files, as MAP.toml tells."""
+    from pipelines import ingest_table as step
+
+    console.show(step.run(_settings(home, bucket), map_, src, out).to_dict(), as_json=json_)
 
 
 @app.command()
