@@ -37,18 +37,21 @@ nothing that passed is refused, but for invisible characters in the names of sec
 for `public_trades` landed on some of the dates only. New in it:
 
 - ids are any printable text of at most 128 characters (version 1: 64 of `A-Za-z0-9_.:-`);
-- `parent_qty`, `fill_qty` and `lot_size` may be fractional. Money is counted exactly on prices of 10
-  and quantities of 8 decimals;
+- `parent_qty`, `fill_qty` and `lot_size` may be fractional. Money is counted exactly on prices of
+  10 and quantities of 8 decimals;
 - an execution is identified by `fill_id` and `venue` together, within a date;
 - `peer_flow` is optional, and columns that may be null may be absent.
 
-Manifests and releases name the version they were made under. A home of version 1 is judged anew at its
-next validation; a release of version 1 loads, serves and rolls back as before."""
+Manifests and releases name the version they were made under. A home of version 1 is judged anew at
+its next validation; a release of version 1 loads, serves and rolls back as before."""
 
 
 def markdown() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *map(_table, contract.TABLES.values()), *_everywhere(), "", VERSIONS]) + "\n"
+    return (
+        "\n".join([HEAD, *map(_table, contract.TABLES.values()), *_everywhere(), "", VERSIONS])
+        + "\n"
+    )
 
 
 def _table(table: Table) -> str:

@@ -133,7 +133,8 @@ def run(settings: Settings, source: str, src: Path, out: Path) -> Result:
     """
     if source != "cn10":
         raise UsageError(
-            f"unknown source {source!r}", "known sources: cn10; `ingest table MAP.toml` takes others"
+            f"unknown source {source!r}",
+            "known sources: cn10; `ingest table MAP.toml` takes others",
         )
     files = _files(src)
     with Warehouse(settings).connect() as connection:

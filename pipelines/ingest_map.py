@@ -43,11 +43,12 @@ CODES: Mapping[str, Mapping[str, str | int]] = {
 }  # fmt: skip
 
 #: Columns a source file may give, by its kind; contract tables give their own.
+DATE: Mapping[str, Kind] = {"date": "date"}
+BARS: Mapping[str, Kind] = {"symbol": "str", "notional": "f64", "volume": "f64", "close": "f64"}
 KINDS: Mapping[str, Mapping[str, Kind]] = {
     **{name: {c.name: c.type for c in t.columns} for name, t in contract.TABLES.items()},
-    "instruments": {"date": "date"} | {c.name: c.type for c in contract.INSTRUMENTS.columns},
-    "daily_bars": {"symbol": "str", "date": "date", "notional": "f64", "volume": "f64"}
-    | {"close": "f64"},
+    "instruments": {**DATE, **{c.name: c.type for c in contract.INSTRUMENTS.columns}},
+    "daily_bars": {**DATE, **BARS},
 }
 #: Columns that must be mapped; the others have a default, are derived, or may be null.
 REQUIRED: Mapping[str, tuple[str, ...]] = {
@@ -283,7 +284,9 @@ def load(path: Path) -> Map:
         return Map.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         wrong = [_told(dict(one)) for one in error.errors(include_url=False, include_context=False)]
-        raise UsageError(f"map {path}: {'; '.join(wrong)}", "docs/ingest.md tells every key") from error
+        raise UsageError(
+            f"map {path}: {'; '.join(wrong)}", "docs/ingest.md tells every key"
+        ) from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"map {path} cannot be read ({error})", "write it as TOML") from error
 
@@ -302,7 +305,9 @@ def _zone(name: str | None) -> None:
     try:
         ZoneInfo(name or "UTC")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name!r} is not a time zone; allowed: IANA names, say Europe/Paris") from error
+        raise ValueError(
+            f"{name!r} is not a time zone; allowed: IANA names, say Europe/Paris"
+        ) from error
 
 
 def _wrong_columns(sources: Mapping[str, Source]) -> Iterator[str]:
@@ -342,7 +347,7 @@ def _missing_tables(asked: Map) -> Iterator[str]:
         )
     desk = (asked.parent_orders, asked.child_fills)
     if any(desk) != all(desk):
-        yield "parent_orders and child_fills go together: fills alone have no decision to measure from"
+        yield "parent_orders and child_fills go together: fills alone have no decision"
     if asked.benchmark_marks and not asked.parent_orders:
         yield "benchmark_marks needs [parent_orders]"
     orders = asked.parent_orders.columns.keys() if asked.parent_orders else {"start_ts"}
@@ -350,6 +355,6 @@ def _missing_tables(asked: Map) -> Iterator[str]:
         yield "parent_orders.columns needs start_ts or decision_ts"
     if asked.peer_flow and asked.peer_flow.derive and not (prints and asked.child_fills):
         yield (
-            'peer_flow.derive = "prints" needs [public_trades] and [child_fills]: without a desk the '
-            "fitted flow is everybody's already"
+            'peer_flow.derive = "prints" needs [public_trades] and [child_fills]: without a desk '
+            "the fitted flow is everybody's already"
         )

@@ -1,14 +1,13 @@
 """Source files as typed rows: every row of every file, its cells in contract units, and why not.
 
 A file is read once, as a stream, into Parquet by trading date; nothing larger than a batch of rows
-is held. A cell that says something and cannot be read gives its row the reason `unreadable_<column>`.
+is held. A row has the reason `unreadable_<column>` when a cell of it cannot be read.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +23,10 @@ from pipelines.ingest_map import CODES, KINDS, REQUIRED, Cell, Filter, Kind, Map
 from pipelines.warehouse import file_sha256, quoted
 
 #: DuckDB type of a staged column.
-SQL_TYPE: Mapping[Kind, str] = {**contract.SQL_TYPE, "date": "DATE"}
+SQL_TYPE: Mapping[Kind, str] = {
+    **{type_: contract.SQL_TYPE[type_] for type_ in contract.SQL_TYPE},
+    "date": "DATE",
+}
 #: The columns, first one mapped first, whose local date is a row's trading date.
 CLOCKS: Mapping[str, tuple[str, ...]] = {
     "market_snapshots": ("ts",),
@@ -76,7 +78,9 @@ class Reader:
 
     def dates(self) -> list[str]:
         """Trading dates with a row of any source, ascending."""
-        found = {path.name.removeprefix("trading_date=") for path in self.folder.glob("*/trading_date=*")}
+        found = {
+            path.name.removeprefix("trading_date=") for path in self.folder.glob("*/trading_date=*")
+        }
         return sorted(found - {UNDATED})
 
     def view(self, name: str, date: str) -> str:
@@ -97,8 +101,8 @@ class Reader:
         target.mkdir(parents=True, exist_ok=True)
         try:
             (rows,) = self.connection.execute(
-                f"COPY ({query}) TO '{quoted(target)}' (FORMAT parquet, PARTITION_BY (trading_date),"
-                f" OVERWRITE_OR_IGNORE, FILENAME_PATTERN 'f{number:06d}_{{i}}')"
+                f"COPY ({query}) TO '{quoted(target)}' (FORMAT parquet, OVERWRITE_OR_IGNORE,"
+                f" PARTITION_BY (trading_date), FILENAME_PATTERN 'f{number:06d}_{{i}}')"
             ).fetchone() or (0,)
         except duckdb.IOException:
             raise  # the disk's fault, not the file's
@@ -111,9 +115,7 @@ def _query(name: str, source: Source, path: Path, number: int, asked: Map) -> st
     """Rows of a file: trading date, place, reason, in_adv, and every column of the kind."""
     header = _header(source, path)
     _check_columns(name, source, path, header)
-    cells = {
-        column: _Expression(name, column, source, path, asked) for column in KINDS[name]
-    }
+    cells = {column: _Expression(name, column, source, path, asked) for column in KINDS[name]}
     typed = ", ".join(f"{cell.sql} AS {column}" for column, cell in cells.items())
     lost = ", ".join(f"{cell.lost} AS lost_{column}" for column, cell in cells.items())
     tests = [(f"f.is_{k}", one.reason) for k, one in enumerate(source.filter)]
@@ -125,12 +127,12 @@ def _query(name: str, source: Source, path: Path, number: int, asked: Map) -> st
     reason = " ".join(f"WHEN {test} THEN '{said}'" for test, said in tests)
     kept = [f"WHEN f.is_{k} THEN {one.adv}" for k, one in enumerate(source.filter)]
     in_adv = f"CASE {' '.join(kept)} ELSE true END" if kept else "true"
-    clock = ", ".join(f"f.{column}" for column in CLOCKS.get(name, ())) or "NULL"
+    clock = ", ".join(f"f.{column}" for column in CLOCKS.get(name, ())) or "NULL::TIMESTAMPTZ"
     zone = quoted(asked.market.time_zone)
-    day = f"CAST(CAST(timezone('{zone}', coalesce({clock})) AS DATE) AS VARCHAR)"
+    day = f"coalesce(strftime(timezone('{zone}', coalesce({clock})), '%Y-%m-%d'), '{UNDATED}')"
     columns = ", ".join(f"f.{column}" for column in cells)
     return (
-        f"SELECT {f'coalesce({day}, {UNDATED!r})' if clock != 'NULL' else repr(UNDATED)} AS trading_date,"
+        f"SELECT {day} AS trading_date,"
         f" {number}::INTEGER AS source_file, source_row, CASE {reason} END AS reason,"
         f" {in_adv} AS in_adv, {columns}"
         f" FROM (SELECT row_number() OVER () - 1 AS source_row, {typed}, {lost}{flags}"
@@ -156,8 +158,8 @@ def _header(source: Source, path: Path) -> list[str]:
             return list(pq.read_schema(path).names)
         if source.header is not None:
             return list(source.header)
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-        with opened as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
+        read = gzip.open if path.suffix == ".gz" else open
+        with read(path, "rt", encoding="utf-8-sig", newline="") as stream:
             header = next(csv.reader(stream, delimiter=source.delimiter), None)
     except (OSError, ValueError, csv.Error, pa.ArrowException, EOFError) as error:
         raise UsageError(f"{path} cannot be read ({error})") from error
@@ -207,7 +209,9 @@ class _Expression:
             found = re.search(pattern, self.path.name)
             text = found and found.group(1)
         except (re.error, IndexError) as error:
-            raise UsageError(f"filename = {pattern!r} is no pattern with a group ({error})") from error
+            raise UsageError(
+                f"filename = {pattern!r} is no pattern with a group ({error})"
+            ) from error
         if not text:
             raise UsageError(f"filename = {pattern!r} finds nothing in {self.path.name}")
         return str(text)
@@ -281,7 +285,8 @@ class _Expression:
                 f"TRY_CAST(strftime({day}, '%Y-%m-%d') || ' ' || trim(CAST({time} AS VARCHAR))"
                 " AS TIMESTAMP)"
             )
-        return f"CAST({day} AS TIMESTAMP) + to_microseconds(epoch_us({_of_epoch(time, cell.time_unit)}))"
+        since = f"to_microseconds(epoch_us({_of_epoch(time, cell.time_unit)}))"
+        return f"CAST({day} AS TIMESTAMP) + {since}"
 
 
 def _of_epoch(raw: str, unit: Unit) -> str:
@@ -289,7 +294,8 @@ def _of_epoch(raw: str, unit: Unit) -> str:
     if unit == "ns":  # beyond the whole numbers of a double
         us = f"TRY_CAST(TRY_CAST({raw} AS HUGEINT) // 1000 AS BIGINT)"
     else:
-        us = f"TRY_CAST(round(TRY_CAST({raw} AS DOUBLE) * {1_000_000 // PER_SECOND[unit]}) AS BIGINT)"
+        factor = 1_000_000 // PER_SECOND[unit]
+        us = f"TRY_CAST(round(TRY_CAST({raw} AS DOUBLE) * {factor}) AS BIGINT)"
     return f"CASE WHEN {us} BETWEEN 0 AND {MAX_EPOCH_US} THEN make_timestamp({us}) END"
 
 

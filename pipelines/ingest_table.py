@@ -122,7 +122,11 @@ class _Ingestion:
         """What holds over dates: listing, sectors, and what was traded by day."""
         for name in REFERENCE:
             create_as(self.connection, RELATIONS[name], self.reader.view(name, UNDATED))
-        create_as(self.connection, "sectors", "SELECT NULL::VARCHAR AS symbol, NULL::VARCHAR AS sector LIMIT 0")
+        create_as(
+            self.connection,
+            "sectors",
+            "SELECT NULL::VARCHAR AS symbol, NULL::VARCHAR AS sector LIMIT 0",
+        )
         for symbol, sector in self.asked.instruments.sectors.items():
             self.connection.execute("INSERT INTO sectors VALUES (?, ?)", [symbol, sector])
         create(self.connection, "days", "table_bars", {})
@@ -187,7 +191,9 @@ class _Ingestion:
         create(self.connection, "prints", "table_prints", {**parameters, "aggressor": how})
         self._landed("public_trades", "prints")
         if how != "given":
-            self.derived["aggressor_side"] += self._missing("trades", "public_trades", "aggressor_side")
+            self.derived["aggressor_side"] += self._missing(
+                "trades", "public_trades", "aggressor_side"
+            )
         return {"public_trades": self._reasons("prints")}
 
     def _desk(self, closed: datetime) -> Counts:
@@ -261,7 +267,7 @@ class _Ingestion:
         return [table for table in contract.TABLES if table in mapped]
 
     def _balance(self, result: Result, staged: Mapping[str, Staged]) -> None:
-        """Refuse to publish when a row is unaccounted for, or a mapped table has nothing to land."""
+        """Refuse to publish when a row is unaccounted for, or nothing lands of a mapped table."""
         for name, account in result.totals.items():
             if account.read != staged[name].rows:
                 raise CrossImpactError(
@@ -282,7 +288,9 @@ def create_as(connection: duckdb.DuckDBPyConnection, name: str, query: str) -> N
 
 def _session(market: Market, date: str) -> tuple[datetime, datetime]:
     """Open and close of a date, UTC-aware."""
-    opened, closed = (_moment(date, text, market.time_zone) for text in (market.open, market.close_on(date)))
+    opened, closed = (
+        _moment(date, text, market.time_zone) for text in (market.open, market.close_on(date))
+    )
     return opened, closed
 
 

@@ -218,7 +218,9 @@ def _insert(
 ) -> list[Problem]:
     parquet = path.suffix == ".parquet"
     header = pq.read_schema(path).names if parquet else _csv_header(path)
-    columns = [column for column in table.columns if column.name in header]  # the rest reads as null
+    columns = [
+        column for column in table.columns if column.name in header
+    ]  # the rest reads as null
     query = _parquet_query(columns) if parquet else _csv_query(header, columns)
     names = {"path": str(path), "file": path.name, "date": date}
     try:
@@ -254,7 +256,7 @@ def _csv_query(names: Iterable[str], columns: Sequence[contract.Column]) -> str:
 
 
 def _csv_cell(column: contract.Column) -> str:
-    """The cell as contract type, null when its text is none (a side of 0.5, a time without zone)."""
+    """The cell as contract type, null when its text is none (half a side, a time without zone)."""
     cast = f"TRY_CAST({column.name} AS {contract.SQL_TYPE[column.type]})"
     pattern = {"i64": "[+-]?[0-9]+", "ts": ".*(Z|UTC|[+-]00(:?00)?)"}.get(column.type)
     if pattern is None:

@@ -117,7 +117,7 @@ FILLS = contract.TABLES["child_fills"]
         "order_EURUSD2017-04-25 07:09:31.804000+00:00_2018-06-17 22:42:44.253123_9418",
         " ",
         "=1+1",
-        'say "hi", \'you\'; a|b\\c <i>&amp;',
+        "say \"hi\", 'you'; a|b\\c <i>&amp;",
         "Größe 株式 ордер 🙂",
         "x" * 128,
         "é" * 128,
@@ -132,7 +132,19 @@ def test_an_id_is_opaque_printable_text(connection: duckdb.DuckDBPyConnection, t
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x" * 129, "é" * 129, "a\nb", "a\tb", "\x1b[31m", "a\x00", "\x85", "a\u202eb", "\u200b", "\u2028"],
+    [
+        "",
+        "x" * 129,
+        "é" * 129,
+        "a\nb",
+        "a\tb",
+        "\x1b[31m",
+        "a\x00",
+        "\x85",
+        "a\u202eb",
+        "\u200b",
+        "\u2028",
+    ],
 )
 def test_an_id_with_what_cannot_be_printed_is_refused(
     connection: duckdb.DuckDBPyConnection, text: str

@@ -1,4 +1,4 @@
-"""Source files for the maps in docs/maps: small, made here, with every kind of row they speak of."""
+"""Source files for the maps in docs/maps: small, made here, every kind of row in them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(path: Path, header: str, rows: list[tuple[Any, ...]], delimiter: str =
 def us_ticks(src: Path, hours: float = 3.5) -> Path:
     """Two dates, the second a half day of `hours` + 0 h: quotes about every 8 s and prints."""
     rng = np.random.default_rng(5)
-    for day, date in enumerate(US_DATES):
+    for date in US_DATES:
         stamp = date.replace("-", "")
         for symbol in US_SYMBOLS:
             mid, quotes, trades = 100.0 + 10 * len(symbol), [], []
@@ -47,8 +47,9 @@ def us_ticks(src: Path, hours: float = 3.5) -> Path:
                 src / f"trades_{symbol.replace(' ', '')}_{stamp}.csv",
                 "SYMBOL,TIME,PRICE,SIZE,TR_SCOND,TR_CORR,EX", trades,
             )  # fmt: skip
-        del day
-    bars = [(s, d, 1_000_000, 100) for s in US_SYMBOLS for d in ("20240628", "20240701", "20240702")]
+    bars = [
+        (s, d, 1_000_000, 100) for s in US_SYMBOLS for d in ("20240628", "20240701", "20240702")
+    ]
     write(src / "daily.csv", "SYMBOL,DATE,VOLUME,CLOSE", bars)
     return src
 

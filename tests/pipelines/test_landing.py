@@ -76,7 +76,9 @@ def test_public_data_alone_demand_no_desk(tmp_path: Path) -> None:
 
 def test_an_optional_table_is_demanded_once_it_is_landed_on_any_date(tmp_path: Path) -> None:
     tables = desk.clean()
-    desk.write(tmp_path, {t: r for t, r in tables.items() if t not in ("peer_flow", "public_trades")})
+    desk.write(
+        tmp_path, {t: r for t, r in tables.items() if t not in ("peer_flow", "public_trades")}
+    )
     assert Landing(tmp_path).demanded() == [
         name for name, table in contract.TABLES.items() if not table.optional
     ]
