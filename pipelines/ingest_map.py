@@ -304,7 +304,7 @@ def _told(error: Mapping[str, Any]) -> str:
 def _zone(name: str | None) -> None:
     try:
         ZoneInfo(name or "UTC")
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         raise ValueError(
             f"{name!r} is not a time zone; allowed: IANA names, say Europe/Paris"
         ) from error

@@ -8,10 +8,10 @@
 WITH inside AS (
     SELECT
         *,
-        ((epoch_us(ts) - epoch_us($open)) // ($step_s * 1000000)::BIGINT) + 1 AS slot
+        ((epoch_us(ts) - epoch_us($open::TIMESTAMPTZ)) // ($step_s * 1000000)::BIGINT) + 1 AS slot
     FROM quotes
     SEMI JOIN instruments USING (symbol)
-    WHERE reason IS NULL AND ts >= $open AND ts < $close
+    WHERE reason IS NULL AND ts >= $open::TIMESTAMPTZ AND ts < $close::TIMESTAMPTZ
 ),
 changes AS (
     SELECT
@@ -28,10 +28,10 @@ changes AS (
     GROUP BY symbol, slot
 ),
 grid AS (
-    SELECT symbol, slot, $open + to_microseconds(slot * ($step_s * 1000000)::BIGINT) AS ts
+    SELECT symbol, slot, $open::TIMESTAMPTZ + to_microseconds(slot * ($step_s * 1000000)::BIGINT) AS ts
     FROM (SELECT DISTINCT symbol FROM changes)
     CROSS JOIN (
-        SELECT unnest(range(1, (epoch_us($close) - epoch_us($open)) // ($step_s * 1000000)::BIGINT + 1)) AS slot
+        SELECT unnest(range(1, (epoch_us($close::TIMESTAMPTZ) - epoch_us($open::TIMESTAMPTZ)) // ($step_s * 1000000)::BIGINT + 1)) AS slot
     )
 )
 SELECT

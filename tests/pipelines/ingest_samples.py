@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 NEW_YORK = ZoneInfo("America/New_York")
 US_DATES = ("2024-07-02", "2024-07-03")
 US_SYMBOLS = ("AAPL", "MSFT", "BRK B")
+#: Prints a symbol and date has of each kind that is left out, times both.
+US_PLANTED = {"sale_condition": 12, "off_exchange": 18, "cancelled": 6}
 LONG_ID = "order_EURUSD2017-04-25 07:09:31.804000+00:00_2018-06-17 22:42:44.253123_9418"
 
 
@@ -39,6 +41,11 @@ def us_ticks(src: Path, hours: float = 3.5) -> Path:
                 quotes.append((symbol, clock, bid, ask, 3, 4, "R"))
                 px, qty = (ask if rng.random() < 0.5 else bid), int(rng.integers(1, 9)) * 100
                 trades.append((symbol, us_clock(second + 0.5), px, qty, "@ TI", "00", "Q"))
+            noon = us_clock(1800)
+            quotes.append((symbol, noon, 1, 99_999_999, 1, 1, "C"))
+            trades += 2 * [(symbol, noon, 9_999_999, 100, "@  Z", "00", "Q")]
+            trades += 3 * [(symbol, noon, px, 100, "@", "00", "D")]
+            trades += [(symbol, noon, 1, 100, "@", "08", "Q")]
             write(
                 src / f"quotes_{symbol.replace(' ', '')}_{stamp}.csv",
                 "SYMBOL,TIME,BID,ASK,BIDSIZ,ASKSIZ,QU_COND", quotes,
