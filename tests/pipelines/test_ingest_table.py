@@ -213,7 +213,8 @@ def test_a_time_is_read_in_its_zone_and_unit(tmp_path: Path, cell: str, text: st
 
 def test_cells_nobody_can_read_are_counted_by_column(tmp_path: Path) -> None:
     bad = [
-        ("AA", "yesterday", 10, 11, 5), ("AA", "", 10, 11, 5), ("AA", "2024-07-02 10:00", "x", 11, 5),
+        ("AA", "yesterday", 10, 11, 5), ("AA", "", 10, 11, 5),
+        ("AA", "2024-07-02 10:00", "x", 11, 5),
         ("AA", "2024-07-02 10:01", 10, "", 5), ("", "2024-07-02 10:02", 10, 11, 5),
         ("ZZ", "2024-07-02 10:03", 10, 11, 5), ("AA", "2024-07-02 10:04", 0, 11, 5),
     ]  # fmt: skip
