@@ -67,24 +67,6 @@ def simulate(
 
 
 @app.command(rich_help_panel=DATA)
-def ingest(
-    source: Annotated[str, typer.Argument(help="Name of the source's format: cn10")],
-    src: Annotated[Path, typer.Argument(help="Folder of the source files")],
-    out: Annotated[Path, typer.Argument(help="Folder to write landing/ into")],
-    bucket: Bucket = "5min",
-    home: Home = None,
-    json_: Json = False,
-) -> None:
-    """Turn a public data set into a landing zone."""
-    place = settings(home, bucket)
-    with stages("ingest"):
-        from pipelines import ingest as step
-
-        result = step.run(place, source, src, out)
-    show(result.to_dict(), as_json=json_)
-
-
-@app.command(rich_help_panel=DATA)
 def validate(
     landing: LandingPath, date_: Date = None, home: Home = None, json_: Json = False
 ) -> None:

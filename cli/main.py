@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cli import console, data, export, ledger, orders, release
+from cli import console, data, export, ingest, ledger, orders, release
 from cli.options import Home, Json, now
 from crossimpact import __version__
 from crossimpact.errors import CrossImpactError
@@ -90,6 +90,7 @@ def demo(
 # Help lists what is added, in this order.
 for commands in (data.app, release.app):
     app.add_typer(commands)
+app.add_typer(ingest.app, name="ingest", rich_help_panel=data.DATA)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=data.MODEL)
 app.add_typer(orders.app)
 app.add_typer(export.app, name="export", rich_help_panel=data.MEASURE)

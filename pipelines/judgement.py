@@ -24,6 +24,7 @@ LAYERS = ("accepted", "quarantine", "violations")
 PARAMETERS: Mapping[str, float] = {
     "max_snapshot_age_s": contract.MAX_SNAPSHOT_AGE_S,
     "max_fill_distance": contract.MAX_FILL_DISTANCE,
+    "max_overfill": contract.MAX_OVERFILL,
 }
 
 
@@ -64,7 +65,7 @@ class Judgement:
         return problems
 
     def _empty(self, tables: list[str], date: str) -> list[Problem]:
-        """Empty partitions that may not be: optional ones may, the desk's on a day without any."""
+        """Empty partitions that may not be: eventful ones may, the desk's on a day without any."""
         self._set_day(date)
         rows = {name: self._count(name) for name in tables}
         idle = not any(rows.get(name) for name in contract.DESK_TABLES)
@@ -72,7 +73,7 @@ class Judgement:
             Problem(name, date, "", contract.ROW_COUNT, "the partition holds no rows")
             for name in tables
             if not rows[name]
-            and not contract.TABLES[name].optional
+            and not contract.TABLES[name].eventful
             and not (idle and name in contract.DESK_TABLES)
         ]
 

@@ -304,7 +304,7 @@ def _release(
         fallback=fallback,
         guardrails={regime: fits[regime]["guardrails"] for regime in models},
         report={
-            "contract": {name: verdict[name] for name in ("verdict", "tables", "rules")},
+            "contract": {name: verdict[name] for name in ("verdict", "tables", "rules", "notes")},
             "unplaced": features.unplaced(settings, dates),
             "metrics": {regime: found["metrics"] for regime, found in fits.items()},
             "stability": {regime: found["stability"] for regime, found in fits.items()},

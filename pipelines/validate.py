@@ -22,6 +22,8 @@ from pipelines.warehouse import Warehouse
 
 #: Landed bytes judged in one go: compressed, so several times that in memory.
 CHUNK_BYTES = 100_000_000
+OPTIONAL_WHOLE = " (the table is optional: land it on every date or on none)"
+NO_PEER_FLOW = "peer_flow is not landed: models have no controls for what others traded"
 
 
 class LandingBlocked(ContractViolation):
@@ -42,6 +44,12 @@ class Result:
     problems: tuple[Problem, ...]
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a fit on these dates does without."""
+        absent = self.tables and contract.PEER_FLOW.name not in self.tables
+        return (NO_PEER_FLOW,) if absent else ()
+
+    @property
     def verdict(self) -> str:
         return "blocked" if self.problems else "ok"
 
@@ -53,6 +61,7 @@ class Result:
             "rules": {name: dict(counts) for name, counts in self.rules.items()},
             "dates": list(self.dates),
             "problems": [asdict(problem) for problem in self.problems],
+            "notes": list(self.notes),
         }
 
 
@@ -194,6 +203,7 @@ def _absent(landing: Landing, date: str) -> list[Problem]:
             problems.append(Problem(name, date, "", contract.MISSING_TABLE, text))
         elif not landing.files(name, date):
             text = f"no Parquet or CSV file in {landing.root / name}/date={date}"
+            text += OPTIONAL_WHOLE if contract.TABLES[name].optional else ""
             problems.append(Problem(name, date, "", contract.MISSING_PARTITION, text))
     return [*problems, *_strangers(landing, date), *_repeated(landing, date)]
 
