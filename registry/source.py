@@ -81,7 +81,7 @@ def connect(uri: str, timeout_s: float) -> Source:
 
 
 def ask(
-    uri: str, question: Callable[[Source], T], request_s: float = REQUEST_S,
+    uri: str, question: Callable[[Source], T], request_s: float | None = None,
     within_s: float = QUESTION_S,
 ) -> T:  # fmt: skip
     """The registry's answer to a question, which may take several requests.
@@ -91,7 +91,7 @@ def ask(
     Unavailable
         When it does not come in time, whatever hangs: the server, the network or the disk.
     """
-    registry = connect(uri, request_s)
+    registry = connect(uri, request_s or REQUEST_S)
     try:
         until = time.monotonic() + within_s
         return Worker(f"MLflow at {uri}").run(partial(question, registry), until)
