@@ -261,6 +261,7 @@ def test_one_execution_id_on_two_venues_fills_twice(tmp_path: Path) -> None:
     assert (row["filled_qty"], row["n_fills"], row["opportunity_usd"]) == (500, 2, 0)
 
 
+@pytest.mark.filterwarnings("error:constrained_layout")  # a long id leaves the figure no room
 @pytest.mark.parametrize(
     "text",
     ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&amp;b", "{{ 7 * 7 }}",

@@ -370,7 +370,7 @@ def test_too_many_quarantined_rows_block(tmp_path: Path, settings: Settings) -> 
 def test_duplicates_block_before_other_quarantine(tmp_path: Path, settings: Settings) -> None:
     tables = desk.clean()
     again(F, 1)(tables)
-    with pytest.raises(LandingBlocked, match=r"child_fills\.fill_id: duplicate_share"):
+    with pytest.raises(LandingBlocked, match=r"child_fills\.fill_id, venue: duplicate_share"):
         run(settings, landed(tmp_path, tables))
 
 
@@ -438,6 +438,20 @@ def test_public_data_alone_are_enough(tmp_path: Path, settings: Settings) -> Non
     assert list(result["tables"]) == ["instruments", S, "peer_flow", "public_trades"]
 
 
+def test_a_desk_without_peer_flow_is_accepted_and_says_what_it_does_without(
+    tmp_path: Path, settings: Settings
+) -> None:
+    tables = desk.clean()
+    assert run(settings, landed(tmp_path / "with", tables)).notes == ()
+    del tables["peer_flow"]
+    result = run(settings, landed(tmp_path / "without", tables)).to_dict()
+    assert (result["verdict"], result["notes"]) == ("ok", [validate.NO_PEER_FLOW])
+    features.build(settings, desk.DATE)
+    (path,) = Warehouse(settings).files(settings.feature_layer, "buckets", [desk.DATE])
+    peers = pq.read_table(path, columns=["sector_flow_adv", "factor_flow_adv"]).to_pylist()
+    assert peers and not any(any(row.values()) for row in peers)
+
+
 def test_a_csv_cell_that_does_not_cast_is_a_row_of_its_own(
     tmp_path: Path, settings: Settings
 ) -> None:
@@ -487,9 +501,9 @@ def test_the_export_is_sorted_and_keyed(tmp_path: Path, settings: Settings) -> N
     assert export_violations(settings, landing, tmp_path / "out" / "v.csv") == 4
     assert (tmp_path / "out" / "v.csv").read_text().splitlines() == [
         "table,date,file,row,key,rule_id,severity",
-        "child_fills,2024-01-03,part-0.parquet,16,f16,fill_symbol_known,quarantine",
-        "child_fills,2024-01-03,part-0.parquet,16,f16,order_agrees,quarantine",
-        "child_fills,2024-01-03,part-0.parquet,16,f16,snapshot_fresh,quarantine",
+        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,fill_symbol_known,quarantine",
+        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,order_agrees,quarantine",
+        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,snapshot_fresh,quarantine",
         "market_snapshots,2024-01-03,part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
         "bid_size.range,quarantine",
     ]
