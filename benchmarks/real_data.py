@@ -32,9 +32,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recovery import command
+from crossimpact.estimate import rivals
 from crossimpact.estimate.design import REGIMES, Panel
-from crossimpact.estimate.refit import RUNGS, RegimeFit, fit_regime
+from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.estimate.self_impact import fit_self
+from crossimpact.ladder import FITTED
 from crossimpact.model import Array, ImpactModel
 from pipelines import features, validate
 from pipelines.config import Settings
@@ -45,7 +47,7 @@ Bools = NDArray[np.bool_]
 BUCKET_S = 30
 #: Dates with outages of the feed, in the source's made-up calendar.
 OUTAGES = ("2020-02-10", "2020-02-11", "2020-02-12", "2020-02-13")
-SHOWN = ("self_only", "one_factor", "sector_block", "full", "lasso_rows")
+SHOWN = (*FITTED, *rivals.NAMES)
 TRAINED = 2 / 3  # of the dates, in the second table
 
 
@@ -114,7 +116,7 @@ def usual(panels: Mapping[str, Panel]) -> str:
     """Markdown, a line per panel: mean over names of the later dates' R2."""
     names = ("own", "own + mean", "all ten")
     head = ["dates", *(f"{n}, {t}" for t in ("linear", "sqrt") for n in names)]
-    lines = [[*head, *(f"ours, {rung}" for rung in RUNGS)]]
+    lines = [[*head, *(f"ours, {rung}" for rung in FITTED)]]
     lines.append(["---"] * len(lines[0]))
     for name, panel in panels.items():
         dates = np.unique(panel.date)
@@ -147,7 +149,7 @@ def _ours(panel: Panel, early: Bools) -> Iterator[float]:
     """Each rung's, the regimes' models on the buckets of their label; the normal one's where a
     regime has none."""
     fits = {regime: fit_regime(panel.where(early), regime) for regime in REGIMES}
-    for rung in RUNGS:
+    for rung in FITTED:
         predicted = np.zeros_like(panel.q)
         for regime in REGIMES:
             ladder = fits[regime].candidates or fits["normal"].candidates

@@ -13,6 +13,7 @@ from cli.data import MODEL
 from cli.options import Candidate, Home, Json, Reason, known_home, moment, now, who
 from cli.progress import stages
 from crossimpact.errors import GateRefused
+from crossimpact.ladder import RUNGS
 
 app = typer.Typer()
 
@@ -70,7 +71,7 @@ def rollback(reason: Reason = "", home: Home = None, json_: Json = False) -> Non
 @app.command(rich_help_panel=MODEL)
 def demote(
     regime: Annotated[str, typer.Argument(help="Regime of the champion")],
-    rung: Annotated[str, typer.Argument(help="sector_block, self_only or fixed_pov")],
+    rung: Annotated[str, typer.Argument(help=f"{', '.join(RUNGS[1:-1])} or {RUNGS[-1]}")],
     reason: Reason = "",
     home: Home = None,
     json_: Json = False,

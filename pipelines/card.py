@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from crossimpact.estimate.cross_impact import FDR, MIN_EDGE_BPS
+from crossimpact.estimate.selection import margin
 from crossimpact.model import ImpactModel, to_scaled
 from pipelines import card_policy
 from pipelines.figures import strongest
@@ -17,15 +18,16 @@ from registry.bundle import Release
 Metrics = Mapping[str, Any]
 Row = tuple[str, Callable[[Metrics], str]]
 
+#: Test blocks of a record that does not tell them.
+MANY = 10_000
 #: Pairs shown per regime.
 TOP_PAIRS = 10
-#: Standard errors either side of a 95% interval.
-INTERVAL = 1.96
 #: Other ways to explain the same held-out days, weakest first.
 RIVALS = {
     "self_only": "self only",
-    "one_factor": "one factor (sum of the others' flow)",
-    "lasso_rows": "lasso row by row",
+    "factor_rows": "sum of the others' flow, a coefficient per name (not admissible)",
+    "lasso_rows": "lasso row by row (not admissible)",
+    "one_factor": "one common factor, symmetric in dollars",
     "sector_block": "template alone",
     "full": "full matrix",
     "placebo": "placebo (the others' flow a session late)",
@@ -42,16 +44,25 @@ Per regime, on normal equations that add up over days:
    coupling, or its own. Kept are discoveries at a Bayesian false discovery rate of {FDR:.0%} and
    the pairs of one sector where their common coupling is significant, if the expected effect
    reaches {MIN_EDGE_BPS:g} bps at typical flow.
-5. **Stability rules** make the matrix admissible; **purged walk-forward** decides who ships. A rung
-   above self-only must beat self-only and the placebo on days not seen by its fit."""
+5. **One common factor**: every pair in proportion to its two names' exposures, symmetric in
+   dollars; exposures shrunk to own impact and size.
+6. **Stability rules** make the matrices admissible; **purged walk-forward** decides who ships. A
+   rung above self-only must beat self-only, pooled over all cells and in the mean over names, and
+   the placebo, on days not seen by its fit; the largest pooled gain ships.
+7. **Market control**: where only a factor that is not symmetric in dollars explains the moves, it
+   is taken out of them before 1 to 6, and is never part of a price or a schedule."""
 
 READING = """\
 - **Signs.** Cost is positive = worse. `gamma_ij` is bps on i per unit of ADV fraction in j,
   positive when trading both in the same direction costs more together: 1% of ADV of j moves i by a
   hundredth of it. With square-root flow that is so at the reference flow of j only: moves grow
   with the root.
+- **Pooled and mean over names.** Pooled R2 weighs every cell by one over its name's noise variance,
+  so that no name owns it by its size; it is the surest measure, and the rung is chosen by it. The
+  mean over names counts each name's own R2 once and vetoes a rung that loses there.
 - **R2 is small.** Own flow explains a few percent of moves in real markets. Read a gain beside its
-  standard error (test days taken as independent) and beside the placebo's, which has no cause.
+  standard error (test blocks taken as independent, intervals by Student's t on so many) and beside
+  the placebo's, which has no cause. Blocks are parts of a session where days are too few.
 - **Slope** is realized on predicted cross cost per bucket, out of sample: 1 is calibrated, below 1
   the matrix promises more than it keeps. The calibration figure is in sample and says so.
 - **Standard errors** of gamma are posterior: spread within the slab, and whether the pair is
@@ -118,6 +129,7 @@ def _verdicts(release: Release) -> Iterator[str]:
     for regime, metrics in release.report["metrics"].items():
         rung, reason = (release.fallback[regime][name] for name in ("rung", "reason"))
         gain, se = metrics.get("oos_gain"), metrics.get("oos_gain_se")
+        yield from _controlled(regime, metrics)
         if rung in ("self_only", "fixed_pov") or not is_number(gain):
             yield f"- **{regime}**: `{rung}` answers: {reason or 'nothing beat it'}."
             continue
@@ -129,13 +141,28 @@ def _verdicts(release: Release) -> Iterator[str]:
         )
 
 
+def _controlled(regime: str, metrics: Metrics) -> Iterator[str]:
+    """That the market's own move was taken out, where it was."""
+    if metrics.get("market_control") != 1.0:
+        return
+    gain, se = metrics.get("market_gain"), metrics.get("market_gain_se")
+    yield (
+        f"- **{regime}**: **the market's own move is a control only.** What each name answers to "
+        f"the sum of the others' flow adds {number(gain, '+.2%')} ± {number(se, '.2%')} of R2 over "
+        "the best rung, but not alike from both sides in dollars, so it is no admissible impact. "
+        "It is taken out of the moves before anything is fitted; it is in no price and no schedule. All "
+        "R2 below include it."
+    )
+
+
 def _plain(name: str, form: str) -> Callable[[Metrics], str]:
     return lambda metrics: number(metrics.get(name), form)
 
 
 def _verdict_rows() -> Iterator[Row]:
     for name, text in RIVALS.items():
-        yield f"R2, {text}", _held_out(_plain(f"oos_r2_{name}", ".2%"))
+        yield f"R2, {text}", _held_out(_pooled_and_mean(name))
+    yield "test blocks (days)", _held_out(_blocks)
     yield "**gain of what ships over self only**", _coupled(_with_error)
     yield "gain of the placebo", _held_out(_plain("placebo_gain", "+.2%"))
     yield "gain on the fills' slippage alone", _coupled(_plain("oos_slippage_gain", "+.2%"))
@@ -143,6 +170,15 @@ def _verdict_rows() -> Iterator[Row]:
     yield "share of names better off", _coupled(_plain("oos_names_better", ".0%"))
     yield "R2 of the buckets' cross cost", _coupled(_plain("oos_basket_r2", ".2%"))
     yield "slope of realized on predicted cross cost", _coupled(_slope)
+
+
+def _pooled_and_mean(name: str) -> Callable[[Metrics], str]:
+    """Pooled, and in the mean over names where the record has it."""
+    pooled, mean = _plain(f"oos_r2_{name}", ".2%"), _plain(f"oos_name_r2_{name}", ".2%")
+    known = f"oos_name_r2_{name}"
+    return lambda metrics: (
+        f"{pooled(metrics)} / {mean(metrics)}" if known in metrics else pooled(metrics)
+    )
 
 
 def _held_out(show: Callable[[Metrics], str]) -> Callable[[Metrics], str]:
@@ -166,8 +202,16 @@ def _slope(metrics: Metrics) -> str:
     slope, se = metrics.get("oos_slope"), metrics.get("oos_slope_se")
     if not (is_number(slope) and is_number(se)):
         return "-"
-    low, high = slope - INTERVAL * se, slope + INTERVAL * se
+    reach = margin(int(metrics.get("oos_blocks", MANY))) * se
+    low, high = slope - reach, slope + reach
     return f"{slope:.2f} (95%: {low:.2f} to {high:.2f})"
+
+
+def _blocks(metrics: Metrics) -> str:
+    blocks, parts = metrics.get("oos_blocks"), metrics.get("parts_of_session", 1)
+    if blocks is None:
+        return "-"
+    return f"{blocks:.0f}" + (f" (each 1/{parts:.0f} of a session)" if parts > 1 else "")
 
 
 def _flow(metrics: Metrics) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crossimpact.estimate.limits import LEVELS
+from crossimpact.ladder import RUNGS
 from pipelines.markdown import number, table
-from registry.bundle import RUNGS, Release
+from registry.bundle import Release
 from registry.pages import example
 
 #: Quantities with a guardrail, and how a level of them is written.

@@ -21,6 +21,7 @@ from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
+from crossimpact.ladder import Rung
 from crossimpact.model import ImpactModel, Transform
 from crossimpact.progress import tell
 from pipelines import features, layout, moments, record, validate
@@ -36,7 +37,9 @@ WINDOW_DAYS = 60
 #: A refit's plan in its folder, for whoever runs it again.
 PLAN = "plan.json"
 #: Largest share of the market's volume to trade at, by who answers: the less is known, the slower.
-MAX_POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.10, "fixed_pov": 0.05}
+MAX_POV: dict[Rung, float] = {
+    "full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.10, "fixed_pov": 0.05,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from crossimpact.errors import ModelError
+from crossimpact.ladder import RUNGS, Rung, below
 from crossimpact.model import ImpactModel, canonical_json
 from registry import couplings
 
@@ -29,10 +30,6 @@ SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 ID_LENGTH = 12
 UNKNOWN = "unknown"
-
-Rung = Literal["full", "sector_block", "self_only", "fixed_pov"]
-#: The fallback ladder, best answer first; the last rung needs no model.
-RUNGS: tuple[Rung, ...] = ("full", "sector_block", "self_only", "fixed_pov")
 
 REGIME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -65,7 +62,8 @@ class Release:
         Per regime what ships; a regime without enough data is absent.
     fallback
         Per regime, and for the regime 'unknown': `rung` that ships, `reason`, and `max_pov`
-        (fraction of volume) per rung, at least from that one down to `fixed_pov`.
+        (fraction of volume) per rung, at least for those from that one down to `fixed_pov` that
+        the release has numbers of.
     report
         Plain data. Numbers JSON cannot hold become the texts 'nan', 'inf' and '-inf'.
     lower
@@ -141,21 +139,24 @@ class Release:
             raise ModelError(f"{where} has the fields {sorted(policy)}, not rung, reason, max_pov")
         if policy["rung"] not in RUNGS:
             raise ModelError(f"{where}: rung {policy['rung']!r} is none of {', '.join(RUNGS)}")
-        self._check_pov(where, policy["rung"], policy["max_pov"])
+        self._check_pov(where, regime, policy)
         if policy["rung"] != "fixed_pov" and regime not in self.models:
             raise ModelError(f"{where}: rung {policy['rung']} without a model of that regime")
 
-    def _check_pov(self, where: str, rung: str, max_pov: Any) -> None:
-        below = set(RUNGS[RUNGS.index(rung) :])
-        if not isinstance(max_pov, Mapping) or not below <= set(max_pov) <= set(RUNGS):
-            raise ModelError(f"{where}: max_pov is {max_pov}, needs {', '.join(sorted(below))}")
+    def _check_pov(self, where: str, regime: str, policy: Mapping[str, Any]) -> None:
+        max_pov = policy["max_pov"]
+        needed = {policy["rung"], *below(policy["rung"])}
+        if "one_factor" not in self.lower.get(regime, {}) and policy["rung"] != "one_factor":
+            needed.discard("one_factor")  # releases are older than this rung
+        if not isinstance(max_pov, Mapping) or not needed <= set(max_pov) <= set(RUNGS):
+            raise ModelError(f"{where}: max_pov is {max_pov}, needs {', '.join(sorted(needed))}")
         for name, pov in max_pov.items():
             if not (isinstance(pov, (int, float)) and 0 < pov <= 1):
                 raise ModelError(f"{where}: max_pov of {name} is {pov}, must be in (0, 1]")
 
     def _check_lower(self, regime: str, models: Mapping[str, ImpactModel]) -> None:
         policy = self.fallback.get(regime, {"rung": "fixed_pov"})
-        allowed = RUNGS[RUNGS.index(policy["rung"]) + 1 : -1]
+        allowed = below(policy["rung"])[:-1]
         for rung, model in models.items():
             if rung not in allowed or model.regime != regime:
                 raise ModelError(

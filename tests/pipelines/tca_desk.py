@@ -16,7 +16,7 @@ from pipelines.config import Settings
 from pipelines.warehouse import Warehouse
 from registry.bundle import Release
 
-POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
+POV = {"full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.1, "fixed_pov": 0.05}
 
 DATE = "2024-03-05"
 OPEN = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import ImpactModel
@@ -16,7 +17,7 @@ from pipelines.card import model_card
 from registry.bundle import Release
 from tests.crossimpact.estimate.desk import draw
 
-POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
+POV = {"full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.1, "fixed_pov": 0.05}
 
 DIGEST = "d" * 64
 STRESS = {"rung": "fixed_pov", "reason": "0 stressed buckets, 60 needed", "max_pov": POV}
@@ -78,19 +79,22 @@ def test_the_verdict_names_every_rival_and_its_uncertainty(fitted):
     table = cells(section(model_card(release(fitted)), "Out of sample"))
     for text, name in {
         "R2, self only": "self_only",
-        "R2, one factor (sum of the others' flow)": "one_factor",
-        "R2, lasso row by row": "lasso_rows",
+        "R2, one common factor, symmetric in dollars": "one_factor",
+        "R2, sum of the others' flow, a coefficient per name (not admissible)": "factor_rows",
+        "R2, lasso row by row (not admissible)": "lasso_rows",
         "R2, template alone": "sector_block",
         "R2, full matrix": "full",
         "R2, placebo (the others' flow a session late)": "placebo",
     }.items():
-        assert table[text] == [f"{metrics[f'oos_r2_{name}']:.2%}"]
+        pooled, mean = metrics[f"oos_r2_{name}"], metrics[f"oos_name_r2_{name}"]
+        assert table[text] == [f"{pooled:.2%} / {mean:.2%}"]
     gain, se = metrics["oos_gain"], metrics["oos_gain_se"]
     assert table["**gain of what ships over self only**"] == [f"**{gain:+.2%} ± {se:.2%}**"]
     slope, se = metrics["oos_slope"], metrics["oos_slope_se"]
     (told,) = table["slope of realized on predicted cross cost"]
     numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", told)]
-    assert numbers == pytest.approx([slope, slope - 1.96 * se, slope + 1.96 * se], abs=0.006)
+    reach = student.isf(0.025, metrics["oos_blocks"] - 1) * se
+    assert numbers == pytest.approx([slope, slope - reach, slope + reach], abs=0.006)
 
 
 def test_the_strongest_pairs_are_the_models(fitted):
@@ -110,11 +114,13 @@ def test_the_ladder_tells_every_rung_and_who_answers(fitted):
     told = release(fitted)
     table = cells(section(model_card(told), "Who answers"))
     full, lower = told.models["normal"].edges, told.lower["normal"]["sector_block"].edges
+    factor = told.lower["normal"]["one_factor"].edges
     assert table["regime"] == [*POV, "why not the rung above"]
     assert table["normal"] == [
-        f"**15%, {full} pairs**", f"12%, {lower} pairs", "10%", "5%", fitted["reason"] or "-",
+        f"**15%, {full} pairs**", f"12%, {lower} pairs", f"11%, {factor} pairs", "10%",
+        "5%", fitted["reason"] or "-",
     ]  # fmt: skip
-    assert table["stressed"] == ["-", "-", "-", "**5%**", STRESS["reason"]]
+    assert table["stressed"] == ["-", "-", "-", "-", "**5%**", STRESS["reason"]]
 
 
 def test_guardrails_are_told_with_their_units(fitted):
@@ -177,14 +183,26 @@ def test_a_self_only_regime_has_no_pairs(fitted):
     assert "- **normal**: `self_only` answers: cross terms add -1%." in card
     alone["metrics"] = {**fitted["metrics"], "edges": 0.0}
     table = cells(section(model_card(release(alone)), "Out of sample"))
-    assert table["R2, self only"] == [f"{fitted['metrics']['oos_r2_self_only']:.2%}"]
+    pooled, mean = (fitted["metrics"][f"oos_{kind}_self_only"] for kind in ("r2", "name_r2"))
+    assert table["R2, self only"] == [f"{pooled:.2%} / {mean:.2%}"]
     assert table["gain of the placebo"] != ["-"]
     for told in ("**gain of what ships over self only**", "share of names better off"):
         assert table[told] == ["-"]
 
 
+def test_a_market_that_is_a_control_only_is_said(fitted):
+    told = {"market_control": 1.0, "market_gain": 0.021, "market_gain_se": 0.004}
+    card = section(
+        model_card(release({**fitted, "metrics": {**fitted["metrics"], **told}})), "Out of sample"
+    )
+    assert "**the market's own move is a control only.**" in card
+    assert "adds +2.10% ± 0.40% of R2 over the best rung" in card
+    assert "it is in no price and no schedule" in card
+    assert "control only" not in model_card(release(fitted))
+
+
 def test_what_was_never_held_out_is_a_dash_not_a_zero(panel):
-    few = panel.where(np.isin(panel.date, np.unique(panel.date)[:3]))
+    few = panel.where(panel.date == panel.date[0])
     fit = json.loads(json.dumps(record.of_fit(fit_regime(few, "normal"), few)))
     assert "no out-of-sample verdict" in fit["reason"]
     card = section(model_card(release(fit)), "Out of sample")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from crossimpact.estimate.design import Panel
+from crossimpact.estimate.market_control import market_move
 from crossimpact.estimate.walk_forward import bucket_costs
 from crossimpact.estimate.week import OWN, Week
 from crossimpact.model import Array, ImpactModel
@@ -75,11 +76,12 @@ def bucket_cross(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
     """Predicted and realized cross cost per bucket, per root-sum-square of its notionals, bps.
 
     Realized is what slippage leaves after the model's own terms and what peer flow moved (the
-    coefficients the model was fitted with, in its provenance).
+    coefficients the model was fitted with, in its provenance), and the market's own move likewise.
     """
     own = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
     if "peer_bps" in model.provenance:
         own = own + panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
+    own = own + market_move(model, panel.q)
     return bucket_costs(panel, model.cross_bps(panel.q), panel.response - own)
 
 

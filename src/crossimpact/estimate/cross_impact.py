@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ from crossimpact.estimate.equations import (
     summed,
 )
 from crossimpact.estimate.gram import Moments
+from crossimpact.estimate.one_factor import OneFactor, fit_one_factor
 from crossimpact.estimate.template import Template
 from crossimpact.model import Array
 
@@ -62,6 +64,8 @@ class CrossFit:
     ----------
     template
         What whole groups of pairs have in common.
+    factor
+        What all names have in common, symmetric in dollars.
     scaled, se
         ``gamma_ij sqrt(adv_i / adv_j)`` in bps, zero diagonal; posterior standard deviation where
         it is not zero, NaN elsewhere.
@@ -80,6 +84,7 @@ class CrossFit:
     """
 
     template: Template
+    factor: OneFactor
     scaled: Array
     se: Array
     inclusion: Array
@@ -90,13 +95,22 @@ class CrossFit:
     prior: Array
 
 
+class Lead(NamedTuple):
+    """What the regime with more data lends: how surely it found each pair coupled, shape (n, n),
+    and its exposures to the common factor, shape (n,)."""
+
+    inclusion: Array
+    exposure: Array
+
+
 def fit_cross(
     days: Sequence[Moments],
     panel: Panel,
     beta: Array,
     reference: Array | None = None,
-    lead: Array | None = None,
+    lead: Lead | None = None,
     beta_se: Array | None = None,
+    market: Array | None = None,
 ) -> CrossFit:
     """Estimate the cross terms of one regime.
 
@@ -111,16 +125,18 @@ def fit_cross(
     reference
         Reference flows under the square-root transform.
     lead
-        Posterior inclusion in the regime with more data, shape (n, n); None when this is it.
+        What the regime with more data lends; None when this is it.
     beta_se
         Standard errors of `beta`: a template's pair is only as sure as its scale.
+    market
+        Weights of the flows in the market's, which is then taken out of every row, shape (n,).
     """
-    whole = summed(days, panel, reference)
+    whole = summed(days, panel, reference, market)
     scale = np.sqrt(np.outer(beta, beta))
-    folds = folded(days, panel, reference, FOLDS)
+    folds = folded(days, panel, reference, FOLDS, market)
     common = _choose_template(whole, folds, panel, beta, days, reference)
     start, frequency, stability = _deviations(whole, folds, common, scale)
-    group, stratum = _groups(panel, lead)
+    group, stratum = _groups(panel, None if lead is None else lead.inclusion)
     doubt = _scale_doubt(beta, beta_se)
     posterior, equations = _posterior(whole, scale, group, stratum, common, doubt, start)
     per_unit = bps_per_unit(panel)
@@ -131,6 +147,7 @@ def fit_cross(
     spread = _spread(equations, scale, posterior, group, keep)
     return CrossFit(
         template=common,
+        factor=_common_factor(whole, panel, beta, lead),
         scaled=np.where(keep, M, 0.0),
         se=np.where(keep, spread * scale, np.nan),
         inclusion=posterior.inclusion,
@@ -147,6 +164,18 @@ def bps_per_unit(panel: Panel) -> Array:
     root = np.sqrt(panel.adv)
     effect = panel.typical_flow()[None, :] * root[None, :] / root[:, None]
     return np.asarray(np.maximum(effect, effect.T))
+
+
+# -- common factor -----------------------------------------------------------------------------
+
+
+def _common_factor(whole: Design, panel: Panel, beta: Array, lead: Lead | None) -> OneFactor:
+    """From the lead regime's exposures where it has any, else by own impact and size."""
+    size = panel.adv / np.median(panel.adv)
+    strengths = np.array([np.sqrt(beta) * size**power for power in SIZE_POWERS])
+    if lead is not None and lead.exposure.any():
+        strengths = lead.exposure[None, :]
+    return fit_one_factor(whole.equations, strengths, whole.factors)
 
 
 # -- template and deviations -------------------------------------------------------------------

@@ -11,7 +11,6 @@ The own terms ``sign(q_i), q_i`` and the peer-flow controls are never penalised.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,14 +149,31 @@ class Panel:
             factor_flow=wide(self.factor_flow, 0.0),
         )
 
-    def day_shifted_q(self) -> Array:
-        """The placebo's flow: what was traded this long after the open one session earlier, (T, n).
+    def in_parts(self, parts: int) -> Panel:
+        """The panel with every date cut into so many equal stretches of time after its open.
 
-        Zero where there was no such bucket: on the first date, after a short session.
+        A part is a date of its own, named ``2026-03-02 1/4``, in order; with one part nothing is
+        cut. The longest session sets the lengths.
+        """
+        if parts == 1 or not len(self.ts):
+            return self
+        dates, of = np.unique(self.date, return_inverse=True)
+        start = np.array([self.ts[of == k].min() for k in range(len(dates))])
+        since = (self.ts - start[of]).astype("timedelta64[us]").astype(np.int64)
+        part = since * parts // (since.max() + 1)
+        digits = len(str(parts))
+        label = [f"{dates[k]} {p + 1:0{digits}d}/{parts}" for k, p in zip(of, part, strict=True)]
+        return replace(self, date=np.array(label))
+
+    def shifted_q(self, sessions: int = 1) -> Array:
+        """The placebo's flow: what was traded this long after the open so many sessions (or parts
+        of one) earlier, (T, n).
+
+        Zero where there was no such bucket: on the first dates, after a short session.
         """
         shifted = np.zeros_like(self.q)
         dates = np.unique(self.date)
-        for before, date in pairwise(dates):
+        for before, date in zip(dates[:-sessions], dates[sessions:], strict=True):
             there, here = np.flatnonzero(self.date == before), np.flatnonzero(self.date == date)
             since = (self.ts[rows] - self.ts[rows].min() for rows in (there, here))
             _, a, b = np.intersect1d(*since, return_indices=True)

@@ -33,6 +33,7 @@ from crossimpact.estimate.claims import (
 from crossimpact.estimate.conditions import CONDITIONS, Shift
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.week import open_week
+from crossimpact.ladder import COUPLED
 from crossimpact.model import ImpactModel
 
 __all__ = ["Drift", "Evidence", "Promise", "bucket_cross", "weekly_drift"]
@@ -99,7 +100,7 @@ class Drift:
     verdict, reason
         ``ok | watch | refit | demote`` and the number that decided, against its limit.
     fallback
-        Rung that answers after ``demote``: ``sector_block`` or ``self_only``; else empty.
+        Rung that answers after ``demote``: a coupled one below, or ``self_only``; else empty.
     evidence
         Every statistic.
     """
@@ -256,16 +257,21 @@ def _verdict(rows: Sequence[Evidence], buckets: int, unseen: bool) -> tuple[Verd
 
 
 def _fallback(panel: Panel, promise: Promise, lower: Mapping[str, ImpactModel]) -> str:
-    """The sector block where this week shows that it predicts better than none, else self-only."""
-    model = lower.get("sector_block")
-    if model is None or len(panel.ts) < MIN_BUCKETS:
+    """The best rung that this week shows to predict better than none, else self-only."""
+    if len(panel.ts) < MIN_BUCKETS:
         return "self_only"
+    for rung in COUPLED:
+        if rung in lower and _surely_worth(panel, promise, lower[rung]):
+            return rung
+    return "self_only"
+
+
+def _surely_worth(panel: Panel, promise: Promise, model: ImpactModel) -> bool:
     moves = move_slope(open_week(model, panel, promise.share), champion_doubt(model))
     if moves is None:
-        return "self_only"
+        return False
     slope, _ = moves
-    sure = slope.value - slope.se * float(t.ppf(SURE, slope.df))
-    return "sector_block" if sure > WORTHLESS else "self_only"
+    return slope.value - slope.se * float(t.ppf(SURE, slope.df)) > WORTHLESS
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,15 +110,41 @@ def design(moments: Moments, adv: Array, reference: Array | None = None) -> Desi
     return Design(equations, share, _factors(moments.rr, moments.buckets), moments.buckets)
 
 
-def summed(days: Sequence[Moments], panel: Panel, reference: Array | None) -> Design:
-    """Days summed, and every row's own terms taken out."""
-    return design(total(day.on(panel.symbols) for day in days), panel.adv, reference)
+def summed(
+    days: Sequence[Moments], panel: Panel, reference: Array | None, market: Array | None = None
+) -> Design:
+    """Days summed, and every row's own terms taken out; the market's flow too, the others' flows
+    weighted by `market`, when given."""
+    whole = design(total(day.on(panel.symbols) for day in days), panel.adv, reference)
+    return whole if market is None else _without_market(whole, market)
+
+
+def _without_market(whole: Design, market: Array) -> Design:
+    """The market's flow among every row's nuisance columns."""
+    e = whole.equations
+    others, seen, push = common_regressor(e, market)
+    size = np.sqrt(np.where(push > 0, push, np.inf))
+    column = seen / size[:, None]
+    xy = e.xy - column * ((others * e.xy).sum(axis=1) / size)[:, None]
+    np.fill_diagonal(xy, 0.0)
+    basis = np.concatenate((e.basis, column[:, :, None]), axis=2)
+    return replace(whole, equations=replace(e, basis=basis, xy=xy))
+
+
+def common_regressor(equations: Equations, market: Array) -> tuple[Array, Array, Array]:
+    """Each row's weights of the others' flows w_i (n, n), ``G_i w_i`` (n, n), ``w_i' G_i w_i``."""
+    others = np.tile(market, (len(market), 1))
+    np.fill_diagonal(others, 0.0)
+    inside = np.einsum("ijr,ij->ir", equations.basis, others)
+    seen = others @ equations.gram - np.einsum("ijr,ir->ij", equations.basis, inside)
+    return others, seen, (seen * others).sum(axis=1)
 
 
 def folded(
-    days: Sequence[Moments], panel: Panel, reference: Array | None, folds: int
-) -> list[tuple[Design, Design]]:
-    """Training and held-out designs of blocked folds of days.
+    days: Sequence[Moments], panel: Panel, reference: Array | None, folds: int,
+    market: Array | None = None,
+) -> list[tuple[Design, Design]]:  # fmt: skip
+    """Training and held-out designs of blocked folds of days, `market` as for `summed`.
 
     Empty with a single day (or block of days): there is nothing to hold out.
     """
@@ -129,10 +155,13 @@ def folded(
         total(day.on(panel.symbols) for day, f in zip(days, fold, strict=True) if f == k)
         for k in range(int(fold.max()) + 1)
     ]
-    found = []
+    adv, found = panel.adv, []
     for k, part in enumerate(parts):
         rest = total(other for at, other in enumerate(parts) if at != k)
-        found.append((design(rest, panel.adv, reference), design(part, panel.adv, reference)))
+        train, test = design(rest, adv, reference), design(part, adv, reference)
+        if market is not None:
+            train, test = _without_market(train, market), _without_market(test, market)
+        found.append((train, test))
     return found
 
 

@@ -10,39 +10,35 @@ from crossimpact.estimate import paths
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.equations import Design, Equations, folded, per_bucket, summed
 from crossimpact.estimate.gram import Moments
+from crossimpact.estimate.market_control import coefficients, loadings, weights
 from crossimpact.model import Array
 
-NAMES = ("one_factor", "lasso_rows")
+NAMES = ("factor_rows", "lasso_rows")
 FOLDS = 5
 LAMBDAS = 50
 
 
 def fit(
-    days: Sequence[Moments], panel: Panel, beta: Array, reference: Array | None
-) -> dict[str, Array]:
-    """Scaled matrices (n, n) of each rival, by name.
+    days: Sequence[Moments], panel: Panel, beta: Array, reference: Array | None,
+    market: Array | None = None,
+) -> dict[str, Array]:  # fmt: skip
+    """Scaled matrices (n, n) of each rival, by name; `market` as for `equations.summed`.
 
-    ``one_factor``: every name answers the sum of the others' scaled flow, each weighted by the root
-    of its beta, one coefficient per row.
+    ``factor_rows``: every name answers the sum of the others' scaled flow, weighted as
+    `market_control` says, one coefficient per row; not symmetric in dollars, so it never ships.
     ``lasso_rows``: the lasso on each row by itself, penalty by blocked folds of days (LassoCV).
     """
-    whole = summed(days, panel, reference)
-    folds = folded(days, panel, reference, FOLDS)
+    whole = summed(days, panel, reference, market)
+    folds = folded(days, panel, reference, FOLDS, market)
     return {
-        "one_factor": one_factor(whole.equations, np.sqrt(beta)),
+        "factor_rows": factor_rows(whole.equations, weights(whole.equations, beta, panel.adv)),
         "lasso_rows": lasso_rows(whole, folds),
     }
 
 
-def one_factor(equations: Equations, root: Array) -> Array:
+def factor_rows(equations: Equations, root: Array) -> Array:
     """Least squares of each row on the others' flows weighted by `root`."""
-    others = np.tile(root, (len(root), 1))
-    np.fill_diagonal(others, 0.0)
-    inside = np.einsum("ijr,ij->ir", equations.basis, others)
-    push = ((others @ equations.gram) * others).sum(axis=1) - (inside**2).sum(axis=1)
-    answer = (others * equations.xy).sum(axis=1)
-    coefficient = np.divide(answer, push, out=np.zeros_like(push), where=push > 0)
-    return np.asarray(coefficient[:, None] * others)
+    return loadings(coefficients(equations, root), root)
 
 
 def lasso_rows(whole: Design, folds: Sequence[tuple[Design, Design]]) -> Array:

@@ -81,7 +81,7 @@ def fit_self(
         ``huber`` or ``quantile`` (conditional median).
     origin
         Let the mixed response go through the origin: with a level of its own a linear move can
-        pass for a concave one.
+        pass for a concave one. Alpha is not fitted then.
 
     Raises
     ------
@@ -126,7 +126,9 @@ def _fit_one(
     tame = np.minimum(1.0, LEVERAGE * np.median(np.abs(q)) / np.abs(q))
     coef, covariance = _robust(X / scale * tame[:, None], sign * blend * tame, loss, least)
     left = sign * signed - X[:, 1:] / scale[1:] @ coef[1:]
-    alpha, alpha_var = _robust(np.ones((len(q), 1)), left, loss, least)
+    alpha, alpha_var = np.zeros(1), np.zeros((1, 1))
+    if level:  # through the origin nobody asks for the spread
+        alpha, alpha_var = _robust(np.ones((len(q), 1)), left, loss, least)
     reach = (X[:, 1:] / scale[1:]).mean(axis=0)  # what an error in the slopes adds to the level
     alpha_se = np.sqrt(alpha_var[0, 0] + reach @ covariance[1:, 1:] @ reach)
     return np.array(
@@ -161,10 +163,10 @@ def _huber(X: Array, y: Array, least: float = TINY) -> Array:
         if step < SETTLE:
             sigma = max(robust_scale(residual), least)
         w = np.minimum(1.0, HUBER_K * sigma / np.maximum(np.abs(residual), TINY))
-        moved = np.linalg.lstsq((X * w[:, None]).T @ X, (X * w[:, None]).T @ y, rcond=1e-12)[0]
-        done = np.abs(X @ (moved - coef)).max() < 1e-8 * sigma
-        coef = np.asarray(moved)
-        if done and step >= SETTLE:
+        weighted = (X * w[:, None]).T
+        moved = np.linalg.lstsq(weighted @ X, weighted @ y, rcond=1e-12)[0]
+        step_taken, coef = moved - coef, np.asarray(moved)
+        if step >= SETTLE and np.abs(X @ step_taken).max() < 1e-8 * sigma:
             break
     return coef
 

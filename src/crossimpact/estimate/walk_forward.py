@@ -2,8 +2,10 @@
 
 The regime's dates are cut into `BLOCKS`, and the last third of them is walked through in `STEPS`,
 each scored by models fitted on all blocks before it. Buckets do not overlap, so a night separates
-training and test, and the first buckets after it are purged as well. Scored are the rungs of the
-ladder, the usual rivals, and a placebo whose cross flows come a session late.
+training and test, and the first buckets after it are purged as well. With too few dates to hold any
+out, parts of sessions are the blocks: no night lies between them, the purge alone. Scored are the
+rungs of the ladder, the usual rivals, and a placebo whose cross flows come a session (or half of
+one) late.
 """
 
 from __future__ import annotations
@@ -15,13 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.estimate.design import Panel, tick_scale
+from crossimpact.estimate.market_control import market_move
 from crossimpact.estimate.self_impact import robust_scale
 from crossimpact.model import Array, ImpactModel
 
 BLOCKS = 12  # of dates; what is summed by block, training windows and folds alike, adds up
 STEPS = 3
 MIN_BLOCKS = 4  # fewer and nothing can be held out
-PURGE = 6  # buckets after the open of a test block's first day that are left out
+MIN_DATES = 2  # to be cut into parts: one date cannot tell the day from the desk
+MIN_PARTS = 6  # blocks of parts of sessions; fewer and nothing can be held out
+PART_BUCKETS = 18  # of the regime in a part of a session, on average at least
+PURGE = 6  # buckets after the start of a test block's first day that are left out
 OUTLIER = 6.0  # robust standard deviations beyond which a cell scores no worse
 
 
@@ -77,6 +83,15 @@ class Score:
             return 0.0, float("nan")
         return float(daily.sum() / total), float(daily.std(ddof=1) * np.sqrt(len(daily)) / total)
 
+    @property
+    def name_r2(self) -> float:
+        """Mean over the names seen of each one's own share explained."""
+        total = np.sum(self.total, axis=0)
+        seen = total > 0
+        if not seen.any():
+            return 0.0
+        return float(np.mean(1.0 - np.sum(self.error, axis=0)[seen] / total[seen]))
+
     def name_gains(self, other: Score) -> Array:
         """`r2` of each symbol less the other's, NaN where nothing was seen, shape (n,)."""
         total = np.sum(self.total, axis=0)
@@ -101,6 +116,21 @@ def date_blocks(dates: Sequence[str]) -> list[list[str]]:
     """The dates cut into at most `BLOCKS` runs, as equal as can be."""
     runs = np.array_split(np.array(dates), min(BLOCKS, max(len(dates), 1)))
     return [[str(date) for date in run] for run in runs if run.size]
+
+
+def parts_of_session(dates: int, buckets: int) -> int:
+    """Into how many parts each date is cut so that something can be held out; 1: none, since whole
+    dates do, or since not even parts would.
+
+    Parameters
+    ----------
+    dates, buckets
+        Of the regime.
+    """
+    if not MIN_DATES <= dates < MIN_BLOCKS:
+        return 1
+    parts = min(BLOCKS // dates, buckets // (dates * PART_BUCKETS))
+    return parts if parts * dates >= MIN_PARTS else 1
 
 
 def splits(blocks: int) -> list[tuple[int, list[int]]]:
@@ -141,7 +171,7 @@ def walk_forward(
     done = 0
     for train, test in splits(len(blocks)):
         dates = [date for block in test for date in blocks[block]]
-        rows = np.flatnonzero(np.isin(panel.date, dates) & ~_after_night(panel, dates[0]))
+        rows = np.flatnonzero(np.isin(panel.date, dates) & ~_at_seam(panel, dates[0]))
         if not rows.size:
             continue
         candidates = fit(train)
@@ -152,11 +182,13 @@ def walk_forward(
     return scores, done
 
 
-def _after_night(panel: Panel, date: str) -> NDArray[np.bool_]:
-    """The first `PURGE` buckets of a date's session, on the clock of all dates."""
+def _at_seam(panel: Panel, date: str) -> NDArray[np.bool_]:
+    """The first `PURGE` buckets of a date's session, or part of one, on the clock of all dates."""
     clock = panel.ts - panel.ts.astype("datetime64[D]")
     width = np.diff(np.unique(clock)).min() if len(np.unique(clock)) > 1 else clock[0]
-    return np.asarray((panel.date == date) & (clock < clock.min() + PURGE * width))
+    part = date.partition(" ")[2]
+    start = clock[np.char.endswith(panel.date, part)].min()
+    return np.asarray((panel.date == date) & (clock < start + PURGE * width))
 
 
 def _score_block(
@@ -186,9 +218,10 @@ def _score_block(
 
 
 def _left(model: ImpactModel, panel: Panel, share: float) -> tuple[Array, Array]:
-    """What own impact, peers and level leave of the blended response and of the fills' slippage,
-    signed bps, both (T, n)."""
+    """What own impact, peers, market and level leave of the blended response and of the fills'
+    slippage, signed bps, both (T, n)."""
     peer = panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
+    peer = peer + market_move(model, panel.q)
     level = np.array(model.provenance.get("level_bps", share * model.alpha), dtype=float)
     own, side = model.self_bps(panel.q) + peer, np.sign(panel.q)
     blend, fills = _responses(panel, share)

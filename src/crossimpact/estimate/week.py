@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from crossimpact.estimate.design import Panel, tick_scale
+from crossimpact.estimate.market_control import market_flow
 from crossimpact.estimate.pilot import CLIP, robust_spread
 from crossimpact.model import Array, ImpactModel
 
@@ -80,7 +81,10 @@ def open_week(model: ImpactModel, panel: Panel, share: float = 0.0) -> Week:
         Part of the response that is the fills' slippage; the rest is the mid move.
     """
     f, cross = model.flow(panel.q), model.cross_bps(panel.q)
-    own = np.stack([f, np.sign(panel.q), panel.sector_flow, panel.factor_flow], axis=2)
+    columns = [f, np.sign(panel.q), panel.sector_flow, panel.factor_flow]
+    if (market := market_flow(model, panel.q)) is not None:
+        columns.append(market)  # the champion's gamma is what its market control left
+    own = np.stack(columns, axis=2)
     response = panel.blended(share)
     known = np.isfinite(response)
     known &= known.sum(axis=0) >= MIN_CELLS

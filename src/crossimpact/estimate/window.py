@@ -7,14 +7,14 @@ is judged is what ships.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram, stability
-from crossimpact.estimate.cross_impact import CrossFit, fit_cross
+from crossimpact.estimate import gram, market_control, stability
+from crossimpact.estimate.cross_impact import CrossFit, Lead, fit_cross
 from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.equations import summed
 from crossimpact.estimate.gram import History, Moments
@@ -30,8 +30,9 @@ class Window:
     """A regime's data and how its flows are read.
 
     `lead` is the regime with the most buckets when it is another one; `panel` holds raw flows,
-    `reference` is None under linear flow; `blocks` are the regime's dates and `moments` the sums
-    over each block, the lead's included.
+    `reference` is None under linear flow; `blocks` are the regime's dates (or parts of dates, see
+    `sessions`) and `moments` the sums over each block, the lead's included. `market_control`: the
+    market's own move is taken out of the responses.
     """
 
     panel: Panel
@@ -42,6 +43,8 @@ class Window:
     transform: Transform
     reference: Array | None
     moments: list[dict[str, Moments]]
+    market_control: bool = False
+    alone: dict[tuple[str, int], SelfFit] = field(default_factory=dict)  # see `self_impact`
 
     def part(self, regime: str, blocks: int) -> Panel:
         """The regime's buckets of the first so many blocks, flows shaped."""
@@ -52,6 +55,21 @@ class Window:
 
     def days(self, regime: str, blocks: int) -> list[Moments]:
         return [block[regime] for block in self.moments[:blocks] if regime in block]
+
+    def self_impact(self, regime: str, blocks: int, share: float) -> SelfFit:
+        """Self impact by itself; kept, as neither the placebo's flows nor a control change it."""
+        key = regime, blocks
+        if key not in self.alone:
+            self.alone[key] = fit_self(self.part(regime, blocks), share=share, loss=self.loss)
+        return self.alone[key]
+
+    def market(self, regime: str, blocks: int, beta: Array) -> Array | None:
+        """Weights of the flows in the market's, when that is a control."""
+        if not self.market_control:
+            return None
+        panel = self.part(regime, blocks)
+        equations = summed(self.days(regime, blocks), panel, self.reference).equations
+        return market_control.weights(equations, beta, panel.adv)
 
 
 def open_window(
@@ -97,12 +115,9 @@ def _choose_flow(
     return ("sqrt", reference) if gain > CONCAVE_SE * se else ("linear", None)
 
 
-def _own_model(
-    panel: Panel, own: SelfFit, reference: Array | None, regime: str = "",
-    extra: Mapping[str, Any] | None = None,
-) -> ImpactModel:  # fmt: skip
+def _own_model(panel: Panel, own: SelfFit, reference: Array | None) -> ImpactModel:
     zero = np.zeros((panel.n, panel.n))
-    return _model(panel, regime, own, zero, zero, reference, extra or {})
+    return _model(panel, "", own, zero, zero, reference, {})
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,7 @@ class Found:
     """Estimates on some dates: the ladder's models, and what the report tells of them."""
 
     ladder: dict[str, ImpactModel]
+    alone: SelfFit
     cross: CrossFit
     share: float
     rules: list[dict[str, Any]]
@@ -127,23 +143,24 @@ def estimate(window: Window, blocks: int) -> Found:
     """
     panel = window.part(window.regime, blocks)
     alone, cross = fit_cross_of(window, blocks)
-    own = net_of(window, panel, cross.share, cross.scaled)
-    extra = {
+    extra: dict[str, Any] = {
         "self_source": {
             symbol: str(source)
-            for symbol, source in zip(panel.symbols, own.source, strict=True)
+            for symbol, source in zip(panel.symbols, alone.source, strict=True)
             if source != "own"
         },
         "sector_couplings": cross.template.couplings,
         "typical_flow": panel.typical_flow().tolist(),
     }
-    full = _model(panel, window.regime, own, cross.scaled, cross.se, window.reference, extra)
-    full = replace(full, gamma_frequency=cross.frequency)
-    common, common_se = cross.template.scaled, cross.template.se
-    stable, rules, reason = stability.stabilise(full, common)
-    block, _, _ = stability.stabilise(
-        _model(panel, window.regime, own, common, common_se, window.reference, extra)
-    )
+
+    def model(scaled: Array, se: Array) -> ImpactModel:
+        return net_model(window, blocks, cross.share, alone, scaled, se, extra)
+
+    full = replace(model(cross.scaled, cross.se), gamma_frequency=cross.frequency)
+    common = cross.template
+    stable, rules, reason = stability.stabilise(full, common.scaled)
+    block, _, _ = stability.stabilise(model(common.scaled, common.se))
+    factor, _, _ = stability.stabilise(model(cross.factor.scaled, cross.factor.se))
     capped = next(row for row in rules if row.rule == "cap").changed
     counts = {
         "capped_share": capped / max(2 * full.edges, 1),
@@ -154,47 +171,59 @@ def estimate(window: Window, blocks: int) -> Found:
     ladder = {
         "full": stable,
         "sector_block": block,
+        "one_factor": factor,
         # What a desk would fit that knows of no cross impact, not what is left of one.
-        "self_only": _own_model(panel, alone, window.reference, window.regime, extra),
+        "self_only": model(np.zeros_like(cross.scaled), np.zeros_like(cross.se)),
     }
-    return Found(ladder, cross, cross.share, [row.to_dict() for row in rules], reason, counts)
+    return Found(
+        ladder, alone, cross, cross.share, [row.to_dict() for row in rules], reason, counts
+    )
 
 
-def net_of(window: Window, panel: Panel, share: float, scaled: Array) -> SelfFit:
-    """Self impact once what the others moved, by `scaled`, is taken out."""
-    moved = panel.q @ from_scaled(scaled, panel.adv).T
-    return fit_self(panel, share=share, cross=moved, loss=window.loss)
+def net_model(
+    window: Window, blocks: int, share: float, alone: SelfFit, scaled: Array, se: Array,
+    extra: Mapping[str, Any],
+) -> ImpactModel:  # fmt: skip
+    """The model of these couplings, its own terms fitted net of what they and the market moved.
 
-
-def with_cross(window: Window, blocks: int, share: float, scaled: Array) -> ImpactModel:
-    """A rival's model: its couplings, and own terms net of them."""
-    panel = window.part(window.regime, blocks)
-    own = net_of(window, panel, share, scaled)
-    se = np.full_like(scaled, np.nan)
-    return _model(panel, window.regime, own, scaled, se, window.reference, {})
+    `alone` is self impact by itself; its beta weighs the flows in the market's.
+    """
+    panel, reference = window.part(window.regime, blocks), window.reference
+    moves, market = scaled, window.market(window.regime, blocks, alone.beta)
+    if market is not None:
+        days = window.days(window.regime, blocks)
+        equations = summed(days, panel, reference).equations
+        loading = market_control.coefficients(equations, market, scaled)
+        moves = scaled + market_control.loadings(loading, market)
+        extra = {**extra, **market_control.recorded(loading, market, panel.adv)}
+    own = alone
+    if moves.any():
+        moved = panel.q @ from_scaled(moves, panel.adv).T
+        own = fit_self(panel, share=share, cross=moved, loss=window.loss)
+    return _model(panel, window.regime, own, scaled, se, reference, extra)
 
 
 def fit_cross_of(window: Window, blocks: int) -> tuple[SelfFit, CrossFit]:
     """Self impact by itself, which sets the scale of the couplings, and cross impact given it."""
-    lead = None if window.lead is None else _lead_inclusion(window, window.lead, blocks)
+    lead = None if window.lead is None else _lead(window, window.lead, blocks)
     return _cross(window, window.regime, blocks, lead)
 
 
-def _lead_inclusion(window: Window, lead: str, blocks: int) -> Array | None:
-    """How surely the lead regime finds each pair coupled on the same blocks of days."""
+def _lead(window: Window, regime: str, blocks: int) -> Lead | None:
+    """What the lead regime finds on the same blocks of days."""
     try:
-        return _cross(window, lead, blocks, None)[1].inclusion
+        cross = _cross(window, regime, blocks, None)[1]
     except EstimationError:
         return None
+    return Lead(cross.inclusion, cross.factor.exposure)
 
 
-def _cross(
-    window: Window, regime: str, blocks: int, lead: Array | None
-) -> tuple[SelfFit, CrossFit]:
+def _cross(window: Window, regime: str, blocks: int, lead: Lead | None) -> tuple[SelfFit, CrossFit]:
     panel, days = window.part(regime, blocks), window.days(regime, blocks)
     share = summed(days, panel, window.reference).share
-    own = fit_self(panel, share=share, loss=window.loss)
-    return own, fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se)
+    own = window.self_impact(regime, blocks, share)
+    market = window.market(regime, blocks, own.beta)
+    return own, fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se, market)
 
 
 def _model(

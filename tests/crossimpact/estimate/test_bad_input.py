@@ -11,7 +11,8 @@ import pytest
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.design import MAX_BPS, MAX_FLOW, Panel
-from crossimpact.estimate.refit import RUNGS, RegimeFit, fit_regime
+from crossimpact.estimate.refit import RegimeFit, fit_regime
+from crossimpact.ladder import FITTED
 from crossimpact.model import to_scaled
 
 from .desk import CELLS, draw, permuted, with_cells
@@ -45,7 +46,7 @@ def fit(panel: Panel, regime: str = "normal") -> RegimeFit:
     if found.model is None:
         assert found.rung == "fixed_pov"
         return found
-    assert set(found.candidates) == set(RUNGS)
+    assert set(found.candidates) == set(FITTED)
     for model in found.candidates.values():
         scaled = model.scaled
         np.testing.assert_allclose(scaled, scaled.T, rtol=1e-9)
@@ -217,6 +218,6 @@ def test_half_the_panel_missing_is_no_error(desk):
     """Books and fills that are not there: sums are scaled by what is known."""
     rng = np.random.default_rng(1)
     found = fit(with_cells(desk, move=(rng.random(desk.q.shape) < 0.5, np.nan)))
-    assert found.rung in RUNGS and found.metrics["cells_left_out"] == 0
+    assert found.rung in FITTED and found.metrics["cells_left_out"] == 0
     everything = with_cells(desk, move=(FIRST, np.nan))
     assert fit(everything).rung == "self_only"

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from crossimpact.estimate import gram
-from crossimpact.estimate.cross_impact import FDR, MIN_EDGE_BPS, CrossFit, bps_per_unit, fit_cross
+from crossimpact.estimate.cross_impact import (
+    FDR,
+    MIN_EDGE_BPS,
+    CrossFit,
+    Lead,
+    bps_per_unit,
+    fit_cross,
+)
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.template import kyle
@@ -21,7 +28,7 @@ def days_of(panel: Panel) -> list[Moments]:
     return [day["normal"] for _, day in gram.history(panel, "linear")]
 
 
-def fit(panel: Panel, beta: Array, lead: Array | None = None) -> CrossFit:
+def fit(panel: Panel, beta: Array, lead: Lead | None = None) -> CrossFit:
     return fit_cross(days_of(panel), panel, beta, None, lead)
 
 
@@ -102,7 +109,7 @@ def test_the_lead_regime_says_which_pairs_and_not_how_much():
     for seed in range(4):
         panel, truth = draw(seed, T=4 * BUCKETS, n=10)
         thin = without_cross(panel, truth, 1.8)
-        lead = np.where(truth["M"] != 0, 0.99, 0.01)
+        lead = Lead(np.where(truth["M"] != 0, 0.99, 0.01), np.zeros(panel.n))
         alone, led = (fit(thin, truth["beta"], which) for which in (None, lead))
         target = 1.8 * truth["M"]
         gains.append(

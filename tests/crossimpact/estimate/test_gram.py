@@ -126,7 +126,7 @@ def test_square_root_moments_are_those_of_the_shaped_panel():
 
 def test_a_placebo_brings_the_others_flows_and_leaves_a_rows_own_terms():
     panel, _ = draw(T=2 * BUCKETS)
-    late = panel.day_shifted_q()
+    late = panel.shifted_q()
     real, fake = days_of(panel)[1], days_of(panel, flows=late)[1]
     for name in ("bb", "bm", "mm", "rr", "seen"):
         np.testing.assert_array_equal(getattr(real, name), getattr(fake, name))

@@ -11,8 +11,9 @@ from threadpoolctl import threadpool_limits
 from crossimpact.estimate import gram
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.drift import bucket_cross
-from crossimpact.estimate.refit import MIN_BUCKETS, RUNGS, RegimeFit, fit_regime
+from crossimpact.estimate.refit import MIN_BUCKETS, RegimeFit, fit_regime
 from crossimpact.estimate.walk_forward import slope
+from crossimpact.ladder import FITTED
 from crossimpact.model import Array, from_scaled, to_scaled
 
 from .desk import BUCKETS, draw, spread_sizes, without_cross
@@ -86,9 +87,9 @@ def test_what_ships_beats_self_only_and_the_placebo(coupled):
         )
         assert metrics["oos_gain"] > max(0.0, metrics["placebo_gain"])
         assert metrics["oos_r2_full"] > metrics["oos_r2_lasso_rows"]
-        assert metrics["oos_r2_full"] > metrics["oos_r2_one_factor"]
+        assert metrics["oos_r2_full"] > metrics["oos_r2_factor_rows"]
         assert metrics["psd_margin"] > 0 and found.stability
-        assert set(found.candidates) == set(RUNGS)
+        assert set(found.candidates) == set(FITTED)
         assert found.model.digest == found.candidates[found.rung].digest
 
 
@@ -136,7 +137,7 @@ def test_a_desk_whose_cross_impact_is_its_own_yesterday_is_not_taken_in():
     """Flows of the day before move prices: the placebo explains it, the matrix does not ship."""
     panel, truth = draw(2, T=1600)
     silent = without_cross(panel, truth)
-    extra = 2 * (panel.day_shifted_q() @ truth["gamma"].T)
+    extra = 2 * (panel.shifted_q() @ truth["gamma"].T)
     haunted = replace(silent, move=silent.move + extra, s=silent.s + np.sign(silent.q) * extra)
     found = fit_regime(haunted, "normal")
     assert found.metrics["placebo_gain"] > 0.01
@@ -233,7 +234,7 @@ def test_stored_moments_give_the_model_of_the_panel(coupled):
 def test_the_quantile_loss_fits_the_same_world(coupled):
     panel, truth, _ = coupled[0]
     found = fit_regime(panel.where(panel.date <= panel.date[500]), "normal", loss="quantile")
-    assert found.rung in RUNGS
+    assert found.rung in FITTED
     assert abs(np.median(found.model.beta / truth["beta"]) - 1) < 0.3
 
 
@@ -242,10 +243,10 @@ def test_the_quantile_loss_fits_the_same_world(coupled):
 
 def test_the_placebo_is_the_same_time_of_day_one_session_earlier():
     panel, _ = draw(T=5 * BUCKETS)
-    shifted = panel.day_shifted_q()
+    shifted = panel.shifted_q()
     assert not shifted[:BUCKETS].any()
     np.testing.assert_array_equal(shifted[BUCKETS:], panel.q[:-BUCKETS])
     short = panel.where(np.delete(np.arange(5 * BUCKETS), np.arange(100, 110)))
-    again = short.day_shifted_q()
+    again = short.shifted_q()
     np.testing.assert_array_equal(again[-BUCKETS:], panel.q[-2 * BUCKETS : -BUCKETS])
-    assert not draw(T=BUCKETS)[0].day_shifted_q().any()
+    assert not draw(T=BUCKETS)[0].shifted_q().any()

@@ -24,12 +24,12 @@ def desk():
     return draw(T=20 * BUCKETS)
 
 
-def test_one_factor_is_each_row_on_the_sum_of_the_others():
+def test_factor_rows_is_each_row_on_the_sum_of_the_others():
     n, rng = 6, np.random.default_rng(0)
     theta = np.full((n, n), 0.4) - 0.4 * np.eye(n)
     e = drawn(0, theta, np.ones((n, n)), T=300)
     root = rng.uniform(0.5, 2, n)
-    found = rivals.one_factor(e, root)
+    found = rivals.factor_rows(e, root)
     for i in range(n):
         others = np.where(np.arange(n) == i, 0.0, root)
         G = e.gram - e.basis[i] @ e.basis[i].T
@@ -38,10 +38,10 @@ def test_one_factor_is_each_row_on_the_sum_of_the_others():
     assert not np.diagonal(found).any()
 
 
-def test_one_factor_of_a_row_that_sees_no_flow_is_zero():
+def test_factor_rows_of_a_row_that_sees_no_flow_is_zero():
     e = drawn(1, np.zeros((3, 3)), np.ones((3, 3)))
     e.gram[:], e.basis[:] = 0.0, 0.0
-    assert not rivals.one_factor(e, np.ones(3)).any()
+    assert not rivals.factor_rows(e, np.ones(3)).any()
 
 
 def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
@@ -76,7 +76,7 @@ def test_rivals_see_what_is_planted_and_little_where_nothing_is(desk):
     within = truth["M"] != 0
     for M in found.values():
         assert M.shape == within.shape and not np.diagonal(M).any()
-    assert found["one_factor"].mean() > 0.3 * truth["M"].mean()
+    assert found["factor_rows"].mean() > 0.3 * truth["M"].mean()
     lasso = found["lasso_rows"]
     assert lasso[within].mean() > 5 * abs(lasso[~within].mean())
     silent = without_cross(panel, truth)

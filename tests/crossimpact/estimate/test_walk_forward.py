@@ -223,7 +223,7 @@ def test_a_placebo_reads_other_flows():
         "same": Candidate(true, panel.q),
         "none": Candidate(true, np.zeros_like(panel.q)),
         "true": Candidate(true),
-        "placebo": Candidate(true, panel.day_shifted_q()),
+        "placebo": Candidate(true, panel.shifted_q()),
     }
     scores, _ = scored(panel, candidates)
     assert scores["same"].r2 == scores["true"].r2

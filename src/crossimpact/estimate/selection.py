@@ -1,0 +1,241 @@
+"""Which rung of the ladder ships: the purged walk-forward's verdict.
+
+A rung that couples names earns its place when, on days nobody had seen when it was fitted, it gains
+R2 over self-only, pooled over all cells *and* in the mean over names, and more than the placebo
+does. Of those that do, the one with the largest pooled gain ships. Pooled R2 weighs every cell by
+one over its name's noise variance: it is the likelihood's measure, the surest there is, and no name
+owns it by its size or its volatility; the mean over names vetoes a gain that one well-explained
+name makes at the others' expense. One common factor claims so much less than the rungs above it
+that these have to beat it by a standard error of the difference: a tie is the factor's.
+
+Where a factor that is not symmetric in dollars beats every rung by more than chance
+(`market_wins`), it becomes a control (`market_control`) and the ladder is judged again on what it
+leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import t as student
+
+from crossimpact import progress
+from crossimpact.errors import EstimationError
+from crossimpact.estimate import gram, rivals, stability
+from crossimpact.estimate.market_control import MIN_NAMES
+from crossimpact.estimate.walk_forward import (
+    MIN_BLOCKS,
+    MIN_DATES,
+    MIN_PARTS,
+    PART_BUCKETS,
+    Candidate,
+    Score,
+    splits,
+    walk_forward,
+)
+from crossimpact.estimate.window import Found, Window, estimate, fit_cross_of, net_model
+from crossimpact.ladder import COUPLED, FITTED, Rung
+from crossimpact.model import Array, from_scaled
+
+CANDIDATES = (*FITTED, "placebo", *rivals.NAMES)
+CONFIDENCE = (
+    0.95  # of the interval of its gain over the best rung that the market's factor must clear
+)
+TIE = 1.0  # standard errors by which more must beat one common factor: a tie is the factor's
+COMMON = {"sector_block": "the blocks", "one_factor": "one common factor"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the walk-forward saw.
+
+    Attributes
+    ----------
+    scores
+        By candidate: the fitted rungs, the placebo, the rivals; empty without a step.
+    steps
+        Steps that could be fitted.
+    rung, reason
+        Who ships, and why not the rung above.
+    """
+
+    scores: Mapping[str, Score]
+    steps: int
+    rung: Rung
+    reason: str
+
+    def metrics(self) -> dict[str, float]:
+        """Out-of-sample numbers of all candidates; all zero when nothing could be held out."""
+        if not self.scores:
+            zero = {f"oos_{kind}_{name}": 0.0 for name in CANDIDATES for kind in ("r2", "name_r2")}
+            return {**zero, "placebo_gain": 0.0, "oos_r2_shipped": 0.0, "oos_name_r2_shipped": 0.0}
+        base, shipped = self.scores["self_only"], self.scores[self.rung]
+        gain, se = shipped.gain_over(base)
+        slope, slope_se = shipped.slope()
+        per_name = shipped.name_gains(base)
+        known = per_name[np.isfinite(per_name)]
+        return {
+            **{f"oos_r2_{name}": self.scores[name].r2 for name in CANDIDATES},
+            **{f"oos_name_r2_{name}": self.scores[name].name_r2 for name in CANDIDATES},
+            "placebo_gain": self.scores["placebo"].gain_over(base)[0],
+            "oos_r2_shipped": shipped.r2,
+            "oos_name_r2_shipped": shipped.name_r2,
+            "oos_blocks": float(len(shipped.error)),
+            "oos_gain": gain,
+            "oos_gain_se": se,
+            "oos_median_name_gain": float(np.median(known)) if known.size else 0.0,
+            "oos_names_better": float((known > 0).mean()) if known.size else 0.0,
+            "oos_basket_r2": shipped.basket_r2,
+            "oos_slippage_gain": shipped.slippage_r2 - base.slippage_r2,
+            "oos_slope": slope,
+            "oos_slope_se": slope_se,
+        }
+
+
+def judge(window: Window, found: Found, late: Array) -> Verdict:
+    """Walk forward and choose.
+
+    Parameters
+    ----------
+    window, found
+        The window, and what was estimated on all of it.
+    late
+        The placebo's flows, raw, on the window's panel, shape (T, n).
+    """
+    scores, steps = _walk(window, found.share, late)
+    rung, reason = choose(found, scores) if steps else ("self_only", _nothing_held_out(window))
+    return Verdict(scores, steps, rung, reason)
+
+
+def _walk(window: Window, share: float, late: Array) -> tuple[dict[str, Score], int]:
+    """Walk forward with the ladder, the rivals and the placebo."""
+    panel = window.panel.of_regime(window.regime)
+    regimes = [window.regime] if window.lead is None else [window.regime, window.lead]
+    shifted = gram.blocks(
+        gram.history(window.panel, window.transform, late),
+        [block[-1] for block in window.blocks], regimes,
+    )  # fmt: skip
+    fake = replace(window, moments=shifted)
+    late = late[window.panel.regime == window.regime]
+
+    starts = [train for train, _ in splits(len(window.blocks))]
+
+    def fit(train: int) -> dict[str, Candidate]:
+        step = starts.index(train) + 1
+        progress.tell(f"fit {window.regime}: walk-forward", "", step, len(starts))
+        try:
+            return _candidates(window, fake, share, late, train)
+        except EstimationError:
+            return {}
+
+    return walk_forward(panel, share, window.blocks, fit)
+
+
+def _candidates(
+    window: Window, fake: Window, share: float, late: Array, train: int
+) -> dict[str, Candidate]:
+    """Everything that is scored, fitted on the first so many blocks."""
+    found = estimate(window, train)
+    candidates = {str(name): Candidate(found.ladder[name]) for name in FITTED}
+    part, days = window.part(window.regime, train), window.days(window.regime, train)
+    beta, unknown = found.alone.beta, np.full((window.panel.n, window.panel.n), np.nan)
+    others = rivals.fit(
+        days, part, beta, window.reference, window.market(window.regime, train, beta)
+    )
+    for name, scaled in others.items():
+        model = net_model(window, train, share, found.alone, scaled, unknown, {})
+        candidates[name] = Candidate(model)
+    _, cross = fit_cross_of(fake, train)
+    placebo = replace(found.ladder["self_only"], gamma=from_scaled(cross.scaled, part.adv))
+    placebo, _, _ = stability.stabilise(placebo, cross.template.scaled)
+    candidates["placebo"] = Candidate(placebo, late)
+    return candidates
+
+
+def market_wins(window: Window, scores: Mapping[str, Score]) -> tuple[bool, float, float]:
+    """Whether one factor per row, without symmetry, beats every rung by more than chance; its
+    gain in pooled R2 over the best of them, and the standard error of that."""
+    if window.panel.n < MIN_NAMES or not scores:
+        return False, 0.0, 0.0
+    asymmetric = scores["factor_rows"]
+    best = max((scores[rung] for rung in FITTED), key=lambda score: score.r2)
+    gain, se = asymmetric.gain_over(best)
+    sure = gain > margin(len(asymmetric.error)) * se
+    names = asymmetric.name_r2 > best.name_r2
+    beyond = (
+        asymmetric.gain_over(scores["self_only"])[0]
+        > scores["placebo"].gain_over(scores["self_only"])[0]
+    )
+    return bool(sure and names and beyond), gain, se
+
+
+def margin(blocks: int) -> float:
+    """Standard errors either side of an interval of so many test blocks (Student's t)."""
+    return float(student.isf((1 - CONFIDENCE) / 2, blocks - 1)) if blocks > 1 else float("inf")
+
+
+def choose(found: Found, scores: Mapping[str, Score]) -> tuple[Rung, str]:
+    """Who ships, and why not the rung above."""
+    base = scores["self_only"]
+    gains = {name: scores[name].gain_over(base) for name in (*COUPLED, "placebo")}
+    gain = {name: value for name, (value, _) in gains.items()}
+    if not any(_told(scores[name]) for name in COUPLED):
+        return "self_only", "nothing to judge out of sample: no pair was kept on the earlier days"
+    hurdle = max(0.0, gain["placebo"])
+    ahead = [name for name in COUPLED if _told(scores[name]) and gain[name] > hurdle]
+    fair = [name for name in ahead if scores[name].name_r2 > base.name_r2]
+    there = [name for name in fair if found.ladder[name].edges]
+    if found.reason and "full" in there:  # what "full" became on the way down has its own rung
+        there.remove("full")
+    if there:
+        best = max(there, key=lambda name: gain[name])
+        if "one_factor" in there:
+            lead, se = scores[best].gain_over(scores["one_factor"])
+            if not lead > TIE * se:
+                best = "one_factor"
+        return best, _why_not_above(found, best, gain, fair)
+    top = max(COUPLED, key=lambda name: gain[name])
+    if found.reason and top == "full":
+        return "self_only", found.reason
+    if ahead and not fair:
+        lost = scores[top].name_r2 - base.name_r2
+        return "self_only", (
+            f"cross terms add {gain[top]:+.2%} of R2 out of sample, but {lost:+.2%} in the mean "
+            "over names"
+        )
+    return "self_only", (
+        f"cross terms add {gain[top]:+.2%} ± {np.nan_to_num(gains[top][1]):.2%} of R2 out of "
+        f"sample, placebo {gain['placebo']:+.2%}"
+    )
+
+
+def _why_not_above(found: Found, best: Rung, gain: Mapping[str, float], fair: Sequence[str]) -> str:
+    if best == "full":
+        return ""
+    if found.reason:
+        return found.reason
+    more = gain["full"] - gain[best]
+    told = f"pair deviations add {more:+.2%} of R2 over {COMMON[best]}"
+    if more <= 0 or "full" not in fair:
+        return told if more <= 0 else f"{told}, but not in the mean over names"
+    if not found.ladder["full"].edges:
+        return f"{told}, but none is left on the whole window"
+    return f"{told}, less than a standard error"
+
+
+def _told(score: Score) -> bool:
+    """Whether it predicted something on the days held out."""
+    return bool(np.isfinite(score.slope()[0]))
+
+
+def _nothing_held_out(window: Window) -> str:
+    dates = np.unique(window.panel.date[window.panel.regime == window.regime])
+    days = len({str(date).partition(" ")[0] for date in dates})
+    if days >= MIN_BLOCKS:
+        return "no out-of-sample verdict: too few days on which self impact could be fitted"
+    return (
+        f"no out-of-sample verdict: too few days to hold any out ({days}; {MIN_BLOCKS} needed, or "
+        f"{MIN_DATES} with {MIN_PARTS} parts of {PART_BUCKETS} buckets between them)"
+    )
