@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +18,9 @@ from ops.airflow_env import airflow_env, prepare  # noqa: E402
 
 # Two workers with two BLAS threads each would wait for one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# A machine under load is slow, and no test is wrong for it.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 HOME = Path(tempfile.mkdtemp(prefix="crossimpact-tests-"))
 for name in ("MLFLOW_TRACKING_URI", "CROSSIMPACT_LANDING"):
     os.environ.pop(name, None)
