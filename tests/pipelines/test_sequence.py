@@ -400,7 +400,7 @@ def test_an_inadmissible_matrix_is_refused_or_projected(crossimpact, tmp_path, K
     kernel = {"type": "exponential", "rho": 1.0, "K": K}
     path.write_text(json.dumps(BASE | {"kernel": kernel, "volumes": [[1, -1], [3, -1]]}))
     code, _, err = crossimpact("sequence", path)
-    assert code == 1 and "--project" in err and ("-0.05" in err or "apart by 0.1" in err)
+    assert code == 2 and "--project" in err and ("-0.05" in err or "apart by 0.1" in err)
     code, out, _ = crossimpact("sequence", path, "--project", "--json")
     assert code == 0 and json.loads(out)["status"] == "optimal"
 
@@ -520,6 +520,7 @@ def test_parts_known_later_are_struck_later(desk, tmp_path: Path) -> None:
 def test_on_the_command_line(desk, crossimpact, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text(ORDERS)
+    desk.home.mkdir(exist_ok=True)
     words = ("sequence", path, "--model", Shipped.id, "--home", desk.home, "--json")
     code, out, _ = crossimpact(*words, "--rho", 0.2, "--objective", "ttsc", "--compare")
     answer = json.loads(out)
