@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from crossimpact.errors import StaleModel, Unavailable
+from crossimpact.errors import StaleModel, Unavailable, UsageError
 from registry import artifacts, sealed
 from registry.connection import PASSWORD, SQLITE, USER, refuse_credentials, served
 from registry.deadline import Worker
@@ -75,8 +75,13 @@ class Source(Protocol):
 def connect(uri: str, timeout_s: float) -> Source:
     """The registry at `uri`, for one pull; no single step of it waits longer than `timeout_s`."""
     refuse_credentials(uri)
-    if served(uri):
-        return Server(uri, timeout_s)
+    try:
+        if served(uri):
+            return Server(uri, timeout_s)
+    except (ValueError, HTTPException) as error:
+        raise UsageError(
+            f"the address of MLflow is none: {error}", "write it like http://host:5000"
+        ) from error
     return Embedded(Path(uri.removeprefix(SQLITE)), timeout_s)
 
 
