@@ -32,7 +32,7 @@ class Run(Protocol):
 
     dag_id: str
     run_id: str
-    run_type: str
+    run_type: Any
     logical_date: Any
     run_after: Any
     triggering_user_name: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk.timezone import utcnow
+from airflow.sdk.timezone import coerce_datetime, utcnow
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.trigger import CronTriggerTimetable
 
@@ -33,5 +33,5 @@ class UpcomingCronTimetable(CronTriggerTimetable):
             moments.append(restriction.earliest)
         if last_automated_data_interval is not None:
             moments.append(last_automated_data_interval.end + timedelta(microseconds=1))
-        ahead = restriction._replace(earliest=max(moments), catchup=True)
+        ahead = restriction._replace(earliest=coerce_datetime(max(moments)), catchup=True)
         return super().next_dagrun_info(last_automated_data_interval=None, restriction=ahead)

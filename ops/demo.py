@@ -20,6 +20,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from rich.console import Console
+
 from crossimpact.errors import CrossImpactError
 from ops import airflow_env, dagrun, summary
 from ops.processes import tail
@@ -59,14 +61,9 @@ def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> dic
         airflow_env.migrate(home, dict(os.environ))
         dagrun.load()
     everywhere = {"landing": str(desk / "landing")}
-    for dag_id, conf in (
-        ("validate_contract", {}),
-        ("monthly_refit", {}),
-        ("weekly_drift", {}),
-        ("daily_tca", {}),
-    ):
+    for dag_id in ("validate_contract", "monthly_refit", "weekly_drift", "daily_tca"):
         with clock.stage(dag_id):
-            dagrun.run(dag_id, everywhere | conf)
+            dagrun.run(dag_id, everywhere)
     with clock.stage("summary"):
         found = collect(home, desk)
     return found | {"stages": clock.stages, "peak_mb": peak_mb()}
@@ -78,7 +75,7 @@ def simulate(desk: Path, size: dict[str, int], today: date) -> None:
     from pipelines import simulate
 
     first = DeskSpec.first_date_before(today.isoformat(), size["days"])
-    spec = DeskSpec(**size, first_date=first)
+    spec = DeskSpec(size["symbols"], size["days"], size["seed"], first_date=first)
     if not is_recent(desk / "truth.json", plain(spec), today):
         simulate.run(None, desk, spec, dirt=True)
 
@@ -153,7 +150,7 @@ def show(log: Path, job: Callable[[TextIO], dict[str, Any]], *, as_json: bool) -
     if as_json:
         print(json.dumps(found, indent=1))
     else:
-        summary.render(summary.Console(), found)
+        summary.render(Console(), found)
     lost = summary.unbalanced(found["tables"])
     if lost:
         print(f"demo failed: rows were lost in {', '.join(lost)}", file=sys.stderr)

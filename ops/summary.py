@@ -98,10 +98,14 @@ def recovery(model: ImpactModel | None, planted: Sequence[Mapping[str, Any]]) ->
         for edge in planted
         if abs(edge["scaled_bps"]) >= STRONG * strongest
     }
-    found = {
-        pair(model.symbols[i], model.symbols[j]): np.sign(model.gamma[i, j])
-        for i, j in (np.argwhere(np.triu(model.gamma, 1)) if model else ())
-    }
+    found = (
+        {
+            pair(model.symbols[i], model.symbols[j]): np.sign(model.gamma[i, j])
+            for i, j in np.argwhere(np.triu(model.gamma, 1))
+        }
+        if model
+        else {}
+    )
     true = {edge for edge, found_sign in found.items() if sign.get(edge) == found_sign}
     return {
         "planted": len(sign),

@@ -80,7 +80,6 @@ class Stage:
             request = wait_for(self.api.requests, WAIT_S)[0]
             time.sleep(SETTLE_S)
             if triggered_by:
-                trigger(request["task_instance"]["dag_run_id"], triggered_by)
                 seen["own"] = self.api.answer(request, triggered_by, choice, REASON)
                 seen["meddling"] = self.meddling(request["task_instance"]["dag_run_id"])
                 request = wait_for(self.api.requests, WAIT_S)[0]
@@ -90,7 +89,8 @@ class Stage:
 
         thread = threading.Thread(target=humans, daemon=True)
         thread.start()
-        act = self.run("monthly_refit")
+        with triggered(triggered_by):
+            act = self.run("monthly_refit")
         thread.join()
         return act | seen
 
@@ -128,13 +128,18 @@ class Stage:
         return act | {"wanted": self.api.asset_events("refit_wanted")}
 
 
-def trigger(run_id: str, user: str) -> None:
-    """Say that `user` triggered the run: DAG.test() has no login."""
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.session import create_session
+@contextmanager
+def triggered(user: str | None) -> Iterator[None]:
+    """Runs that this login triggered: DAG.test() has none, and calls itself `dag_test`."""
+    from airflow.models import dagrun as model
 
-    with create_session() as session:
-        session.query(DagRun).filter_by(run_id=run_id).update({"triggering_user_name": user})
+    create = model.get_or_create_dagrun
+
+    def create_as(**facts: Any) -> Any:
+        return create(**facts | ({"triggering_user_name": user} if user else {}))
+
+    with mock.patch.object(model, "get_or_create_dagrun", create_as):
+        yield
 
 
 @contextmanager
