@@ -150,8 +150,8 @@ def _controlled(regime: str, metrics: Metrics) -> Iterator[str]:
         f"- **{regime}**: **the market's own move is a control only.** What each name answers to "
         f"the sum of the others' flow adds {number(gain, '+.2%')} ± {number(se, '.2%')} of R2 over "
         "the best rung, but not alike from both sides in dollars, so it is no admissible impact. "
-        "It is taken out of the moves before anything is fitted; it is in no price and no schedule. All "
-        "R2 below include it."
+        "It is taken out of the moves before anything is fitted; it is in no price and no "
+        "schedule. All R2 below include it."
     )
 
 

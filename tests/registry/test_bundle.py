@@ -279,6 +279,30 @@ def test_a_rung_without_numbers_is_passed_over_and_a_higher_hold_does_nothing(
     assert _held(release, "full").model_for("normal") == release.model_for("normal")
 
 
+def test_a_release_older_than_a_rung_loads_and_a_newer_one_says_its_share(
+    release: Release, tmp_path: Path
+) -> None:
+    """`one_factor` joined the ladder later: without its numbers its share of volume may be absent."""
+    assert "one_factor" not in POV
+    sealed.write(release, tmp_path / "old")
+    assert sealed.read(tmp_path / "old") == release
+    assert _held(release, "one_factor").model_for("normal").rung == "self_only"
+    factor = replace(release.models["normal"], gamma=np.array([[0.0, 1.0], [0.5, 0.0]]))
+    with pytest.raises(ModelError, match="max_pov"):
+        replace(release, lower={"normal": {"one_factor": factor}})
+    policy = FULL | {"max_pov": POV | {"one_factor": 0.11}}
+    newer = replace(
+        release,
+        fallback={**release.fallback, "normal": policy},
+        lower={"normal": {"one_factor": factor}},
+    )
+    sealed.write(newer, tmp_path / "new")
+    assert sealed.read(tmp_path / "new") == newer
+    answer = _held(newer, "one_factor").model_for("normal")
+    assert (answer.rung, answer.max_pov) == ("one_factor", 0.11)
+    assert answer.model is not None and (answer.model.gamma == factor.gamma).all()
+
+
 def test_numbers_json_cannot_hold_are_kept_as_text(release: Release) -> None:
     odd = {"a": np.float64("inf"), "b": [float("nan")], "c": (np.int64(3), np.bool_(True))}
     assert replace(release, report=odd).report == {"a": "inf", "b": ["nan"], "c": [3, True]}

@@ -13,7 +13,7 @@ from crossimpact.estimate.design import Panel
 from crossimpact.estimate.drift import bucket_cross
 from crossimpact.estimate.refit import MIN_BUCKETS, RegimeFit, fit_regime
 from crossimpact.estimate.walk_forward import slope
-from crossimpact.ladder import FITTED
+from crossimpact.ladder import COUPLED, FITTED
 from crossimpact.model import Array, from_scaled, to_scaled
 
 from .desk import BUCKETS, draw, spread_sizes, without_cross
@@ -250,3 +250,34 @@ def test_the_placebo_is_the_same_time_of_day_one_session_earlier():
     again = short.shifted_q()
     np.testing.assert_array_equal(again[-BUCKETS:], panel.q[-2 * BUCKETS : -BUCKETS])
     assert not draw(T=BUCKETS)[0].shifted_q().any()
+
+
+# -- few days ----------------------------------------------------------------------------------
+
+
+def three_days(panel: Panel) -> Panel:
+    return panel.where(panel.date <= np.unique(panel.date)[2])
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_three_days_choose_flow_and_rung_out_of_sample(power):
+    panel, truth = spread_sizes(1, power)
+    found = fit_regime(three_days(panel), "normal")
+    assert found.metrics["parts_of_session"] == 4 and found.metrics["oos_blocks"] == 4
+    assert found.model.transform == ("linear" if power == 1.0 else "sqrt")
+    assert found.rung in COUPLED
+    assert np.linalg.norm(scaled(found) - truth["M"]) < 0.6 * np.linalg.norm(truth["M"])
+
+
+def test_three_days_without_cross_impact_ship_none():
+    for seed in range(2):
+        panel, truth = draw(seed, T=3 * BUCKETS)
+        found = fit_regime(without_cross(panel, truth), "normal")
+        assert found.rung == "self_only" and "no out-of-sample verdict" not in found.reason
+
+
+def test_below_the_stated_minimum_nothing_is_held_out_and_said():
+    panel, _ = draw(T=BUCKETS)
+    found = fit_regime(panel, "normal")
+    assert found.rung == "self_only"
+    assert "1; 4 needed, or 2 with 6 parts of 18 buckets between them" in found.reason

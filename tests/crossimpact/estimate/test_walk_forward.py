@@ -13,13 +13,16 @@ from crossimpact.estimate.design import Panel
 from crossimpact.estimate.walk_forward import (
     BLOCKS,
     MIN_BLOCKS,
+    MIN_PARTS,
     OUTLIER,
+    PART_BUCKETS,
     PURGE,
     STEPS,
     Candidate,
     Score,
     bucket_costs,
     date_blocks,
+    parts_of_session,
     slope,
     splits,
     walk_forward,
@@ -267,3 +270,59 @@ def test_the_slopes_error_covers():
         z.append((fit - 0.8) / se)
     assert abs(np.mean(z)) < 0.25 and 0.85 < np.std(z) < 1.25
     assert np.isnan(slope(np.zeros(4), np.ones(4))).all()
+
+
+# -- parts of sessions -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dates", "buckets", "parts"),
+    [(3, 234, 4), (2, 156, 4), (3, 2340, 4), (2, 1560, 6), (1, 780, 1), (4, 312, 1), (3, 60, 1)],
+)
+def test_dates_are_cut_only_where_whole_ones_cannot_be_held_out(dates, buckets, parts):
+    assert parts_of_session(dates, buckets) == parts
+    if parts > 1:
+        assert parts * dates >= MIN_PARTS and buckets / (parts * dates) >= PART_BUCKETS
+
+
+def test_parts_hold_every_bucket_once_and_in_order():
+    panel, _ = draw(T=3 * BUCKETS)
+    cut = panel.in_parts(4)
+    assert panel.in_parts(1) is panel
+    assert list(cut.date) == sorted(cut.date) and len(np.unique(cut.date)) == 12
+    assert [d.partition(" ")[0] for d in cut.date] == list(panel.date)
+    _, sizes = np.unique(cut.date, return_counts=True)
+    assert sizes.min() >= BUCKETS // 4 and sizes.max() <= BUCKETS // 4 + 1
+    short = cut.where(np.delete(np.arange(3 * BUCKETS), np.arange(60, BUCKETS)))
+    assert len(np.unique(short.in_parts(1).date)) == 12
+
+
+def test_the_seam_within_a_session_is_purged_too():
+    """The first buckets of a test part are changed after fitting; no score moves."""
+    panel, truth = draw(T=3 * BUCKETS)
+    cut = panel.in_parts(4)
+    labels = np.unique(cut.date)
+    candidates = {"self_only": Candidate(model(cut, truth, cross=0.0))}
+    scores, steps = scored(cut, candidates)
+    assert steps == STEPS and len(scores["self_only"].error) == 4
+    firsts = [test[0] for _, test in splits(12)]
+    rows = np.concatenate([np.flatnonzero(cut.date == labels[k])[:PURGE] for k in firsts])
+    again, _ = scored(with_cells(cut, move=(rows, 77.0), s=(rows, 77.0)), candidates)
+    assert again["self_only"].r2 == scores["self_only"].r2
+    other, _ = scored(with_cells(cut, move=(rows[-1] + 1, 9.0)), candidates)
+    assert other["self_only"].r2 != scores["self_only"].r2
+
+
+def test_the_placebo_of_parts_is_half_a_session_late():
+    panel, _ = draw(T=3 * BUCKETS)
+    cut = panel.in_parts(6)
+    late = cut.shifted_q(3)
+    assert not late[: BUCKETS // 2].any()
+    np.testing.assert_array_equal(late[BUCKETS // 2 :], panel.q[: -(BUCKETS // 2)])
+
+
+def test_the_mean_over_names_counts_every_name_once():
+    score = Score(error=[np.array([1.0, 50.0, 0.0])], total=[np.array([2.0, 100.0, 0.0])])
+    assert score.name_r2 == 0.5 == score.r2
+    score = Score(error=[np.array([0.0, 100.0])], total=[np.array([1.0, 100.0])])
+    assert score.name_r2 == 0.5 and score.r2 == pytest.approx(1 / 101)
