@@ -34,7 +34,7 @@ class Desk:
         self.env = {**os.environ, **ENV, "CROSSIMPACT_HOME": str(folder / "home")}
 
     def call(self, words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pipelines.cli", *words.split(" ", 99)]
+        command = [sys.executable, "-m", "cli.main", *words.split(" ", 99)]
         return subprocess.run(
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False
         )

@@ -5,12 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+from crossimpact.errors import GateRefused
+from dags.runs import log, triggered_by
+
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from pipelines.comparison import Change, Comparison
     from pipelines.config import Settings
 
 #: Lines of the ledger that name a champion.
 CHANGES = ("promote", "override", "rollback")
 COLUMNS = ("gate", "regime", "value", "limit", "verdict", "note")
+NAMED = 6  # pairs named in a cell; the others are counted
+
+
+class SecondLoginApproval(ApprovalOperator):
+    """An approval that whoever triggered the run cannot give: he is asked again, as is everybody.
+
+    He may reject. Runs of the clock and of assets were triggered by nobody.
+    """
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take the answer, or park the task anew."""
+        user = triggered_by(context["dag_run"])
+        if user and approves_own(event, user):
+            log.warning("%s", own_approval(user))
+            return self.execute(context)
+        return super().execute_complete(context, event)
+
+
+def approves_own(reply: Mapping[str, Any], user: str) -> bool:
+    """Whether an approval comes from the login that triggered the run."""
+    if "Approve" not in (reply.get("chosen_options") or ()):
+        return False
+    responder = reply.get("responded_by_user") or {}
+    return user in (responder.get("name"), responder.get("id"))
+
+
+def own_approval(user: str) -> GateRefused:
+    """Why that approval does not count."""
+    return GateRefused(
+        f"{user} triggered this run and cannot approve it",
+        "another login has to answer under Required Actions",
+    )
 
 
 def standing(settings: Settings) -> dict[str, Any]:
@@ -29,18 +69,42 @@ def settled(asked: Mapping[str, Any]) -> str:
 
 
 def question(
-    challenger: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], champion: str | None
+    challenger: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    against: Comparison,
+    *,
+    old: str = "",
+    user: str | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """`subject` and Markdown `body` of the request: what it is, who answers where, every gate."""
+    """`subject` and Markdown `body` of the request: what it is, what it changes, every gate.
+
+    Parameters
+    ----------
+    challenger
+        The refit's summary.
+    rows
+        What each gate said.
+    against
+        The challenger beside the champion.
+    old
+        A sentence when the data are old.
+    user
+        Whose approval does not count.
+    links
+        Where MLflow shows the release and its run.
+    """
     window = challenger["window"]
-    regimes = (f"{name} by {facts['rung']}" for name, facts in challenger["regimes"].items())
+    warnings = [old and f"{old[0].upper()}{old[1:]}", user and _second(user)]
+    shown = ", ".join(f"[{name} in MLflow]({url})" for name, url in (links or {}).items())
     body = [
         f"Fitted on the {challenger['flow']} flow of {window['dates']} dates, {window['first']} to "
-        f"{window['last']}. Answered: {', '.join(regimes)}. Champion now: {champion or 'none'}.",
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{' --- |' * len(COLUMNS)}",
-        *(f"| {' | '.join(_cells(row))} |" for row in rows),
+        f"{window['last']}.{' ' if shown else ''}{shown}",
+        *(f"\n**{text}.**" for text in warnings if text),
+        "\n### What changes\n",
+        *_differences(challenger, against),
+        "\n### Gates\n",
+        *_table(COLUMNS, (tuple(_cells(row)) for row in rows)),
     ]
     return {
         "subject": f"Make release {challenger['release']} champion?",
@@ -61,11 +125,62 @@ def signature(reply: Mapping[str, Any] | None, run_id: str) -> tuple[str, str]:
     return reply["responded_by_user"]["name"], f"approved in {run_id}: {said}"
 
 
+def _second(name: str) -> str:
+    return f"Triggered by {name}, who cannot approve it: another login has to"
+
+
+def _differences(challenger: Mapping[str, Any], against: Comparison) -> Iterator[str]:
+    """The champion and its drift, then a table of the regimes, before and after."""
+    if not against.changes:
+        regimes = (f"{name} by {row['rung']}" for name, row in challenger["regimes"].items())
+        yield f"Nothing to compare with: {against.note}. It would answer {', '.join(regimes)}."
+        return
+    drift = against.drift or "no week was looked at yet"
+    yield f"Champion now: {against.champion}; its drift: {drift}.\n"
+    dates = f", {against.dates[0]} to {against.dates[-1]}" if against.dates else ""
+    head = (
+        "regime", "answers", "pairs gained", "lost", "sign turned", "kept",
+        "R2 added out of sample", f"cost of pairs, USD{dates}",
+    )  # fmt: skip
+    yield from _table(head, (_change(change) for change in against.changes))
+
+
+def _change(change: Change) -> tuple[str, ...]:
+    (had, has), (gain, gains), (usd, usds) = change.rungs, change.gains, change.cross_usd
+    return (
+        change.regime,
+        has if had == has else f"{had} → {has}",
+        *(_named(pairs) for pairs in (change.gained, change.lost, change.turned)),
+        str(change.kept),
+        f"{_share(gain)} → {_share(gains)}",
+        f"{_usd(usd)} → {_usd(usds)}",
+    )
+
+
+def _named(pairs: Sequence[str]) -> str:
+    more = f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+    return f"{len(pairs)}: {', '.join(pairs[:NAMED])}{more}" if pairs else "0"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2%}"
+
+
+def _usd(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    from pipelines.markdown import table
+
+    yield from table(head, rows)
+
+
 def _cells(row: Mapping[str, Any]) -> Iterator[str]:
     limit = f"{row['direction'].replace('_', ' ')} {_text(row['limit'])}"
     shown = {**row, "limit": "" if row["verdict"] == "skipped" else limit}
     for column in COLUMNS:
-        yield _text(shown[column]).replace("|", "\\|").replace("\n", " ")
+        yield _text(shown[column]).replace("\n", " ")
 
 
 def _text(value: Any) -> str:

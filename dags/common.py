@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+
+from dags.runs import log
+from dags.schedule import UpcomingCronTimetable
 
 if TYPE_CHECKING:
     from pipelines.config import Settings
@@ -18,11 +20,19 @@ DATE = r"^\d{4}-\d{2}-\d{2}$"
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TASKS = 4  # mapped tasks at most where a task's start would cost more than its date
 
-ACCEPTED = Asset(name="accepted_partitions", group="crossimpact")
+ACCEPTED = Asset(
+    name="accepted_partitions",
+    group="crossimpact",
+    extra={"description": "Partitions that passed the contract; starts daily_tca"},
+)
 """Partitions that passed the contract. An event's extra: `landing`, the new or changed `dates`,
 their `rows`, and `sha`, the digest of every announced date."""
 
-REFIT_WANTED = Asset(name="refit_wanted", group="crossimpact")
+REFIT_WANTED = Asset(
+    name="refit_wanted",
+    group="crossimpact",
+    extra={"description": "The champion no longer fits the market; starts monthly_refit"},
+)
 """The champion no longer fits the market. An event's extra: `landing`, the champion's `flow` and
 `bucket` (params of the refit it triggers), `release` that drifted, the `week` and `why`."""
 
@@ -46,9 +56,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
 def say_why(context: Mapping[str, Any]) -> None:
     """One line in the task's log: which task failed, on what, and why."""
     instance = context["task_instance"]
-    logging.getLogger(__name__).error(
-        "%s.%s: %s", instance.dag_id, instance.task_id, context.get("exception")
-    )
+    log.error("%s.%s: %s", instance.dag_id, instance.task_id, context.get("exception"))
 
 
 DEFAULTS = {
@@ -61,6 +69,11 @@ DEFAULTS = {
     "execution_timeout": timedelta(minutes=30),
     "on_failure_callback": [say_why],
 }
+
+
+def cron(expression: str) -> UpcomingCronTimetable:
+    """Slots of a cron expression in UTC; what was missed while paused is not made up."""
+    return UpcomingCronTimetable(expression, timezone="UTC")
 
 
 def landing_param() -> Param:
@@ -121,6 +134,13 @@ def settings(params: Mapping[str, Any]) -> Settings:
         bucket_s=parse_bucket(params.get("bucket", "5min")),
         flow=params.get("flow", "own"),
     )
+
+
+def mlflow_links(settings: Settings, version: int, run: str) -> dict[str, str]:
+    """Addresses of a release and its run in MLflow's pages, when a server keeps them."""
+    from registry import pages
+
+    return pages.urls(settings.mlflow_uri, version, run)
 
 
 def settings_of(plan: Mapping[str, Any]) -> Settings:

@@ -27,10 +27,13 @@ into self, cross, delay, fees and spread, and opportunity, priced by the champio
 and a one-page report per date.
 
 *After unpausing,* run it once by hand: what was accepted while it was paused does not come again.
+
+*Read:* the page that the log of each `tca` task names; `docs/operations.md`.
 """
 
 
 @dag(
+    description="Splits the shortfall of accepted dates into its causes; marts and a page per date",
     schedule=[ACCEPTED],
     start_date=START,
     catchup=False,
@@ -64,13 +67,18 @@ def daily_tca() -> None:
             zones = dict.fromkeys(traded, params["landing"])
         return [{"landing": zones[date], "date": date} for date in traded if date in zones]
 
-    @task(map_index_template="{{ task.op_kwargs['partition']['date'] }}")
+    @task(
+        map_index_template="{{ task.op_kwargs['partition']['date'] }}",
+        doc_md="Marts and report of one date.",
+    )
     def tca(partition: dict[str, str], params: Any = None) -> dict[str, Any]:
-        """Marts and report of one date."""
+        from dags import summaries
         from pipelines.tca import run_champion
 
         root = landing(partition).root
-        return run_champion(settings(params), root, partition["date"]).to_dict()
+        result = run_champion(settings(params), root, partition["date"]).to_dict()
+        summaries.say(summaries.tca(result))
+        return result
 
     tca.expand(partition=partitions())
 

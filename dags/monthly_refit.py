@@ -2,58 +2,70 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag, task
+from airflow.sdk import AssetOrTimeSchedule, Param, dag, task
 
+from dags.approval import SecondLoginApproval
 from dags.common import (
     DEFAULTS,
     REFIT_WANTED,
     START,
     announced,
     bucket_param,
+    cron,
     date_param,
     flow_param,
     landing,
     landing_param,
+    mlflow_links,
     runs_of,
     settings,
     settings_of,
 )
+from dags.runs import log
 
 REGIMES = ["normal", "stressed"]
 ANSWER_WITHIN = timedelta(days=3)  # a weekend; who is silent has said no
+WAIT = ANSWER_WITHIN + timedelta(hours=5)  # for the run before to be over
+UNFINISHED = ("queued", "running")
 
 DOC = """
 ### Refit
 
 Starts on the first of the month, and when `weekly_drift` updates `refit_wanted`: then on the
-landing zone, flow and bucket width of the event.
+landing zone, flow and bucket width of the event. Unpausing it starts nothing.
 
-`plan` fixes the window; the contract's verdict over its dates must pass; features and moments are
-made date by date and fits regime by regime; `register` bundles the matrices, the fallback policy
-and the report into one release and registers it as **challenger**. `gates` asks every gate, the
-refit done again in another process among them. Then `decide` chooses:
+`turn` waits until no other refit of this home runs, backfills included. `plan` fixes the window;
+the contract's verdict over its dates must pass; features and moments are made date by date and fits
+regime by regime; `register` bundles the matrices, the fallback policy and the report into one
+release and registers it as **challenger**. `gates` asks every gate, the refit done again in another
+process among them. Then `decide` chooses:
 
 - a gate refuses: nobody is asked and the champion stays; `gates` lists the rows that refused. To
   overrule: `crossimpact promote --release ID --override --reason ... --approver ...`;
-- `auto_promote`: the alias `champion` moves to the challenger;
-- otherwise `approve` shows the gates under *Required Actions* and waits for a human, three days at
-  most. **Approve** promotes in the responder's name; **Reject**, or silence, leaves the champion.
+- `approve` shows under *Required Actions* what would change and every gate, and waits for a human,
+  three days at most. **Approve** promotes in the responder's name; **Reject**, or silence, leaves
+  the champion. Whoever triggered the run cannot approve it: another login has to;
+- only where the deployment sets `CROSSIMPACT_AUTO_PROMOTE=1`, a run that no person started promotes
+  what the gates let through.
 
 An approval holds for the champion it was asked about: once that changed, clear `gates` to ask anew.
 While a run waits, the next one queues. A rerun over the same data registers and promotes nothing
 new.
+
+The window ends on `as_of`; without it, a scheduled or backfilled run ends on the day before its own
+date, any other on the last landed date. Data older than a week are told in the log and to whoever
+approves; a scheduled or backfilled run whose data are more than 45 days old fails.
+
+*Read:* `docs/releases.md` (gates, ledger), `docs/estimation.md` (the fit), `docs/operations.md`.
 """
 
 
 @dag(
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 3 1 * *", timezone="UTC"), assets=[REFIT_WANTED]
-    ),
+    description="Fits a window, registers a challenger, asks the gates and then a human",
+    schedule=AssetOrTimeSchedule(timetable=cron("0 3 1 * *"), assets=[REFIT_WANTED]),
     start_date=START,
     catchup=False,
     max_active_runs=1,
@@ -63,9 +75,17 @@ new.
     doc_md=DOC,
     params={
         "landing": landing_param(),
-        "as_of": date_param("As of", "Last date of the window; empty: the last landed date"),
+        "as_of": date_param(
+            "As of",
+            "Last date of the window; empty: the run's own date, by hand the last landed one",
+        ),
         "window_days": Param(
-            60, type="integer", minimum=1, maximum=1000, title="Trading days in the window"
+            60,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            title="Window",
+            description="Trading days in the window; fewer when fewer are landed",
         ),
         "flow": flow_param(),
         "bucket": bucket_param(),
@@ -76,27 +96,49 @@ new.
             title="Loss",
             description="Of the self fit; quantile: the median, whatever the tails",
         ),
-        "auto_promote": Param(
-            False, type="boolean", title="Promote", description="Ask the gates only, no human"
-        ),
     },
 )
 def monthly_refit() -> None:
+    @task.sensor(mode="reschedule", poke_interval=60, timeout=WAIT.total_seconds())
+    def turn(dag_run: Any = None, ti: Any = None) -> bool:
+        """Wait until no other refit of this home runs; backfills have a limit of their own."""
+        from airflow.sdk.exceptions import AirflowRuntimeError
+
+        from pipelines import lease
+        from pipelines.config import default_home
+
+        def lives(run_id: str) -> bool:
+            try:
+                return ti.get_dagrun_state(dag_run.dag_id, run_id) in UNFINISHED
+            except AirflowRuntimeError:  # it was deleted
+                return False
+
+        other = lease.take(default_home() / "run" / "monthly_refit", dag_run.run_id, lives)
+        if other:
+            log.info("run %s is not over: this one waits", other)
+        return other is None
+
     @task(multiple_outputs=False)
-    def plan(params: Any = None, triggering_asset_events: Any = None) -> dict[str, Any]:
+    def plan(
+        params: Any = None, triggering_asset_events: Any = None, dag_run: Any = None
+    ) -> dict[str, Any]:
         """Which dates, which data, under which key."""
+        from dags import summaries
+        from dags.runs import as_of, staleness
         from pipelines import refit
 
         asked = dict(params)
         for event in announced(triggering_asset_events):
             asked |= {k: event.extra[k] for k in ("landing", "flow", "bucket") if k in event.extra}
-        return refit.plan(
+        found = refit.plan(
             settings(asked),
             landing(asked).root,
-            asked["as_of"],
+            as_of(asked, dag_run),
             asked["window_days"],
             asked["loss"],
         )
+        summaries.say(summaries.plan(found, staleness(found["dates"][-1], dag_run)))
+        return found
 
     @task
     def contract(plan: dict[str, Any]) -> list[str]:
@@ -106,9 +148,8 @@ def monthly_refit() -> None:
         validate.run(settings_of(plan), landing(plan), plan["dates"])
         return features.readable(settings_of(plan), landing(plan), plan["dates"])
 
-    @task(map_index_template="{{ task.op_kwargs['date'] }}")
+    @task(map_index_template="{{ task.op_kwargs['date'] }}", doc_md="Buckets of one date.")
     def features(plan: dict[str, Any], date: str) -> dict[str, Any]:
-        """Buckets of one date."""
         from pipelines import features
 
         return features.build(settings_of(plan), date)
@@ -121,54 +162,86 @@ def monthly_refit() -> None:
         features.label(settings_of(plan), plan["dates"], read)
         return runs_of(plan["dates"])
 
-    @task(map_index_template="{{ task.op_kwargs['dates'][0] }}")
+    @task(
+        map_index_template="{{ task.op_kwargs['dates'][0] }}",
+        doc_md="What each date of a run adds to the estimators' sums.",
+    )
     def moments(plan: dict[str, Any], dates: list[str]) -> dict[str, Any]:
-        """What each date of a run adds to the estimators' sums."""
         from pipelines import moments
 
         return moments.prepare(settings_of(plan), dates, ("linear",))
 
-    @task(map_index_template="{{ task.op_kwargs['regime'] }}")
+    @task(
+        map_index_template="{{ task.op_kwargs['regime'] }}",
+        doc_md="One regime's matrix, stabilised.",
+    )
     def fit(plan: dict[str, Any], regime: str) -> dict[str, Any]:
-        """One regime's matrix, stabilised."""
         from pipelines import refit
 
         return refit.fit(settings_of(plan), plan, regime)
 
     @task(multiple_outputs=False)
-    def register(plan: dict[str, Any]) -> dict[str, Any]:
+    def register(plan: dict[str, Any], dag_run: Any = None) -> dict[str, Any]:
         """One release of all regimes, registered as challenger."""
+        from dags import summaries
+        from dags.runs import origin
         from pipelines import refit
 
-        return refit.assemble(settings_of(plan), plan)
+        made = refit.assemble(settings_of(plan), plan, origin(dag_run))
+        links = mlflow_links(settings_of(plan), made["version"], made["run_id"])
+        summaries.say(summaries.release(made, links))
+        return made
 
     @task(multiple_outputs=True)
-    def gates(plan: dict[str, Any], challenger: dict[str, Any]) -> dict[str, Any]:
+    def gates(
+        plan: dict[str, Any], challenger: dict[str, Any], dag_run: Any = None
+    ) -> dict[str, Any]:
         """What each gate says of the challenger, and the question a human would be asked."""
+        from datetime import UTC, datetime
+
+        from dags import summaries
         from dags.approval import question, standing
+        from dags.runs import staleness, triggered_by
+        from pipelines.comparison import compare
         from pipelines.promotion import check
 
         live = standing(settings_of(plan))  # before the gates: they judge this champion or a later
-        said = check(settings_of(plan), challenger["release"])
-        return said | live | question(challenger, said["gates"], live["champion"])
+        said = check(settings_of(plan), challenger["release"], now=datetime.now(UTC))
+        old = staleness(plan["dates"][-1], dag_run)
+        links = mlflow_links(settings_of(plan), challenger["version"], challenger["run_id"])
+        summaries.say(summaries.gates(said, old, links))
+        asked = question(
+            challenger,
+            said["gates"],
+            compare(settings_of(plan), challenger["release"]),
+            old=old,
+            user=triggered_by(dag_run),
+            links=links,
+        )
+        return said | live | asked
 
     @task.branch
-    def decide(asked: dict[str, Any], params: Any = None) -> str | None:
-        """Nobody is asked when a gate refuses; no human with `auto_promote`."""
+    def decide(
+        asked: dict[str, Any], dag_run: Any = None, triggering_asset_events: Any = None
+    ) -> str | None:
+        """Nobody is asked when a gate refuses, or where the deployment promotes unasked."""
         from dags.approval import settled
+        from dags.runs import promotes_unasked
 
         if why := settled(asked):
-            logging.getLogger(__name__).warning("the champion stays: %s", why)
+            log.warning("the champion stays: %s", why)
             return None
-        return "promote" if params["auto_promote"] else "approve"
+        unasked = promotes_unasked(dag_run, announced(triggering_asset_events))
+        return "promote" if unasked else "approve"
 
     @task(trigger_rule="none_failed_min_one_success")
     def promote(
         plan: dict[str, Any],
         asked: dict[str, Any],
+        challenger: dict[str, Any],
         reply: Any,
-        params: Any = None,
-        run_id: Any = None,
+        dag_run: Any = None,
+        triggering_asset_events: Any = None,
     ) -> dict[str, Any]:
         """Move the alias in the name of who said so; cleared, it changes nothing."""
         from datetime import UTC, datetime
@@ -176,11 +249,16 @@ def monthly_refit() -> None:
         from airflow.sdk.exceptions import AirflowSkipException
 
         from crossimpact.errors import GateRefused
-        from dags.approval import approved, signature, standing
+        from dags import summaries
+        from dags.approval import approved, approves_own, own_approval, signature, standing
+        from dags.runs import promotes_unasked, triggered_by
         from pipelines import promotion
 
-        if not params["auto_promote"] and not approved(reply):
+        unasked = promotes_unasked(dag_run, announced(triggering_asset_events))
+        if not unasked and not approved(reply):
             raise AirflowSkipException("the champion stays: nobody has approved")
+        if (user := triggered_by(dag_run)) and approves_own(reply or {}, user):
+            raise own_approval(user)
         live = standing(settings_of(plan))
         if live["changes"] != asked["changes"]:
             if live["champion"] == asked["release"]:
@@ -189,15 +267,19 @@ def monthly_refit() -> None:
                 f"the champion is {live['champion']} since the gates were asked: "
                 "clear `gates` to ask anew"
             )
-        who, why = signature(reply, run_id)
+        who, why = signature(reply, dag_run.run_id)
         try:
-            return promotion.promote(
+            done = promotion.promote(
                 settings_of(plan), asked["release"], who=who, reason=why, now=datetime.now(UTC)
             ).to_dict()
         except GateRefused as refusal:
             raise AirflowSkipException(f"the champion stays: {refusal}") from refusal
+        links = mlflow_links(settings_of(plan), challenger["version"], challenger["run_id"])
+        summaries.say(summaries.promotion(done, who, links))
+        return done
 
     window = plan()
+    turn() >> window
     dates = contract(window)
     labelled = regimes(window, dates)
     challenger = register(window)
@@ -205,15 +287,23 @@ def monthly_refit() -> None:
     sums = moments.partial(plan=window).expand(dates=labelled)
     sums >> fit.partial(plan=window).expand(regime=REGIMES) >> challenger
     asked = gates(window, challenger)
-    approve = ApprovalOperator(
+    approve = SecondLoginApproval(
         task_id="approve",
+        doc_md="A human's answer; not that of whoever triggered the run.",
         subject=asked["subject"],
         body=asked["body"],
         defaults="Reject",
         response_timeout=ANSWER_WITHIN,
-        params={"reason": Param("", type="string", title="Why", description="Kept in the ledger")},
+        params={
+            "reason": Param(
+                None,
+                type=["null", "string"],
+                title="Why",
+                description="Optional; kept in the ledger",
+            )
+        },
     )
-    promoted = promote(window, asked, approve.output)
+    promoted = promote(window, asked, challenger, approve.output)
     decide(asked) >> [approve, promoted]
 
 

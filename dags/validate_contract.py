@@ -5,18 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import dag, task
 
+from crossimpact.errors import UsageError
 from dags.common import (
     ACCEPTED,
     DEFAULTS,
     START,
+    cron,
     date_param,
     landing,
     landing_param,
     runs_of,
     settings,
 )
+from dags.runs import staleness
 
 RECENT = 20  # dates over which shares are judged: a small table's one broken row is no verdict
 
@@ -30,7 +33,10 @@ downstream starts. Otherwise the asset `accepted_partitions` is updated and the 
 the dates whose accepted rows are new or have changed since the last update.
 
 *If it fails:* read the one-line reason at the end of the task's log, mend the landed files, clear
-the failed tasks. Dates whose files did not change are not checked twice.
+the failed tasks. Dates whose files did not change are not checked twice. When nothing landed for a
+week, the log of `verdict` says so.
+
+*Read:* `docs/contract.md` (tables, columns, rules), `docs/operations.md`.
 """
 
 
@@ -46,8 +52,17 @@ def accepted(params: Any, date: str) -> dict[str, Any]:
     }
 
 
+def old_news(dates: list[str], run: Any) -> str:
+    """A sentence when nothing has landed for long; this check alone does not fail for it."""
+    try:
+        return staleness(dates[-1], run)
+    except UsageError as error:
+        return error.what
+
+
 @dag(
-    schedule=CronTriggerTimetable("30 22 * * MON-FRI", timezone="UTC"),
+    description="Checks landed dates against the data contract and announces the accepted ones",
+    schedule=cron("30 22 * * MON-FRI"),
     start_date=START,
     catchup=False,
     max_active_runs=1,
@@ -71,9 +86,11 @@ def validate_contract() -> None:
             validate.verdict(settings(params), landing(params), dates)  # blocks: nothing is landed
         return runs_of(dates)
 
-    @task(map_index_template="{{ task.op_kwargs['dates'][0] }}")
+    @task(
+        map_index_template="{{ task.op_kwargs['dates'][0] }}",
+        doc_md="Split the dates' rows into accepted and quarantined.",
+    )
     def validate(dates: list[str], params: Any = None) -> list[str]:
-        """Split the dates' rows into accepted and quarantined."""
         from pipelines.validate import validate_dates
 
         validate_dates(settings(params), landing(params), dates)
@@ -85,10 +102,12 @@ def validate_contract() -> None:
         params: Any = None,
         inlet_events: Any = None,
         outlet_events: Any = None,
+        dag_run: Any = None,
     ) -> dict[str, Any]:
         """Block, or announce the accepted partitions that the last event did not know."""
         from airflow.sdk.exceptions import AirflowSkipException
 
+        from dags import summaries
         from pipelines import validate
 
         dates = [date for run in runs for date in run]
@@ -98,6 +117,7 @@ def validate_contract() -> None:
         last = list(inlet_events[ACCEPTED].ascending(False).limit(1))
         known = last[0].extra.get("sha", {}) if last else {}
         fresh = [date for date in dates if found[date]["sha"] != known.get(date)]
+        summaries.say(summaries.contract(result, fresh, old_news(dates, dag_run)))
         if not fresh:
             raise AirflowSkipException(f"all {len(dates)} dates are announced already")
         outlet_events[ACCEPTED].extra = {

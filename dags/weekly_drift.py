@@ -5,17 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import dag, task
 
 from dags.common import (
     DEFAULTS,
     REFIT_WANTED,
     START,
+    cron,
     date_param,
     landing,
     landing_param,
     settings,
 )
+from dags.runs import as_of, staleness
 
 DOC = """
 ### Drift
@@ -25,13 +27,19 @@ or `demote`, in a mart, on the release's page in MLflow and in the ledger. `demo
 condemned regimes to the lower rung it names, at once; it and `refit` update the asset
 `refit_wanted`, which starts `monthly_refit` on this run's landing zone, once per release and week.
 
+A backfilled run looks at the week before its own date. Data older than a week are told in the log;
+a run of the clock whose data are more than 45 days old fails: nothing has landed.
+
 *If it fails* with *stale model*, there is no champion yet: promote one. Cleared tasks repeat
 nothing.
+
+*Read:* `docs/estimation.md` (what is tested), `docs/operations.md`.
 """
 
 
 @dag(
-    schedule=CronTriggerTimetable("0 4 * * SAT", timezone="UTC"),
+    description="Confronts the champion with the last week; demotes it or asks for a refit",
+    schedule=cron("0 4 * * SAT"),
     start_date=START,
     catchup=False,
     max_active_runs=1,
@@ -41,16 +49,24 @@ nothing.
     doc_md=DOC,
     params={
         "landing": landing_param(),
-        "as_of": date_param("As of", "Last date looked at; empty: the last landed date"),
+        "as_of": date_param(
+            "As of", "Last date looked at; empty: the run's own date, by hand the last landed one"
+        ),
     },
 )
 def weekly_drift() -> None:
     @task(multiple_outputs=False)
-    def drift(params: Any = None) -> dict[str, Any]:
+    def drift(params: Any = None, dag_run: Any = None) -> dict[str, Any]:
         """Compare the champion with the recent past."""
-        from pipelines import drift
+        from dags import summaries
+        from pipelines import drift, refit
 
-        return drift.run(settings(params), landing(params).root, params["as_of"]).to_dict()
+        root, last = landing(params).root, as_of(params, dag_run)
+        week = refit.plan(settings(params), root, last, drift.WEEK)["dates"]
+        old = staleness(week[-1], dag_run)
+        found = drift.run(settings(params), root, last).to_dict()
+        summaries.say(summaries.drift(found, old))
+        return found
 
     @task(multiple_outputs=False)
     def announce(found: dict[str, Any], params: Any = None) -> dict[str, Any]:

@@ -7,15 +7,18 @@ the home. It has to be set before `airflow` is imported for the first time.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 from crossimpact.errors import CrossImpactError
+from pipelines.config import keep_private
 
 ROOT = Path(__file__).resolve().parent.parent
 DAGS = ROOT / "dags"
+PLUGINS = Path(__file__).resolve().parent / "plugins"
 LOOPBACK = "127.0.0.1,localhost"
 
 
@@ -27,6 +30,8 @@ def airflow_env(home: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(python_path)),
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
+        "AIRFLOW__CORE__AUTH_MANAGER": "ops.logins.LoginManager",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(os.cpu_count() or 2),
@@ -53,9 +58,57 @@ def enter(home: Path, **more: str) -> None:
 
 
 def prepare(home: Path) -> None:
-    """Make the folders that Airflow, MLflow and the logs need."""
+    """Make the folders that Airflow, MLflow and the logs need, for this user (and group) only."""
+    keep_private()
     for name in ("airflow", "mlflow", "logs", "run"):
         (home / name).mkdir(parents=True, exist_ok=True)
+
+
+def read_only(home: Path) -> dict[str, Path]:
+    """Folders whose every file Airflow imports, by the variable that names them to it."""
+    return {
+        "AIRFLOW__CORE__DAGS_FOLDER": home / "run" / "dags",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": home / "run" / "plugins",
+    }
+
+
+def lay_out(home: Path) -> None:
+    """Copy the DAG files to where Airflow imports them, in folders that nobody writes to.
+
+    The modes of folders and files say so; `confined` makes them bind a server that root runs.
+    """
+    for folder in read_only(home).values():
+        files = sorted(DAGS.glob("*.py")) if folder.name == DAGS.name else []
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        for left in {path.name for path in folder.iterdir()} - {path.name for path in files}:
+            remove(folder / left)
+        for file in files:
+            fresh = folder / f".{file.name}.new"
+            shutil.copyfile(file, fresh)
+            fresh.chmod(0o444)
+            fresh.replace(folder / file.name)
+        folder.chmod(0o555)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def confined(home: Path) -> list[str]:
+    """Prefix of a command that root starts: modes of files bind it as they bind everybody else.
+
+    Nothing where they do so anyway, or where the home is another user's, which it has to write to.
+    """
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() or not setpriv or home.stat().st_uid:
+        return []
+    kept = "-dac_override,-dac_read_search"
+    return [setpriv, f"--bounding-set={kept}", f"--inh-caps={kept}"]
 
 
 def migrate(home: Path, env: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 #: People, by their role in Airflow; all of them may look at MLflow's pages.
-ROLES = {"operator": "admin", "approver": "op", "auditor": "viewer"}
+ROLES = {"operator": "admin", "approver": "user", "auditor": "viewer"}
 #: Who writes to MLflow: the platform itself, and nobody by hand.
 PLATFORM = "crossimpact"
 

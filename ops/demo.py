@@ -1,6 +1,8 @@
 """The whole job on a demo desk, through the DAGs themselves, in one process.
 
-`python -m ops.demo [--home DIR] [--symbols N] [--days D] [--seed S] [--json]`
+`python -m ops.demo [--home DIR] [--symbols N] [--days D] [--seed S] [--today DATE] [--json]`
+
+The desk's last date is the last weekday before today, so that what is promoted answers live.
 """
 
 from __future__ import annotations
@@ -11,17 +13,25 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.console import Console
 
 from crossimpact.errors import CrossImpactError
 from ops import airflow_env, dagrun, summary
 from ops.processes import tail
 
+if TYPE_CHECKING:
+    from crossimpact.simulate import DeskSpec
+
 LOG = "demo.log"
+#: A desk that is there is kept, bit by bit, while a release of it is young enough to answer live.
+KEPT = timedelta(days=30)
 
 
 @dataclass
@@ -42,39 +52,47 @@ class Clock:
             print(f"{self.stages[name]:7.1f} s", file=self.terminal, flush=True)
 
 
-def demo(home: Path, size: dict[str, int], terminal: TextIO) -> dict[str, Any]:
+def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> dict[str, Any]:
     """Simulate a desk if there is none, run the four DAGs over it, and sum up."""
     clock, desk = Clock(terminal), home / "demo"
     with clock.stage("simulate"):
-        simulate(desk, size)
+        simulate(desk, size, today)
     with clock.stage("airflow"):
         airflow_env.migrate(home, dict(os.environ))
         dagrun.load()
     everywhere = {"landing": str(desk / "landing")}
-    for dag_id, conf in (
-        ("validate_contract", {}),
-        ("monthly_refit", {"auto_promote": True}),
-        ("weekly_drift", {}),
-        ("daily_tca", {}),
-    ):
+    for dag_id in ("validate_contract", "monthly_refit", "weekly_drift", "daily_tca"):
         with clock.stage(dag_id):
-            dagrun.run(dag_id, everywhere | conf)
+            dagrun.run(dag_id, everywhere)
     with clock.stage("summary"):
         found = collect(home, desk)
     return found | {"stages": clock.stages, "peak_mb": peak_mb()}
 
 
-def simulate(desk: Path, size: dict[str, int]) -> None:
-    """A dirty demo desk of that size; one that is already there is kept."""
+def simulate(desk: Path, size: dict[str, int], today: date) -> None:
+    """A dirty demo desk of that size up to yesterday; a recent one that is there is kept."""
     from crossimpact.simulate import DeskSpec
     from pipelines import simulate
 
-    spec = DeskSpec(**size)
-    if (desk / "truth.json").exists():
-        known = summary.read_truth(desk / "truth.json")["spec"]
-        if known == json.loads(json.dumps({**asdict(spec), "dates": spec.dates})):
-            return
-    simulate.run(None, desk, spec, dirt=True)
+    first = DeskSpec.first_date_before(today.isoformat(), size["days"])
+    spec = DeskSpec(size["symbols"], size["days"], size["seed"], first_date=first)
+    if not is_recent(desk / "truth.json", plain(spec), today):
+        simulate.run(None, desk, spec, dirt=True)
+
+
+def plain(spec: DeskSpec) -> dict[str, Any]:
+    """A desk's spec as its truth file holds it."""
+    found: dict[str, Any] = json.loads(json.dumps({**asdict(spec), "dates": spec.dates}))
+    return found
+
+
+def is_recent(truth: Path, wanted: Mapping[str, Any], today: date) -> bool:
+    """Whether the desk of `truth` is the wanted one but for its dates, and those are recent."""
+    known = summary.read_truth(truth)["spec"] if truth.exists() else {}
+    if known | {name: wanted[name] for name in ("first_date", "dates")} != wanted:
+        return False
+    age = today - date.fromisoformat(known["dates"][-1])
+    return timedelta(0) < age <= KEPT
 
 
 def collect(home: Path, desk: Path) -> dict[str, Any]:
@@ -82,7 +100,9 @@ def collect(home: Path, desk: Path) -> dict[str, Any]:
     from pipelines.landing import Landing
 
     truth = summary.read_truth(desk / "truth.json")
-    return summary.collect(Settings(home), Landing(desk / "landing"), truth)
+    return summary.collect(
+        Settings(home), Landing(desk / "landing"), truth, clock=lambda: datetime.now(UTC)
+    )
 
 
 def peak_mb() -> float:
@@ -97,16 +117,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--symbols", type=int, default=20)
     parser.add_argument("--days", type=int, default=20)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--today", type=date.fromisoformat, default=datetime.now(UTC).date(), metavar="DATE"
+    )
     parser.add_argument("--json", action="store_true", help="the summary as JSON on stdout")
     arguments = parser.parse_args(argv)
     home = Path(arguments.home or ".crossimpact").resolve()
     size = {name: getattr(arguments, name) for name in ("symbols", "days", "seed")}
+    return run(home, size, arguments.today, as_json=arguments.json)
+
+
+def run(home: Path, size: dict[str, int], today: date, *, as_json: bool) -> int:
+    """The demo as a whole, in this process, which becomes one of Airflow's; the exit code."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the demo keeps to its home
-    airflow_env.enter(home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
+    airflow_env.enter(home, AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR", CROSSIMPACT_AUTO_PROMOTE="1")
     log = home / "logs" / LOG
     log.write_text("")
     try:
-        return show(log, lambda terminal: demo(home, size, terminal), as_json=arguments.json)
+        return show(log, lambda terminal: demo(home, size, today, terminal), as_json=as_json)
     finally:
         dagrun.end_quietly(log)
 
@@ -122,7 +150,7 @@ def show(log: Path, job: Callable[[TextIO], dict[str, Any]], *, as_json: bool) -
     if as_json:
         print(json.dumps(found, indent=1))
     else:
-        summary.render(summary.Console(), found)
+        summary.render(Console(), found)
     lost = summary.unbalanced(found["tables"])
     if lost:
         print(f"demo failed: rows were lost in {', '.join(lost)}", file=sys.stderr)

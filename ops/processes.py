@@ -52,13 +52,31 @@ class Process:
                 pass_fds=pass_fds,
             )
         born = psutil.Process(child.pid).create_time()
-        self.pid_file.write_text(json.dumps({"pid": child.pid, "born": born}))
+        self.pid_file.touch()
+        known = {"pid": child.pid, "born": born, "file": self._identity()}
+        self.pid_file.write_text(json.dumps(known))
+
+    def _identity(self) -> list[int]:
+        """What a pid file keeps when its home is moved, and its copy does not have."""
+        status = self.pid_file.stat()
+        return [status.st_dev, status.st_ino]
+
+    def leader(self) -> psutil.Process | None:
+        """The process that was started, None when it is gone, whatever it left behind."""
+        members = self.members()
+        known = json.loads(self.pid_file.read_text())["pid"] if members else None
+        return members[0] if members and members[0].pid == known else None
 
     def members(self) -> list[psutil.Process]:
-        """Living processes of its session, leader first; none if the pid is now another's."""
+        """Living processes of its session, leader first.
+
+        None if the pid is now another's, or the pid file is a copy: a copied home owns no process.
+        """
         try:
             leader = json.loads(self.pid_file.read_text())
         except FileNotFoundError:
+            return []
+        if leader.get("file", here := self._identity()) != here:
             return []
         found = [p for p in psutil.process_iter() if session(p.pid) == leader["pid"]]
         taken_over = any(

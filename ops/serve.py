@@ -17,10 +17,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from crossimpact.errors import CrossImpactError
-from ops.airflow_env import airflow_env, migrate, prepare
+from crossimpact.errors import CrossImpactError, UsageError
+from ops.airflow_env import airflow_env, confined, lay_out, migrate, prepare, read_only
 from ops.credentials import airflow_secrets, mlflow_login, mlflow_secrets, passwords, write_private
-from ops.processes import Process, choose_port, tail
+from ops.processes import Process, choose_port, port_free, tail
+from registry.pages import EXPERIMENT, REFITS, RELEASES
 
 COMPONENTS = ("mlflow", "api-server", "dag-processor", "scheduler")
 PRELOAD = (
@@ -65,7 +66,9 @@ def environment(home: Path) -> dict[str, str]:
     demo = home / "demo" / "landing"
     if "CROSSIMPACT_LANDING" not in os.environ and demo.exists():
         served["CROSSIMPACT_LANDING"] = str(demo)
-    return {**os.environ, **airflow_env(home), **airflow_secrets(home / "secrets"), **served}
+    folders = {name: str(folder) for name, folder in read_only(home).items()}
+    keys = airflow_secrets(home / "secrets")
+    return {**os.environ, **airflow_env(home), **folders, **keys, **served}
 
 
 def mlflow_environment(home: Path) -> dict[str, str]:
@@ -82,7 +85,7 @@ def commands(home: Path) -> dict[str, list[str]]:
             "mlflow",
             "server",
             "--app-name",
-            "basic-auth",
+            "crossimpact",
             "--host",
             "127.0.0.1",
             "--port",
@@ -97,7 +100,8 @@ def commands(home: Path) -> dict[str, list[str]]:
         "dag-processor": ["airflow", "dag-processor"],
         "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
     }
-    return {name: [sys.executable, "-m", *rest] for name, rest in arguments.items()}
+    served = {name: [sys.executable, "-m", *rest] for name, rest in arguments.items()}
+    return served | {"mlflow": [*confined(home), *served["mlflow"]]}
 
 
 def fetch(request: str | urllib.request.Request) -> str | None:
@@ -130,8 +134,8 @@ def wait_ready(home: Path) -> None:
     """Return when all components are well; name the one that died or never answered."""
     deadline = time.monotonic() + READY_S
     while not all((well := health(home)).values()):
-        for process in (Process(name, home) for name in COMPONENTS):
-            if not process.members():
+        for process in components(home):
+            if process.leader() is None:
                 raise CrossImpactError(
                     f"{process.name} ended during its start, see {process.log}\n"
                     + tail(process.log, 15)
@@ -143,43 +147,75 @@ def wait_ready(home: Path) -> None:
         time.sleep(1)
 
 
+def components(home: Path) -> list[Process]:
+    return [Process(name, home) for name in COMPONENTS]
+
+
+def ask(home: Path, what: str, method: str = "GET", **said: str) -> str | None:
+    """What MLflow answers the platform, None when it refuses or is not there."""
+    login = base64.b64encode(":".join(mlflow_login(home / "secrets").values()).encode()).decode()
+    request = urllib.request.Request(  # noqa: S310
+        f"{urls(home)['mlflow']}/api/2.0/mlflow/{what}",
+        json.dumps(said).encode() if said else None,
+        {"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+        method=method,
+    )
+    return fetch(request)
+
+
 def admit(home: Path) -> None:
-    """Let Airflow's users look at MLflow's pages, each by the password of his own."""
-    secrets = home / "secrets"
-    login = base64.b64encode(":".join(mlflow_login(secrets).values()).encode()).decode()
-    for user, password in json.loads(passwords(secrets)[0].read_text()).items():
-        request = urllib.request.Request(  # noqa: S310
-            urls(home)["mlflow"] + "/api/2.0/mlflow/users/create",
-            json.dumps({"username": user, "password": password}).encode(),
-            {"Authorization": f"Basic {login}", "Content-Type": "application/json"},
-        )
-        fetch(request)  # of one that is there already the server says so
+    """Let Airflow's users look at MLflow's pages, each by the password of his own.
+
+    One that is there already gets the password that Airflow asks for now.
+    """
+    for user, password in json.loads(passwords(home / "secrets")[0].read_text()).items():
+        who = {"username": user, "password": password}
+        if ask(home, "users/create", "POST", **who) is None:
+            ask(home, "users/update-password", "PATCH", **who)
 
 
-def up(home: Path) -> None:
-    """Start what does not run yet and wait until all of it is healthy."""
-    missing = [name for name in COMPONENTS if not Process(name, home).members()]
-    if not missing:
+def up(home: Path) -> int:
+    """Start what does not run, wait until all of it is healthy; the exit code."""
+    dead = [process for process in components(home) if process.leader() is None]
+    if not dead:
         print("already up")
         return report(home)
-    if len(missing) == len(COMPONENTS):
-        (home / "run" / "ports.json").unlink(missing_ok=True)
+    for process in dead:
+        process.stop()  # what a dead one left behind
+    fresh_start = len(dead) == len(COMPONENTS)
+    reserve(home, [process.name for process in dead], anew=fresh_start)
     prepare(home)
+    lay_out(home)
     _, fresh = passwords(home / "secrets")
     for user, password in fresh.items():
         print(f"{user:<9} {password}   (shown once; kept in {home}/secrets/passwords.json)")
     env = dict.fromkeys(COMPONENTS, environment(home)) | {"mlflow": mlflow_environment(home)}
     migrate(home, env["scheduler"])
     try:
-        for name in missing:
-            Process(name, home).start(commands(home)[name], env[name])
+        for process in dead:
+            process.start(commands(home)[process.name], env[process.name])
         wait_ready(home)
         admit(home)
         write_login(home)
     except BaseException:
-        down(home)
+        halt(dead if not fresh_start else components(home))
         raise
+    if not fresh_start:
+        print(f"started again: {', '.join(process.name for process in dead)}")
     return report(home)
+
+
+def reserve(home: Path, names: list[str], *, anew: bool) -> None:
+    """Settle the ports before anything is shown or started; a taken one is an error."""
+    if anew:
+        (home / "run" / "ports.json").unlink(missing_ok=True)
+    chosen = ports(home)
+    for name, component in (("mlflow", "mlflow"), ("airflow", "api-server")):
+        if component in names and not port_free(chosen[name]):
+            raise UsageError(
+                f"port {chosen[name]} of {component} was taken by somebody else meanwhile",
+                "free it, or stop everything first and start it again",
+            )
 
 
 def login_file(home: Path) -> Path:
@@ -194,28 +230,51 @@ def write_login(home: Path) -> None:
     write_private(login_file(home), "".join(lines))
 
 
-def down(home: Path) -> None:
-    """Stop everything; nothing to stop is fine."""
-    processes = [Process(name, home) for name in COMPONENTS]
-    stopped = [process.name for process in processes if process.members()]
+def halt(processes: list[Process]) -> None:
     for process in processes:
         process.ask_to_end()
     for process in processes:
         process.stop()
+
+
+def down(home: Path) -> int:
+    """Stop everything; nothing to stop is fine."""
+    stopped = [process.name for process in components(home) if process.members()]
+    halt(components(home))
     for path in (home / "run" / "ports.json", login_file(home)):
         path.unlink(missing_ok=True)
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing is running")
+    return 0
 
 
-def report(home: Path) -> None:
-    """Addresses and state."""
-    if not any(Process(name, home).members() for name in COMPONENTS):
+def pages(home: Path) -> dict[str, str]:
+    """Addresses of MLflow's pages on releases, and on refits as soon as there is one."""
+    server = urls(home)["mlflow"]
+    found = ask(home, f"experiments/get-by-name?experiment_name={EXPERIMENT}")
+    known = json.loads(found)["experiment"] if found else {}
+    refits = {"refits": server + REFITS.format_map(known)} if known else {}
+    return {"releases": server + RELEASES, **refits}
+
+
+def report(home: Path) -> int:
+    """Print addresses and state; 0 when every component is well, else 1."""
+    if not any(process.members() for process in components(home)):
         print("nothing is running")
-        return
+        return 1
     for name, url in urls(home).items():
         print(f"{name:<9} {url}")
+    for name, page in pages(home).items():
+        print(f"{name:<9} {page}")
     print(f"in a shell, before `crossimpact`: . {login_file(home)}")
-    print(", ".join(f"{name} {'ok' if well else 'NOT ok'}" for name, well in health(home).items()))
+    well = health(home)
+    dead = {process.name for process in components(home) if process.leader() is None}
+    states = {
+        name: "dead" if name in dead else "ok" if well[name] else "NOT ok" for name in COMPONENTS
+    }
+    print(", ".join(f"{name} {state}" for name, state in states.items()))
+    if dead:
+        print("`make up` starts again what is dead", file=sys.stderr)
+    return 0 if set(states.values()) == {"ok"} else 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -227,14 +286,13 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     action = {"up": up, "down": down, "status": report}[arguments.action]
     try:
-        action(Path(arguments.home).resolve())
+        return action(Path(arguments.home).resolve())
     except CrossImpactError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

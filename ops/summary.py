@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,12 @@ SPLIT = {
 }
 
 
-def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows, regimes, edges against the planted ones, champion, gates, shortfall and reports."""
-    from pipelines import promotion, release
+def collect(
+    settings: Settings, landing: Landing, truth: Mapping[str, Any], clock: Callable[[], datetime]
+) -> dict[str, Any]:
+    """Rows, regimes, edges against the planted ones, champion, gates, shortfall, reports, and what
+    a live scheduler gets."""
+    from pipelines import consume, promotion, release
 
     champion, facts = release.champion(settings)
     shown = release.show(settings).to_dict()
@@ -51,10 +55,11 @@ def collect(settings: Settings, landing: Landing, truth: Mapping[str, Any]) -> d
         },
         "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
         "window": dict(champion.window),
-        "gates": promotion.check(settings, champion.id)["gates"],
-        "shortfall": shortfall(settings),
+        "gates": promotion.check(settings, champion.id, now=clock())["gates"],
+        "shortfall": shortfall(settings, landing.all_dates()),
         "drift": drift(settings),
         "reports": sorted(str(path) for path in settings.reports.rglob("*.html")),
+        "pull": consume.pull(settings, who="demo", clock=clock),
     }
 
 
@@ -93,10 +98,14 @@ def recovery(model: ImpactModel | None, planted: Sequence[Mapping[str, Any]]) ->
         for edge in planted
         if abs(edge["scaled_bps"]) >= STRONG * strongest
     }
-    found = {
-        pair(model.symbols[i], model.symbols[j]): np.sign(model.gamma[i, j])
-        for i, j in (np.argwhere(np.triu(model.gamma, 1)) if model else ())
-    }
+    found = (
+        {
+            pair(model.symbols[i], model.symbols[j]): np.sign(model.gamma[i, j])
+            for i, j in np.argwhere(np.triu(model.gamma, 1))
+        }
+        if model
+        else {}
+    )
     true = {edge for edge, found_sign in found.items() if sign.get(edge) == found_sign}
     return {
         "planted": len(sign),
@@ -112,12 +121,12 @@ def pair(a: str, b: str) -> tuple[str, str]:
     return (a, b) if a < b else (b, a)
 
 
-def shortfall(settings: Settings) -> dict[str, Any]:
-    """Exact sums of the published TCA summaries, in USD: notional ordered, shortfall, its parts."""
+def shortfall(settings: Settings, landed: Sequence[str]) -> dict[str, Any]:
+    """Exact sums of the landed dates' TCA summaries, USD: notional ordered, shortfall, parts."""
     from pipelines.warehouse import Warehouse
 
     warehouse = Warehouse(settings)
-    dates = warehouse.dates("marts", "tca_summary")
+    dates = [date for date in warehouse.dates("marts", "tca_summary") if date in landed]
     rows = [
         row
         for file in warehouse.files("marts", "tca_summary", dates)
@@ -168,12 +177,23 @@ def render(console: Console, summary: Mapping[str, Any]) -> None:
     champion = summary["champion"]
     _line(console, "champion", f"{champion['id']}, version {champion['version']}")
     _line(console, "digest", champion["digest"])
-    days = [path for path in summary["reports"] if "tca-" in path]
-    for name, path in (
-        ("reports", str(Path(days[-1]).parent / "index.html")),
-        ("last day", days[-1]),
-    ):
+    for name, path in _pages(summary["reports"], dates[-1]):
         _line(console, name, path)
+    _line(console, "pull", _answer(summary["pull"]))
+
+
+def _pages(reports: Sequence[str], last: str) -> Iterator[tuple[str, str]]:
+    """The index and the page of the last date, where they were written."""
+    for name, file in (("reports", "index.html"), ("last day", f"tca-{last}.html")):
+        for path in reports:
+            if Path(path).name == file:
+                yield name, path
+
+
+def _answer(pulled: Mapping[str, Any]) -> str:
+    """What a live scheduler gets: which release, and who answers per regime."""
+    rungs = ", ".join(f"{row['regime']} by {row['rung']}" for row in pulled["regimes"])
+    return ": ".join(filter(None, (pulled["state"], pulled["reason"], rungs)))
 
 
 def _line(console: Console, name: str, value: str) -> None:

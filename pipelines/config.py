@@ -57,8 +57,21 @@ class Settings:
         return self.home / "ledger.jsonl"
 
     @property
+    def releases(self) -> Path:
+        """A verified copy of every release that was promoted from here, by digest."""
+        return self.home / "releases"
+
+    @property
     def reports(self) -> Path:
         return self.home / "reports"
+
+
+def keep_private() -> None:
+    """What this process and its children write from now on is not for every user of the machine.
+
+    The group's share is as the user's own umask has it: a desk may share a home.
+    """
+    os.umask(os.umask(0o077) | 0o007)
 
 
 def default_home() -> Path:

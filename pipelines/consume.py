@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -11,21 +13,32 @@ from crossimpact.errors import CrossImpactError
 from pipelines import promotion
 from pipelines.config import Settings
 from registry.client import Client
+from registry.deadline import Worker
 from registry.served import Served
+
+#: How long the ledger is waited for to take the witness, seconds; the answer is out by then.
+WITNESS_S = 2.0
 
 
 def pull(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> dict[str, Any]:
-    """What answers now, and per regime which rung and how fast it may trade.
+    """What answers now, and its witness; see `ask` and `witness`."""
+    served = ask(settings, who=who, clock=clock)
+    unseen = witness(settings, served, who=who, now=clock())
+    found = told(served)
+    return found | {"reason": "; ".join(filter(None, (found["reason"], unseen)))}
 
-    A pull that does not end in the champion is written to the ledger as a `fallback`, once.
-    """
+
+def ask(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> Served:
+    """What answers now, within the client's deadline."""
     cache = settings.home / "consumer" / quote(who, safe="").replace(".", "%2E")
-    client = Client(settings.mlflow_uri, settings.ledger_path, cache, clock=clock)
-    served = client.pull()
-    unseen = "" if served.state == "live" else _witness(settings, served, who, clock())
+    return Client(settings.mlflow_uri, settings.ledger_path, cache, clock=clock).pull()
+
+
+def told(served: Served) -> dict[str, Any]:
+    """The answer as plain data: per regime which rung and how fast it may trade."""
     return {
         "state": served.state,
-        "reason": served.reason + unseen,
+        "reason": served.reason,
         "digest": served.digest,
         "version": served.version,
         "confirmed_at": served.confirmed_at.isoformat() if served.confirmed_at else None,
@@ -33,14 +46,25 @@ def pull(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> dict
     }
 
 
-def _witness(settings: Settings, served: Served, who: str, now: datetime) -> str:
-    """Write it down; what to add to the reason when the ledger cannot be written."""
+def witness(settings: Settings, served: Served, *, who: str, now: datetime) -> str:
+    """Write a pull that did not end in the champion to the ledger as a `fallback`, once.
+
+    Returns
+    -------
+    str
+        Why the ledger does not have it: it is held, its disk hangs or is full; empty when it has.
+    """
+    if served.state == "live":
+        return ""
     rungs = {regime: served.answer(regime).rung for regime in _regimes(served)}
-    said = f"{served.state}: {served.reason}"
+    write = partial(
+        promotion.witness, settings, "fallback", who=who, reason=f"{served.state}: {served.reason}",
+        now=now, rungs=rungs, wait_s=0.8 * WITNESS_S,
+    )  # fmt: skip
     try:
-        promotion.witness(settings, "fallback", who=who, reason=said, now=now, rungs=rungs)
+        Worker(f"ledger {settings.ledger_path}").run(write, time.monotonic() + WITNESS_S)
     except (CrossImpactError, OSError) as error:
-        return f"; the ledger does not have it: {error}"
+        return f"the ledger does not have it: {error}"
     return ""
 
 

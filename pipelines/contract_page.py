@@ -13,7 +13,9 @@ HEAD = f"""# Calibration data contract, version {contract.VERSION}
 
 What a desk lands, and what is checked before a number is fitted. Files are Parquet (or CSV with
 the same header) under `<landing>/<table>/date=YYYY-MM-DD/`. Times are UTC and time-zone aware,
-prices in the quote currency, notionals in USD, sizes in shares.
+prices in the quote currency, notionals in USD, sizes in shares, whole or fractional. Ids are opaque
+text; a column that may be null may also be absent, and an optional table is landed on every date or
+on none.
 
 **A broken table blocks** (exit code 3): missing table or partition, unreadable file, other columns
 or types, no rows, more than {contract.MAX_DUPLICATE_SHARE:.1%} duplicate keys, more than
@@ -23,13 +25,33 @@ accepted. Rows in = rows accepted + rows quarantined, always. Rules between tabl
 landed, not at what was accepted, so one broken row does not condemn its neighbours.
 
 A landing zone without `parent_orders`, `child_fills` and `benchmark_marks` is a public one: refits
-then read the net aggressor flow of `public_trades`.
+then read the net aggressor flow of `public_trades`. Without `peer_flow` the models have no controls
+for what others traded; verdict, release and model card say so.
 """
+
+VERSIONS = """\
+## Versions
+
+Version 2 accepts every landing of version 1 unchanged: whole quantities are read as they were, and
+nothing that passed is refused, but for invisible characters in the names of sectors and venues, and
+for `public_trades` landed on some of the dates only. New in it:
+
+- ids are any printable text of at most 128 characters (version 1: 64 of `A-Za-z0-9_.:-`);
+- `parent_qty`, `fill_qty` and `lot_size` may be fractional. Money is counted exactly on prices of
+  10 and quantities of 8 decimals;
+- an execution is identified by `fill_id` and `venue` together, within a date;
+- `peer_flow` is optional, and columns that may be null may be absent.
+
+Manifests and releases name the version they were made under. A home of version 1 is judged anew at
+its next validation; a release of version 1 loads, serves and rolls back as before."""
 
 
 def markdown() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *map(_table, contract.TABLES.values()), *_everywhere()]) + "\n"
+    return (
+        "\n".join([HEAD, *map(_table, contract.TABLES.values()), *_everywhere(), "", VERSIONS])
+        + "\n"
+    )
 
 
 def _table(table: Table) -> str:

@@ -22,6 +22,7 @@ from crossimpact.errors import StaleModel
 from crossimpact.estimate.conditions import CONDITIONS, Shift, shifts
 from crossimpact.estimate.drift import SEVERITY, Drift, Promise, weekly_drift
 from crossimpact.model import ImpactModel
+from crossimpact.progress import tell
 from pipelines import features, refit, release, validate
 from pipelines.config import Settings
 from pipelines.landing import Landing
@@ -77,6 +78,7 @@ def run(settings: Settings, landing_root: Path, as_of: str | None = None) -> Res
     dates = [date for date in landed if date >= monday]
     validate.accept(settings, landing, dates)
     features.prepare(settings, landing, dates)
+    tell("drift", f"release {champion.id} against the week of {monday}")
     found = _confront(settings, champion, dates, monday)
     first, last = champion.window["first"], champion.window["last"]
     regimes = {drift.regime: drift.to_dict() for drift in found}

@@ -9,34 +9,44 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.estimate.turnover import edge_turnover
-from pipelines import refit
+from crossimpact.progress import tell
 from pipelines.config import Settings
-from pipelines.warehouse import write_atomic
-from registry import bundle, tracking
+from pipelines.release import promoted
+from registry import bundle, reproducible, sealed
 from registry.bundle import Release
-from registry.ledger import Standing
+from registry.ledger import Standing, utc
+from registry.served import age
 
 ATTESTED = "reproduced.json"
+SAME = "same"  # how a verdict begins that the gate accepts
 
 
 def gather(
-    settings: Settings, candidate: Release, live: Standing | None, again: str
+    settings: Settings, candidate: Release, live: Standing | None, again: str, now: datetime
 ) -> dict[str, Any]:
     """Facts by the names `gates.toml` uses; what is not known is not there.
 
     Parameters
     ----------
     again
-        What `reproduced` said; that takes its time, so it is asked before the ledger is held.
+        What `reproduced` said; that takes its time, so it is asked once.
+    now
+        When, UTC: a release may be too old to be promoted, or of the future.
     """
-    facts: dict[str, Any] = {"coverage": coverage(candidate), "reproduced": again}
+    facts: dict[str, Any] = {
+        "coverage": coverage(candidate),
+        "reproduced": again,
+        "age_days": round(age(candidate, utc(now)) / timedelta(days=1), 2),
+    }
     if live and live.digest != candidate.digest:
         facts["champion"] = _against(settings, candidate, live)
     shadow = settings.home / "shadow" / f"{candidate.id}.json"
@@ -56,8 +66,8 @@ def coverage(release: Release) -> float:
 
 
 def reproduced(settings: Settings, release: Release) -> str:
-    """'same' when the release's refit, run again from its features in another process, gives the
-    same digest; else what came out or why it could not be run.
+    """What the release's refit gives, run again from its features in another process: 'same bytes',
+    'same within ...' (see `reproducible`), 'different: ...', or why it could not be run.
 
     Only 'same' is kept: what failed for want of a file or of memory may succeed once mended.
     """
@@ -68,7 +78,9 @@ def reproduced(settings: Settings, release: Release) -> str:
     if (said := _attested(attested, release)) is not None:
         return said
     verdict = _again(settings, folder, release)
-    if verdict == "same":
+    if verdict.startswith(SAME):
+        from pipelines.warehouse import write_atomic
+
         write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))
     return verdict
 
@@ -96,9 +108,8 @@ def _against(settings: Settings, candidate: Release, live: Standing) -> dict[str
     A champion whose files are damaged must not keep its successor out for good: nothing is
     compared, so the gate refuses, and an override may say otherwise.
     """
-    into = settings.home / "tmp"
     try:
-        old, _ = tracking.resolve(settings.mlflow_uri, live.digest, into, settings.ledger_path)
+        old = promoted(settings, live.digest)
     except StaleModel as error:
         return {name: {"edge_turnover": f"not known, {error.what}"} for name in candidate.models}
     coupled = {regime: model for regime, model in old.models.items() if model.edges}
@@ -117,20 +128,25 @@ def _refit_folder(settings: Settings, release: Release) -> Path | None:
 
 def _again(settings: Settings, folder: Path, release: Release) -> str:
     """A fresh process, so that neither hash seeds nor anything cached can help."""
-    command = [sys.executable, "-m", "pipelines.evidence", str(settings.home), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no word"]
-        return f"failed: {said[-1]}"
-    digest = done.stdout.split()[-1]
-    return "same" if digest == release.digest else f"different: {digest[: bundle.ID_LENGTH]}"
+    tell("reproduce", f"the refit of {release.id}, in a process of its own")
+    with tempfile.TemporaryDirectory(prefix="crossimpact-") as scratch:
+        into = Path(scratch) / "release"
+        command = [sys.executable, "-m", "pipelines.evidence"]
+        command += [str(settings.home), str(folder), str(into)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["no word"]
+            return f"failed: {said[-1]}"
+        return reproducible.verdict(release, sealed.read(into))
 
 
-def _main(home: str, folder: str) -> None:
-    """Print the digest of the refit whose plan lies in `folder`."""
+def _main(home: str, folder: str, into: str) -> None:
+    """Run the refit whose plan lies in `folder` again and write its release to `into`."""
+    from pipelines import refit
+
     plan: Mapping[str, Any] = json.loads((Path(folder) / refit.PLAN).read_text())
     settings = replace(Settings(Path(home)), flow=plan["flow"], bucket_s=plan["bucket_s"])
-    print(refit.build(settings, plan, refit.fits(settings, plan)).digest)
+    sealed.write(refit.build(settings, plan, refit.fits(settings, plan)), Path(into))
 
 
 if __name__ == "__main__":

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 
 from crossimpact import contract
 from crossimpact.errors import StaleModel, UsageError
 from crossimpact.model import ImpactModel
+from pipelines import csv_file
 from pipelines.config import Settings
 from pipelines.landing import Landing
 from pipelines.release import champion, resolve
-from pipelines.warehouse import Warehouse, quoted, sql, write_atomic
+from pipelines.warehouse import Warehouse, sql
 from registry import ledger
 from registry.bundle import Release
 from registry.tracking import CHAMPION
 
 GAMMA_COLUMNS = ("regime", "symbol_i", "symbol_j", "gamma_bps", "se_bps")
+#: Rows held at once while a large table is written.
+FETCHED = 50_000
 SELF_COLUMNS = ("regime", "symbol", "alpha_bps", "beta_bps", "se_alpha", "se_beta")
 
 
@@ -57,14 +60,24 @@ def export_violations(settings: Settings, landing: Landing | None, path: Path) -
     landing
         Limits the export to its dates; None exports every published date.
     path
-        The CSV to replace. `file` is the landed file's name in its partition, `row` 0-based in it.
+        The CSV to write. `file` is the landed file's name in its partition, `row` 0-based in it.
+
+    Raises
+    ------
+    UsageError
+        When nothing was ever validated under this home.
     """
     warehouse = Warehouse(settings)
+    dates = {table: warehouse.dates("violations", table) for table in sorted(contract.TABLES)}
+    if not any(dates.values()):
+        raise UsageError(
+            f"nothing was validated in {settings.home}", "run `crossimpact validate` first"
+        )
     wanted = None if landing is None else set(landing.all_dates())
     with warehouse.connect() as connection:
         connection.execute(sql("validate/all_violations"))
-        for table in sorted(contract.TABLES):
-            for date in warehouse.dates("violations", table):
+        for table, published in dates.items():
+            for date in published:
                 if wanted is None or date in wanted:
                     (file,) = warehouse.files("violations", table, [date])
                     connection.execute(
@@ -73,12 +86,8 @@ def export_violations(settings: Settings, landing: Landing | None, path: Path) -
                         " FROM read_parquet($file, hive_partitioning = false)",
                         {"name": table, "date": date, "file": file},
                     )
-        _no_folder(path).parent.mkdir(parents=True, exist_ok=True)
-        (rows,) = connection.execute(
-            'COPY (SELECT * FROM all_violations ORDER BY "table", date, file, row, rule_id)'
-            f" TO '{quoted(path)}' (FORMAT csv, HEADER)"
-        ).fetchone() or (0,)
-    return int(rows)
+        query = 'SELECT * FROM all_violations ORDER BY "table", date, file, row, rule_id'
+        return csv_file.write(path, *_result(connection, query))
 
 
 def export_regimes(settings: Settings, path: Path) -> int:
@@ -96,21 +105,22 @@ def export_regimes(settings: Settings, path: Path) -> int:
             f"no bucket is labelled in {settings.feature_layer}", "run `crossimpact refit` first"
         )
     files = warehouse.files(settings.feature_layer, "regimes", dates)
-    _no_folder(path).parent.mkdir(parents=True, exist_ok=True)
     with warehouse.connect() as connection:
         connection.execute("CREATE TABLE regimes AS SELECT * FROM read_parquet(?)", [files])
-        (rows,) = connection.execute(
-            "COPY (SELECT strftime(ts, '%Y-%m-%dT%H:%M:%SZ') AS ts, regime FROM regimes "
-            "ORDER BY regimes.ts)"
-            f" TO '{quoted(path)}' (FORMAT csv, HEADER)"
-        ).fetchone() or (0,)
-    return int(rows)
+        query = (
+            "SELECT strftime(ts, '%Y-%m-%dT%H:%M:%SZ') AS ts, regime FROM regimes"
+            " ORDER BY regimes.ts"
+        )
+        return csv_file.write(path, *_result(connection, query))
 
 
-def _no_folder(path: Path) -> Path:
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", "name a CSV file")
-    return path
+def _result(
+    connection: duckdb.DuckDBPyConnection, query: str
+) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """Names and rows, fetched as they are written."""
+    cursor = connection.execute(query)
+    names = [name for name, *_ in cursor.description or ()]
+    return names, chain.from_iterable(iter(lambda: cursor.fetchmany(FETCHED), []))
 
 
 def _export(
@@ -118,16 +128,12 @@ def _export(
     path: Path,
     release: str,
     columns: tuple[str, ...],
-    rows_of: Callable[[ImpactModel], Iterable[tuple[str, ...]]],
+    rows_of: Callable[[ImpactModel], Iterable[tuple[str | float, ...]]],
 ) -> Export:
     found = _exported(settings, release)
     models = list(_shipped(found))
-    rows = [row for model in models for row in rows_of(model)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    write_atomic(_no_folder(path), text.getvalue())
-    return Export(str(path), found.id, len(rows), _note(models))
+    rows = csv_file.write(path, columns, (row for model in models for row in rows_of(model)))
+    return Export(str(path), found.id, rows, _note(models))
 
 
 def _note(models: Iterable[ImpactModel]) -> str:
@@ -159,19 +165,14 @@ def _shipped(release: Release) -> Iterator[ImpactModel]:
             yield model
 
 
-def _gamma_rows(model: ImpactModel) -> Iterable[tuple[str, ...]]:
+def _gamma_rows(model: ImpactModel) -> Iterable[tuple[str | float, ...]]:
     names = model.symbols
     for i, j in np.argwhere(model.gamma):
         gamma, error = model.gamma[i, j], model.gamma_se[i, j]
-        yield model.regime, names[i], names[j], _number(gamma), _number(error)
+        yield model.regime, names[i], names[j], float(gamma), float(error)
 
 
-def _self_rows(model: ImpactModel) -> Iterable[tuple[str, ...]]:
+def _self_rows(model: ImpactModel) -> Iterable[tuple[str | float, ...]]:
     numbers = np.column_stack([model.alpha, model.beta, model.alpha_se, model.beta_se])
-    for symbol, row in zip(model.symbols, numbers, strict=True):
-        yield (model.regime, symbol, *map(_number, row))
-
-
-def _number(value: float) -> str:
-    """Shortest text that reads back as the same number; empty when unknown."""
-    return "" if np.isnan(value) else repr(float(value))
+    for symbol, row in zip(model.symbols, numbers.tolist(), strict=True):
+        yield (model.regime, symbol, *row)

@@ -18,10 +18,12 @@ import numpy as np
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, EstimationError
 from crossimpact.estimate.design import Panel
+from crossimpact.progress import each
 from pipelines import validate
 from pipelines.config import Settings
 from pipelines.landing import Landing
-from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
+from pipelines.provenance import code_digest
+from pipelines.warehouse import Manifest, Warehouse, sql
 
 #: Regime labels compare with this many trailing dates, the labelled one included.
 TRAILING_DATES = 20
@@ -45,7 +47,7 @@ FLOW_SOURCE = {"own": "child_fills", "public": "public_trades"}
 def prepare(settings: Settings, landing: Landing, dates: Sequence[str]) -> None:
     """Buckets and labels of accepted `dates`, and the buckets their labels look back on."""
     read = readable(settings, landing, dates)
-    for date in read:
+    for date in each("features", read):
         build(settings, date)
     label(settings, dates, read)
 
@@ -78,7 +80,7 @@ def build(settings: Settings, date: str) -> dict[str, Any]:
     flow_query = sql(f"features/flow_{settings.flow}")
     queries = {name: sql(f"features/{name}") for name in ("buckets", "overlap")}
     inputs = _accepted(warehouse, settings, date)
-    inputs["sql"] = text_sha256(flow_query, *queries.values(), str(OPENING_S))
+    inputs["code"] = code_digest(__name__)
     kept = [warehouse.manifest(layer, name, date) for name in queries]
     if any(manifest is None or manifest.inputs != inputs for manifest in kept):
         with warehouse.connect() as connection:
@@ -101,11 +103,11 @@ def build(settings: Settings, date: str) -> dict[str, Any]:
 def label(settings: Settings, dates: Sequence[str], read: Sequence[str]) -> dict[str, Any]:
     """Publish the regime labels of `dates`, each from the trailing ones of the dates `read`."""
     warehouse, query = Warehouse(settings), sql("features/regimes")
-    for date in dates:
+    for date in each("regime labels", dates):
         trailing = _trailing(read, date)
         manifests = [_buckets(warehouse, settings, other) for other in trailing]
         inputs = {m.date: m.sha256 for m in manifests}
-        inputs["sql"] = text_sha256(query, str(REGIME_PARAMETERS))
+        inputs["code"] = code_digest(__name__)
         kept = warehouse.manifest(settings.feature_layer, "regimes", date)
         if kept is not None and kept.inputs == inputs:
             continue

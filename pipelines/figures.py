@@ -29,10 +29,12 @@ MAX_EDGES = 150
 MAX_LINES = 150
 #: Beyond this many names on the circle only those with a line are named.
 MAX_NAMES = 250
+#: Up to this many names the heatmap's axes name each, beyond it its sectors alone.
+MAX_TICKS = 60
 
 
 def heatmap(model: ImpactModel) -> bytes:
-    """PNG of gamma ordered by sector.
+    """PNG of gamma ordered by sector; up to `MAX_TICKS` symbols each is named, sectors on top.
 
     Cell (i, j) is ``M_ij`` at a flow of 1% of ADV, bps; of a square-root model the slope through
     the reference flow. The scale ends at the 99.5th percentile of ``|M|``.
@@ -45,7 +47,8 @@ def heatmap(model: ImpactModel) -> bytes:
         figure = Figure(figsize=(7.2, 6.2), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(values, cmap="RdBu_r", norm=TwoSlopeNorm(0, -limit, limit))
-        _sector_ticks(axes, [model.sectors[i] for i in order])
+        sectors, symbols = ([names[i] for i in order] for names in (model.sectors, model.symbols))
+        _sector_ticks(axes, sectors, symbols if model.n <= MAX_TICKS else None)
         bar = figure.colorbar(image, ax=axes, shrink=0.85, extend="both")
         at = "" if model.transform == "linear" else ", at the reference flow"
         bar.set_label(f"bps per 1% of ADV{at} (scaled to be symmetric)")
@@ -62,14 +65,23 @@ def _by_sector(model: ImpactModel) -> list[int]:
     return sorted(range(model.n), key=lambda i: (model.sectors[i], model.symbols[i]))
 
 
-def _sector_ticks(axes: Axes, sectors: Sequence[str]) -> None:
-    """A line between sectors, a name at the middle of each."""
+def _sector_ticks(axes: Axes, sectors: Sequence[str], symbols: Sequence[str] | None = None) -> None:
+    """A line between sectors, a name at the middle of each; on top where symbols are named, too."""
     names = sorted(set(sectors))
     starts = np.array([sectors.index(name) for name in names])
     ends = np.append(starts[1:], len(sectors))
     middles = (starts + ends - 1) / 2
-    axes.set_xticks(middles, names, rotation=45, ha="right")
-    axes.set_yticks(middles, names)
+    if symbols is None:
+        axes.set_xticks(middles, names, rotation=45, ha="right")
+        axes.set_yticks(middles, names)
+    else:
+        size = float(np.clip(260 / len(symbols), 4.5, 9.5))  # points, so that names stay apart
+        axes.set_xticks(range(len(symbols)), symbols, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(symbols)), symbols, fontsize=size)
+        top = axes.secondary_xaxis("top")
+        top.set_xticks(middles, names, rotation=30, ha="left", fontsize=9)
+        top.tick_params(length=0)
+        top.spines["top"].set_visible(False)
     axes.tick_params(length=0)
     for start in starts[1:]:
         axes.axhline(start - 0.5, color=MUTED, linewidth=0.5)

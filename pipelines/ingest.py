@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ class Result:
         Landed rows per contract table.
     per_date
         Date -> source table -> account, for every date of the source.
+    details
+        What only one adapter has to say.
     """
 
     source: str
@@ -82,11 +84,16 @@ class Result:
     dates: tuple[str, ...]
     rows: Mapping[str, int]
     per_date: Mapping[str, Mapping[str, Account]]
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def totals(self) -> dict[str, Account]:
         """The accounts summed over all dates of the source."""
-        return {table: _total([day[table] for day in self.per_date.values()]) for table in FILES}
+        tables = dict.fromkeys(table for day in self.per_date.values() for table in day)
+        return {
+            table: _total([day[table] for day in self.per_date.values() if table in day])
+            for table in tables
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, the same for the same source bytes and settings."""
@@ -99,6 +106,7 @@ class Result:
             "rows": dict(self.rows),
             "accounts": _plain(self.totals),
             "per_date": {date: _plain(day) for date, day in self.per_date.items()},
+            **self.details,
         }
 
 
@@ -124,14 +132,17 @@ def run(settings: Settings, source: str, src: Path, out: Path) -> Result:
         that already holds other partitions.
     """
     if source != "cn10":
-        raise UsageError(f"unknown source {source!r}", "known sources: cn10")
+        raise UsageError(
+            f"unknown source {source!r}",
+            "known sources: cn10; `ingest table MAP.toml` takes others",
+        )
     files = _files(src)
     with Warehouse(settings).connect() as connection:
         try:
             result = _cn10(connection, settings, files, out)
         except duckdb.Error as error:
             raise CrossImpactError(
-                f"source {src} cannot be ingested ({_first_line(error)})",
+                f"source {src} cannot be ingested ({first_line(error)})",
                 "mend the source and rerun",
             ) from error
     text = json.dumps(result.to_dict(), indent=1, sort_keys=True)
@@ -151,14 +162,14 @@ def _cn10(
         "snapshots": str(files["market_snapshots"]),
         "trades": str(files["public_trades"]),
     }
-    _create(connection, "days", "cn10_days", paths)
+    create(connection, "days", "cn10_days", paths)
     dates = [str(date) for (date,) in connection.execute(sql("ingest/cn10_dates")).fetchall()]
     per_date: dict[str, Mapping[str, Account]] = {}
     rows = {}
-    with _staging(out) as staging:
+    with staging(out) as draft:
         for date in dates:
             per_date[date] = _date(connection, paths, date, settings.bucket_s)
-            rows[date] = _export(connection, staging, date)
+            rows[date] = _export(connection, draft, date)
         result = Result(
             source="cn10",
             files={path.name: file_sha256(path) for path in files.values()},
@@ -168,7 +179,7 @@ def _cn10(
             per_date=per_date,
         )
         _balance(result, read)
-        _move(staging, out / "landing")
+        move(draft, out / "landing")
     return result
 
 
@@ -187,7 +198,7 @@ def _check(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> int
     try:
         found = dict(connection.execute(sql("ingest/columns"), file).fetchall())
     except duckdb.Error as error:
-        raise UsageError(f"source file {path} cannot be read ({_first_line(error)})") from error
+        raise UsageError(f"source file {path} cannot be read ({first_line(error)})") from error
     for column, types in COLUMNS[table].items():
         if column not in found:
             raise UsageError(f"source file {path} has no column {column!r}")
@@ -201,7 +212,7 @@ def _check(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> int
     return int(rows)
 
 
-def _create(
+def create(
     connection: duckdb.DuckDBPyConnection,
     table: str,
     query: str,
@@ -218,12 +229,12 @@ def _date(
     """Build the four tables of one date; the accounts of its source rows."""
     day = {"date": date, "time_zone": TIME_ZONE}
     stale = {"stale_s": contract.MAX_SNAPSHOT_AGE_S}
-    _create(connection, "instruments", "cn10_instruments", {"date": date, "adv_days": ADV_DAYS})
-    _create(connection, "book", "cn10_book", {**paths, **day, **stale})
-    _create(connection, "prints", "cn10_prints", {"trades": paths["trades"], **day})
-    _create(connection, "market_snapshots", "cn10_market_snapshots", {})
-    _create(connection, "public_trades", "cn10_public_trades", {})
-    _create(connection, "peer_flow", "cn10_peer_flow", {"bucket_s": bucket_s})
+    create(connection, "instruments", "cn10_instruments", {"date": date, "adv_days": ADV_DAYS})
+    create(connection, "book", "cn10_book", {**paths, **day, **stale})
+    create(connection, "prints", "cn10_prints", {"trades": paths["trades"], **day})
+    create(connection, "market_snapshots", "cn10_market_snapshots", {})
+    create(connection, "public_trades", "cn10_public_trades", {})
+    create(connection, "peer_flow", "cn10_peer_flow", {"bucket_s": bucket_s})
     return _accounts(connection)
 
 
@@ -232,10 +243,10 @@ def _accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, Account]:
     counts: dict[str, dict[str | None, int]] = {table: {} for table in FILES}
     for table, reason, n_rows in connection.execute(sql("ingest/cn10_accounts")).fetchall():
         counts[table][reason] = n_rows
-    return {table: _account(reasons) for table, reasons in counts.items()}
+    return {table: account_of(reasons) for table, reasons in counts.items()}
 
 
-def _account(reasons: Mapping[str | None, int]) -> Account:
+def account_of(reasons: Mapping[str | None, int]) -> Account:
     left_out = {reason: count for reason, count in sorted(reasons.items(), key=str) if reason}
     return Account(sum(reasons.values()), reasons.get(None, 0), left_out)
 
@@ -246,7 +257,7 @@ def _total(accounts: list[Account]) -> Account:
     for account in accounts:
         for reason, count in account.left_out.items():
             counts[reason] = counts.get(reason, 0) + count
-    return _account(counts)
+    return account_of(counts)
 
 
 def _plain(accounts: Mapping[str, Account]) -> dict[str, Any]:
@@ -281,12 +292,12 @@ def _balance(result: Result, read: Mapping[str, int]) -> None:
         )
 
 
-def _first_line(error: duckdb.Error) -> str:
+def first_line(error: duckdb.Error) -> str:
     return str(error).splitlines()[0]
 
 
 @contextmanager
-def _staging(out: Path) -> Iterator[Path]:
+def staging(out: Path) -> Iterator[Path]:
     """A private folder on the target's file system, gone at the end."""
     folder = out / f".ingest-{uuid.uuid4().hex}"
     folder.mkdir(parents=True)
@@ -296,7 +307,7 @@ def _staging(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _move(staging: Path, landing: Path) -> None:
+def move(staging: Path, landing: Path) -> None:
     """Move the staged files into the landing unless it holds partitions of something else."""
     staged = sorted(path.relative_to(staging) for path in staging.glob("*/date=*/*"))
     for path in sorted(landing.glob("*/date=*/*")):

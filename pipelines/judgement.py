@@ -24,6 +24,7 @@ LAYERS = ("accepted", "quarantine", "violations")
 PARAMETERS: Mapping[str, float] = {
     "max_snapshot_age_s": contract.MAX_SNAPSHOT_AGE_S,
     "max_fill_distance": contract.MAX_FILL_DISTANCE,
+    "max_overfill": contract.MAX_OVERFILL,
 }
 
 
@@ -41,15 +42,22 @@ class Judgement:
         connection.execute(sql("validate/found"))
         connection.execute(sql("validate/violations"))
 
-    def load(self, landing: Landing, tables: Iterable[str], date: str) -> list[Problem]:
-        """Load a date's partitions; on a problem no row of the date stays."""
+    def load(
+        self, landing: Landing, tables: Iterable[str], date: str, known: Iterable[Problem] = ()
+    ) -> list[Problem]:
+        """Load a date's partitions; on a problem, a `known` one too, no row of the date stays.
+
+        All of a date's problems are told at once: a table that is not there does not hide the
+        broken columns of another.
+        """
         tables = list(tables)
-        problems = [
-            problem
-            for name in tables
-            for problem in load(self.connection, landing, contract.TABLES[name], date)
+        problems = list(known)
+        for name in tables:
+            problems += load(self.connection, landing, contract.TABLES[name], date)
+        broken = {problem.table for problem in problems}
+        problems += [
+            problem for problem in self._empty(tables, date) if problem.table not in broken
         ]
-        problems = problems or self._empty(tables, date)
         if problems:
             for name in tables:
                 table = relation(contract.TABLES[name])
@@ -57,7 +65,7 @@ class Judgement:
         return problems
 
     def _empty(self, tables: list[str], date: str) -> list[Problem]:
-        """Empty partitions that may not be: optional ones may, the desk's on a day without any."""
+        """Empty partitions that may not be: eventful ones may, the desk's on a day without any."""
         self._set_day(date)
         rows = {name: self._count(name) for name in tables}
         idle = not any(rows.get(name) for name in contract.DESK_TABLES)
@@ -65,7 +73,7 @@ class Judgement:
             Problem(name, date, "", contract.ROW_COUNT, "the partition holds no rows")
             for name in tables
             if not rows[name]
-            and not contract.TABLES[name].optional
+            and not contract.TABLES[name].eventful
             and not (idle and name in contract.DESK_TABLES)
         ]
 

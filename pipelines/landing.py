@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date as calendar_date
 from pathlib import Path
@@ -92,12 +92,16 @@ class Landing:
         return bool(self.dates("parent_orders"))
 
     def demanded(self) -> list[str]:
-        """Tables every date must have: the desk's own only when one of them is landed at all."""
+        """Tables every date must have.
+
+        The desk's own only when one of them is landed at all, an optional one when it is on any
+        date: a day that lost its partition must not pass for a day without events.
+        """
         desk = any(self.dates(table) for table in contract.DESK_TABLES)
         return [
             name
             for name, table in contract.TABLES.items()
-            if not table.optional and (desk or name not in contract.DESK_TABLES)
+            if (self.dates(name) if table.optional else desk or name not in contract.DESK_TABLES)
         ]
 
 
@@ -154,9 +158,12 @@ def _broken_header(path: Path, table: contract.Table) -> Iterator[tuple[str, str
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
         yield "", contract.UNREADABLE, _first_line(error)
         return
+    if schema is None and (mark := _other_delimiter(names, table)):
+        yield "", contract.UNREADABLE, f"columns are separated by {mark!r}, must be by ','"
+        return
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield name, contract.COLUMN_SET, "column is there twice"
-    for name in sorted(set(table.column_names) - set(names)):
+    for name in sorted({c.name for c in table.columns if not c.nullable} - set(names)):
         yield name, contract.COLUMN_SET, "column is missing"
     for name in sorted(set(names) - set(table.column_names) - {HIVE_COLUMN}):
         yield name, contract.COLUMN_SET, "column is not in the contract"
@@ -209,10 +216,22 @@ def _csv_header(path: Path) -> list[str]:
     return header
 
 
+def _other_delimiter(names: list[str], table: contract.Table) -> str:
+    """What cuts a header of one name into this table's columns; empty when nothing does."""
+    (name, *more) = names
+    cuts = (mark for mark in ";\t|" if {*name.split(mark)} & {*table.column_names})
+    return "" if more else next(cuts, "")
+
+
 def _insert(
     connection: duckdb.DuckDBPyConnection, path: Path, table: contract.Table, date: str
 ) -> list[Problem]:
-    query = _parquet_query(table) if path.suffix == ".parquet" else _csv_query(path, table)
+    parquet = path.suffix == ".parquet"
+    header = pq.read_schema(path).names if parquet else _csv_header(path)
+    columns = [
+        column for column in table.columns if column.name in header
+    ]  # the rest reads as null
+    query = _parquet_query(columns) if parquet else _csv_query(header, columns)
     names = {"path": str(path), "file": path.name, "date": date}
     try:
         connection.execute(f"INSERT INTO {relation(table)} BY NAME {query}", names)
@@ -222,22 +241,20 @@ def _insert(
     return []
 
 
-def _parquet_query(table: contract.Table) -> str:
-    cells = ", ".join(
-        f"CAST({c.name} AS {contract.SQL_TYPE[c.type]}) AS {c.name}" for c in table.columns
-    )
+def _parquet_query(columns: Iterable[contract.Column]) -> str:
+    cells = ", ".join(f"CAST({c.name} AS {contract.SQL_TYPE[c.type]}) AS {c.name}" for c in columns)
     return (
         f"SELECT CAST($date AS DATE) AS date, $file AS file, file_row_number AS row, {cells}"
         " FROM read_parquet($path, file_row_number = true, hive_partitioning = false)"
     )
 
 
-def _csv_query(path: Path, table: contract.Table) -> str:
+def _csv_query(names: Iterable[str], columns: Sequence[contract.Column]) -> str:
     """Every cell is read as text (tickers TRUE and NA survive), an empty cell is null."""
-    header = ", ".join(f"'{quoted(name)}': 'VARCHAR'" for name in _csv_header(path))
-    cells = ", ".join(f"{_csv_cell(c)} AS {c.name}" for c in table.columns)
-    text = ", ".join(f"'{c.name}': {c.name}" for c in table.columns)
-    lost = " OR ".join(f"({c.name} IS NOT NULL AND {_csv_cell(c)} IS NULL)" for c in table.columns)
+    header = ", ".join(f"'{quoted(name)}': 'VARCHAR'" for name in names)
+    cells = ", ".join(f"{_csv_cell(c)} AS {c.name}" for c in columns)
+    text = ", ".join(f"'{c.name}': {c.name}" for c in columns)
+    lost = " OR ".join(f"({c.name} IS NOT NULL AND {_csv_cell(c)} IS NULL)" for c in columns)
     return (
         "SELECT CAST($date AS DATE) AS date, $file AS file, row_number() OVER () - 1 AS row,"
         f" {cells},"
@@ -249,7 +266,7 @@ def _csv_query(path: Path, table: contract.Table) -> str:
 
 
 def _csv_cell(column: contract.Column) -> str:
-    """The cell as contract type, null when its text is none (1.5 shares, a time without zone)."""
+    """The cell as contract type, null when its text is none (half a side, a time without zone)."""
     cast = f"TRY_CAST({column.name} AS {contract.SQL_TYPE[column.type]})"
     pattern = {"i64": "[+-]?[0-9]+", "ts": ".*(Z|UTC|[+-]00(:?00)?)"}.get(column.type)
     if pattern is None:

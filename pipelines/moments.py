@@ -7,9 +7,7 @@ run over days, so a later refit makes the new days only and adds up what is ther
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import duckdb
@@ -18,12 +16,14 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import CrossImpactError, EstimationError
-from crossimpact.estimate import design, gram, pilot
+from crossimpact.estimate import gram
 from crossimpact.estimate.gram import TRANSFORMS, Moments
 from crossimpact.model import Transform
+from crossimpact.progress import each
 from pipelines import features
 from pipelines.config import Settings
-from pipelines.warehouse import Warehouse, sql, text_sha256
+from pipelines.provenance import code_digest
+from pipelines.warehouse import Warehouse
 
 SOURCES = ("buckets", "regimes")
 #: One row per regime and array: its shape, and its numbers as little-endian float64 in C order.
@@ -51,7 +51,8 @@ def prepare(
         When a date has no features.
     """
     warehouse = Warehouse(settings)
-    made = [date for date in dates if _build(settings, warehouse, date, transforms)]
+    stage = f"moments {', '.join(transforms)}"
+    made = [date for date in each(stage, dates) if _build(settings, warehouse, date, transforms)]
     return {"dates": list(dates), "made": made}
 
 
@@ -82,14 +83,7 @@ def _inputs(settings: Settings, warehouse: Warehouse, date: str) -> dict[str, st
         if manifest is None:
             raise CrossImpactError(f"date {date} has no {source}", "build its features first")
         digests[source] = manifest.sha256
-    return digests | {"code": _code()}
-
-
-@cache
-def _code() -> str:
-    """Digest of the code between a date's features and its moments, as it was imported."""
-    modules = (inspect.getsource(module) for module in (gram, pilot, design, features))
-    return text_sha256(sql("features/panel"), *modules)
+    return digests | {"code": code_digest(__name__)}
 
 
 def _build(

@@ -38,6 +38,8 @@ SEGMENTS: dict[str, tuple[str, str]] = {
 INK, MUTED = "#222831", "#6b7280"
 REGIME_COLOURS = ("#4477aa", "#d1495b", "#8e4585", "#b8a528")
 HALF_HOUR = timedelta(minutes=30)
+#: Longest name beside a bar; ids may have 128 characters.
+MAX_LABEL = 24
 
 
 def style() -> AbstractContextManager[None]:
@@ -96,6 +98,12 @@ def _largest(totals: Mapping[str, Mapping[str, float]], top: int) -> dict[str, d
     return groups
 
 
+def _short(name: str) -> str:
+    """A long id by both its ends: the table below the figure has it whole."""
+    half = MAX_LABEL // 2
+    return name if len(name) <= MAX_LABEL else f"{name[:half]}…{name[-half:]}"
+
+
 def _stack(axes: Axes, groups: Mapping[str, Mapping[str, float]]) -> None:
     """Costs to the right of zero, gains to the left, the total as a mark."""
     y = np.arange(len(groups))
@@ -109,7 +117,7 @@ def _stack(axes: Axes, groups: Mapping[str, Mapping[str, float]]) -> None:
     total = [sum(group.values()) for group in groups.values()]
     axes.plot(total, y, "D", color=INK, markersize=4.5, label="Total")
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(y, list(groups))
+    axes.set_yticks(y, [_short(name) for name in groups])
     axes.invert_yaxis()
 
 

@@ -1,7 +1,9 @@
 """What changes the champion: promote, roll back, demote; and what only bears witness.
 
-The alias is moved just before the ledger's line is written, both under the ledger's lock. A kill in
-between leaves the old champion in force here, and promoting again completes the change.
+The ledger's line is the change. It is written under the ledger's lock, inside which nobody waits
+for a server; what it takes to judge is gathered before, and judged again when another change came
+in between. MLflow's alias follows afterwards: where that cannot be had, the change stands and says
+so, and promoting again, or the next change, puts the alias right.
 """
 
 from __future__ import annotations
@@ -13,13 +15,22 @@ from datetime import datetime
 from typing import Any
 
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
-from pipelines import evidence
+from pipelines import alias
+from pipelines.approval import Signature
 from pipelines.config import Settings
-from pipelines.release import resolve, standing
-from registry import bundle, gates, ledger, tracking
+from pipelines.release import (
+    book,
+    keep,
+    promoted,
+    resolve,
+    standing,
+    unpromoted,
+)
+from registry import bundle, chain, gates, ledger, tracking
 from registry.bundle import Release
-from registry.ledger import Action, Entry, Standing
-from registry.tracking import CHALLENGER, CHAMPION, Version
+from registry.ledger import Action, Entry, Identity, Standing
+from registry.lookup import Version
+from registry.tracking import CHALLENGER
 
 
 @dataclass(frozen=True)
@@ -49,8 +60,9 @@ def promote(
     approver: str = "",
     who: str,
     now: datetime | Callable[[], datetime],
+    identity: Identity = "name",
 ) -> Promotion:
-    """Make a release champion: gates, then the alias, then the ledger.
+    """Make a release champion: gates, then the ledger, then the alias.
 
     The champion promoted again is freed of the demotions that were in force when this was asked
     for, not of one that came since: nobody has seen that.
@@ -63,51 +75,47 @@ def promote(
         Promote in spite of refusing gates; asks for `reason` and an `approver` other than `who`.
     now
         When, UTC; a clock is read once the gates have spoken, which may take minutes.
+    identity
+        How `who` and `approver` are known: as names, or by a server's login.
 
     Raises
     ------
     GateRefused
         Naming each refusing gate with its value and limit.
     StaleModel
-        When there is no such release, or it does not verify.
+        When there is no such release, it does not verify, or the ledger lost its lines.
     """
+    from pipelines import evidence
+
+    signed = Signature(who, reason, approver, identity)
     if override:
-        _check_approval(reason, approver, who)
-    asked = _held(ledger.standing(ledger.entries(settings.ledger_path)))
+        signed.check()
+    clock = now if callable(now) else lambda: now
+    asked = _held(_live(settings))
     candidate, version = resolve(settings, release or CHALLENGER)
     again = evidence.reproduced(settings, candidate)  # takes its time
-    with ledger.locked(settings.ledger_path) as book:
-        live = book.standing
+    while True:
+        live = _live(settings)
         lifted = _held(live) if live and live.digest == candidate.digest else {}
-        if live and live.digest == candidate.digest:
-            if not lifted and live.version == version.version:
-                return _unchanged(settings, live.champion)
-            if lifted and lifted != asked:
-                note = f"demoted meanwhile, {_told(lifted)}: promote again to lift that"
-                return _unchanged(settings, live.champion, note)
-        rows = gates.evaluate(candidate, evidence.gather(settings, candidate, live, again))
-        refused = [str(row) for row in gates.failures(rows)]
-        if refused and not override:
+        if live and (note := _no_change(live, candidate, version, lifted, asked)):
+            return _unchanged(settings, live.champion, note)
+        facts = evidence.gather(settings, candidate, live, again, clock())
+        rows = gates.evaluate(candidate, facts)
+        if gates.failures(rows) and not override:
             raise _refusal(candidate, rows)
-        when, action = now() if callable(now) else now, _action(refused)
-        book.stamp(when, action)
-        tracking.move_alias(settings.mlflow_uri, CHAMPION, version.version)
-        note = f"lifts the demotion, {_told(lifted)}" if lifted else ""
-        entry = book.append(
-            when=when,
-            who=who,
-            action=action,
-            new=candidate.digest,
-            version=version.version,
-            why=reason or note,
-            approver=approver,
-            refused=refused,
-        )
-    _tell(settings, version, entry)
-    return replace(_promotion(entry, [row.to_dict() for row in rows]), note=note)
+        keep(settings, candidate)
+        entry = _enter(settings, live, candidate, version, signed, rows, lifted, clock())
+        if entry:
+            break
+    unmoved = alias.follow(settings)
+    if not unmoved:
+        _tell(settings, version, entry)
+    notes = [f"lifts the demotion, {_told(lifted)}" if lifted else "", unmoved]
+    done = _promotion(entry, [row.to_dict() for row in rows])
+    return replace(done, note="; ".join(filter(None, notes)))
 
 
-def check(settings: Settings, release: str | None = None) -> dict[str, Any]:
+def check(settings: Settings, release: str | None = None, *, now: datetime) -> dict[str, Any]:
     """What the gates say of a release (the challenger when None), without promoting it.
 
     Returns
@@ -115,10 +123,12 @@ def check(settings: Settings, release: str | None = None) -> dict[str, Any]:
     dict
         `release`, `gates` (one row per gate and regime) and `refused` (the failing ones as text).
     """
+    from pipelines import evidence
+
     candidate, _ = resolve(settings, release or CHALLENGER)
-    live = ledger.standing(ledger.entries(settings.ledger_path))
     again = evidence.reproduced(settings, candidate)
-    rows = gates.evaluate(candidate, evidence.gather(settings, candidate, live, again))
+    facts = evidence.gather(settings, candidate, _live(settings), again, now)
+    rows = gates.evaluate(candidate, facts)
     return {
         "release": candidate.id,
         "gates": [row.to_dict() for row in rows],
@@ -126,32 +136,34 @@ def check(settings: Settings, release: str | None = None) -> dict[str, Any]:
     }
 
 
-def rollback(settings: Settings, *, who: str, reason: str, now: datetime) -> Promotion:
+def rollback(
+    settings: Settings, *, who: str, reason: str, now: datetime, identity: Identity = "name"
+) -> Promotion:
     """Make the champion before this one champion again; twice goes back two promotions.
+
+    The ledger and the home's copy of that release are enough; MLflow's alias follows if it can.
 
     Raises
     ------
     StaleModel
         When the ledger knows no earlier champion, or its files do not verify.
     """
-    with ledger.locked(settings.ledger_path) as book:
-        target = ledger.previous(book.entries)
-        if target is None:
-            raise StaleModel(
-                f"ledger {settings.ledger_path} knows no earlier champion to go back to",
-                "promote another release",
+    while True:
+        target = _earlier(settings, book(settings))
+        promoted(settings, target.new or "")
+        with ledger.locked(settings.ledger_path) as held:
+            if _earlier(settings, held.entries) != target:
+                continue
+            entry = held.append(
+                when=now,
+                who=who,
+                action="rollback",
+                new=target.new,
+                version=target.version,
+                why=reason,
+                identity=identity,
             )
-        _, version = resolve(settings, target.new or "")
-        tracking.move_alias(settings.mlflow_uri, CHAMPION, version.version)
-        entry = book.append(
-            when=now,
-            who=who,
-            action="rollback",
-            new=target.new,
-            version=version.version,
-            why=reason,
-        )
-    return _promotion(entry)
+        return replace(_promotion(entry), note=alias.follow(settings))
 
 
 def demote(
@@ -175,21 +187,23 @@ def demote(
     StaleModel
         When nothing is promoted.
     """
-    with ledger.locked(settings.ledger_path) as book:
-        live = standing(settings, book.entries)
+    while True:
+        live = standing(settings, book(settings))
         if not live.digest.startswith(of):
             return _nothing(live.champion, f"release {of[: bundle.ID_LENGTH]} is not champion")
         known = _at_hand(settings, live)
         lower = {k: rung for k, rung in rungs.items() if _is_lower(known, live, k, rung)}
         if not lower:
             return _nothing(live.champion, "held there already")
-        entry = book.append(when=now, who=who, action="demote", why=reason, rungs=lower)
-    return _promotion(entry)
+        with ledger.locked(settings.ledger_path) as held:
+            if held.standing == live:
+                done = held.append(when=now, who=who, action="demote", why=reason, rungs=lower)
+                return _promotion(done)
 
 
 def witness(
     settings: Settings, action: Action, *, who: str, reason: str, now: datetime,
-    rungs: Mapping[str, str] | None = None, of: str = "",
+    rungs: Mapping[str, str] | None = None, of: str = "", wait_s: float = chain.WAIT_S,
 ) -> bool:  # fmt: skip
     """Write down what was seen of the champion (`fallback`, `drift`); nothing live changes.
 
@@ -199,30 +213,81 @@ def witness(
         False when the ledger had it already (the same witness of the same champion is one), or
         when the release `of` that it speaks of is not champion.
     """
-    with ledger.locked(settings.ledger_path) as book:
-        digest = book.standing.digest if book.standing else ""
-        if not digest.startswith(of) or witnessed(book.entries, action, who, reason):
+    with ledger.locked(settings.ledger_path, wait_s) as held:
+        digest = held.standing.digest if held.standing else ""
+        if not digest.startswith(of) or witnessed(held.entries, action, who, reason):
             return False
-        book.append(when=now, who=who, action=action, why=reason, rungs=rungs)
+        held.append(when=now, who=who, action=action, why=reason, rungs=rungs)
         return True
 
 
-def witnessed(book: Sequence[Entry], action: Action, who: str, reason: str) -> bool:
+def witnessed(lines: Sequence[Entry], action: Action, who: str, reason: str) -> bool:
     """Whether the ledger has this witness of the present champion."""
-    live = ledger.standing(book)
+    live = ledger.standing(lines)
     seen = (action, who, reason, live.digest if live else None)
-    return any((e.action, e.who, e.why, e.new) == seen for e in book)
+    return any((e.action, e.who, e.why, e.new) == seen for e in lines)
 
 
-def _check_approval(reason: str, approver: str, who: str) -> None:
-    if not reason.strip() or not approver.strip():
-        raise UsageError(
-            "an override needs a reason and an approver", "add --reason R --approver A"
+def _live(settings: Settings) -> Standing | None:
+    """What is live; None before the first promotion.
+
+    Raises
+    ------
+    StaleModel
+        When the ledger knows no champion and MLflow does: its lines are gone.
+    """
+    live = ledger.standing(book(settings))
+    if live is None and (nothing := unpromoted(settings)).lost:
+        raise nothing
+    return live
+
+
+def _no_change(
+    live: Standing, candidate: Release, version: Version, lifted: Mapping[str, str],
+    asked: Mapping[str, str],
+) -> str:  # fmt: skip
+    """Why promoting the champion again would change nothing; empty when it would."""
+    if live.digest != candidate.digest:
+        return ""
+    if not lifted and live.version == version.version:
+        return "already champion"
+    if lifted and lifted != asked:
+        return f"demoted meanwhile, {_told(lifted)}: promote again to lift that"
+    return ""
+
+
+def _enter(
+    settings: Settings, live: Standing | None, candidate: Release, version: Version,
+    signed: Signature, rows: Sequence[gates.Row], lifted: Mapping[str, str], when: datetime,
+) -> Entry | None:  # fmt: skip
+    """The promotion's line; None when another change came since `live` was judged against."""
+    refused = [str(row) for row in gates.failures(rows)]
+    note = f"lifts the demotion, {_told(lifted)}" if lifted else ""
+    with ledger.locked(settings.ledger_path) as held:
+        if held.standing != live:
+            return None
+        return held.append(
+            when=when,
+            who=signed.who,
+            action=_action(refused),
+            new=candidate.digest,
+            version=version.version,
+            why=signed.reason or note,
+            approver=signed.approver,
+            refused=refused,
+            identity=signed.identity,
         )
-    if approver.strip().casefold() == who.strip().casefold():
-        raise GateRefused(
-            f"{who} cannot approve their own override", "ask a second person to approve"
+
+
+def _earlier(settings: Settings, lines: Sequence[Entry]) -> Entry:
+    target = ledger.previous(lines)
+    if target is None:
+        standing(settings, lines)  # nothing was promoted, or it is gone
+        raise StaleModel(
+            f"ledger {settings.ledger_path} knows no earlier champion to go back to",
+            "promote another release",
         )
+    return target
 
 
 def _refusal(candidate: Release, rows: Sequence[gates.Row]) -> GateRefused:
@@ -243,9 +308,9 @@ def _tell(settings: Settings, version: Version, entry: Entry) -> None:
 
 
 def _at_hand(settings: Settings, live: Standing) -> Release | None:
-    """The champion, None when the registry cannot give it: a demotion does not wait for that."""
+    """The champion, None when nobody can give it: a demotion does not depend on that."""
     try:
-        return replace(resolve(settings, live.digest)[0], held=live.held)
+        return replace(promoted(settings, live.digest), held=live.held)
     except (Unavailable, StaleModel, OSError):
         return None
 
@@ -263,12 +328,13 @@ def _is_lower(release: Release | None, live: Standing, regime: str, rung: str) -
     return bundle.RUNGS.index(rung) > bundle.RUNGS.index(present)
 
 
-def _unchanged(settings: Settings, entry: Entry, note: str = "already champion") -> Promotion:
+def _unchanged(settings: Settings, entry: Entry, note: str) -> Promotion:
     """Nothing to change; an alias that points elsewhere is put back."""
-    pointed = tracking.alias_version(settings.mlflow_uri, CHAMPION)
+    pointed = alias.pointed(settings)
     if pointed != entry.version:
-        tracking.move_alias(settings.mlflow_uri, CHAMPION, entry.version or 0)
-        note += f"; the alias pointed at version {pointed} and was put back"
+        unmoved = alias.follow(settings)
+        note += f"; the alias pointed at version {pointed} and was put back" if not unmoved else ""
+        note += f"; {unmoved}" if unmoved else ""
     return _nothing(entry, note)
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.ladder import Rung
 from crossimpact.model import ImpactModel, Transform
-from pipelines import features, moments, record, validate
+from crossimpact.progress import tell
+from pipelines import features, layout, moments, record, validate
 from pipelines.card import model_card
 from pipelines.config import Flow, Settings
 from pipelines.landing import Landing
@@ -81,22 +83,26 @@ def matching(settings: Settings, release: Release) -> Settings:
 
 def plan(
     settings: Settings, landing_root: Path, as_of: str | None = None,
-    window_days: int = WINDOW_DAYS, loss: Loss = "huber",
+    window_days: int = WINDOW_DAYS, loss: Loss = "huber", now: datetime | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The refit's window and key: the last `window_days` landed dates up to `as_of`.
 
     Raises
     ------
     UsageError
-        When no date is landed up to `as_of`.
+        When no date is landed up to `as_of`, or the last one is in the future of `now`.
     """
-    dates = [d for d in Landing(landing_root).all_dates() if as_of is None or d <= as_of]
-    dates = dates[-window_days:]
+    landed = Landing(landing_root).all_dates()
+    if not landed:
+        raise layout.empty(landing_root)
+    dates = [date for date in landed if as_of is None or date <= as_of][-window_days:]
     if not dates:
         raise UsageError(
             f"landing zone {landing_root} has no date up to {as_of or 'today'}",
-            "check the date=YYYY-MM-DD folders",
+            f"the first is {landed[0]}",
         )
+    if now:
+        layout.refuse_future(dates[-1], now, f"landing zone {landing_root}")
     key = text_sha256(settings.feature_layer, loss, *dates)[:8]
     return {
         "key": f"{dates[-1]}-{settings.flow}-{key}",
@@ -110,7 +116,9 @@ def plan(
 
 def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
     """Fit one regime and leave it as plain data in the refit's folder."""
+    tell(f"fit {regime}", f"{len(plan['dates'])} dates")
     data = _fitted(settings, plan, regime)
+    tell(f"fit {regime}", f"answered by {data['rung']}")
     write_atomic(_folder(settings, plan) / f"fit-{regime}.json", json.dumps(data, sort_keys=True))
     return {"regime": regime, "rung": data["rung"], "reason": data["reason"]}
 
@@ -120,8 +128,15 @@ def fits(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {regime: _fitted(settings, plan, regime) for regime in REGIMES}
 
 
-def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
+def assemble(
+    settings: Settings, plan: Mapping[str, Any], origin: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Bundle the regimes' fits as a release and register it as `challenger`.
+
+    Parameters
+    ----------
+    origin
+        Tags of its run that say what made it: an orchestrator's run, say.
 
     Raises
     ------
@@ -130,6 +145,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
     ContractViolation
         When the window's data are blocked by now.
     """
+    tell("register", "release, figures, model card")
     fits = {regime: _read_fit(settings, plan, regime) for regime in REGIMES}
     release = build(settings, plan, fits)
     folder = _folder(settings, plan) / "release"
@@ -148,6 +164,7 @@ def assemble(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
         metrics=record.metrics(fits),
         figures=lambda: record.figures(_panel(settings, plan), models, fits),
         card=model_card(release),
+        origin=origin or {},
     )  # fmt: skip
     return summary(release, version)
 
@@ -190,6 +207,7 @@ def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
         "release": release.id,
         "digest": release.digest,
         "version": version.version,
+        "run_id": version.run_id,
         "as_of": release.as_of,
         "window": dict(release.window),
         "flow": release.flow,
@@ -201,7 +219,7 @@ def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
 
 def run(
     settings: Settings, landing_root: Path, as_of: str | None = None,
-    window_days: int = WINDOW_DAYS, loss: Loss = "huber",
+    window_days: int = WINDOW_DAYS, loss: Loss = "huber", now: datetime | None = None,
 ) -> Result:  # fmt: skip
     """The whole refit in one process.
 
@@ -213,7 +231,7 @@ def run(
         When no regime can be fitted.
     """
     landing, stages = Landing(landing_root), dict[str, float]()
-    steps = plan(settings, landing_root, as_of, window_days, loss)
+    steps = plan(settings, landing_root, as_of, window_days, loss, now)
     with _timed(stages, "validate"):
         validate.run(settings, landing, steps["dates"])
     with _timed(stages, "features"):
@@ -289,7 +307,7 @@ def _release(
         fallback=fallback,
         guardrails={regime: fits[regime]["guardrails"] for regime in models},
         report={
-            "contract": {name: verdict[name] for name in ("verdict", "tables", "rules")},
+            "contract": {name: verdict[name] for name in ("verdict", "tables", "rules", "notes")},
             "unplaced": features.unplaced(settings, dates),
             "metrics": {regime: found["metrics"] for regime, found in fits.items()},
             "stability": {regime: found["stability"] for regime, found in fits.items()},

@@ -1,22 +1,38 @@
 """Which release answers, now and at any moment: what the ledger says, verified.
 
 The ledger decides who is champion; MLflow's alias `champion` is the pointer others poll. Where they
-disagree the ledger's champion answers and `show` says so.
+disagree the ledger's champion answers and `show` says so. Every release promoted from a home stays
+in it as a verified copy under `releases/<digest>`, which is read first: what was promoted is known
+whether or not MLflow answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from crossimpact.errors import StaleModel
+from crossimpact.errors import CrossImpactError, StaleModel
 from pipelines.config import Settings
-from registry import bundle, ledger, tracking
-from registry.bundle import Release
+from registry import bundle, ledger, sealed, source, tracking
+from registry.bundle import MANIFEST, Release
+from registry.client import NothingPromoted, nothing_promoted
+from registry.deadline import Worker
 from registry.ledger import Entry, Standing
-from registry.tracking import CHAMPION, Version
+from registry.lookup import Version
+from registry.pages import MODEL
+from registry.served import expired
+from registry.source import Source
+from registry.tracking import CHAMPION
+
+#: How long a ledger on a disk that hangs is waited for, seconds.
+DISK_S = 10.0
+#: How long a request, and all that is asked of MLflow besides what a command is about, may take.
+REQUEST_S, ASIDE_S = 1.6, 5.0
 
 
 @dataclass(frozen=True)
@@ -43,27 +59,63 @@ class Shown:
 
 
 def resolve(settings: Settings, which: str) -> tuple[Release, Version]:
-    """The verified release of an alias or id."""
-    into = settings.home / "tmp"
-    return tracking.resolve(settings.mlflow_uri, which, into, settings.ledger_path)
+    """The verified release of an alias or id, from the registry."""
+    return tracking.resolve(settings.mlflow_uri, which, book(settings))
+
+
+def book(settings: Settings) -> list[Entry]:
+    """The ledger's entries; `Unavailable` when its disk hangs."""
+    path = settings.ledger_path
+    until = time.monotonic() + DISK_S
+    return Worker(f"ledger {path}").run(partial(ledger.entries, path), until)
+
+
+def promoted(settings: Settings, digest: str) -> Release:
+    """A release that was promoted: this home's copy, else the registry's, of which one is kept.
+
+    Raises
+    ------
+    StaleModel, Unavailable
+        When neither can be had, or none verifies.
+    """
+    with suppress(StaleModel):
+        return sealed.read(settings.releases / digest, digest)
+    release, _ = resolve(settings, digest)
+    with suppress(OSError):  # a home that may only be read
+        keep(settings, release)
+    return release
+
+
+def keep(settings: Settings, release: Release) -> None:
+    """Leave a copy of the release in the home, or mend the one that is there."""
+    folder = settings.releases / release.digest
+    with suppress(StaleModel):
+        sealed.read(folder, release.digest)
+        return
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sealed.put(release.files | {MANIFEST: release.manifest}, folder)
 
 
 def champion(settings: Settings) -> tuple[Release, dict[str, Any]]:
-    """The verified champion and its facts, the same as `show` gives.
+    """The verified champion and its facts, the same as `show` gives; the registry is not asked when
+    the home has its copy.
 
     Raises
     ------
     StaleModel
         When none is promoted, the ledger is broken, or the files do not verify.
     """
-    return _champion(settings, None)
+    release, live = _champion(settings, None)
+    return release, _facts(release, live)
 
 
-def show(settings: Settings, as_of: datetime | None = None) -> Shown:
-    """The champion, now or at a moment (UTC)."""
-    release, facts = _champion(settings, as_of)
+def show(settings: Settings, as_of: datetime | None = None, now: datetime | None = None) -> Shown:
+    """The champion, now or at a moment (UTC); `now` tells whether it has expired."""
+    release, live = _champion(settings, as_of)
+    notes = [] if as_of else [note for note in _notes(settings, release, live, now) if note]
     return Shown(
-        **facts,
+        **_facts(release, live),
+        note="; ".join(notes),
         flow=release.flow,
         bucket_s=release.bucket_s,
         contract_version=release.contract_version,
@@ -74,12 +126,22 @@ def show(settings: Settings, as_of: datetime | None = None) -> Shown:
 
 
 def ledger_verify(settings: Settings) -> ledger.Verdict:
-    """Whether the ledger's chain is whole; names the first bad line when not."""
-    return ledger.verify(settings.ledger_path)
+    """Whether the ledger is whole; names the first bad line when not.
+
+    A ledger that knows no champion though MLflow has one lost its lines, head and all.
+    """
+    path = settings.ledger_path
+    until = time.monotonic() + DISK_S
+    verdict = Worker(f"ledger {path}").run(partial(ledger.verify, path), until)
+    if verdict.usable and ledger.standing(book(settings)) is None:
+        gone = unpromoted(settings)
+        if gone.lost:
+            return ledger.Verdict(0, 1, gone.what)
+    return verdict
 
 
 def ledger_lines(settings: Settings) -> dict[str, Any]:
-    """The ledger as a table, oldest first."""
+    """The ledger as a table, oldest first; an approver is a mere `(name)`, or a `(login)`."""
     return {
         "ledger": [
             {
@@ -89,14 +151,14 @@ def ledger_lines(settings: Settings) -> dict[str, Any]:
                 "release": (entry.new or "-")[: bundle.ID_LENGTH],
                 "rungs": ", ".join(f"{k} to {v}" for k, v in entry.rungs.items()),
                 "why": entry.why,
-                "approver": entry.approver,
+                "approver": f"{entry.approver} ({entry.identity})" if entry.approver else "",
             }
-            for entry in ledger.entries(settings.ledger_path)
+            for entry in book(settings)
         ]
     }
 
 
-def standing(settings: Settings, book: Sequence[Entry], as_of: datetime | None = None) -> Standing:
+def standing(settings: Settings, lines: Sequence[Entry], as_of: datetime | None = None) -> Standing:
     """What is live, now or at a moment.
 
     Raises
@@ -104,26 +166,38 @@ def standing(settings: Settings, book: Sequence[Entry], as_of: datetime | None =
     StaleModel
         When nothing is promoted, or was not yet.
     """
-    live = ledger.standing(book, as_of)
+    live = ledger.standing(lines, as_of)
     if live:
         return live
-    first = ledger.standing(book)
+    first = ledger.standing(lines)
     if first is None:
-        raise StaleModel(f"no release is promoted in {settings.home}", "run `crossimpact promote`")
+        raise unpromoted(settings)
     moment = ledger.utc(as_of).isoformat() if as_of else "now"
-    earliest = next(entry.when for entry in book if entry.action in ledger.CHANGES)
+    earliest = next(entry.when for entry in lines if entry.action in ledger.CHANGES)
     raise StaleModel(
         f"no release was champion at {moment}", f"the first promotion was at {earliest}"
     )
 
 
-def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, dict[str, Any]]:
-    live = standing(settings, ledger.entries(settings.ledger_path), as_of)
-    release, version = resolve(settings, live.digest)
-    facts = {
+def unpromoted(settings: Settings) -> NothingPromoted:
+    """What to say when the ledger knows no champion: there was none, or MLflow knows better."""
+    ask = partial(nothing_promoted, settings.ledger_path)
+    try:
+        return source.ask(settings.mlflow_uri, ask, REQUEST_S, ASIDE_S)
+    except CrossImpactError as error:
+        return NothingPromoted(settings.ledger_path, None, f"{error.what}")
+
+
+def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, Standing]:
+    live = standing(settings, book(settings), as_of)
+    return replace(promoted(settings, live.digest), held=live.held), live
+
+
+def _facts(release: Release, live: Standing) -> dict[str, Any]:
+    return {
         "id": release.id,
         "digest": release.digest,
-        "version": version.version,
+        "version": live.version,
         "as_of": release.as_of,
         "window": dict(release.window),
         "promoted": {
@@ -131,13 +205,34 @@ def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, dict
             for name in ("when", "who", "action", "why", "approver")
         },
         "held": {regime: dict(hold) for regime, hold in live.held.items()},
-        "note": "" if as_of else _alias_note(settings, live.champion),
     }
-    return replace(release, held=live.held), facts
 
 
-def _alias_note(settings: Settings, entry: Entry) -> str:
-    pointed = tracking.alias_version(settings.mlflow_uri, CHAMPION)
+def _notes(
+    settings: Settings, release: Release, live: Standing, now: datetime | None
+) -> Iterator[str]:
+    """What a reader should know besides: too old, or MLflow says something else."""
+    if now:
+        yield expired(release, ledger.utc(now))
+    try:
+        compare = partial(_compared, live=live)
+        yield from source.ask(settings.mlflow_uri, compare, REQUEST_S, ASIDE_S)
+    except CrossImpactError as error:
+        yield f"MLflow was not compared with: {error.what}"
+
+
+def _compared(registry: Source, live: Standing) -> list[str]:
+    """Where the registry differs from the ledger's champion."""
+    notes = [_alias_note(registry.alias(CHAMPION), live.champion)]
+    try:
+        where = f"version {live.version} of {MODEL}"
+        sealed.verified(registry.files(live.version), live.digest, where)
+    except StaleModel as error:
+        notes.append(f"in MLflow the champion is damaged, this home's copy answers: {error.what}")
+    return notes
+
+
+def _alias_note(pointed: int | None, entry: Entry) -> str:
     if pointed == entry.version:
         return ""
     return (

@@ -10,7 +10,8 @@ import numpy as np
 
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
-from crossimpact.policy.sequential import adapt, branch, solve, value_of_adapting
+from crossimpact.policy.sequential import adapt, branch, cells, solve, value_of_adapting
+from crossimpact.policy.sequential.certificate import continuous_residual
 from crossimpact.policy.sequential.compare import compare, myopic, understatement, warning
 from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
@@ -39,8 +40,18 @@ class Answer:
         Price move when each inner boundary is struck, a number or one per asset.
     schedule
         Per order, asset and scenario (None: whatever the scenario): blocks and rates.
+    status
+        ``optimal``; ``approximate`` when the schedule still changed by more than `Accuracy.reached`
+        allows when its mesh was last refined; ``uncertified`` when the solver did not finish.
     kkt_residual
-        Distance from optimality in units of the largest volume's impact.
+        Distance from optimality in units of the largest volume's impact: of an exact schedule in
+        continuous time, of any other among all schedules on its own pieces.
+    continuous_residual
+        The same among all schedules whatsoever, in continuous time: the largest difference in
+        marginal cost that trading at other moments would still find. None of ``myopic`` orders and
+        of those with discretion.
+    accuracy_cost, accuracy_blocks
+        What the last refinement of the mesh changed (`Accuracy`); of an exact schedule rounding.
     """
 
     cost: float
@@ -51,6 +62,9 @@ class Answer:
     schedule: list[dict[str, Any]]
     status: str
     kkt_residual: float
+    continuous_residual: float | None
+    accuracy_cost: float | None
+    accuracy_blocks: float | None
     method: str
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -92,8 +106,9 @@ def answer(
     units = np.ones(problem.assets) if units is None else units
     found = _solve(task)
     moves = (found.benchmark_impact / units).tolist()
-    residual = _residual(task, found)
-    extra = _extra(task, found, comparison) | (facts or {})
+    continuous, accuracy = _continuous(found), found.accuracy
+    residual = found.residual if found.method != "closed" else continuous or 0.0
+    extra = _extra(task, found, units, comparison) | (facts or {})
     if report is not None:
         extra["report"] = str(_page(task, found, units, extra, report))
     return Answer(
@@ -103,8 +118,11 @@ def answer(
         cost_full=found.full + found.spread_cost,
         benchmark_impact=moves if task.vectors else [move for (move,) in moves],
         schedule=_schedule(task, found, units),
-        status="optimal" if residual <= CERTIFIED else "uncertified",
+        status=_status(found, residual),
         kkt_residual=residual,
+        continuous_residual=continuous,
+        accuracy_cost=_known(accuracy.cost),
+        accuracy_blocks=_known(accuracy.blocks),
         method=found.method,
         extra=extra,
     )
@@ -126,16 +144,33 @@ def _value_of_adapting(task: Task) -> float:
         return value_of_adapting(task.problem, task.law)
     from crossimpact.policy.sequential import tree
 
-    return max(0.0, tree.value_of_stochastic_solution(task.law)) if task.law else 0.0
+    if task.law is None:
+        return 0.0
+    return max(0.0, tree.value_of_stochastic_solution(task.law, cells(task.law)))
 
 
-def _residual(task: Task, found: Plan | Contingent) -> float:
-    """In continuous time for the exact schedules, else the solver's on its grid."""
-    return kkt_residual(found) if found.method == "closed" else found.residual
+def _continuous(found: Plan | Contingent) -> float | None:
+    if found.method in ("myopic", "discretion"):
+        return None
+    return kkt_residual(found) if found.method == "closed" else continuous_residual(found)
 
 
-def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, Any]:
+def _status(found: Plan | Contingent, residual: float) -> str:
+    if residual > CERTIFIED:
+        return "uncertified"
+    return "optimal" if found.accuracy.reached else "approximate"
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _extra(task: Task, found: Plan | Contingent, units: Array, comparison: bool) -> dict[str, Any]:
     extra: dict[str, Any] = {}
+    if task.problem.risk is not None:
+        extra["risk_charge"] = found.risk_charge
+    if np.any(task.problem.discretion) and isinstance(found, Plan):
+        extra["discretion"] = _discretion(task, found, units)
     if isinstance(found, Contingent):
         extra["scenarios"] = [
             {"scenario": s, "p": p} | _volumes(task, plan.problem)
@@ -156,6 +191,18 @@ def _extra(task: Task, found: Plan | Contingent, comparison: bool) -> dict[str, 
     return extra
 
 
+def _discretion(task: Task, found: Plan, units: Array) -> dict[str, Any]:
+    """What it is worth, and what of each order was traded before its own period."""
+    without = solve(replace(task.problem, discretion=0.0)) if found.method != "myopic" else found
+    early = found.early * units
+    return {
+        "share": np.asarray(task.problem.discretion).tolist(),
+        "value": max(0.0, without.cost - found.cost),
+        "cost_without": without.cost,
+        "moved": (early if task.vectors else early[:, 0]).tolist(),
+    }
+
+
 def _page(
     task: Task, found: Plan | Contingent, units: Array, extra: dict[str, Any], folder: Path
 ) -> Path:
@@ -167,16 +214,34 @@ def _page(
         name.capitalize(): extra[name]
         for name in ("release", "regime", "rung", "reason")
         if extra.get(name)
-    }
+    } | _told(task, found, extra)
     return sequence_page.write(
         compare(task.problem) if many else found,
         folder,
         symbols=extra.get("symbols", ()),
         units=units,
-        currency="USD" if release else "",
+        currency="USD" if extra.get("release") else "",
         vss=extra.get("value_of_stochastic_solution"),
         facts=release,
     )[0]
+
+
+def _told(task: Task, found: Plan | Contingent, extra: dict[str, Any]) -> dict[str, str]:
+    """What the page says of accuracy, risk and discretion."""
+    told = {}
+    if not np.isnan(found.accuracy.cost):
+        told["Accuracy"] = (
+            f"cost within {found.accuracy.cost:.1g}, blocks within {found.accuracy.blocks:.1g} of "
+            "themselves when the cells were last refined"
+        )
+    if task.problem.risk is not None:
+        told["Risk"] = f"{found.risk_charge:.6g} of the cost is the charge for risk"
+    if worth := extra.get("discretion"):
+        told["Discretion"] = (
+            f"worth {worth['value']:.6g}: {worth['cost_without']:.6g} without it; moved forward "
+            f"{worth['moved']}"
+        )
+    return told
 
 
 def _shown(task: Task, found: Contingent) -> list[tuple[float | None, Plan]]:

@@ -29,11 +29,11 @@ from pipelines.sequence_traces import (
     horizon,
     largest,
     number,
-    ordinal,
     rates_of,
     short,
     traces,
 )
+from pipelines.sequence_words import ordinal
 
 _WIDE, _NARROW = 11.3, 5.6  # inches: the page's width, and half of it
 _ROOM = 0.3  # share of a panel in which an order's numbers fit

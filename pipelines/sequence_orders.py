@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from crossimpact.errors import ProblemError, StaleModel, UsageError
+from crossimpact.errors import Inadmissible, ProblemError, StaleModel, UsageError
 from crossimpact.model import BPS, Array, ImpactModel
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.kernel import project as repaired
@@ -174,7 +174,7 @@ def _check_room(rows: list[Row], times: list[float] | None, fastest: dict[str, f
     for (order, symbol), volume in asked.items():
         room = fastest[symbol] * spans[order] if order < len(spans) else math.inf
         if abs(volume) > room * (1 + 1e-9):
-            raise ProblemError(
+            raise Inadmissible(
                 f"order {order} of {symbol} is {abs(volume):,.0f} USD, the share of volume leaves "
                 f"room for {room:,.0f}",
                 "raise --pov, lengthen the horizon, or allow blocks",

@@ -18,6 +18,7 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential.compare import Comparison, back_loading, understatement
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
 from crossimpact.policy.sequential.problem import Problem
+from crossimpact.policy.sequential.risk import Risk
 from pipelines import sequence_figures as figures
 from pipelines.reports import render
 from pipelines.sequence_traces import (
@@ -26,7 +27,6 @@ from pipelines.sequence_traces import (
     Trace,
     blocks_of,
     largest,
-    ordinal,
     rates_of,
     traces,
 )
@@ -34,6 +34,7 @@ from pipelines.sequence_words import (
     benchmark_in_words,
     kernel_in_words,
     limits_in_words,
+    ordinal,
     precise,
     rates_in_words,
     small,
@@ -45,6 +46,7 @@ METHODS = {
     "closed": "closed form, or one scalar root",
     "grid": "convex program in state form on a grid, active-set finish",
     "kernel_qp": "quadratic program with exact kernel averages, active-set finish",
+    "discretion": "one program for all who may trade in a period, exact kernel averages",
     "tree": "one convex program over the scenario tree",
     "myopic": "each order scheduled by itself",
 }
@@ -117,6 +119,7 @@ def _plan_in(plan: Plan, units: Array) -> Plan:
         name: None if value is None else np.asarray(value) * units
         for name, value in (("block_cap", limits.block_cap), ("max_rate", limits.max_rate))
     }
+    risk = problem.risk
     scaled = Problem(
         problem.times,
         problem.volumes * units,
@@ -125,6 +128,8 @@ def _plan_in(plan: Plan, units: Array) -> Plan:
         problem.parts * units,
         problem.monotone,
         replace(limits, spread=np.asarray(limits.spread) / units, **capped),
+        risk and Risk(risk.aversion, risk.covariance / np.outer(units, units)),
+        problem.discretion,
     )
     return replace(plan, problem=scaled, volumes=plan.volumes * units)
 
@@ -245,15 +250,23 @@ def _schedule(trace: Trace, assets: Iterable[int], names: Sequence[str]) -> list
     for asset in assets:
         for order in range(trace.plan.problem.orders):
             blocks = dict.fromkeys(("first", "last"), 0.0)
+            start, end = trace.plan.problem.times[order : order + 2]
+            others = []
             for t, volume in blocks_of(trace.plan, order, asset):
-                blocks["first" if t == trace.plan.problem.times[order] else "last"] += volume
+                if t in (start, end):
+                    blocks["first" if t == start else "last"] += volume
+                else:
+                    others.append(f"{precise(volume)} at {t:.4g}")
+            rates = rates_in_words(rates_of(trace.plan, order, asset))
+            between = [f"blocks {', '.join(others)}"] * bool(others)
+            between += [rates] * (rates != "none" or not others)
             rows.append(
                 {
                     "schedule": trace.label,
                     "colour": trace.colour_of(order),
                     "asset": names[asset],
                     "order": ordinal(order),
-                    "rates": rates_in_words(rates_of(trace.plan, order, asset)),
+                    "rates": "; ".join(between),
                     **blocks,
                 }
             )

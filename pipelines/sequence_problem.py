@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -18,6 +18,7 @@ from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.limits import Limits, numbers
 from crossimpact.policy.sequential.problem import Problem
+from crossimpact.policy.sequential.risk import Risk
 
 if TYPE_CHECKING:
     from crossimpact.policy.sequential.tree import Tree
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 Objective = Literal["stsh", "myopic", "ttsc", "tthc", "hybrid"]
 FIELDS = (
     "times", "volumes", "objective", "kernel", "benchmark", "scenarios", "amend", "monotone",
-    "full_span", "limits",
+    "full_span", "limits", "dates", "risk", "discretion",
 )  # fmt: skip
 LIMITS = ("no_blocks", "block_cap", "max_rate", "spread")
 KERNELS = {
     "exponential": ("rho",),
-    "power_law": ("gamma",),
+    "power_law": ("gamma", "tau"),
     "sum_of_exponentials": ("weights", "rhos"),
 }
 
@@ -80,17 +81,22 @@ def parse(data: Mapping[str, Any], *, project: bool = False) -> Task:
         )
     times, given = _numbers(data, "times"), _numbers(data, "volumes")
     volumes = given[:, None] if given.ndim == 1 else given
-    kernel, limits = _kernel(data.get("kernel"), project), _limits(data)
+    kernel, limits = _kernel(data.get("kernel"), project), _limits(data, times)
+    risk, discretion = _risk(data), _discretion(data)
     monotone = _flag(data, "monotone", default=True)
     law: Scenarios | Normal | Tree | None
     if data.get("scenarios") is not None and len(volumes) > 2:
-        law = _tree(data, objective, times, volumes, kernel, monotone, limits)
+        law = replace(_tree(data, objective, times, volumes, kernel, monotone, limits), risk=risk)
         volumes = law.expected[0]
     else:
         law = _law(data, volumes)
         volumes = volumes if law is None else np.vstack((volumes[:1], law.mean))
     pose = _pose(data, objective, volumes)
     problem = pose(times, volumes, kernel, limits=limits, monotone=monotone)
+    if risk is not None or np.any(discretion):
+        problem = replace(problem, risk=risk, discretion=discretion)
+    if law is not None and np.any(discretion):
+        raise ProblemError("discretion is for orders that are certain", "drop the uncertain ones")
     return Task(problem, objective, law, given.ndim > 1)
 
 
@@ -231,16 +237,55 @@ def _kernel(data: Any, project: bool) -> Kernel:
     if project and K.ndim == 2 and K.shape[0] == K.shape[1]:
         K = kernels.project(K)
     if data["type"] == "exponential":
+        if isinstance(data.get("rho"), list):
+            rhos = numbers("kernel.rho", data["rho"])
+            return kernels.ExponentialByAsset(K, rhos=tuple(rhos.ravel().tolist()))
         return kernels.Exponential(K, rho=_number("kernel.rho", data.get("rho")))
     if data["type"] == "power_law":
-        return kernels.PowerLaw(K, gamma=_number("kernel.gamma", data.get("gamma")))
+        tau = _number("kernel.tau", data.get("tau", 1.0))
+        return kernels.PowerLaw(K, gamma=_number("kernel.gamma", data.get("gamma")), tau=tau)
     weights, rhos = (
         tuple(np.atleast_1d(numbers(f"kernel.{name}", data.get(name))).tolist()) for name in fields
     )
     return kernels.SumOfExponentials(K, weights=weights, rhos=rhos)
 
 
-def _limits(data: Mapping[str, Any]) -> Limits:
+def _risk(data: Mapping[str, Any]) -> Risk | None:
+    """``{"aversion": a, "covariance": Sigma}``, or ``volatility`` of assets that move apart."""
+    risk = data.get("risk")
+    if risk is None:
+        return None
+    if not isinstance(risk, dict):
+        raise ProblemError(f"risk is {_kind(risk)}, must be an object")
+    _known("risk.", risk, ("aversion", "covariance", "volatility"))
+    if ("covariance" in risk) == ("volatility" in risk):
+        raise ProblemError("risk needs a covariance or a volatility", "give one")
+    if "covariance" in risk:
+        covariance = numbers("risk.covariance", risk["covariance"])
+    else:
+        volatility = np.atleast_1d(numbers("risk.volatility", risk["volatility"]))
+        covariance = np.diag(volatility.ravel() ** 2)
+    return Risk(_number("risk.aversion", risk.get("aversion")), covariance)
+
+
+def _discretion(data: Mapping[str, Any]) -> Array:
+    given = data.get("discretion")
+    return numbers("discretion", 0.0 if given is None else given)
+
+
+def _dates(data: Mapping[str, Any], times: Array) -> Array | None:
+    """Trading dates: times, or a whole number of equal steps in every order."""
+    dates = data.get("dates")
+    if dates is None:
+        return None
+    if isinstance(dates, bool) or not isinstance(dates, int):
+        return np.atleast_1d(numbers("dates", dates))
+    if dates < 1:
+        raise ProblemError(f"dates is {dates}, must be >= 1 steps an order, or a list of times")
+    return np.unique(np.linspace(times[:-1], times[1:], dates + 1))
+
+
+def _limits(data: Mapping[str, Any], times: Array) -> Limits:
     limits = data.get("limits") or {}
     if not isinstance(limits, dict):
         raise ProblemError(f"limits is {_kind(limits)}, must be an object")
@@ -253,6 +298,7 @@ def _limits(data: Mapping[str, Any]) -> Limits:
     return Limits(
         no_blocks=_flag(limits, "no_blocks", default=False, where="limits."),
         full_span=_flag(data, "full_span", default=False),
+        dates=_dates(data, times),
         **given,  # type: ignore[arg-type]
     )
 

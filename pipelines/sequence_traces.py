@@ -15,6 +15,7 @@ from crossimpact.policy.sequential.compare import Comparison
 from crossimpact.policy.sequential.plan import Contingent, Plan
 from crossimpact.policy.sequential.problem import at_start
 from pipelines.plots import INK
+from pipelines.sequence_words import DUST, ordinal
 
 Answer = Plan | Contingent | Comparison
 
@@ -28,8 +29,6 @@ SCHEDULES = {
     "tthc": ("TTHC-optimal", "#4477aa"),
     "deterministic": ("Deterministic", "#8e4585"),
 }
-#: Pieces below this share of an asset's largest order are a solver's dust.
-DUST = 1e-6
 #: Numbers from here on are written as 10k.
 LONG = 1e4
 _NAME = 22  # letters of a name in a figure
@@ -98,13 +97,6 @@ def largest(plans: Iterable[Plan], count: int = MAX_ASSETS) -> list[int]:
     """The assets of the largest volumes, largest first."""
     sizes = np.sum([np.abs(plan.problem.volumes).sum(axis=0) for plan in plans], axis=0)
     return [int(i) for i in np.argsort(-sizes, kind="stable")[:count]]
-
-
-def ordinal(order: int) -> str:
-    """1st, 2nd, 3rd, 4th..., counted from 0."""
-    n = order + 1
-    ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n}{ending}"
 
 
 def blocks_of(plan: Plan, order: int, asset: int) -> list[tuple[float, float]]:

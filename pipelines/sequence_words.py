@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.compare import Comparison
-from crossimpact.policy.sequential.kernel import Exponential, Kernel, PowerLaw, SumOfExponentials
+from crossimpact.policy.sequential.kernel import (
+    Exponential,
+    ExponentialByAsset,
+    Kernel,
+    PowerLaw,
+    SumOfExponentials,
+)
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Contingent
 from crossimpact.policy.sequential.problem import Problem, at_arrival, at_start
-from pipelines.sequence_traces import Answer, ordinal
+
+if TYPE_CHECKING:
+    from pipelines.sequence_traces import Answer
 
 #: Rates of an order listed one by one; more are said as a range.
 MAX_RATES = 5
+#: Pieces below this share of an asset's largest order are a solver's dust.
+DUST = 1e-6
 #: Rates that differ by less than this share read the same.
-ALIKE = 1e-4
+ALIKE = 1e-3
 
 
 def kernel_in_words(kernel: Kernel) -> str:
@@ -32,10 +43,14 @@ def kernel_in_words(kernel: Kernel) -> str:
         half = np.log(2) / kernel.rho
         decay = f"exp(\N{MINUS SIGN}{kernel.rho:g} t), a half-life of {half:.3g}"
     elif isinstance(kernel, PowerLaw):
-        decay = f"(1 + t)^\N{MINUS SIGN}{kernel.gamma:g}"
+        time = "t" if kernel.tau == 1 else f"t / {kernel.tau:g}"
+        decay = f"(1 + {time})^\N{MINUS SIGN}{kernel.gamma:g}"
     elif isinstance(kernel, SumOfExponentials):
         terms = zip(kernel.weights, kernel.rhos, strict=True)
         decay = " + ".join(f"{w:g} exp(\N{MINUS SIGN}{rho:g} t)" for w, rho in terms)
+    elif isinstance(kernel, ExponentialByAsset):
+        rhos = ", ".join(f"{rho:g}" for rho in kernel.rhos)
+        decay = f"exp(\N{MINUS SIGN}rho t), rho by asset {rhos}"
     else:
         decay = "a given convex function"
     return f"{size}, decaying as {decay}"
@@ -72,6 +87,8 @@ def _parts(benchmark: Array, problem: Problem) -> str:
 def limits_in_words(limits: Limits, monotone: bool) -> str:
     """What the schedule may not do."""
     said = ["every order trades one way only" if monotone else "orders may trade both ways"]
+    if limits.dates is not None:
+        said.append(f"blocks at {len(np.asarray(limits.dates))} dates only")
     said += ["no blocks"] * limits.no_blocks + ["full span"] * limits.full_span
     for name, value in (("blocks up to", limits.block_cap), ("rates up to", limits.max_rate)):
         if value is not None:
@@ -102,7 +119,9 @@ def _joined(rates: Sequence[tuple[float, float, float]]) -> list[tuple[float, fl
     joined: list[tuple[float, float, float]] = []
     for start, end, rate in rates:
         if joined and joined[-1][1] == start and abs(joined[-1][2] - rate) <= ALIKE * abs(rate):
-            joined[-1] = (joined[-1][0], end, joined[-1][2])
+            before, _, known = joined[-1]
+            mean = (known * (start - before) + rate * (end - start)) / (end - before)
+            joined[-1] = (before, end, mean)
         else:
             joined.append((start, end, rate))
     return joined
@@ -124,3 +143,59 @@ def precise(value: float) -> str:
 
 def small(value: float | None) -> str:
     return "\N{EN DASH}" if value is None or value != value else f"{value:.1e}"
+
+
+def schedule_in_words(
+    schedule: Sequence[Mapping[str, Any]], names: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Rows of `Answer.schedule` as text, one per trade: a block, or a rate over a span of time.
+
+    Assets have the orders' own names, neighbouring rates that read the same are one, more than
+    `MAX_RATES` are said as a range, and dust is left out.
+    """
+    largest: dict[int, float] = {}
+    for row in schedule:
+        pieces = [volume for _, volume in row["blocks"]]
+        pieces += [rate * (end - start) for start, end, rate in row["rates"]]
+        asset = row["asset"]
+        largest[asset] = max(largest.get(asset, 0.0), *map(abs, pieces), 0.0)
+    return [
+        _named(row, names) | trade
+        for row in schedule
+        for trade in _trades(row, DUST * largest[row["asset"]])
+    ]
+
+
+def _named(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    asset = names[row["asset"]] if names else str(row["asset"])
+    scenario = {} if row["scenario"] is None else {"scenario": str(row["scenario"])}
+    return {"order": ordinal(row["order"]), "asset": asset, **scenario}
+
+
+def _trades(row: Mapping[str, Any], least: float) -> list[dict[str, str]]:
+    """Blocks and rates of an order in one asset, in the order of their times."""
+    found = [
+        (t, f"{t:.4g}", "block", precise(volume))
+        for t, volume in row["blocks"]
+        if abs(volume) > least
+    ]
+    rates = _joined([(a, b, rate) for a, b, rate in row["rates"] if abs(rate * (b - a)) > least])
+    if len(rates) > MAX_RATES:
+        (start, *_), (_, end, _) = rates[0], rates[-1]
+        values = _span(np.array([rate for *_, rate in rates]))
+        found.append((start, f"{start:.4g} to {end:.4g}", "rate", f"{values}, {len(rates)} steps"))
+    else:
+        found += [(a, f"{a:.4g} to {b:.4g}", "rate", precise(rate)) for a, b, rate in rates]
+    return [{"time": time, kind: text} for _, time, kind, text in sorted(found, key=_first)]
+
+
+def _first(trade: tuple[float, str, str, str]) -> tuple[float, str]:
+    """By time, a block before the rate that begins with it."""
+    return trade[0], trade[2]
+
+
+def ordinal(order: int) -> str:
+    """1st, 2nd, 3rd, 4th..., counted from 0."""
+    n = order + 1
+    ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"

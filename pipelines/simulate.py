@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from crossimpact import contract
 from crossimpact.errors import UsageError
 from crossimpact.model import Array, canonical_json, to_scaled
+from crossimpact.progress import each
 from crossimpact.simulate import (
     DeskSpec,
     Tables,
@@ -66,7 +67,7 @@ def run(settings: Settings | None, out: Path, spec: DeskSpec, dirt: bool = False
     draft = out / ".landing.tmp"
     shutil.rmtree(draft, ignore_errors=True)
     rows, broken = dict.fromkeys(contract.TABLES, 0), []
-    for day, date in enumerate(spec.dates):
+    for day, date in enumerate(each("simulate", spec.dates)):
         tables, spoiled = spoil(simulate_day(truth, day), truth, day, planned.get(day, []))
         for name, count in _write_day(draft, date, tables).items():
             rows[name] += count

@@ -8,7 +8,8 @@ is not recomputed: every mart names the digests it was made from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from crossimpact import contract, model, tca
+from crossimpact import contract
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.model import Array, ImpactModel, canonical_json
+from crossimpact.progress import tell
 from crossimpact.tca import Prediction, calibration, pair_costs, predict
 from pipelines import features, refit, release, reports, validate
-from pipelines.config import SQL_DIR, Settings
+from pipelines.config import Settings
 from pipelines.landing import Landing
-from pipelines.warehouse import Manifest, Warehouse, file_sha256, sql, text_sha256
+from pipelines.provenance import code_digest
+from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
 from registry.bundle import Release
+from registry.ledger import utc
+from registry.served import expired
 
 LAYER = "marts"
 #: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
@@ -57,6 +62,8 @@ class Result:
         Symbols traded in a regime whose model does not know them.
     report
         The page.
+    note
+        What to know of the release besides: it had expired by that date.
     """
 
     date: str
@@ -68,6 +75,7 @@ class Result:
     slope: dict[str, Any]
     unpriced: list[str]
     report: Path
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "report": str(self.report)}
@@ -105,7 +113,9 @@ def run(
     inputs = _inputs(warehouse, landing_root, date, release, version_info)
     recomputed = not _is_current(warehouse, date, inputs)
     if recomputed:
+        tell("tca marts", date)
         build_marts(warehouse, date, release, inputs)
+    tell("tca page", date)
     page = reports.build(
         settings, date, release, version_info, text_sha256(*map(str, inputs.items()))
     )
@@ -127,7 +137,9 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
     landing = Landing(landing_root)
     validate.accept(settings, landing, [date])
     features.prepare(settings, landing, [date])
-    return run(settings, landing_root, date, champion, facts)
+    old = expired(champion, utc(datetime.fromisoformat(date))) if date > champion.as_of else ""
+    found = run(settings, landing_root, date, champion, {**facts, "note": old})
+    return replace(found, note=old)
 
 
 def _check_release(settings: Settings, release: Release) -> None:
@@ -167,7 +179,7 @@ def _inputs(
     return inputs | {
         "release": release.digest,
         "version": text_sha256(canonical_json(dict(version_info)).decode()),
-        "code": text_sha256(*map(file_sha256, _sources())),
+        "code": code_digest(__name__),
     }
 
 
@@ -183,16 +195,6 @@ def _accepted(warehouse: Warehouse, landing_root: Path, date: str) -> dict[str, 
             )
         inputs[f"accepted/{table}"] = manifest.sha256
     return inputs
-
-
-def _sources() -> list[Path]:
-    """The queries and code the marts and the page come from."""
-    here = Path(__file__).parent
-    queries = (SQL_DIR / LAYER).glob("tca_*.sql")
-    pages = (here / "templates").glob("*.j2")
-    code = (here / name for name in ("tca.py", "reports.py", "plots.py"))
-    library = (Path(tca.__file__), Path(model.__file__))
-    return [*sorted(queries), *sorted(pages), *code, *library]
 
 
 def _is_current(warehouse: Warehouse, date: str, inputs: Mapping[str, str]) -> bool:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
-from pipelines.config import SQL_DIR, Settings
+from crossimpact.progress import each, tell
+from pipelines import layout
+from pipelines.config import Settings
 from pipelines.judgement import LAYERS, Judgement
 from pipelines.landing import Landing, Problem
-from pipelines.warehouse import Warehouse, text_sha256
+from pipelines.provenance import code_digest
+from pipelines.warehouse import Warehouse
 
 #: Landed bytes judged in one go: compressed, so several times that in memory.
 CHUNK_BYTES = 100_000_000
+OPTIONAL_WHOLE = " (the table is optional: land it on every date or on none)"
+NO_PEER_FLOW = "peer_flow is not landed: models have no controls for what others traded"
 
 
 class LandingBlocked(ContractViolation):
@@ -41,6 +44,12 @@ class Result:
     problems: tuple[Problem, ...]
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a fit on these dates does without."""
+        absent = self.tables and contract.PEER_FLOW.name not in self.tables
+        return (NO_PEER_FLOW,) if absent else ()
+
+    @property
     def verdict(self) -> str:
         return "blocked" if self.problems else "ok"
 
@@ -52,6 +61,7 @@ class Result:
             "rules": {name: dict(counts) for name, counts in self.rules.items()},
             "dates": list(self.dates),
             "problems": [asdict(problem) for problem in self.problems],
+            "notes": list(self.notes),
         }
 
 
@@ -65,18 +75,20 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
 
     Raises
     ------
+    UsageError
+        No date at all: nothing is landed there that could break the contract.
     LandingBlocked
         A broken table on any date, or, over the dates, duplicate keys or quarantined rows above the
         contract's shares in any table. Its `report` holds the same data as the result.
     """
     dates = tuple(sorted(set(dates)))
+    if not dates:
+        raise layout.empty(landing.root)
     reports = validate_dates(settings, landing, dates)
     tables = _added(report["tables"] for report in reports)
     rules = _added(report["rules"] for report in reports)
     broken = [Problem(**problem) for report in reports for problem in report["problems"]]
-    if not dates:
-        broken.append(Problem("landing", "any date", "", contract.MISSING_TABLE, "no partition"))
-    span = dates[0] if len(dates) == 1 else f"{dates[0]}..{dates[-1]}" if dates else ""
+    span = dates[0] if len(dates) == 1 else f"{dates[0]}..{dates[-1]}"
     result = Result(tables, rules, dates, (*broken, *_excess_shares(tables, rules, span)))
     if result.problems:
         raise LandingBlocked(_summary(result.problems), _HINT, result.to_dict())
@@ -147,17 +159,19 @@ def _judge(warehouse: Warehouse, landing: Landing, dates: list[str]) -> dict[str
     sound = {}
     with warehouse.connect() as connection:
         judgement = Judgement(connection)
-        for date in dates:
+        for date in each("read", dates):
             tables, inputs = _inputs(landing, date)  # before reading: a later landing is news
-            problems = _absent(landing, date) or judgement.load(landing, tables, date)
+            problems = judgement.load(landing, tables, date, _absent(landing, date))
             if problems:
                 _withdraw(warehouse, contract.TABLES, date)
                 reports[date] = _report(date, {}, problems)
             else:
                 sound[date] = (tables, inputs)
         if sound:
+            tell("validate", f"row rules of {len(sound)} dates")
             judgement.judge_tables()
-        for date, (tables, inputs) in sound.items():
+        for date in each("validate", sound):
+            tables, inputs = sound[date]
             if known := _known(warehouse, landing, date):  # another process judged it meanwhile,
                 reports[date] = known  # and somebody may read what it published
                 continue
@@ -189,6 +203,7 @@ def _absent(landing: Landing, date: str) -> list[Problem]:
             problems.append(Problem(name, date, "", contract.MISSING_TABLE, text))
         elif not landing.files(name, date):
             text = f"no Parquet or CSV file in {landing.root / name}/date={date}"
+            text += OPTIONAL_WHOLE if contract.TABLES[name].optional else ""
             problems.append(Problem(name, date, "", contract.MISSING_PARTITION, text))
     return [*problems, *_strangers(landing, date), *_repeated(landing, date)]
 
@@ -217,17 +232,7 @@ def _inputs(landing: Landing, date: str) -> tuple[list[str], dict[str, str]]:
     """Tables of a date and the digests its verdict depends on."""
     tables = _tables_of(landing, date)
     digests = {f"landing/{name}": landing.digest(name, date) for name in tables}
-    return tables, {**digests, "rules": _rules_digest()}
-
-
-@cache
-def _rules_digest() -> str:
-    """What besides the landed files decides a verdict: contract, suites, reader, judge, checks."""
-    here = Path(__file__).resolve().parent
-    code = [here / "landing.py", here / "judgement.py", here.parent / "expectations/suites.py"]
-    queries = sorted([*SQL_DIR.glob("checks/*.sql"), *SQL_DIR.glob("validate/*.sql")])
-    paths = [Path(contract.__file__), *code, *queries]
-    return text_sha256(*(path.read_text() for path in paths))
+    return tables, {**digests, "code": code_digest(__name__)}
 
 
 def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import duckdb
 
 from crossimpact import __version__, contract
 from crossimpact.errors import CrossImpactError
+from pipelines import scratch
 from pipelines.config import SQL_DIR, Settings
 
 
@@ -57,28 +57,30 @@ class Warehouse:
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A private in-memory DuckDB: offline, UTC, one thread so that sums are reproducible."""
-        scratch = self.settings.home / "tmp" / uuid.uuid4().hex
-        scratch.mkdir(parents=True)
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "threads": 1,
-                "memory_limit": self.settings.memory_limit,
-                "temp_directory": str(scratch),
-            },
-        )
-        try:
-            connection.execute("SET TimeZone = 'UTC'")
-            yield connection
-        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-            raise CrossImpactError(
-                f"DuckDB: {str(error).splitlines()[0]}", "check disk space, memory and the path"
-            ) from error
-        finally:
-            connection.close()
-            shutil.rmtree(scratch)
+        with scratch.folder(self.settings.home) as spill:
+            connection = duckdb.connect(
+                ":memory:",
+                config={
+                    "autoinstall_known_extensions": False,
+                    "autoload_known_extensions": False,
+                    "threads": 1,
+                    "memory_limit": self.settings.memory_limit,
+                    "temp_directory": str(spill),
+                },
+            )
+            try:
+                connection.execute("SET TimeZone = 'UTC'")
+                yield connection
+            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+                raise CrossImpactError(
+                    f"DuckDB: {str(error).splitlines()[0]}", "check disk space, memory and the path"
+                ) from error
+            except RuntimeError as error:
+                if "interrupted" in str(error):  # what DuckDB makes of Ctrl-C
+                    raise KeyboardInterrupt from error
+                raise
+            finally:
+                connection.close()
 
     def folder(self, layer: str, table: str, date: str) -> Path:
         return self.root / layer / table / f"date={date}"

@@ -116,6 +116,8 @@ class Release:
             self._check_lower(regime, models)
         for regime, levels in self.guardrails.items():
             self._check_guardrails(regime, levels)
+        for regime, hold in self.held.items():
+            self._check_hold(regime, hold)
 
     def _check_date(self) -> None:
         try:
@@ -172,6 +174,12 @@ class Release:
             amber, red = level["amber"], level["red"]
             if not all(isinstance(v, (int, float)) for v in (amber, red)) or not amber <= red:
                 raise ModelError(f"{where}: amber {amber} must not exceed red {red}")
+
+    def _check_hold(self, regime: str, hold: Mapping[str, Any]) -> None:
+        """Whoever asks for an answer must not find out that this is none."""
+        given = isinstance(hold, Mapping) and isinstance(hold.get("reason"), str)
+        if not given or hold.get("rung") not in RUNGS:
+            raise ModelError(f"regime {regime!r} is held to {hold}, not to a rung with a reason")
 
     def model_for(self, regime: str) -> Answer:
         """Who answers for `regime`; one the release has never heard of is answered as 'unknown'."""

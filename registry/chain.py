@@ -2,85 +2,114 @@
 
 Each line carries the sha256 of the line before it (`prev`) and of its own other fields (`sha256`),
 so a changed, inserted, moved or missing line is found and named. `<file>.head` says how many lines
-were acknowledged and what the last one hashes to, so lines missing at the end are found as well. A
-last line without its newline that was never acknowledged is an append cut short: readers ignore it
-and the next append drops it.
+were acknowledged and what the last one hashes to: a line counts from then on, not before. What
+follows the acknowledged lines is an append cut short, or was written by somebody else; readers
+ignore it, `read` names it, and the next append drops it.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from crossimpact.errors import StaleModel
+from crossimpact.errors import CrossImpactError, StaleModel, Unavailable
 from crossimpact.model import canonical_json
 
+LOG = logging.getLogger("crossimpact.ledger")
 GENESIS = "0" * 64
+#: How long to wait for another process to let go, seconds; nobody holds a ledger that long.
+WAIT_S = 10.0
+#: What the system says when there is no room for a byte more.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether the chain is whole; `line` (1-based) is the first bad one, `lines` those before it.
 
-    `torn`: the bad line is only the rest of an append cut short.
+    `unacknowledged`: the bad line follows the acknowledged ones, which are whole; it counts for
+    nobody.
     """
 
     lines: int
     line: int | None = None
     problem: str = ""
-    torn: bool = False
+    unacknowledged: bool = False
 
     @property
     def ok(self) -> bool:
         return self.line is None
+
+    @property
+    def usable(self) -> bool:
+        """Whether the acknowledged lines can be gone by."""
+        return self.ok or self.unacknowledged
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"ok": self.ok}
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Be the only process inside; a killed holder lets go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def bodies(path: Path) -> list[dict[str, Any]]:
-    """The fields of every line (`seq` and `prev` among them), none when there is no file yet.
+def hold(path: Path, wait_s: float = WAIT_S) -> Iterator[None]:
+    """Be the only process inside; a killed holder lets go.
 
     Raises
     ------
-    StaleModel
-        Naming the first bad line when the chain is broken.
+    Unavailable
+        When another process does not let go within `wait_s`.
     """
-    found, verdict = _read(path)
-    if not verdict.ok and not verdict.torn:
-        raise StaleModel(
-            f"ledger {path} is broken at line {verdict.line}: {verdict.problem}",
-            "restore it and its .head from a copy; `crossimpact ledger verify` checks them",
-        )
-    return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        _lock(lock, path, time.monotonic() + wait_s)
+        yield
 
 
-def verify(path: Path) -> Verdict:
-    """Check the whole chain and name the first bad line."""
-    return _read(path)[1]
+def read(path: Path) -> tuple[list[dict[str, Any]], Verdict]:
+    """The fields of every acknowledged line before the first bad one, and whether there is one."""
+    lines, head = _snapshot(path)
+    count, last = head or (0, GENESIS)
+    found: list[dict[str, Any]] = []
+    for number, content in enumerate(lines[:count], start=1):
+        prev = sha256(lines[number - 2]) if number > 1 else GENESIS
+        body, problem = _parse(content, number, prev)
+        if body is None:
+            return found, Verdict(len(found), number, problem)
+        found.append(body)
+    verdict = _against_head(lines, count, last)
+    if head is None and lines:
+        verdict = Verdict(0, 1, "its .head file is gone, so nobody knows what was acknowledged")
+    return found[: verdict.lines], verdict
 
 
-def append(path: Path, known: Sequence[Mapping[str, Any]], body: Mapping[str, Any]) -> None:
-    """Add a line after the `known` ones and return once it is on disk; hold the file's lock."""
-    new = line(body)
-    _write(path, sum(len(line(past)) for past in known), new)
-    _acknowledge(path, len(known) + 1, new)
+def append(path: Path, known: Sequence[bytes], new: bytes) -> None:
+    """Add a line after the `known` ones and return once it is on disk; hold the file's lock.
+
+    Raises
+    ------
+    CrossImpactError
+        When it could not be written whole; then it does not count.
+    """
+    whole = sum(map(len, known))
+    _tell_dropped(path, whole)
+    try:
+        if not known:
+            _acknowledge(path, 0, GENESIS)  # from now on a file without its head was robbed of it
+        _write(path, whole, new)
+        _acknowledge(path, len(known) + 1, sha256(new))
+    except OSError as error:
+        _take_back(path, whole)
+        raise _not_written(path, error) from error
+    _sync_folder(path)
 
 
 def line(body: Mapping[str, Any]) -> bytes:
@@ -92,24 +121,24 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _lock(lock: IO[str], path: Path, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise Unavailable(
+                    f"{path} is held by another process", "try again; `fuser` says which"
+                ) from None
+            time.sleep(0.01)
+        else:
+            return
+
+
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], Verdict]:
-    lines, seen = _snapshot(path)
-    found: list[dict[str, Any]] = []
-    for number, content in enumerate(lines, start=1):
-        prev = sha256(lines[number - 2]) if number > 1 else GENESIS
-        body, problem = _parse(content, number, prev)
-        if body is None:
-            torn = number == len(lines) and number > seen[0] and _is_torn(content, number, prev)
-            problem = "an append was cut short; the next one drops it" if torn else problem
-            return found, Verdict(len(found), number, problem, torn)
-        found.append(body)
-    return found, _against_head(lines, *seen)
-
-
-def _snapshot(path: Path) -> tuple[list[bytes], tuple[int, str]]:
+def _snapshot(path: Path) -> tuple[list[bytes], tuple[int, str] | None]:
     """The lines and what was acknowledged; readers hold no lock, so not across an append."""
     while True:
         seen = _acknowledged(path)
@@ -118,17 +147,24 @@ def _snapshot(path: Path) -> tuple[list[bytes], tuple[int, str]]:
             return lines, seen
 
 
-def _against_head(lines: Sequence[bytes], seq: int, last: str) -> Verdict:
-    """The head may be one line behind, when an append was killed before it was acknowledged."""
-    count = len(lines)
-    if seq > count:
-        return Verdict(count, count + 1, f"it is gone: {seq} lines were acknowledged")
-    if seq and sha256(lines[seq - 1]) != last:
-        return Verdict(seq - 1, seq, "it is not the line that was acknowledged")
-    if count > seq + 1:
-        head = "" if seq else ": its .head file is gone"
-        return Verdict(seq + 1, seq + 2, f"only {seq} lines were acknowledged{head}")
-    return Verdict(count)
+def _against_head(lines: Sequence[bytes], count: int, last: str) -> Verdict:
+    """Lines that parse, against what was acknowledged."""
+    if count > len(lines):
+        return Verdict(len(lines), len(lines) + 1, f"it is gone: {count} lines were acknowledged")
+    if count and sha256(lines[count - 1]) != last:
+        return Verdict(count - 1, count, "it is not the line that was acknowledged")
+    if len(lines) == count:
+        return Verdict(count)
+    problem = (
+        f"it was never acknowledged and does not count ({_shown(lines[count])}): an append cut "
+        "short, or not written by crossimpact; the next append drops it"
+    )
+    return Verdict(count, count + 1, problem, unacknowledged=True)
+
+
+def _shown(content: bytes) -> str:
+    """The beginning of a line nobody vouches for, as text that breaks no terminal."""
+    return ascii(content[:120].decode("ascii", "replace").strip())
 
 
 def _parse(content: bytes, number: int, prev: str) -> tuple[dict[str, Any] | None, str]:
@@ -137,21 +173,15 @@ def _parse(content: bytes, number: int, prev: str) -> tuple[dict[str, Any] | Non
         body.pop("sha256")
         same = line(body) == content
         seq, follows = body["seq"], body["prev"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return None, f"not an entry ({error!r})"
     if not same:
         return None, "its sha256 does not match its content"
     if seq != number:
         return None, f"it says it is entry {seq}, expected {number}"
     if follows != prev:
-        return None, f"it follows a line with sha256 {follows[:12]}, found {prev[:12]}"
+        return None, f"it follows a line with sha256 {str(follows)[:12]}, found {prev[:12]}"
     return body, ""
-
-
-def _is_torn(content: bytes, number: int, prev: str) -> bool:
-    """A cut append lacks its newline; an entry with another byte in the newline's place was hit."""
-    whole = _parse(content[:-1] + b"\n", number, prev)[0]
-    return not content.endswith(b"\n") and whole is None
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -161,37 +191,67 @@ def _head(path: Path) -> Path:
     return path.with_name(path.name + ".head")
 
 
-def _acknowledged(path: Path) -> tuple[int, str]:
-    """How many lines were acknowledged, and the sha256 of the last."""
+def _acknowledged(path: Path) -> tuple[int, str] | None:
+    """How many lines were acknowledged, and the sha256 of the last; None without a head."""
     try:
         head = json.loads(_head(path).read_bytes())
         return int(head["seq"]), str(head["sha256"])
     except FileNotFoundError:
-        return 0, GENESIS
-    except (ValueError, KeyError, TypeError) as error:
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StaleModel(
             f"{_head(path)} cannot be read ({error!r})", "restore it from a copy"
         ) from error
 
 
-def _acknowledge(path: Path, seq: int, content: bytes) -> None:
+def _acknowledge(path: Path, seq: int, last: str) -> None:
     scratch = path.with_name(path.name + ".head.new")
     with scratch.open("wb") as file:
-        file.write(canonical_json({"seq": seq, "sha256": sha256(content)}))
+        file.write(canonical_json({"seq": seq, "sha256": last}))
         file.flush()
         os.fsync(file.fileno())
     scratch.replace(_head(path))
 
 
 def _write(path: Path, whole: int, content: bytes) -> None:
-    """Write after the first `whole` bytes (what follows is a torn append), on to the disk."""
+    """Write after the first `whole` bytes (what follows does not count), on to the disk."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         os.ftruncate(handle, whole)
-        os.pwrite(handle, content, whole)
+        written = os.pwrite(handle, content, whole)
+        if written < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _take_back(path: Path, whole: int) -> None:
+    """Leave the acknowledged lines alone; where not even that can be done, the rest is ignored."""
+    with suppress(OSError):
+        os.truncate(path, whole)
+
+
+def _tell_dropped(path: Path, whole: int) -> None:
+    """What is dropped may be somebody's forgery: keep a word of it in the log."""
+    if path.exists() and path.stat().st_size > whole:
+        with path.open("rb") as file:
+            file.seek(whole)
+            LOG.warning("%s: dropped what was never acknowledged: %s", path, _shown(file.read(120)))
+
+
+def _not_written(path: Path, error: OSError) -> CrossImpactError:
+    if error.errno in NO_ROOM:
+        return CrossImpactError(
+            f"the disk of ledger {path} is full: nothing was changed", "free some space, try again"
+        )
+    return CrossImpactError(
+        f"ledger {path} cannot be written: {error.strerror or error}; nothing was changed",
+        "see that its folder is there and yours to write",
+    )
+
+
+def _sync_folder(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

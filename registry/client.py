@@ -17,18 +17,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 
-from crossimpact.errors import ModelError, StaleModel
+from crossimpact.errors import ModelError, StaleModel, Unavailable
 from registry import ledger, numerics, sealed, source
 from registry.bundle import Answer
 from registry.deadline import Worker
 from registry.lastgood import Good, LastGood, Seen
 from registry.ledger import Entry, Standing
-from registry.served import Served, State
+from registry.served import VALID_FOR, Served, State, expired
 from registry.source import Source
 
 LOG = logging.getLogger("crossimpact.client")
@@ -55,7 +55,8 @@ class Client:
     deadline_s
         Longest a pull takes, seconds.
     max_age
-        How long a release may answer after a pull last confirmed it.
+        How long a release may answer after a pull last confirmed it; a confirmation that lies in
+        the future counts as none.
     valid_for
         How long after its `as_of` a release may answer at all.
     on_fallback
@@ -72,7 +73,7 @@ class Client:
         clock: Callable[[], datetime],
         deadline_s: float = 2.0,
         max_age: timedelta = timedelta(days=3),
-        valid_for: timedelta = timedelta(days=45),
+        valid_for: timedelta = VALID_FOR,
         on_fallback: Callable[[Served], object] | None = None,
     ) -> None:
         self._uri, self._ledger, self._cache, self._clock = uri, ledger, LastGood(cache), clock
@@ -144,13 +145,13 @@ class Client:
                 reason += f"; not kept on disk: {_line(error)}"
         return self._made(state, good, reason)
 
-    def _consult(self, good: Good | None) -> tuple[Standing, Good | None]:
+    def _consult(self, good: Good | None) -> tuple[Standing | None, Good | None]:
         """The ledger's champion, and the release at hand that answers until it is loaded."""
         book = ledger.entries(self._ledger)
         self._continue(book)
         champion = ledger.standing(book)
         if champion is None:
-            raise StaleModel(f"no release is promoted in {self._ledger}")
+            return None, good
         if good and (ledger.withdrawn(book, good.digest) or not ledger.knows(book, good.digest)):
             good = None
             self._cache.forget()
@@ -170,14 +171,15 @@ class Client:
                 release = self._cache.load(champion.digest)
             except (StaleModel, ModelError):
                 return good
-            since = datetime.fromisoformat(champion.champion.when)
-            good = Good(release, champion.digest, champion.version, since)
+            good = Good(release, champion.digest, champion.version, champion.champion.moment)
         return good.under(champion)
 
     def _load(
-        self, registry: Source, champion: Standing, good: Good | None
+        self, registry: Source, champion: Standing | None, good: Good | None
     ) -> tuple[Good, Mapping[str, bytes] | None, str]:
         """The verified champion, its files if they are new, and what there is to say."""
+        if champion is None:
+            raise nothing_promoted(self._ledger, registry)
         pointed, files = registry.alias(ALIAS), None
         reason = f"champion since {champion.champion.when}"
         if pointed != champion.version:
@@ -201,11 +203,14 @@ class Client:
 
     def _spent(self, good: Good) -> str:
         """Why a release is too old to answer; empty when it is not."""
-        now, release = self._now(), good.release
-        if now - datetime.fromisoformat(release.as_of).replace(tzinfo=UTC) > self._valid_for:
-            return f"release {good.id} as of {release.as_of} has expired"
+        now = self._now()
+        if why := expired(good.release, now, self._valid_for):
+            return why
+        confirmed = good.confirmed_at.isoformat()
+        if good.confirmed_at > now + ledger.SKEW:  # a clock was fast: nobody knows when that was
+            return f"release {good.id} was last confirmed in the future, at {confirmed}"
         if now - good.confirmed_at > self._max_age:
-            return f"release {good.id} was last confirmed at {good.confirmed_at.isoformat()}"
+            return f"release {good.id} was last confirmed at {confirmed}"
         return ""
 
     def _swap(self, new: Served, instead_of: Served | None = None) -> None:
@@ -224,6 +229,32 @@ class Client:
 
     def _now(self) -> datetime:
         return ledger.utc(self._clock())
+
+
+class NothingPromoted(StaleModel):
+    """A ledger without a champion; `lost` when MLflow's alias says that it had one."""
+
+    def __init__(self, book: Path, pointed: int | None, why_unknown: str = "") -> None:
+        self.lost = pointed is not None
+        if self.lost:
+            super().__init__(
+                f"ledger {book} knows no champion, and MLflow's alias {ALIAS} points at version "
+                f"{pointed}: the ledger and its .head are gone, or this is another home's registry",
+                f"restore both from a copy; to begin anew, delete the alias {ALIAS} in MLflow",
+            )
+        else:
+            asked = f" (MLflow cannot say whether one was: {why_unknown})" if why_unknown else ""
+            super().__init__(
+                f"no release is promoted in {book}{asked}", "run `crossimpact promote`"
+            )
+
+
+def nothing_promoted(book: Path, registry: Source) -> NothingPromoted:
+    """What to say of a ledger without a champion: MLflow's alias tells whether it had one."""
+    try:
+        return NothingPromoted(book, registry.alias(ALIAS))
+    except Unavailable as error:
+        return NothingPromoted(book, None, error.what)
 
 
 def _line(error: Exception) -> str:

@@ -6,6 +6,8 @@ alone, which MLflow sends as a header: an address that holds them would end up i
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import os
 import re
 from collections.abc import Iterator
@@ -16,13 +18,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from crossimpact.errors import Unavailable, UsageError
-from registry import chain
+from registry import artifacts, chain
+from registry.artifacts import SQLITE as SQLITE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SQLITE = "sqlite:///"
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+#: How long the first use of a new database, which makes its tables, may keep others waiting.
+TABLES_S = 300.0
 ENDPOINT = re.compile(r"endpoint /api/[\d.]+/mlflow/(\S+)")
 
 #: Nothing leaves the machine; nothing hangs on a dead server; no chatter in the log or on stdout.
@@ -41,11 +45,12 @@ def session(uri: str) -> Iterator[MlflowClient]:
     Raises
     ------
     UsageError
-        When the address holds credentials; it is not repeated.
+        When the address is none, or holds credentials; then it is not repeated.
     Unavailable
         When the store does not answer, does not know the user, or does not let him.
     """
     refuse_credentials(uri)
+    served(uri)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -64,8 +69,30 @@ def refuse_credentials(uri: str) -> None:
 
 
 def served(uri: str) -> bool:
-    """Whether a server answers there, which keeps the artefacts too."""
-    return urlsplit(uri).scheme in ("http", "https")
+    """Whether a server answers there, which keeps the artefacts too.
+
+    Raises
+    ------
+    UsageError
+        When it is neither a server's address nor a file of SQLite.
+    """
+    if uri.startswith(SQLITE):
+        return False
+    try:
+        parts = urlsplit(uri)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise UsageError(
+            f"{uri[:200]!r} is no address of MLflow", "write http://HOST:PORT, or sqlite:///FILE"
+        )
+    return True
+
+
+def user() -> str:
+    """Whom MLflow's pages name as who did it: the login there, else the one here."""
+    return os.environ.get(USER) or os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
 
 
 def first_line(error: Exception) -> str:
@@ -95,10 +122,32 @@ def _told(uri: str, error: Exception) -> Unavailable:
 def _client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
-    if not uri.startswith(SQLITE):
+    file = artifacts.database(uri)
+    if file is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
-    path = Path(uri.removeprefix(SQLITE))
-    with chain.hold(path.with_name(path.name + ".lock")):  # two at once fail to make its tables
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with contextlib.nullcontext() if artifacts.made(file) else _making(file):
+        plain = f"{SQLITE}{_plain(file)}"
+        client = MlflowClient(tracking_uri=plain, registry_uri=plain)
         client.search_registered_models(max_results=1)
+    artifacts.make_relative(file)
     return client
+
+
+@contextmanager
+def _making(file: Path) -> Iterator[None]:
+    """Alone, as two at once fail to make its tables, and sure that it can be made at all."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with chain.hold(file.with_name(file.name + ".lock"), TABLES_S):
+            file.touch()
+            yield
+    except OSError as error:
+        raise Unavailable(f"{file} cannot be made: {error.strerror}", "is it writable?") from error
+
+
+def _plain(file: Path) -> Path:
+    """The file by a path that is its own address: SQLAlchemy takes `?` and `%` for its own."""
+    if not set("?%#") & set(str(file)):
+        return file
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)  # kept as long as the client
+    return Path(f"/proc/self/fd/{folder}") / file.name

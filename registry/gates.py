@@ -25,6 +25,8 @@ COMPARE: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "at_least": (">=", lambda value, limit: value >= limit),
     "at_most": ("<=", lambda value, limit: value <= limit),
 }
+#: Directions that compare other things than numbers.
+WORDS = {"equals": "=", "begins_with": "begin with"}
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,14 @@ class Gate:
 
     name: str
     metric: str
-    direction: Literal["above", "at_least", "at_most", "equals"]
+    direction: Literal["above", "at_least", "at_most", "equals", "begins_with"]
     limit: float | str | None = None
     limit_metric: str | None = None
     coupled: bool = False
     if_known: bool = False
 
     def __post_init__(self) -> None:
-        if self.direction not in (*COMPARE, "equals"):
+        if self.direction not in (*COMPARE, *WORDS):
             raise UsageError(f"gate {self.name}: direction {self.direction!r} is unknown")
         if (self.limit is None) == (self.limit_metric is None):
             raise UsageError(f"gate {self.name} needs either limit or limit_metric")
@@ -64,7 +66,7 @@ class Row:
 
     def __str__(self) -> str:
         where = f" [{self.regime}]" if self.regime else ""
-        sign = COMPARE[self.direction][0] if self.direction in COMPARE else "="
+        sign = COMPARE[self.direction][0] if self.direction in COMPARE else WORDS[self.direction]
         value = "missing" if self.value is None else self.value
         return f"{self.gate}{where}: {value}, must be {sign} {self.limit}"
 
@@ -134,6 +136,8 @@ def _judge(gate: Gate, regime: str, facts: Mapping[str, Any]) -> Row:
 def _passes(direction: str, value: Any, limit: Any) -> bool:
     if direction == "equals":
         return value is not None and bool(value == limit)
+    if direction == "begins_with":
+        return isinstance(value, str) and value.startswith(str(limit))
     if not all(_is_number(number) for number in (value, limit)):
         return False
     return COMPARE[direction][1](value, limit)

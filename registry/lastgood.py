@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from crossimpact.errors import StaleModel
@@ -72,11 +72,11 @@ class LastGood:
             pointer = json.loads((self.folder / POINTER).read_bytes())
             digest, version = str(pointer["digest"]), int(pointer["version"])
             release = replace(self.load(digest), held=pointer["held"])
-            confirmed_at = datetime.fromisoformat(pointer["confirmed_at"])
+            confirmed_at = datetime.fromisoformat(pointer["confirmed_at"]).astimezone(UTC)
             return Good(release, digest, version, confirmed_at), Seen(**pointer["seen"])
         except FileNotFoundError as error:
             raise StaleModel(f"{self.folder} holds no release yet") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StaleModel(f"{self.folder / POINTER} cannot be read: {error!r}") from error
 
     def load(self, digest: str) -> Release:

@@ -11,52 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
 
 from crossimpact.errors import StaleModel, UsageError
-from registry import chain
-from registry.chain import Verdict, hold, verify
+from registry import chain, entry
+from registry.chain import Verdict, hold
+from registry.entry import CHANGES, Action, Entry, Identity
 
-__all__ = ["Action", "Book", "Entry", "Standing", "Verdict", "entries", "hold", "locked", "verify"]
+__all__ = ["CHANGES", "Action", "Book", "Entry", "Identity", "Standing", "Verdict", "hold"]
 
-Action = Literal["promote", "override", "rollback", "demote", "fallback", "drift"]
-#: Actions that name the champion.
-CHANGES: tuple[Action, ...] = ("promote", "override", "rollback")
 #: By how much the clocks of two machines may differ and both still promote.
 SKEW = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line: `old` and `new` are the champions' digests, `version` is the new one's in MLflow.
-
-    `rungs` holds regimes to a rung of the ladder (`demote`), or names who answered (`fallback`);
-    `refused` names the gates an override went against.
-    """
-
-    seq: int
-    when: str
-    who: str
-    action: Action
-    old: str | None
-    new: str | None
-    version: int | None
-    why: str
-    approver: str
-    refused: tuple[str, ...]
-    rungs: Mapping[str, str]
-    prev: str
-
-    @property
-    def line(self) -> bytes:
-        """The entry's bytes in the file, newline included."""
-        return chain.line(asdict(self))
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"refused": list(self.refused)}
 
 
 @dataclass(frozen=True)
@@ -99,7 +66,7 @@ class Book:
         UsageError
             When a promotion lies before the last entry by more than `SKEW`.
         """
-        last = datetime.fromisoformat(self.entries[-1].when) if self.entries else utc(when)
+        last = self.entries[-1].moment if self.entries else utc(when)
         if action in ("promote", "override") and utc(when) < last - SKEW:
             raise UsageError(
                 f"{utc(when).isoformat()} is before the ledger's last entry, {last.isoformat()}",
@@ -119,13 +86,14 @@ class Book:
         approver: str = "",
         refused: Sequence[str] = (),
         rungs: Mapping[str, str] | None = None,
+        identity: Identity = "name",
     ) -> Entry:
         """Add one line and return once it is on disk; without `new` the champion stays."""
         live = self.standing
         if action not in CHANGES:
             new, version = (live.digest, live.version) if live else (None, None)
         last = self.entries[-1] if self.entries else None
-        entry = Entry(
+        added = Entry(
             seq=len(self.entries) + 1,
             when=self.stamp(when, action),
             who=who,
@@ -138,34 +106,68 @@ class Book:
             refused=tuple(refused),
             rungs=dict(rungs or {}),
             prev=chain.sha256(last.line) if last else chain.GENESIS,
+            identity=identity,
         )
-        chain.append(self.path, [asdict(past) for past in self.entries], asdict(entry))
-        self.entries = [*self.entries, entry]
-        return entry
+        try:
+            entry.parse(vars(added))
+        except ValueError as error:
+            raise UsageError(f"the ledger takes no such line: {error}") from error
+        chain.append(self.path, [past.line for past in self.entries], added.line)
+        self.entries = [*self.entries, added]
+        return added
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Book]:
-    """Hold the ledger: whoever writes to it does it one at a time."""
-    with hold(path.with_suffix(".lock")):
+def locked(path: Path, wait_s: float = chain.WAIT_S) -> Iterator[Book]:
+    """Hold the ledger: whoever writes to it does it one at a time, and waits for nobody inside.
+
+    Raises
+    ------
+    Unavailable
+        When another process does not let go within `wait_s`.
+    """
+    with hold(path.with_suffix(".lock"), wait_s):
         yield Book(path)
 
 
 def entries(path: Path) -> list[Entry]:
-    """All entries, oldest first; none when there is no file yet.
+    """All entries that count, oldest first; none when there is no file yet.
 
     Raises
     ------
     StaleModel
         Naming the first bad line when the chain is broken, or a line that is no entry.
     """
-    try:
-        return [Entry(**body | {"refused": tuple(body["refused"])}) for body in chain.bodies(path)]
-    except (KeyError, TypeError) as error:
+    found, verdict = _read(path)
+    if not verdict.usable:
         raise StaleModel(
-            f"ledger {path} holds a line with other fields than an entry's: {error}",
-            "it was written by another version; restore the file from a copy",
-        ) from error
+            f"ledger {path} is broken at line {verdict.line}: {verdict.problem}",
+            "restore it and its .head from a copy; `crossimpact ledger verify` checks them",
+        )
+    return found
+
+
+def verify(path: Path) -> Verdict:
+    """Check the chain and every value in it, and name the first bad line."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[list[Entry], Verdict]:
+    bodies, verdict = chain.read(path)
+    found: list[Entry] = []
+    for number, body in enumerate(bodies, start=1):
+        try:
+            found.append(_after(found, entry.parse(body)))
+        except ValueError as error:
+            return found, Verdict(len(found), number, f"it is no entry: {error}")
+    return found, verdict
+
+
+def _after(past: Sequence[Entry], new: Entry) -> Entry:
+    """The order of the file is the order of time."""
+    if past and new.moment < past[-1].moment:
+        raise ValueError(f"when is {new.when}, before the line above it")
+    return new
 
 
 def standing(book: Sequence[Entry], ts: datetime | None = None) -> Standing | None:
@@ -174,18 +176,18 @@ def standing(book: Sequence[Entry], ts: datetime | None = None) -> Standing | No
     A demotion holds for its champion, also after a rollback to it, until the same champion is
     promoted again.
     """
-    past = [e for e in book if ts is None or datetime.fromisoformat(e.when) <= utc(ts)]
-    changes = [entry for entry in past if entry.action in CHANGES]
+    past = [e for e in book if ts is None or e.moment <= utc(ts)]
+    changes = [line for line in past if line.action in CHANGES]
     if not changes:
         return None
     held: dict[str, dict[str, str]] = {}
-    for entry in past:
-        if entry.new != changes[-1].new:
+    for line in past:
+        if line.new != changes[-1].new:
             continue
-        if entry.action == "demote":
-            reason = f"demoted by {entry.who} on {entry.when[:10]}: {entry.why}"
-            held |= {regime: {"rung": r, "reason": reason} for regime, r in entry.rungs.items()}
-        elif entry.action in ("promote", "override"):
+        if line.action == "demote":
+            reason = f"demoted by {line.who} on {line.when[:10]}: {line.why}"
+            held |= {regime: {"rung": r, "reason": reason} for regime, r in line.rungs.items()}
+        elif line.action in ("promote", "override"):
             held = {}
     return Standing(changes[-1], held)
 
@@ -198,24 +200,24 @@ def record(book: Sequence[Entry], version: int) -> Entry | None:
 
 def knows(book: Sequence[Entry], digest: str) -> bool:
     """Whether the release ever was champion."""
-    return any(entry.action in CHANGES and entry.new == digest for entry in book)
+    return any(line.action in CHANGES and line.new == digest for line in book)
 
 
 def withdrawn(book: Sequence[Entry], digest: str) -> bool:
     """Whether a rollback took the release away, so that nobody should go on with it."""
-    changes = [entry for entry in book if entry.action in CHANGES]
-    left = [entry for entry in changes if entry.old == digest != entry.new]
+    changes = [line for line in book if line.action in CHANGES]
+    left = [line for line in changes if line.old == digest != line.new]
     return bool(left) and left[-1].action == "rollback" and changes[-1].new != digest
 
 
 def previous(book: Sequence[Entry]) -> Entry | None:
     """The entry whose champion a rollback restores: a rollback undoes the promotion before it."""
     stack: list[Entry] = []
-    for entry in book:
-        if entry.action == "rollback":
+    for line in book:
+        if line.action == "rollback":
             stack = stack[:-1]
-        elif entry.action in CHANGES and not (stack and stack[-1].new == entry.new):
-            stack.append(entry)
+        elif line.action in CHANGES and not (stack and stack[-1].new == line.new):
+            stack.append(line)
     return stack[-2] if len(stack) > 1 else None
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossimpact.errors import StaleModel, UsageError
 from registry import bundle, ledger
+from registry.ledger import Entry
 from registry.pages import MODEL
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from registry.source import Source
 
 ALIAS = re.compile(r"[a-z][a-z-]{0,62}")
 RELEASE_ID = re.compile(r"[0-9a-f]{12,64}")
@@ -31,6 +30,14 @@ class Version:
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
 
+    @classmethod
+    def of(
+        cls, number: int | str, run_id: str, aliases: Iterable[str], tags: Mapping[str, str]
+    ) -> Version:
+        """From what MLflow has of it; its digest and date are among the tags."""
+        told = (tags.get("digest", ""), run_id or "", tags.get("as_of", ""))
+        return cls(int(number), *told, tuple(aliases), dict(tags))
+
     @property
     def id(self) -> str:
         return self.digest[: bundle.ID_LENGTH]
@@ -39,11 +46,13 @@ class Version:
         return asdict(self) | {"id": self.id, "aliases": list(self.aliases)}
 
 
-def find(client: MlflowClient, which: str, book: Path | None) -> Version:
+def find(registry: Source, which: str, book: Sequence[Entry]) -> Version:
+    """The version of an alias or a release id; see `tracking.find`."""
     if RELEASE_ID.fullmatch(which):
-        found = _by_id(client, which, book)
+        found = _by_id(registry, which, book)
     elif ALIAS.fullmatch(which):
-        found = by_alias(client, which)
+        number = registry.alias(which)
+        found = registry.version(number) if number is not None else None
     else:
         raise UsageError(f"{which!r} is neither an alias nor a release id of 12 or more hex digits")
     if found is None:
@@ -51,54 +60,13 @@ def find(client: MlflowClient, which: str, book: Path | None) -> Version:
     return found
 
 
-def _by_id(client: MlflowClient, which: str, book: Path | None) -> Version | None:
-    for entry in reversed(ledger.entries(book) if book else []):
+def _by_id(registry: Source, which: str, book: Sequence[Entry]) -> Version | None:
+    for entry in reversed(book):
         if entry.action in ledger.CHANGES and str(entry.new).startswith(which):
-            if there := _if_there(client.get_model_version, str(entry.version)):
+            if there := registry.version(entry.version or 0):
                 return there
             break  # of another store than the ledger tells of; the digest decides
-    found = by_digest(client, which)
+    found = registry.by_digest(which)
     if len({version.digest for version in found}) > 1:
         raise UsageError(f"{which} fits {len(found)} releases", "give more digits")
     return found[0] if found else None
-
-
-def by_digest(client: MlflowClient, prefix: str) -> list[Version]:
-    return search(client, f"name = '{MODEL}' AND tags.digest LIKE '{prefix}%'")
-
-
-def by_alias(client: MlflowClient, alias: str) -> Version | None:
-    return _if_there(client.get_model_version_by_alias, alias)
-
-
-def _if_there(get: Callable[[str, str], ModelVersion], key: str) -> Version | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return version(get(MODEL, key))
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-
-
-def search(client: MlflowClient, query: str) -> list[Version]:
-    """Matching versions, newest first."""
-    found: list[ModelVersion] = []
-    page = client.search_model_versions(query)
-    while page.token:
-        found += page
-        page = client.search_model_versions(query, page_token=page.token)
-    return sorted(map(version, [*found, *page]), key=lambda version: -version.version)
-
-
-def version(found: ModelVersion) -> Version:
-    tags = dict(found.tags)
-    return Version(
-        version=int(found.version),
-        digest=tags.get("digest", ""),
-        run_id=found.run_id or "",
-        as_of=tags.get("as_of", ""),
-        aliases=tuple(found.aliases or ()),
-        tags=tags,
-    )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky
+from numpy.linalg import LinAlgError, cholesky  # scipy's takes longer to import than to run
 
 from crossimpact.errors import ModelError
 from crossimpact.model import Array, ImpactModel
@@ -76,7 +76,7 @@ def _check_round_trips(model: ImpactModel, where: str) -> None:
         )
     matrix[np.diag_indices_from(matrix)] += TOLERANCE
     try:
-        cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
+        cholesky(matrix)
     except LinAlgError as error:
         raise ModelError(
             f"couplings of {where} are not positive semidefinite: a round trip would make money"

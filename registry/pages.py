@@ -16,6 +16,7 @@ from registry import bundle
 from registry.bundle import Release
 
 MODEL = "crossimpact-gamma"
+EXPERIMENT = "crossimpact-refit"
 FOLDER = "release"  # of the run's artefacts
 CARD = "model_card.md"
 MODEL_FILE = "MLmodel"
@@ -61,6 +62,11 @@ There is nothing to execute in a version: `mlflow.pyfunc.load_model` refuses it 
 Tags and aliases can be edited by many: where they and the ledger differ, the ledger counts."""
 
 
+#: Below a server's address. MLflow 3.17 opens an experiment on an overview of GenAI traces unless
+#: the address says otherwise: its pages ask a browser's own setting, not the experiment's kind.
+RELEASES = f"/#/models/{MODEL}"
+REFITS = "/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
 #: How MLflow's own pages show an experiment and its runs.
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
@@ -84,6 +90,16 @@ def tags(release: Release) -> dict[str, str]:
         "code_version": release.code_version,
         "data_digest": release.data_digest,
     }
+
+
+def urls(uri: str, version: int, run: str) -> dict[str, str]:
+    """Where people look at a version and its run in MLflow's pages; nowhere without a server."""
+    if not uri.startswith("http"):
+        return {}
+    base = uri.rstrip("/")
+    return {
+        "release": f"{base}/#/models/{MODEL}/versions/{version}", "run": f"{base}/#/runs/{run}",
+    }  # fmt: skip
 
 
 def description(card: str) -> str:

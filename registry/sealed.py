@@ -13,6 +13,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 from crossimpact.errors import StaleModel, UsageError
@@ -26,6 +27,7 @@ NAME = re.compile(
     r"|(model-[a-z0-9_]{1,32}-[a-z_]{1,16}\.json)|(gamma-[a-z0-9_]{1,32}-[a-z_]{1,16}\.npy)"
 )
 MAX_FILES = 64
+MOST_LISTED = 1000  # entries of a folder, before it is refused for what they are
 MAX_BYTES = 64 << 20  # of all files together; 500 names with a fifth of their pairs take 5 MB
 
 
@@ -95,23 +97,31 @@ def verified(contents: Mapping[str, bytes], digest: str | None, where: str) -> R
     return release
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path, where: str = "") -> dict[str, bytes]:
     """The files of a release's folder, opened without following a link, none longer than allowed.
+
+    Parameters
+    ----------
+    folder
+        Where they are; only so many entries are looked at as it takes to refuse it.
+    where
+        What the errors call it, the folder by default.
 
     Raises
     ------
     StaleModel
         When it is no folder, or holds what a release does not.
     """
+    where = where or str(folder)
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
-        raise refused(str(folder), f"is missing: {error.strerror}") from error
+        raise refused(where, f"is missing: {error.strerror}") from error
     try:
         with os.scandir(handle) as entries:
-            sizes = {entry.name: _size(entry) for entry in entries}
-        expect(sizes, str(folder))
-        return {name: _bytes(handle, name, sizes[name] or 0, folder) for name in sorted(sizes)}
+            sizes = {entry.name: _size(entry) for entry in islice(entries, MOST_LISTED)}
+        expect(sizes, where)
+        return {name: _bytes(handle, name, sizes[name] or 0, where) for name in sorted(sizes)}
     finally:
         os.close(handle)
 
@@ -147,16 +157,16 @@ def _size(entry: os.DirEntry[str]) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _bytes(handle: int, name: str, size: int, folder: Path) -> bytes:
+def _bytes(handle: int, name: str, size: int, where: str) -> bytes:
     """The file's bytes, if it still is the plain file that was listed."""
     try:
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handle)
         with open(file, "rb") as stream:  # noqa: PTH123 - of a handle
             content = stream.read(size + 1)
     except OSError as error:
-        raise refused(f"{folder}/{name}", f"cannot be read: {error.strerror}") from error
+        raise refused(f"{where}/{name}", f"cannot be read: {error.strerror}") from error
     if len(content) != size:
-        raise refused(f"{folder}/{name}", "changed while it was read")
+        raise refused(f"{where}/{name}", "changed while it was read")
     return content
 
 

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from crossimpact import contract
 from registry.bundle import UNKNOWN, Answer, Release
 from registry.lastgood import Good
 
 #: Share of the market's volume to trade at when no release is there to say another.
 FIXED_POV = 0.05
+#: How long after its `as_of` a release may answer; the gate `not_expired` has the same limit.
+VALID_FOR = timedelta(days=45)
 
 State = Literal["live", "last_known_good", "fallback"]
+
+
+def age(release: Release, now: datetime) -> timedelta:
+    """How long ago, UTC, the release's date began."""
+    return now - datetime.fromisoformat(release.as_of).replace(tzinfo=UTC)
+
+
+def expired(release: Release, now: datetime, valid_for: timedelta = VALID_FOR) -> str:
+    """Why the release must not answer at that moment, UTC; empty when it may."""
+    old, what = age(release, now), f"release {release.id} as of {release.as_of}"
+    if old > valid_for:
+        return f"{what} has expired: on {now.date()} it is older than {valid_for.days} days"
+    if old < -timedelta(days=contract.MAX_DAYS_AHEAD):
+        return f"{what} is of the future: it is {now.date()}, or a clock is wrong"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""The registry as a reader meets it: an alias and a version's files, as bytes and bounded.
+"""The registry as a reader meets it: aliases, versions, and a version's files as bounded bytes.
 
-MLflow itself is not imported: that takes seconds, and its client retries. A server is asked over
-its REST interface on one connection, which `hang_up` ends from another thread; the embedded
-database is opened read-only. Nothing found here is trusted: the caller has the ledger's digest.
+Everybody who reads reads through here; MLflow's client only writes. It is not imported: that takes
+seconds, and it retries. A server is asked over its REST interface on one connection, which
+`hang_up` ends from another thread; the embedded database is opened read-only. Nothing found here is
+trusted: the caller has the ledger's digest.
 """
 
 from __future__ import annotations
@@ -12,28 +13,44 @@ import json
 import os
 import socket
 import sqlite3
+import time
 from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
-from crossimpact.errors import StaleModel, Unavailable
-from registry import sealed
+from crossimpact.errors import StaleModel, Unavailable, UsageError
+from registry import artifacts, sealed
 from registry.connection import PASSWORD, SQLITE, USER, refuse_credentials, served
+from registry.deadline import Worker
+from registry.lookup import Version
 from registry.pages import FOLDER, MODEL
 
+T = TypeVar("T")
 API = "/api/2.0/mlflow"
 MAX_ANSWER = 1 << 20
+#: Versions asked for at once; digests fit one or two.
+MAX_FOUND = 1000
+#: How long a single request, and all of a question, may take where nobody trades on the answer.
+REQUEST_S, QUESTION_S = 10.0, 60.0
 #: What MLflow calls a thing that is not there.
 MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 ALIAS = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
-ARTIFACTS = """
-SELECT runs.artifact_uri
-FROM model_versions JOIN runs ON runs.run_uuid = model_versions.run_id
-WHERE model_versions.name = ? AND model_versions.version = ?
+ALIASES = "SELECT alias FROM registered_model_aliases WHERE name = ? AND version = ?"
+VERSION = """
+SELECT run_id FROM model_versions
+WHERE name = ? AND version = ? AND current_stage <> 'Deleted_Internal'
 """
+TAGS = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
+BY_DIGEST = """
+SELECT version FROM model_version_tags
+WHERE name = ? AND key = 'digest' AND value LIKE ? ORDER BY version DESC
+"""
+ARTIFACTS = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
 
 
 class Source(Protocol):
@@ -41,6 +58,12 @@ class Source(Protocol):
 
     def alias(self, name: str) -> int | None:
         """The version an alias points at, None when there is no such alias."""
+
+    def version(self, number: int) -> Version | None:
+        """A version as its tags tell it, None when there is no such version."""
+
+    def by_digest(self, prefix: str) -> list[Version]:
+        """The versions whose tag `digest` begins so, newest first."""
 
     def files(self, version: int) -> dict[str, bytes]:
         """The files of a version's release; `StaleModel` when they are not a release's."""
@@ -52,9 +75,33 @@ class Source(Protocol):
 def connect(uri: str, timeout_s: float) -> Source:
     """The registry at `uri`, for one pull; no single step of it waits longer than `timeout_s`."""
     refuse_credentials(uri)
-    if served(uri):
-        return Server(uri, timeout_s)
+    try:
+        if served(uri):
+            return Server(uri, timeout_s)
+    except (ValueError, HTTPException) as error:
+        raise UsageError(
+            f"the address of MLflow is none: {error}", "write it like http://host:5000"
+        ) from error
     return Embedded(Path(uri.removeprefix(SQLITE)), timeout_s)
+
+
+def ask(
+    uri: str, question: Callable[[Source], T], request_s: float | None = None,
+    within_s: float = QUESTION_S,
+) -> T:  # fmt: skip
+    """The registry's answer to a question, which may take several requests.
+
+    Raises
+    ------
+    Unavailable
+        When it does not come in time, whatever hangs: the server, the network or the disk.
+    """
+    registry = connect(uri, request_s or REQUEST_S)
+    try:
+        until = time.monotonic() + within_s
+        return Worker(f"MLflow at {uri}").run(partial(question, registry), until)
+    finally:
+        registry.hang_up()
 
 
 class Server:
@@ -69,21 +116,34 @@ class Server:
 
     def alias(self, name: str) -> int | None:
         found = self._ask("registered-models/alias", name=MODEL, alias=name)
-        return int(found["model_version"]["version"]) if found else None
+        with _sense(self._where, "registered-models/alias"):
+            return int(found["model_version"]["version"]) if found else None
+
+    def version(self, number: int) -> Version | None:
+        found = self._ask("model-versions/get", name=MODEL, version=number)
+        with _sense(self._where, "model-versions/get"):
+            return _version(found["model_version"]) if found else None
+
+    def by_digest(self, prefix: str) -> list[Version]:
+        query = f"name = '{MODEL}' AND tags.digest LIKE '{prefix}%'"
+        found = self._ask("model-versions/search", filter=query, max_results=MAX_FOUND) or {}
+        with _sense(self._where, "model-versions/search"):
+            versions = map(_version, found.get("model_versions", []))
+            return sorted(versions, key=lambda version: -version.version)
 
     def files(self, version: int) -> dict[str, bytes]:
-        found = self._ask("model-versions/get", name=MODEL, version=version)
-        if not found:
+        found = self.version(version)
+        if found is None:
             raise StaleModel(f"{self._where} has no version {version} of {MODEL}")
-        run = found["model_version"]["run_id"]
-        listed = self._ask("artifacts/list", run_id=run, path=FOLDER) or {}
-        sizes = {
-            str(entry["path"]).removeprefix(f"{FOLDER}/"): _size(entry)
-            for entry in listed.get("files", [])
-        }
+        listed = self._ask("artifacts/list", run_id=found.run_id, path=FOLDER) or {}
+        with _sense(self._where, "artifacts/list"):
+            sizes = {
+                str(entry["path"]).removeprefix(f"{FOLDER}/"): _size(entry)
+                for entry in listed.get("files", [])
+            }
         where = f"version {version} of {MODEL}"
         sealed.expect(sizes, where)
-        return {name: self._file(run, name, size or 0, where) for name, size in sizes.items()}
+        return {n: self._file(found.run_id, n, size or 0, where) for n, size in sizes.items()}
 
     def hang_up(self) -> None:
         self._ended = True
@@ -130,30 +190,56 @@ class Embedded:
         self._path, self._timeout_s = path, timeout_s
 
     def alias(self, name: str) -> int | None:
-        row = self._row(ALIAS, MODEL, name)
-        return int(row[0]) if row else None
+        rows = self._rows(ALIAS, MODEL, name)
+        with _sense(str(self._path), f"alias {name}"):
+            return int(rows[0][0]) if rows else None
+
+    def version(self, number: int) -> Version | None:
+        rows = self._rows(VERSION, MODEL, number)
+        if not rows:
+            return None
+        aliases = [alias for (alias,) in self._rows(ALIASES, MODEL, number)]
+        return Version.of(number, rows[0][0], aliases, dict(self._rows(TAGS, MODEL, number)))
+
+    def by_digest(self, prefix: str) -> list[Version]:
+        found = (self.version(number) for (number,) in self._rows(BY_DIGEST, MODEL, f"{prefix}%"))
+        return [version for version in found if version]
 
     def files(self, version: int) -> dict[str, bytes]:
-        row = self._row(ARTIFACTS, MODEL, version)
-        if row is None:
+        found = self.version(version)
+        rows = self._rows(ARTIFACTS, found.run_id) if found else []
+        if not rows:
             raise StaleModel(f"{self._path} has no version {version} of {MODEL}")
-        root = urlsplit(row[0])
-        if root.scheme not in ("", "file"):
-            raise Unavailable(f"version {version} lies at {root.scheme}:, not on this machine")
-        return sealed.contents(Path(unquote(root.path)) / FOLDER)
+        where = f"version {version} of {MODEL}"
+        return sealed.contents(artifacts.folder(self._path, str(rows[0][0])) / FOLDER, where)
 
     def hang_up(self) -> None:
         """It waits `timeout_s` at most."""
 
-    def _row(self, query: str, *values: Any) -> Any:
+    def _rows(self, query: str, *values: Any) -> list[Any]:
         try:
             address = f"file:{quote(str(self._path))}?mode=ro"
             with contextlib.closing(
                 sqlite3.connect(address, uri=True, timeout=self._timeout_s)
             ) as db:
-                return db.execute(query, values).fetchone()
+                return db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise Unavailable(f"{self._path} failed: {error}") from error
+
+
+@contextlib.contextmanager
+def _sense(where: str, what: str) -> Iterator[None]:
+    """An answer without the fields it should have is no answer."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unavailable(f"{where} answered nonsense to {what}") from error
+
+
+def _version(found: Mapping[str, Any]) -> Version:
+    """A version as the REST interface writes it."""
+    tags = {tag["key"]: tag.get("value", "") for tag in found.get("tags", [])}
+    return Version.of(found["version"], found["run_id"], found.get("aliases", []), tags)
 
 
 def _size(entry: dict[str, Any]) -> int | None:

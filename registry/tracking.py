@@ -1,8 +1,9 @@
 """Releases in MLflow: one run per refit, one model version per release, moved by alias.
 
 A version's artefacts are the release's plain files; nothing is pickled and nothing is executed on
-the way back. MLflow lets any editor change tags, aliases and artefacts, so `resolve` downloads a
-private copy and verifies it, against the ledger for every version that was ever champion.
+the way back. MLflow lets any editor change tags, aliases and artefacts, so `resolve` verifies what
+it reads, against the ledger for every version that was ever champion. Writing is MLflow's client's
+business, reading is `source`'s.
 """
 
 from __future__ import annotations
@@ -10,26 +11,30 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from crossimpact.errors import CrossImpactError, StaleModel, Unavailable
-from registry import chain, connection, ledger, lookup, pages, sealed
+from crossimpact.errors import CrossImpactError, StaleModel
+from registry import artifacts, chain, connection, ledger, lookup, pages, sealed, source
 from registry.bundle import Release
 from registry.connection import session
+from registry.ledger import Entry
 from registry.lookup import RELEASE_ID, Version
-from registry.pages import CARD, FOLDER, MODEL
+from registry.pages import CARD, EXPERIMENT, FOLDER, MODEL
+from registry.source import Source
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "crossimpact-refit"
 CHAMPION, CHALLENGER = "champion", "challenger"
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
+#: A registration waits so long for another, which may be drawing its figures.
+REGISTER_S = 1200.0
 
 
 def register(
@@ -42,6 +47,7 @@ def register(
     metrics: Mapping[str, float],
     figures: Callable[[], Mapping[str, bytes]],
     card: str,
+    origin: Mapping[str, str] = MappingProxyType({}),
 ) -> Version:
     """Log the refit as a run, register its release as a version and alias it `challenger`.
 
@@ -52,7 +58,7 @@ def register(
     uri
         Tracking and registry server, or `sqlite:///<file>`.
     artifact_root
-        Where artefacts go with SQLite; a server has its own place.
+        Where artefacts lie with SQLite, `artifacts` beside its file; a server has its own place.
     folder
         The release's files, as `sealed.write` left them.
     params, metrics
@@ -61,31 +67,30 @@ def register(
         Gives PNG bytes by name; not asked when the release is known.
     card
         The model card in Markdown: an artefact, and the version's description.
+    origin
+        Tags of the run and the version that say what made them, an orchestrator's run, say.
     """
     sealed.read(folder, release.digest)
-    with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock")):
-        registered = lookup.by_digest(client, release.digest)
-        known = next((v for v in registered if _is_whole(client, v, release.digest)), None)
+    with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock"), REGISTER_S):
+        known = source.ask(uri, lambda registry: _whole(registry, release.digest))
         if known is None:
-            run = _start(client, uri, artifact_root, release, card)
+            run = _start(client, uri, release, card, origin)
             _log_numbers(client, run, release, params, metrics)
-            _log_files(client, run, folder, release, figures(), card)
-            known = _create(client, run, release, card)
-        version = str(known.version)
-        client.set_registered_model_alias(MODEL, CHALLENGER, version)
-        return lookup.version(client.get_model_version(MODEL, version))
+            _log_files(client, uri, run, folder, release, figures(), card)
+            known = _create(client, run, release, card, origin)
+        client.set_registered_model_alias(MODEL, CHALLENGER, str(known.version))
+        return find(uri, CHALLENGER)
 
 
 def versions(uri: str) -> list[Version]:
     """Every registered release, newest first."""
-    with session(uri) as client:
-        return lookup.search(client, f"name = '{MODEL}'")
+    return source.ask(uri, lambda registry: registry.by_digest(""))
 
 
-def find(uri: str, which: str, book: Path | None = None) -> Version:
+def find(uri: str, which: str, book: Sequence[Entry] = ()) -> Version:
     """The version of an alias, or of a release id (the first 12 or more digits of its digest).
 
-    A release that was ever champion is found by the ledger `book`, whatever its tags say now.
+    A release that was ever champion is found by the ledger's entries, whatever its tags say now.
 
     Raises
     ------
@@ -94,12 +99,11 @@ def find(uri: str, which: str, book: Path | None = None) -> Version:
     UsageError
         When the id fits several releases, or is neither alias nor id.
     """
-    with session(uri) as client:
-        return lookup.find(client, which, book)
+    return source.ask(uri, lambda registry: lookup.find(registry, which, book))
 
 
-def resolve(uri: str, which: str, into: Path, book: Path | None = None) -> tuple[Release, Version]:
-    """The release behind an alias or id, downloaded once and verified.
+def resolve(uri: str, which: str, book: Sequence[Entry] = ()) -> tuple[Release, Version]:
+    """The release behind an alias or id, listed before it is read, and verified.
 
     Parameters
     ----------
@@ -107,22 +111,16 @@ def resolve(uri: str, which: str, into: Path, book: Path | None = None) -> tuple
         Tracking and registry server, or `sqlite:///<file>`.
     which
         Alias or release id.
-    into
-        Folder in which a private copy lives while it is read.
     book
-        The ledger; for a version that was ever champion its digest is the one that counts.
+        The ledger's entries; of a version that was ever champion their digest is the one that
+        counts.
 
     Raises
     ------
     StaleModel
         When there is none, or its files are not what was promoted (or registered).
     """
-    with session(uri) as client:
-        version = lookup.find(client, which, book)
-        promoted = ledger.record(ledger.entries(book), version.version) if book else None
-        digest = (promoted.new if promoted else None) or version.digest
-        into.mkdir(parents=True, exist_ok=True)
-        release = _fetch(client, version, digest, into)
+    release, version = source.ask(uri, lambda registry: _resolve(registry, which, book))
     if RELEASE_ID.fullmatch(which) and not release.digest.startswith(which):
         raise StaleModel(f"version {version.version} of {MODEL} is {release.id}, not {which}")
     return release, version
@@ -170,26 +168,27 @@ def note(
 
 def alias_version(uri: str, alias: str) -> int | None:
     """The version an alias points at, None when there is no such alias."""
-    with session(uri) as client:
-        found = lookup.by_alias(client, alias)
-        return found.version if found else None
+    return source.ask(uri, lambda registry: registry.alias(alias))
 
 
-def _start(client: MlflowClient, uri: str, artifact_root: Path, release: Release, card: str) -> str:
+def _start(
+    client: MlflowClient, uri: str, release: Release, card: str, origin: Mapping[str, str]
+) -> str:
     """A new run of the release; one that an interrupted registration left is marked killed."""
-    experiment = _experiment(client, uri, artifact_root)
+    experiment = _experiment(client, uri)
     for left in client.search_runs([experiment], f"tags.digest = '{release.digest}'"):
         client.set_terminated(left.info.run_id, "KILLED")
     name = f"{release.as_of} {release.id}"
-    shown = {**pages.RUN_TAGS, "mlflow.note.content": pages.description(card)}
-    run = client.create_run(experiment, tags=pages.tags(release) | shown, run_name=name)
+    note = {"mlflow.note.content": pages.description(card), "mlflow.user": connection.user()}
+    tags = {**pages.tags(release), **pages.RUN_TAGS, **note, **origin}
+    run = client.create_run(experiment, tags=tags, run_name=name)
     return str(run.info.run_id)
 
 
-def _experiment(client: MlflowClient, uri: str, artifact_root: Path) -> str:
+def _experiment(client: MlflowClient, uri: str) -> str:
     with _unless_there():
         if client.get_experiment_by_name(EXPERIMENT) is None:
-            location = None if connection.served(uri) else artifact_root.as_uri()
+            location = None if connection.served(uri) else artifacts.ROOT
             client.create_experiment(EXPERIMENT, location, pages.EXPERIMENT_TAGS)
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
@@ -225,6 +224,7 @@ def _log_numbers(
 
 def _log_files(
     client: MlflowClient,
+    uri: str,
     run: str,
     folder: Path,
     release: Release,
@@ -236,20 +236,22 @@ def _log_files(
             (Path(scratch) / name).write_text(text)
         for name, png in figures.items():
             (Path(scratch) / f"{name.removesuffix('.png')}.png").write_bytes(png)
-        client.log_artifacts(run, scratch)
-    client.log_artifacts(run, str(folder), FOLDER)
+        artifacts.log(client, uri, run, Path(scratch))
+    artifacts.log(client, uri, run, folder, FOLDER)
     client.set_terminated(run)
 
 
-def _create(client: MlflowClient, run: str, release: Release, card: str) -> Version:
+def _create(
+    client: MlflowClient, run: str, release: Release, card: str, origin: Mapping[str, str]
+) -> Version:
     with _unless_there():
         client.create_registered_model(MODEL)
     if client.get_registered_model(MODEL).description != pages.ABOUT:
         client.update_registered_model(MODEL, pages.ABOUT)
     source = client.get_run(run).info.artifact_uri
-    text, told = pages.description(card), pages.tags(release)
+    text, told = pages.description(card), {**pages.tags(release), **origin}
     created = client.create_model_version(MODEL, source, run, tags=told, description=text)
-    return lookup.version(created)
+    return Version.of(created.version, run, (), told)
 
 
 def _millis(day: str) -> int:
@@ -277,37 +279,21 @@ def _unless_there() -> Iterator[None]:
             raise
 
 
-def _fetch(client: MlflowClient, version: Version, digest: str, into: Path | None) -> Release:
-    """The verified release of a version, from a private copy that is gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=into, prefix="release-") as private:
-        _download(client, version, private)
-        folder = Path(private) / FOLDER
-        try:
-            return sealed.read(folder, digest)
-        except StaleModel as error:
-            where = f"version {version.version} of {MODEL}"
-            raise StaleModel(error.what.replace(str(folder), where), error.hint) from error
+def _resolve(registry: Source, which: str, book: Sequence[Entry]) -> tuple[Release, Version]:
+    version = lookup.find(registry, which, book)
+    promoted = ledger.record(book, version.version)
+    return _read(registry, version, (promoted and promoted.new) or version.digest), version
 
 
-def _is_whole(client: MlflowClient, version: Version, digest: str) -> bool:
-    try:
-        _fetch(client, version, digest, None)
-    except StaleModel:
-        return False
-    return True
+def _read(registry: Source, version: Version, digest: str) -> Release:
+    files = registry.files(version.version)
+    return sealed.verified(files, digest, f"version {version.version} of {MODEL}")
 
 
-def _download(client: MlflowClient, version: Version, private: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.download_artifacts(version.run_id, FOLDER, private)
-    except (OSError, MlflowException) as error:
-        text, files = connection.first_line(error), f"the files of version {version.version}"
-        if "mlflow-artifacts" in text:
-            raise Unavailable(
-                f"{files} of {MODEL} are kept by an MLflow server", "set MLFLOW_TRACKING_URI to it"
-            ) from error
-        raise StaleModel(
-            f"{files} of {MODEL} cannot be had: {text}", "register the release again, or roll back"
-        ) from error
+def _whole(registry: Source, digest: str) -> Version | None:
+    """The newest version of that digest whose files verify."""
+    for version in registry.by_digest(digest):
+        with suppress(StaleModel):
+            _read(registry, version, digest)
+            return version
+    return None

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
@@ -17,6 +18,8 @@ from ops.airflow_env import airflow_env, prepare  # noqa: E402
 
 # Two workers with two BLAS threads each would wait for one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+settings.register_profile("patient", deadline=None)  # a slow machine is no failure
+settings.load_profile("patient")
 HOME = Path(tempfile.mkdtemp(prefix="crossimpact-tests-"))
 for name in ("MLFLOW_TRACKING_URI", "CROSSIMPACT_LANDING"):
     os.environ.pop(name, None)

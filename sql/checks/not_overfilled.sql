@@ -1,7 +1,7 @@
--- grain: a fill at or after the one that takes its order beyond parent_qty
+-- grain: a fill at or after the one that takes its order beyond parent_qty by more than $max_overfill of it
 -- reads: child_fills, parent_orders, broken_rows
 -- gives: file, row
--- Fills already broken on their own (duplicates included) neither count nor are counted.
+-- Fractions like 0.1 have no exact double, hence the tolerance. Fills already broken on their own (duplicates included) neither count nor are counted.
 WITH broken AS (
     SELECT file, row FROM broken_rows WHERE table_name = 'child_fills'
 ),
@@ -32,4 +32,4 @@ running AS (
 SELECT running.file, running.row
 FROM running
 INNER JOIN parents USING (order_id)
-WHERE parents.parent_qty >= 1 AND running.filled_qty > parents.parent_qty
+WHERE parents.parent_qty > 0 AND running.filled_qty > parents.parent_qty * (1 + $max_overfill)

@@ -7,8 +7,8 @@ WITH fills AS (
         symbol,
         time_bucket(to_seconds($bucket_s), fill_ts) AS bucket,
         if(side = 'BUY', 1, -1) AS sign,
-        (fill_px * fill_qty)::DECIMAL(30, 6) AS notional_usd,
-        fill_qty::DECIMAL(18, 0) AS qty
+        fill_px::DECIMAL(28, 10) * fill_qty::DECIMAL(24, 8) AS notional_usd,
+        fill_qty::DECIMAL(24, 8) AS qty
     FROM child_fills
 )
 SELECT
@@ -17,6 +17,6 @@ SELECT
     sum(sign * notional_usd) AS q_usd,
     sum(notional_usd) AS gross_usd,
     count(*) AS n_fills,
-    sum(notional_usd)::DOUBLE / sum(qty)::DOUBLE AS vwap
+    sum(notional_usd)::DOUBLE / nullif(sum(qty)::DOUBLE, 0) AS vwap
 FROM fills
 GROUP BY symbol, bucket

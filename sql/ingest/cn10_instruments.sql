@@ -19,7 +19,7 @@ SELECT
     adv_notional,
     CAST(NULL AS DOUBLE) AS market_beta,
     CAST(0.01 AS DOUBLE) AS tick_size,
-    CAST(100 AS BIGINT) AS lot_size
+    CAST(100 AS DOUBLE) AS lot_size
 FROM days
 JOIN averaged USING (symbol)
 WHERE date = CAST($date AS DATE) AND adv_notional > 0

@@ -2,12 +2,12 @@
 -- reads: child_fills, parent_orders, benchmark_marks, market_snapshots (accepted, one date), buckets (features),
 --        predictions (ts, symbol, self_bps, cross_bps, priced_by)
 -- params: $bucket_s [s], $max_age_s [s]
--- gives: exact pieces of the fill's cost, positive = worse [USD, 10 decimals]:
+-- gives: exact pieces of the fill's cost, positive = worse [USD, 18 decimals]:
 --        shortfall_usd from the decision to the fill, of which delay_usd up to the arrival and spread_usd from the
 --        mid at the fill; start_drift_usd from the mid at the bucket's start to the mid at the fill; self_usd and
 --        cross_predicted_usd are the model's. An orphan's parent was refused: it has no decision and no arrival,
 --        so its shortfall and delay are null.
--- Prices are fixed to 10 decimals first, so every difference and product below is exact. A fill without a mid no
+-- Prices are fixed to 10 decimals and quantities to 8 first, so every difference and product below is exact. A fill without a mid no
 -- older than $max_age_s is its own mid (spread zero); a parent without an ARRIVAL mark arrived at its decision.
 WITH fills AS (
     SELECT
@@ -16,8 +16,9 @@ WITH fills AS (
         symbol,
         fill_ts,
         time_bucket(to_seconds($bucket_s), fill_ts) AS ts,
-        fill_qty,
-        if(side = 'BUY', fill_qty, -fill_qty) AS signed_qty,
+        venue,
+        fill_qty::DECIMAL(24, 8) AS fill_qty,
+        if(side = 'BUY', 1, -1) * fill_qty::DECIMAL(24, 8) AS signed_qty,
         fill_px::DECIMAL(28, 10) AS fill_px,
         fee::DECIMAL(38, 10) AS fees_usd
     FROM child_fills
@@ -65,6 +66,7 @@ priced AS (
 )
 SELECT
     fill_id,
+    venue,
     order_id,
     symbol,
     ts,
@@ -82,4 +84,4 @@ SELECT
     (per_bps_usd * cross_bps)::DECIMAL(38, 10) AS cross_predicted_usd,
     priced_by
 FROM priced
-ORDER BY fill_id
+ORDER BY fill_id, venue

@@ -17,7 +17,7 @@ WITH orders AS (
         decision_ts,
         start_ts,
         end_ts,
-        parent_qty,
+        parent_qty::DECIMAL(24, 8) AS parent_qty,
         if(side = 'BUY', 1, -1)::BIGINT AS direction,
         decision_px::DECIMAL(28, 10) AS decision_px
     FROM parent_orders
@@ -26,7 +26,7 @@ executed AS (
     SELECT
         order_id,
         count(*) AS n_fills,
-        sum(fill_qty)::BIGINT AS filled_qty,
+        sum(fill_qty) AS filled_qty,
         sum(notional_usd) AS filled_usd,
         sum(fees_usd) AS fees_usd,
         sum(shortfall_usd) AS shortfall_usd,
@@ -55,7 +55,7 @@ last_quotes AS (
 rested AS (
     SELECT
         orders.*,
-        parent_qty - coalesce(filled_qty, 0) AS unfilled_qty,
+        greatest(parent_qty - coalesce(filled_qty, 0), 0) AS unfilled_qty,
         coalesce(close_px, last_mid, orders.decision_px) AS close_px,
         CASE
             WHEN close_px IS NOT NULL THEN 'CLOSE'
@@ -115,8 +115,8 @@ SELECT
     sector,
     side,
     decision_ts,
-    parent_qty,
-    filled_qty,
+    parent_qty::DOUBLE AS parent_qty,
+    filled_qty::DOUBLE AS filled_qty,
     n_fills,
     notional_usd,
     filled_usd,
@@ -130,14 +130,14 @@ SELECT
     spread_usd,
     cross_predicted_usd,
     cross_usd - cross_predicted_usd AS unexplained_usd,
-    1e4 * total_usd / notional_usd AS total_bps,
-    1e4 * self_usd / notional_usd AS self_bps,
-    1e4 * cross_usd / notional_usd AS cross_bps,
-    1e4 * delay_usd / notional_usd AS delay_bps,
-    1e4 * fees_spread_usd / notional_usd AS fees_spread_bps,
-    1e4 * opportunity_usd / notional_usd AS opportunity_bps,
-    1e4 * cross_predicted_usd / notional_usd AS cross_predicted_bps,
-    1e4 * (cross_usd - cross_predicted_usd) / notional_usd AS unexplained_bps,
+    1e4 * total_usd / nullif(notional_usd, 0) AS total_bps,
+    1e4 * self_usd / nullif(notional_usd, 0) AS self_bps,
+    1e4 * cross_usd / nullif(notional_usd, 0) AS cross_bps,
+    1e4 * delay_usd / nullif(notional_usd, 0) AS delay_bps,
+    1e4 * fees_spread_usd / nullif(notional_usd, 0) AS fees_spread_bps,
+    1e4 * opportunity_usd / nullif(notional_usd, 0) AS opportunity_bps,
+    1e4 * cross_predicted_usd / nullif(notional_usd, 0) AS cross_predicted_bps,
+    1e4 * (cross_usd - cross_predicted_usd) / nullif(notional_usd, 0) AS unexplained_bps,
     1e4 * (self_usd + cross_usd + fees_spread_usd) / nullif(filled_usd, 0) AS slippage_bps,
     fills_without_mid,
     if(n_fills > 0, arrival_from, NULL) AS arrival_from,

@@ -1,4 +1,4 @@
-"""The calibration data contract, version 1: the one declaration everything else reads.
+"""The calibration data contract, version 2: the one declaration everything else reads.
 
 The GX suites, the DuckDB casts, the simulator's writer and the docs page are generated from
 `TABLES`. Rules that need more than one table live in `sql/checks/` and are listed in `CROSS_RULES`
@@ -10,9 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-VERSION = "1"
+VERSION = "2"
 SYMBOL_PATTERN = "^[A-Z0-9][A-Z0-9._-]{0,23}$"
-ID_PATTERN = "^[A-Za-z0-9_.:-]{1,64}$"
+#: Printable: no control, format (bidirectional overrides), private-use or line-breaking characters.
+PRINTABLE = r"[^\p{C}\p{Zl}\p{Zp}]"
+#: An id is opaque: whatever text the desk's systems made, blanks and quotes included.
+ID_PATTERN = f"^{PRINTABLE}{{1,128}}$"
+NAME_PATTERN = f"^{PRINTABLE}{{1,64}}$"
 
 #: Share of duplicate keys, and of quarantined rows, above which a table blocks the refit.
 MAX_DUPLICATE_SHARE = 0.001
@@ -23,8 +27,12 @@ MAX_SNAPSHOT_AGE_S = 60
 MAX_FILL_DISTANCE = 0.10
 #: A parent's notional against quantity x decision price.
 MAX_NOTIONAL_ERROR = 0.01
+#: Fractional fills add up to their order's quantity within this share of it.
+MAX_OVERFILL = 1e-9
 #: A row's clock may lie this far from noon UTC of its partition's date (the trading date is local).
 MAX_HOURS_FROM_NOON = 36
+#: A trading date may be ahead of UTC's: it is already tomorrow in the east.
+MAX_DAYS_AHEAD = 1
 
 Type = Literal["str", "f64", "i64", "ts"]
 Severity = Literal["block", "quarantine", "warn"]
@@ -47,7 +55,7 @@ class Column:
     name, type
         Its name in the file and its contract type.
     nullable
-        Whether a missing value is allowed.
+        Whether a missing value is allowed; the whole column may then be absent, and reads as null.
     above, at_least, at_most
         Numeric bounds (exclusive, inclusive, inclusive). Every number has a finite upper bound, so
         infinities never pass.
@@ -83,7 +91,9 @@ class RowRule:
 class Table:
     """One table of the contract: columns in file order, its key, its row rules.
 
-    `clock` is the time that places a row in its date partition (None: the table has no time).
+    `clock` is the time that places a row in its date partition (None: the table has no time). An
+    `optional` table is landed on every date or on none; an `eventful` one has as many rows as there
+    were events, perhaps none.
     """
 
     name: str
@@ -92,6 +102,7 @@ class Table:
     key: tuple[str, ...]
     row_rules: tuple[RowRule, ...] = ()
     optional: bool = False
+    eventful: bool = False
     clock: str | None = None
 
     @property
@@ -150,13 +161,13 @@ INSTRUMENTS = Table(
     "a symbol on a date",
     (
         _symbol(),
-        Column("sector", "str", "sector name", pattern="^.{1,64}$"),
+        Column("sector", "str", "sector name", pattern=NAME_PATTERN),
         _positive("adv_notional", "trailing average daily traded notional, USD"),
         Column(
             "market_beta", "f64", "beta to the market", nullable=True, at_least=-100, at_most=100
         ),
         _positive("tick_size", "price increment"),
-        Column("lot_size", "i64", "shares per lot", at_least=1, at_most=BIG),
+        _positive("lot_size", "shares per lot, may be a fraction"),
     ),
     key=("symbol",),
 )
@@ -169,7 +180,7 @@ PARENT_ORDERS = Table(
         _id("basket_id", "basket the parent belongs to", nullable=True),
         _symbol(),
         _side(),
-        Column("parent_qty", "i64", "ordered quantity, shares", at_least=1, at_most=BIG),
+        _positive("parent_qty", "ordered quantity, shares, may be fractional"),
         _positive("parent_notional", "parent_qty x decision_px within 1%, USD"),
         _ts("decision_ts", "when the decision was taken"),
         _positive("decision_px", "mid at the decision"),
@@ -210,18 +221,18 @@ CHILD_FILLS = Table(
     "child_fills",
     "an execution",
     (
-        _id("fill_id", "unique id of the execution"),
+        _id("fill_id", "id of the execution, unique at its venue"),
         _id("order_id", "parent of the execution"),
         _symbol(),
         _side(),
         _ts("fill_ts", "time of the execution"),
         _positive("fill_px", "execution price"),
-        Column("fill_qty", "i64", "executed quantity, shares", at_least=1, at_most=BIG),
-        Column("venue", "str", "venue name", pattern="^.{1,64}$"),
+        _positive("fill_qty", "executed quantity, shares, may be fractional"),
+        Column("venue", "str", "venue name", pattern=NAME_PATTERN),
         Column("liquidity", "str", "PASSIVE or AGGRESSIVE", values=("PASSIVE", "AGGRESSIVE")),
         _signed("fee", "fee of the execution, USD, rebates negative"),
     ),
-    key=("fill_id",),
+    key=("fill_id", "venue"),
     row_rules=(_bounded_notional("fill_px", "fill_qty"),),
     clock="fill_ts",
 )
@@ -280,6 +291,7 @@ PEER_FLOW = Table(
         _signed("factor_flow", "the same for the market factor, USD"),
     ),
     key=("symbol", "ts"),
+    optional=True,
     clock="ts",
 )
 
@@ -296,6 +308,7 @@ PUBLIC_TRADES = Table(
     key=(),
     row_rules=(_bounded_notional("px", "qty"),),
     optional=True,
+    eventful=True,
     clock="ts",
 )
 
@@ -334,7 +347,7 @@ CROSS_RULES: tuple[CrossRule, ...] = (
         "not_overfilled",
         "child_fills",
         "quarantine",
-        "filled quantity, in time order, never exceeds parent_qty",
+        "filled quantity, in time order, never exceeds parent_qty (within 1e-9 of it)",
     ),
     CrossRule(
         "parent_symbol_known",

@@ -73,4 +73,13 @@ class EstimationError(CrossImpactError):
 
 
 class ProblemError(CrossImpactError, ValueError):
-    """A scheduling problem that cannot be posed or met: names the number and its limit."""
+    """A scheduling problem that cannot be posed: names the number and its limit (exit code 2)."""
+
+    exit_code = 2
+
+
+class Inadmissible(ProblemError):
+    """A scheduling problem that is posed well and refused (exit code 1): a matrix with profitable
+    round trips, limits that leave no schedule, more unknowns than fit."""
+
+    exit_code = 1

@@ -8,6 +8,7 @@ that waits in vain can only be killed.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -15,17 +16,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from dags import runs
 from ops import airflow_env, credentials, dagrun
 from pipelines import drift, release
 from pipelines.config import Settings
 from tests.dags.airflow_api import Api, wait_for
 
-WAIT_S = 60
+WAIT_S = 600
 SETTLE_S = 1.0  # DAG.test() writes the state of a parked task once more
 REASON = "the book was calm"
+#: What an approver could do to a run before he approves it, were he let.
+MEDDLING = (
+    ("PATCH", "dags/monthly_refit", {"is_paused": False}),
+    ("POST", "dags/monthly_refit/dagRuns", {"logical_date": None}),
+    ("POST", "dags/monthly_refit/clearTaskInstances", {"dry_run": False}),
+    ("POST", "dags/monthly_refit/dagRuns/{run}/taskInstances/plan/xcomEntries",
+     {"key": "k", "value": "v"}),
+    ("PATCH", "dags/monthly_refit/dagRuns/{run}", {"state": "success"}),
+    ("PATCH", "dags/monthly_refit/dagRuns/{run}/taskInstances/approve", {"new_state": "success"}),
+    ("DELETE", "dags/monthly_refit/dagRuns/{run}", None),
+    ("POST", "backfills", {"dag_id": "monthly_refit", "from_date": "2026-01-01T00:00:00Z",
+                           "to_date": "2026-03-01T00:00:00Z"}),
+    ("POST", "variables", {"key": "k", "value": "v"}),
+    ("POST", "pools", {"name": "p", "slots": 1}),
+    ("POST", "connections", {"connection_id": "c", "conn_type": "http"}),
+    ("POST", "assets/events", {"asset_id": 1, "extra": {}}),
+)  # fmt: skip
 #: Who answers, in turn: a reader, who may not; the approver; and again, which is too late.
 USERS = ("auditor", "approver", "approver")
 
@@ -49,32 +69,51 @@ class Stage:
     def ledger(self) -> list[dict[str, Any]]:
         return list(release.ledger_lines(self.settings)["ledger"])
 
-    def answered(self, choice: str) -> dict[str, Any]:
-        """A refit whose approval is answered; what was asked, and the status of each answer."""
+    def answered(self, choice: str, triggered_by: str | None = None) -> dict[str, Any]:
+        """A refit whose approval is answered; what was asked, and the status of each answer.
+
+        Who triggered it answers first, when somebody did.
+        """
         seen: dict[str, Any] = {}
 
         def humans() -> None:
             request = wait_for(self.api.requests, WAIT_S)[0]
             time.sleep(SETTLE_S)
+            if triggered_by:
+                seen["own"] = self.api.answer(request, triggered_by, choice, REASON)
+                seen["meddling"] = self.meddling(request["task_instance"]["dag_run_id"])
+                request = wait_for(self.api.requests, WAIT_S)[0]
+                time.sleep(SETTLE_S)
             seen["request"] = {name: request[name] for name in ("subject", "body", "defaults")}
             seen["statuses"] = [self.api.answer(request, user, choice, REASON) for user in USERS]
 
         thread = threading.Thread(target=humans, daemon=True)
         thread.start()
-        act = self.run("monthly_refit")
+        with triggered(triggered_by):
+            act = self.run("monthly_refit")
         thread.join()
         return act | seen
+
+    def meddling(self, run: str) -> list[int]:
+        """What the approver is told when he does more than answer."""
+        return [
+            int(self.api.send(method, path.format(run=run), "approver", json=body).status_code)
+            for method, path, body in MEDDLING
+        ]
 
     def promoted_again(self, run: Mapping[str, Any], **asked: Any) -> dict[str, Any]:
         """The run's promote task once more; `asked` is what else the gates' answer had said."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        tasks = ("plan", "gates", "approve")
-        plan, gates, reply = (self.api.returned("monthly_refit", run["id"], t) for t in tasks)
+        tasks = ("plan", "gates", "register", "approve")
+        plan, gates, made, reply = (
+            self.api.returned("monthly_refit", run["id"], task) for task in tasks
+        )
+        dag_run = SimpleNamespace(run_id=run["id"], triggering_user_name=None)
         promote = dagrun.load()["monthly_refit"].get_task("promote").python_callable
         said = ""
         try:
-            promote(plan, gates | asked, reply, params={"auto_promote": False}, run_id=run["id"])
+            promote(plan, gates | asked, made, reply, dag_run=dag_run, triggering_asset_events={})
         except AirflowSkipException as skipped:
             said = str(skipped)
         return {"said": said, "ledger": self.ledger()}
@@ -87,6 +126,20 @@ class Stage:
         with mock.patch("pipelines.drift.run", return_value=judged):
             act = self.run("weekly_drift")
         return act | {"wanted": self.api.asset_events("refit_wanted")}
+
+
+@contextmanager
+def triggered(user: str | None) -> Iterator[None]:
+    """Runs that this login triggered: DAG.test() has none, and calls itself `dag_test`."""
+    from airflow.models import dagrun as model
+
+    create = model.get_or_create_dagrun
+
+    def create_as(**facts: Any) -> Any:
+        return create(**facts | ({"triggering_user_name": user} if user else {}))
+
+    with mock.patch.object(model, "get_or_create_dagrun", create_as):
+        yield
 
 
 @contextmanager
@@ -109,11 +162,12 @@ def distrust(home: Path) -> Sequence[tuple[Path, str]]:
 
 def acts(stage: Stage, home: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     attested = distrust(home)
-    yield "refused", stage.run("monthly_refit", auto_promote=True)
+    with mock.patch.dict(os.environ, {runs.AUTO_PROMOTE: "1"}):
+        yield "refused", stage.run("monthly_refit")
     for path, text in attested:
         path.write_text(text)
     yield "rejected", stage.answered("Reject")
-    approved = stage.answered("Approve")
+    approved = stage.answered("Approve", triggered_by="operator")
     yield "approved", approved
     yield "cleared", stage.promoted_again(approved)
     yield "outdated", stage.promoted_again(approved, release="0" * 12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 IDS = ("daily_tca", "monthly_refit", "validate_contract", "weekly_drift")
 FILES = sorted(path for path in DAGS.glob("*.py") if path.stem in IDS)
+PLAN = {
+    "key": "k", "flow": "own", "bucket_s": 300, "landing": "/l", "dates": ["2026-03-31"],
+    "loss": "huber",
+}  # fmt: skip
 HEAVY = ("duckdb", "mlflow", "great_expectations", "sklearn", "pandas", "pyarrow", "matplotlib")
 
 
@@ -40,6 +44,8 @@ def test_the_folder_holds_exactly_these_dags(dags):
 
 def test_dag_is_documented_tagged_and_bounded(dag):
     assert dag.doc_md
+    assert "docs/operations.md" in dag.doc_md
+    assert 20 < len(dag.description) <= 100
     assert dag.tags >= {"crossimpact"}
     assert dag.max_active_runs == 1
     assert not dag.catchup
@@ -56,11 +62,36 @@ def test_tasks_have_an_owner_retries_a_timeout_and_a_retry_policy(dag):
         assert task.has_on_failure_callback
 
 
+def test_tasks_say_what_they_do(dag):
+    for task in dag.tasks:
+        described = task.partial_kwargs if task.is_mapped else vars(task)
+        assert described.get("doc_md"), task.task_id
+
+
+def test_assets_say_what_they_are(dags):
+    (accepted,) = dags["validate_contract"].get_task("verdict").outlets
+    (wanted,) = dags["weekly_drift"].get_task("want_refit").outlets
+    assert "daily_tca" in accepted.extra["description"]
+    assert "monthly_refit" in wanted.extra["description"]
+
+
+def test_logs_are_named_after_the_platform_not_after_a_parsed_file(dags):
+    import logging
+
+    from dags import common, runs
+
+    assert runs.log is logging.getLogger("crossimpact")
+    for path in DAGS.glob("*.py"):
+        assert "getLogger(__name__)" not in path.read_text(), path
+    assert common.log is runs.log
+
+
 def test_params_have_a_schema_and_valid_defaults(dag):
     for name in dag.params:
         param = dag.params.get_param(name)
         assert param.schema["type"]
         assert param.schema["title"]
+        assert param.description
     dag.params.validate()
 
 
@@ -72,7 +103,6 @@ def test_params_have_a_schema_and_valid_defaults(dag):
         ("monthly_refit", "window_days", 0),
         ("monthly_refit", "bucket", "five minutes"),
         ("monthly_refit", "loss", "squares"),
-        ("monthly_refit", "auto_promote", "yes"),
         ("daily_tca", "landing", ""),
     ],
 )
@@ -93,7 +123,7 @@ def test_drift_asks_for_the_refit_that_waits_for_it_or_the_clock(dags):
     wanted, refit = dags["weekly_drift"].get_task("want_refit"), dags["monthly_refit"].timetable
     assert [asset.name for asset in wanted.outlets] == ["refit_wanted"]
     assert refit.asset_condition.objects == tuple(wanted.outlets)
-    assert refit.timetable.expression == "0 3 1 * *"
+    assert refit.timetable.summary == "0 3 1 * *"
     others = {t.task_id for t in dags["weekly_drift"].tasks if t.outlets} - {"want_refit"}
     assert not others
 
@@ -114,21 +144,47 @@ def test_silence_is_a_no_and_the_run_lives_to_hear_it(dags):
     assert approve.downstream_task_ids == {"promote"}
 
 
+def test_no_form_promotes_unasked_and_no_reason_is_demanded(dags):
+    """Whoever may trigger a run could else promote without a second login."""
+    assert "auto_promote" not in dags["monthly_refit"].params
+    reason = dags["monthly_refit"].get_task("approve").params.get_param("reason")
+    assert reason.resolve(None) is None
+    assert "null" in reason.schema["type"]
+
+
+def test_a_refit_waits_for_the_one_before_it(dags):
+    turn = dags["monthly_refit"].get_task("turn")
+    assert turn.mode == "reschedule"  # it holds no worker
+    assert turn.downstream_task_ids == {"plan"}
+    assert not turn.upstream_task_ids
+    assert (
+        timedelta(days=3) < timedelta(seconds=turn.timeout) < dags["monthly_refit"].dagrun_timeout
+    )
+
+
 def test_an_event_brings_its_landing_zone_flow_and_bucket(dags, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("pipelines.refit.plan", lambda *args: seen.append(args))
+    monkeypatch.setattr("pipelines.refit.plan", lambda *args: seen.append(args) or PLAN)
     plan = dags["monthly_refit"].get_task("plan").python_callable
     params = {name: value.value for name, value in dags["monthly_refit"].params.items()}
     desk, other = tmp_path / "desk", tmp_path / "other"
     desk.mkdir(), other.mkdir()
     extra = {"landing": str(desk), "flow": "public", "bucket": "60s", "release": "abc", "why": {}}
     events = [SimpleNamespace(extra=extra), SimpleNamespace(extra={})]  # one made by hand
-    plan(params, triggering_asset_events={"refit_wanted": events})
-    plan(params | {"landing": str(other)}, triggering_asset_events={})
-    (wanted, zone, *rest), (usual, given, *_) = seen
+    slot = datetime(2026, 4, 1, 3, tzinfo=UTC)
+    by_asset = SimpleNamespace(run_type="asset_triggered", logical_date=None, run_after=slot)
+    backfill = SimpleNamespace(run_type="backfill", logical_date=slot, run_after=slot)
+    plan(params, triggering_asset_events={"refit_wanted": events}, dag_run=by_asset)
+    plan(params | {"landing": str(other)}, triggering_asset_events={}, dag_run=backfill)
+    (wanted, zone, *rest), (usual, given, last, *_) = seen
+    assert last == "2026-03-31"
     assert (wanted.flow, wanted.bucket_s, zone) == ("public", 60, desk)
     assert (usual.flow, usual.bucket_s, given) == ("own", 300, other)
     assert rest == [None, 60, "huber"]
+
+
+NOBODY = SimpleNamespace(triggering_user_name=None, run_id="r")
+ANNA = SimpleNamespace(triggering_user_name="anna", run_id="r")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +200,16 @@ def test_a_task_marked_as_successful_is_no_approval(dags, reply):
 
     promote = dags["monthly_refit"].get_task("promote").python_callable
     with pytest.raises(AirflowSkipException, match="nobody has approved"):
-        promote({}, {}, reply, params={"auto_promote": False})
+        promote({}, {}, {}, reply, dag_run=NOBODY, triggering_asset_events={})
+
+
+@pytest.mark.parametrize("user", [{"id": "1", "name": "anna"}, {"id": "anna", "name": "Anna B."}])
+def test_an_approval_by_who_triggered_the_run_is_refused_by_name(dags, user):
+    """Whatever way the answer came in: the operator asks again, and the promotion looks, too."""
+    promote = dags["monthly_refit"].get_task("promote").python_callable
+    reply = {"chosen_options": ["Approve"], "responded_by_user": user, "params_input": {}}
+    with pytest.raises(GateRefused, match="anna triggered this run and cannot approve it"):
+        promote({}, {}, {}, reply, dag_run=ANNA, triggering_asset_events={})
 
 
 def test_work_is_mapped_where_it_splits(dags):

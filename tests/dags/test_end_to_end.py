@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from ops.summary import PARTS
 from pipelines import release
 from pipelines.config import Settings
 from pipelines.warehouse import Warehouse
+from registry import tracking
 from tests.dags.desk import run_demo, state
 
 
@@ -81,6 +83,18 @@ def test_a_broken_table_blocks_and_takes_its_date_out(first, home):
     after = state(home)
     assert after.items() <= before.items()
     assert not [path for path in after if path.startswith("warehouse/accepted/") and date in path]
+
+
+def test_what_a_live_scheduler_gets_after_the_demo_is_live(first):
+    assert first["pull"]["state"] == "live", first["pull"]["reason"]
+    assert first["pull"]["digest"] == first["champion"]["digest"]
+    assert first["window"]["last"] < datetime.now(UTC).date().isoformat()
+
+
+def test_the_champion_leads_back_to_the_run_that_made_it(first, home):
+    version = tracking.find(Settings(home).mlflow_uri, "champion")
+    assert version.tags["airflow.dag_id"] == "monthly_refit"
+    assert version.tags["airflow.run_id"].startswith("manual__")
 
 
 def test_a_rerun_gives_everything_again_bit_by_bit(first, home):

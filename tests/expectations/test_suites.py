@@ -108,6 +108,63 @@ def test_a_bad_cell_breaks_its_rule_and_no_other(
     assert broken(connection, SNAPSHOTS) == {rule: [4] for rule in rules}
 
 
+FILLS = contract.TABLES["child_fills"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order_EURUSD2017-04-25 07:09:31.804000+00:00_2018-06-17 22:42:44.253123_9418",
+        " ",
+        "=1+1",
+        "say \"hi\", 'you'; a|b\\c <i>&amp;",
+        "Größe 株式 ордер 🙂",
+        "x" * 128,
+        "é" * 128,
+    ],
+)
+def test_an_id_is_opaque_printable_text(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    rows = desk.clean()["child_fills"][:3]
+    rows[1] |= {"fill_id": text, "order_id": text}
+    fill(connection, FILLS, rows)
+    assert broken(connection, FILLS) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x" * 129,
+        "é" * 129,
+        "a\nb",
+        "a\tb",
+        "\x1b[31m",
+        "a\x00",
+        "\x85",
+        "a\u202eb",
+        "\u200b",
+        "\u2028",
+    ],
+)
+def test_an_id_with_what_cannot_be_printed_is_refused(
+    connection: duckdb.DuckDBPyConnection, text: str
+) -> None:
+    rows = desk.clean()["child_fills"][:3]
+    rows[1] |= {"fill_id": text, "order_id": text, "venue": f"X{text}" if len(text) < 99 else "X"}
+    fill(connection, FILLS, rows)
+    found = broken(connection, FILLS)
+    assert found.pop("fill_id.pattern") == found.pop("order_id.pattern") == [1]
+    assert found == ({"venue.pattern": [1]} if 0 < len(text) < 99 else {})
+
+
+def test_one_fill_id_on_two_venues_is_two_executions(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = desk.clean()["child_fills"][:3]
+    for row, venue in zip(rows, ("XNAS", "ARCX", "XNAS"), strict=True):
+        row |= {"fill_id": "1514", "venue": venue}
+    fill(connection, FILLS, rows)
+    assert broken(connection, FILLS) == {contract.UNIQUE_KEY: [2]}
+
+
 def test_all_offenders_are_named_not_a_sample(connection: duckdb.DuckDBPyConnection) -> None:
     rows = desk.clean()["market_snapshots"]
     for row in rows[::2]:

@@ -52,6 +52,7 @@ def test_orphans_of_a_killed_leader_are_still_found(family):
     psutil.Process(leader).kill()
     psutil.wait_procs([psutil.Process(leader)], timeout=10)
     assert [member.pid for member in family.members()] != []
+    assert family.leader() is None
     assert family.stop()
     assert family.members() == []
 
@@ -106,7 +107,7 @@ def test_only_the_mlflow_server_is_told_its_keys(tmp_path):
     assert "MLFLOW_FLASK_SERVER_SECRET_KEY" not in airflow
     assert not {name for name in server if name.startswith("AIRFLOW__API")} - set(os.environ)
     command = serve.commands(tmp_path)["mlflow"]
-    assert command[command.index("--app-name") + 1] == "basic-auth"
+    assert command[command.index("--app-name") + 1] == "crossimpact"
     told = " ".join(word for words in serve.commands(tmp_path).values() for word in words)
     settings = (tmp_path / "secrets" / "mlflow.ini").read_text()
     assert login["MLFLOW_TRACKING_PASSWORD"] not in told + settings
@@ -151,10 +152,65 @@ def test_down_names_everything_it_stopped(tmp_path, capsys):
     assert capsys.readouterr().out == f"stopped: {', '.join(serve.COMPONENTS)}\n"
 
 
-def test_down_and_status_of_what_never_ran_are_fine(tmp_path, capsys):
+def test_down_of_what_never_ran_is_fine_and_its_status_is_not_well(tmp_path, capsys):
     assert serve.main(["down", "--home", str(tmp_path)]) == 0
-    assert serve.main(["status", "--home", str(tmp_path)]) == 0
+    assert serve.main(["status", "--home", str(tmp_path)]) == 1
     assert capsys.readouterr().out == "nothing is running\n" * 2
+
+
+def test_up_starts_again_what_died_although_its_children_live_on(tmp_path, monkeypatch, capsys):
+    """The commands stand in for the servers, which say that they are well."""
+    child = "import subprocess, sys, signal; subprocess.Popen([sys.executable, '-c', {0!r}]); {0}"
+    wait = [sys.executable, "-c", child.format("import signal; signal.pause()")]
+    monkeypatch.setattr(serve, "migrate", lambda home, env: None)
+    monkeypatch.setattr(serve, "health", lambda home: dict.fromkeys(serve.COMPONENTS, True))
+    monkeypatch.setattr(serve, "commands", lambda home: dict.fromkeys(serve.COMPONENTS, wait))
+    try:
+        assert serve.main(["up", "--home", str(tmp_path)]) == 0
+        scheduler, mlflow = Process("scheduler", tmp_path), Process("mlflow", tmp_path)
+        while len(scheduler.members()) < 2:
+            assert scheduler.leader()
+        dead, orphan = scheduler.members()
+        kept = mlflow.leader()
+        dead.kill()
+        psutil.wait_procs([dead], timeout=30)
+        assert scheduler.members() == [orphan]
+        capsys.readouterr()
+        assert serve.main(["status", "--home", str(tmp_path)]) == 1
+        assert "scheduler dead" in capsys.readouterr().out
+        assert serve.main(["up", "--home", str(tmp_path)]) == 0
+        assert "started again: scheduler\n" in capsys.readouterr().out
+        assert not psutil.pid_exists(orphan.pid) and mlflow.leader() == kept
+        assert serve.main(["status", "--home", str(tmp_path)]) == 0
+    finally:
+        serve.main(["down", "--home", str(tmp_path)])
+
+
+def test_a_component_that_is_not_well_makes_status_and_up_fail(tmp_path, monkeypatch, capsys):
+    wait = [sys.executable, "-c", "import signal; signal.pause()"]
+    ill = dict.fromkeys(serve.COMPONENTS, True) | {"scheduler": False}
+    monkeypatch.setattr(serve, "health", lambda home: ill)
+    for name in serve.COMPONENTS:
+        Process(name, tmp_path).start(wait, dict(os.environ))
+    try:
+        for action in ("status", "up"):
+            assert serve.main([action, "--home", str(tmp_path)]) == 1
+            assert "scheduler NOT ok" in capsys.readouterr().out
+    finally:
+        serve.main(["down", "--home", str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", ["MLFLOW", "AIRFLOW"])
+def test_a_taken_port_is_told_before_a_password_is_made(tmp_path, monkeypatch, capsys, name):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv(f"CROSSIMPACT_{name}_PORT", str(port))
+        assert serve.main(["up", "--home", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert f"port {port} is not free" in said.err and said.out == ""
+    assert not (tmp_path / "secrets").exists()
 
 
 def test_a_component_that_dies_at_start_is_named_with_its_log(tmp_path, monkeypatch, capsys):

@@ -109,8 +109,16 @@ def test_render_shows_the_facts(width):
             gate("shadow_p90", "", None, "at_most", None, "skipped"),
         ],
         "champion": {"id": "abc", "digest": "abcdef" * 10, "version": 3},
-        "shortfall": {"dates": [], **dict.fromkeys(("notional", *summary.SPLIT), "0")},
-        "reports": ["/home/x/index.html", "/home/x/tca-1.html", "/home/x/tca-2.html"],
+        "shortfall": {"dates": ["2026-03-27"], **dict.fromkeys(("notional", *summary.SPLIT), "0")},
+        "reports": [
+            f"/home/x/{name}.html"
+            for name in ("index", "sequence", "tca-2026-03-26", "tca-2026-03-27", "tca-2027-01-04")
+        ],
+        "pull": {
+            "state": "live",
+            "reason": "",
+            "regimes": [{"regime": "stressed", "rung": "fixed_pov"}],
+        },
         "drift": [{"regime": "normal", "buckets": 60, "verdict": "watch", "reason": "slope 2"}],
         "stages": {"simulate": 1.25},
         "peak_mb": 512.0,
@@ -123,7 +131,8 @@ def test_render_shows_the_facts(width):
         "answered by fixed_pov: no [stressed] bucket",
         "abcdef" * 10,
         "/home/x/index.html",
-        "/home/x/tca-2.html",
+        "last day  /home/x/tca-2026-03-27.html",
+        "pull      live: stressed by fixed_pov",
         "at most 0.8",
         "0.9123",
         "fail",
@@ -132,3 +141,18 @@ def test_render_shows_the_facts(width):
         "512 MB",
     ):
         assert fact in text
+    assert "tca-2027" not in text
+
+
+def test_the_shortfall_is_of_the_landed_dates_alone(tmp_path):
+    """A demo desk replaced by a later one leaves marts of dates that are landed no longer."""
+    settings = Settings(tmp_path)
+    warehouse = Warehouse(settings)
+    columns = ", ".join(f"7 AS {name}_usd" for name in ("notional", *summary.SPLIT))
+    for date in ("2026-03-26", "2026-03-27"):
+        with warehouse.connect() as connection:
+            warehouse.publish(
+                connection, f"SELECT {columns}", "marts", "tca_summary", date, inputs={}
+            )
+    found = summary.shortfall(settings, ["2026-03-27", "2026-03-30"])
+    assert (found["dates"], found["total"]) == (["2026-03-27"], "7")

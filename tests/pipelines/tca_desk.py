@@ -61,7 +61,7 @@ def parent(
     order_id: str,
     symbol: str = "AAA",
     side: str = "BUY",
-    qty: int = 100,
+    qty: float = 100,
     decision_px: float = 10.0,
     basket_id: str | None = "B1",
 ) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def parent(
 
 
 def fill(
-    fill_id: str, order: Mapping[str, Any], seconds: float, px: float, qty: int, fee: float = 0.0
+    fill_id: str, order: Mapping[str, Any], seconds: float, px: float, qty: float, fee: float = 0.0
 ) -> dict[str, Any]:
     return {
         "fill_id": fill_id,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +22,7 @@ from pipelines.warehouse import Warehouse
 from registry import ledger
 from registry.bundle import Release
 
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +40,65 @@ def attested(settings: Settings) -> Path:
     return folder / evidence.ATTESTED
 
 
+#: Kernels of OpenBLAS that any processor of their family runs, x86-64 and ARM.
+KERNELS = ("Sandybridge", "Nehalem", "Haswell", "ARMV8", "NEOVERSEN1")
+
+
+def blas_kernels(environment: dict[str, str]) -> set[str]:
+    """The kernels that numpy's and scipy's OpenBLAS choose in a process of this environment."""
+    code = (
+        "import json, numpy, scipy.linalg, threadpoolctl as t\n"
+        "print(json.dumps([i.get('architecture') for i in t.threadpool_info() "
+        "if i['user_api'] == 'blas']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def other_kernel() -> str | None:
+    """A kernel that none of this machine's BLAS libraries would choose and all of them take."""
+    here = blas_kernels(dict(os.environ))
+    return next(
+        (
+            kernel
+            for kernel in KERNELS
+            if not here & (found := blas_kernels({**os.environ, "OPENBLAS_CORETYPE": kernel}))
+            and len(found) == 1
+        ),
+        None,
+    )
+
+
+def test_a_refit_is_reproduced_by_another_kind_of_processor(
+    desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other kernels of BLAS sum in another order: other bytes, the same decisions and numbers."""
+    kernel = other_kernel()
+    if kernel is None:
+        pytest.skip(f"this machine's BLAS has one kernel, {blas_kernels(dict(os.environ))}")
+    settings, release = desk
+    made_here = shutil.ignore_patterns("moments_*", evidence.ATTESTED)
+    for folder in ("refits", "warehouse"):
+        shutil.copytree(settings.home / folder, tmp_path / folder, ignore=made_here)
+    monkeypatch.setenv("OPENBLAS_CORETYPE", kernel)
+    said = evidence.reproduced(Settings(tmp_path), release)
+    assert said.startswith("same within 1e-09: largest difference ")
+    (file,) = (tmp_path / "refits").glob(f"*/{evidence.ATTESTED}")
+    assert json.loads(file.read_text()) == {"release": release.digest, "verdict": said}
+
+
 def test_the_refit_run_again_in_another_process_gives_the_same_release(desk) -> None:
     settings, release = desk
     attested(settings).unlink(missing_ok=True)
-    assert evidence.reproduced(settings, release) == "same"
+    assert evidence.reproduced(settings, release) == "same bytes"
     said = json.loads(attested(settings).read_text())
-    assert said == {"release": release.digest, "verdict": "same"}
+    assert said == {"release": release.digest, "verdict": "same bytes"}
     attested(settings).write_text(json.dumps(said | {"verdict": "as attested"}))
     assert evidence.reproduced(settings, release) == "as attested"
     attested(settings).write_text("{")  # of a full disk, say
-    assert evidence.reproduced(settings, release) == "same"
+    assert evidence.reproduced(settings, release) == "same bytes"
     attested(settings).unlink()
 
 
@@ -57,10 +109,11 @@ def test_a_refit_whose_plan_changed_is_told_apart(desk) -> None:
     before = plan.read_text()
     plan.write_text(json.dumps(json.loads(before) | {"loss": "quantile"}))
     try:
-        assert evidence.reproduced(settings, release).startswith("different: ")
+        said = evidence.reproduced(settings, release)
+        assert said.startswith("different: ") and ", run again " in said
     finally:
         plan.write_text(before)
-    assert evidence.reproduced(settings, release) == "same"  # mended: nothing else is remembered
+    assert evidence.reproduced(settings, release) == "same bytes"  # mended: nothing else is kept
 
 
 def test_a_refit_whose_features_are_gone_says_so(desk, tmp_path: Path) -> None:
@@ -92,7 +145,7 @@ def test_coverage_is_the_share_of_labelled_buckets_with_a_model(desk) -> None:
 
 def test_a_champion_is_compared_with_and_a_shadow_read(desk) -> None:
     settings, release = desk
-    facts = evidence.gather(settings, release, None, "same")
+    facts = evidence.gather(settings, release, None, "same", NOW)
     assert facts["reproduced"] == "same"
     assert "champion" not in facts and "shadow" not in facts
     promotion.promote(settings, who="ann", now=NOW)
@@ -100,13 +153,13 @@ def test_a_champion_is_compared_with_and_a_shadow_read(desk) -> None:
     other = replace(release, as_of="2026-12-31")
     (settings.home / "shadow").mkdir()
     (settings.home / "shadow" / f"{other.id}.json").write_text('{"p90_ratio": 0.9}')
-    facts = evidence.gather(settings, other, live, "same")
+    facts = evidence.gather(settings, other, live, "same", NOW)
     coupled = {regime for regime, model in release.models.items() if model.edges}
     assert facts["champion"] == {regime: {"edge_turnover": 0.0} for regime in coupled}
     assert facts["shadow"] == {"p90_ratio": 0.9}
     (settings.home / "shadow" / f"{other.id}.json").write_text('{"p90_ratio"')
     with pytest.raises(CrossImpactError, match="cannot be read"):
-        evidence.gather(settings, other, live, "same")
+        evidence.gather(settings, other, live, "same", NOW)
 
 
 def test_what_ships_carries_its_ladder_levels_and_certificate(desk) -> None:

@@ -142,3 +142,22 @@ def test_few_stability_paths_are_drawn_too(pairs):
 def test_the_calibration_plot_takes_any_number_of_points(n):
     x = np.random.default_rng(1).normal(size=n)
     assert min(png_size(figures.calibration_plot(x, 2 * x, "cross"))) > 300
+
+
+@pytest.mark.parametrize(("n", "named"), [(20, True), (60, True), (61, False)])
+def test_the_heatmap_names_its_symbols_as_long_as_they_fit(n, named):
+    one, other = (
+        figures.heatmap(
+            ImpactModel(
+                symbols=tuple(f"{letter}{k:02d}" for k in range(n)),
+                sectors=("tech",) * n,
+                adv=np.full(n, 1e6),
+                regime="normal",
+                alpha=np.ones(n),
+                beta=np.full(n, 3000.0),
+                gamma=np.zeros((n, n)),
+            )
+        )
+        for letter in "AB"
+    )
+    assert (one != other) is named

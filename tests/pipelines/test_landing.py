@@ -6,9 +6,10 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact import contract
@@ -68,7 +69,21 @@ def test_tables_dates_and_files(tmp_path: Path) -> None:
 def test_public_data_alone_demand_no_desk(tmp_path: Path) -> None:
     tables = desk.clean()
     desk.write(tmp_path, {t: r for t, r in tables.items() if t not in contract.DESK_TABLES})
-    assert Landing(tmp_path).demanded() == ["instruments", "market_snapshots", "peer_flow"]
+    assert Landing(tmp_path).demanded() == [
+        "instruments", "market_snapshots", "peer_flow", "public_trades",
+    ]  # fmt: skip
+
+
+def test_an_optional_table_is_demanded_once_it_is_landed_on_any_date(tmp_path: Path) -> None:
+    tables = desk.clean()
+    desk.write(
+        tmp_path, {t: r for t, r in tables.items() if t not in ("peer_flow", "public_trades")}
+    )
+    assert Landing(tmp_path).demanded() == [
+        name for name, table in contract.TABLES.items() if not table.optional
+    ]
+    desk.write(tmp_path, {"peer_flow": tables["peer_flow"]}, "2024-01-04")
+    assert "peer_flow" in Landing(tmp_path).demanded()
 
 
 def test_the_digest_sees_bytes_and_names(tmp_path: Path) -> None:
@@ -93,7 +108,6 @@ def test_csv_reads_as_the_same_rows_as_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "text"),
     [
-        ("fill_qty", "1.5"),
         ("fill_qty", "many"),
         ("fill_px", "TRUE"),
         ("fill_ts", "2024-01-03 14:31:00"),
@@ -113,6 +127,37 @@ def test_a_csv_cell_that_does_not_cast_keeps_its_text(
     assert [row["uncast"] is not None for row in landed] == [False, True, False]
     assert landed[1][column] is None
     assert f'"{column}":"{text}"' in str(landed[1]["uncast"])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_column_that_may_be_null_may_be_absent(tmp_path: Path, kind: str) -> None:
+    table = contract.TABLES["parent_orders"]
+    optional = [c.name for c in table.columns if c.nullable]
+    assert optional == ["basket_id", "alpha_bps"]
+    data = pa.Table.from_pylist(desk.clean()[table.name], schema=desk.schema(table.name))
+    path = desk.folder(tmp_path, table.name) / f"part-0.{kind}"
+    writer = pq.write_table if kind == "parquet" else pa.csv.write_csv
+    writer(data.drop_columns(optional), path)
+    desk.write(tmp_path / "whole", {table.name: desk.clean()[table.name]})
+    narrow, whole = read(tmp_path, table), read(tmp_path / "whole", table)
+    assert [row | {"file": ""} for row in narrow] == [row | {"file": ""} for row in whole]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_quantities_are_whole_or_fractional_without_loss(tmp_path: Path, kind: str) -> None:
+    quantities = [1.0, 999_999_999_999_999.0, 0.00000001, 0.1, 2.5]
+    whole = [int(q) for q in quantities if q == int(q)]
+    rows = desk.clean()["child_fills"][: len(quantities)]
+    for row, quantity in zip(rows, quantities, strict=True):
+        row["fill_qty"] = quantity
+    data = pa.Table.from_pylist(rows, schema=desk.schema("child_fills"))
+    writer = pq.write_table if kind == "parquet" else pa.csv.write_csv
+    writer(data, desk.folder(tmp_path / "v2", "child_fills") / f"part-0.{kind}")
+    assert [row["fill_qty"] for row in read(tmp_path / "v2")] == quantities
+    at = data.schema.get_field_index("fill_qty")  # as version 1 lands them: 64-bit integers
+    data = data.take(pa.array([0, 1])).set_column(at, "fill_qty", pa.array(whole, pa.int64()))
+    writer(data, desk.folder(tmp_path / "v1", "child_fills") / f"part-0.{kind}")
+    assert [row["fill_qty"] for row in read(tmp_path / "v1")] == whole
 
 
 def test_rows_are_numbered_within_each_file(tmp_path: Path) -> None:
@@ -186,6 +231,7 @@ def test_wrong_type_missing_and_extra_column_are_each_named(tmp_path: Path) -> N
 
 
 @given(cut=st.integers(min_value=0, max_value=5_000))
+@settings(deadline=None)
 def test_no_prefix_of_a_parquet_file_is_read(tmp_path_factory, cut: int) -> None:
     root = tmp_path_factory.mktemp("half")
     desk.write(root, {"child_fills": desk.clean()["child_fills"]})

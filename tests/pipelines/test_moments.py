@@ -187,7 +187,7 @@ def test_changed_features_are_refused_then_summed_again(desk):
 def test_other_code_sums_again(desk, monkeypatch):
     settings, dates = desk
     moments.prepare(settings, dates[:1])
-    monkeypatch.setattr(moments, "_code", lambda: "another estimator")
+    monkeypatch.setattr(moments, "code_digest", lambda module: "another estimator")
     assert moments.prepare(settings, dates[:1])["made"] == dates[:1]
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli import main as cli
 from crossimpact.errors import CrossImpactError, ProblemError, StaleModel, UsageError
 from crossimpact.model import BPS, ImpactModel
-from pipelines import cli, sequence, sequence_orders
+from pipelines import sequence, sequence_orders
 from pipelines.config import Settings
 from pipelines.sequence_problem import parse
 
@@ -154,7 +155,7 @@ def test_what_it_costs(changes: dict[str, Any], cost: float) -> None:
         {"kernel": COUPLED, "volumes": [[1, -2], [3, 1]], "amend": {"known": [1, 0.5]}},
         {"times": [0, 1, 2, 4], "volumes": [1, -1, 2]},
         {"full_span": True},
-        {"limits": {"no_blocks": True}},
+        {"limits": {"no_blocks": True, "max_rate": 4.0}},
         {"limits": {"block_cap": 0.5, "max_rate": 4.0}},
     ],
 )
@@ -164,6 +165,14 @@ def test_every_order_is_completed_and_certified(changes: dict[str, Any]) -> None
     for (order, asset, _), volume in traded(answer).items():
         assert volume == pytest.approx(volumes[order, asset], abs=1e-8)
     assert answer["kkt_residual"] < 1e-8 and answer["status"] == "optimal"
+
+
+@pytest.mark.parametrize("limits", [{"no_blocks": True}, {"block_cap": 0.1}])
+def test_a_least_cost_that_is_not_attained_is_not_called_optimal(limits: dict[str, Any]) -> None:
+    """Without a rate cap trading gathers in bursts of one cell, ever shorter ones."""
+    answer = solve(limits=limits)
+    assert answer["status"] == "approximate" and answer["kkt_residual"] < 1e-8
+    assert answer["accuracy_cost"] > 1e-4
 
 
 def test_a_forced_full_span_never_rests() -> None:
@@ -306,8 +315,71 @@ def test_an_uncertain_order_under_any_kernel_and_limit(changes: dict[str, Any]) 
     ],
 )
 def test_bad_input_is_named(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ProblemError, match=message):
+    with pytest.raises(ProblemError, match=message) as refused:
         solve(**changes)
+    assert refused.value.exit_code == (1 if "leave room" in message else 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cost"),
+    [
+        ({"dates": 4, "kernel": {"type": "exponential", "rho": 3, "kappa": 1},
+          "times": [0, 1], "volumes": [1]}, 0.205471),
+        ({"dates": [0, 0.25, 0.5, 0.75, 1], "kernel": {"type": "exponential", "rho": 3, "kappa": 1},
+          "times": [0, 1], "volumes": [1]}, 0.205471),
+        ({"discretion": 1}, 4.0),
+        ({"kernel": {"type": "power_law", "gamma": 0.5, "tau": 60}, "times": [0, 6000],
+          "volumes": [1]}, 0.11151939),
+        ({"kernel": {"type": "exponential", "rho": [1, 1], "K": COUPLED["K"]},
+          "volumes": [[1, 0], [3, 0]]}, 4.211621),
+    ],
+)  # fmt: skip
+def test_fields_beyond_the_first_ones(changes: dict[str, Any], cost: float) -> None:
+    answer = solve(**changes)
+    assert answer["cost"] == pytest.approx(cost, abs=1e-5) and answer["status"] == "optimal"
+    assert answer["accuracy_cost"] <= 1e-6 and answer["accuracy_blocks"] <= 1e-3
+
+
+def test_what_discretion_is_worth_is_answered() -> None:
+    answer = solve(discretion=0.1)
+    worth = answer["discretion"]
+    assert worth["value"] == pytest.approx(0.131686, abs=1e-5)
+    assert worth["cost_without"] - worth["value"] == pytest.approx(answer["cost"])
+    assert worth["moved"] == pytest.approx([0, 0.3], abs=1e-8)
+
+
+def test_the_charge_for_risk_is_in_the_cost() -> None:
+    answer = solve(risk={"aversion": 0.1, "volatility": 0.5})
+    assert answer["cost"] == pytest.approx(answer["cost_tthc"] + answer["risk_charge"])
+    assert answer["risk_charge"] > 0 and answer["cost_tthc"] > 4.211621
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "code"),
+    [
+        ({"dates": 0}, "dates is 0, must be >= 1 steps", 2),
+        ({"dates": [0, 2], "full_span": True}, "dates and full_span contradict", 2),
+        ({"risk": {"aversion": 1}}, "risk needs a covariance or a volatility", 2),
+        ({"risk": {"aversion": -1, "volatility": 1}}, "risk.aversion is -1", 2),
+        ({"risk": {"aversion": 1, "covariance": -1}}, "no covariance: .*eigenvalue -1", 1),
+        ({"risk": {"aversion": 1, "sd": 1}}, "risk.sd is not a field", 2),
+        ({"discretion": 2}, "discretion is 2, must be 0 to 1", 2),
+        ({"discretion": 0.5, "amend": {"normal_sd": 1}}, "orders that are certain", 2),
+        ({"kernel": {"type": "power_law", "gamma": 0.5, "tau": 0}}, "tau of the kernel is 0", 2),
+        (
+            {"kernel": {"type": "exponential", "rho": [0.1, 10], "K": [[1, 0.9], [0.9, 1]]},
+             "volumes": [[1, 1], [1, 1]]},
+            "make round trips pay", 1,
+        ),
+        ({"kernel": {"type": "exponential", "rho": [1, 2], "kappa": 1}}, "2 rhos for 1 assets", 2),
+    ],
+)  # fmt: skip
+def test_bad_values_of_these_fields_are_named(
+    changes: dict[str, Any], message: str, code: int
+) -> None:
+    with pytest.raises(ProblemError, match=message) as refused:
+        solve(**changes)
+    assert refused.value.exit_code == code
 
 
 def test_a_file_that_is_no_problem(crossimpact, tmp_path: Path) -> None:
@@ -319,7 +391,7 @@ def test_a_file_that_is_no_problem(crossimpact, tmp_path: Path) -> None:
     assert crossimpact("sequence", path)[0] == 2
     path.write_text(json.dumps(BASE | {"times": [0, 1, 1]}))
     code, _, err = crossimpact("sequence", path)
-    assert code == 1 and "a horizon of 0, must be > 0" in err
+    assert code == 2 and "a horizon of 0, must be > 0" in err
 
 
 @pytest.mark.parametrize("K", [[[1, 1.05], [1.05, 1]], [[1, 0.5], [0.4, 1]]])
@@ -328,7 +400,7 @@ def test_an_inadmissible_matrix_is_refused_or_projected(crossimpact, tmp_path, K
     kernel = {"type": "exponential", "rho": 1.0, "K": K}
     path.write_text(json.dumps(BASE | {"kernel": kernel, "volumes": [[1, -1], [3, -1]]}))
     code, _, err = crossimpact("sequence", path)
-    assert code == 1 and "--project" in err and ("-0.05" in err or "apart by 0.1" in err)
+    assert code == 2 and "--project" in err and ("-0.05" in err or "apart by 0.1" in err)
     code, out, _ = crossimpact("sequence", path, "--project", "--json")
     assert code == 0 and json.loads(out)["status"] == "optimal"
 
@@ -448,6 +520,7 @@ def test_parts_known_later_are_struck_later(desk, tmp_path: Path) -> None:
 def test_on_the_command_line(desk, crossimpact, tmp_path: Path) -> None:
     path = tmp_path / "orders.csv"
     path.write_text(ORDERS)
+    desk.home.mkdir(exist_ok=True)
     words = ("sequence", path, "--model", Shipped.id, "--home", desk.home, "--json")
     code, out, _ = crossimpact(*words, "--rho", 0.2, "--objective", "ttsc", "--compare")
     answer = json.loads(out)

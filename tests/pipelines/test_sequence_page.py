@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cli import main as cli
 from crossimpact.policy.sequential import adapt, solve
 from crossimpact.policy.sequential.compare import compare, myopic
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
@@ -18,7 +19,6 @@ from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import tthc, ttsc
 from pipelines import (
-    cli,
     sequence,
     sequence_figures,
     sequence_page,

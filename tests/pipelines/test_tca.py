@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.model import ImpactModel
@@ -58,6 +59,7 @@ def exact(value: float) -> Decimal:
 
 # -- random desks --------------------------------------------------------------------------------
 
+ids = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=20)
 prices = st.integers(900, 1100).map(lambda cents: cents / 100)
 
 
@@ -69,11 +71,12 @@ def desks(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
         for second in draw(st.lists(st.integers(-50, 890), max_size=5, unique=True)):
             found["quotes"].append(quote(symbol, second, draw(prices), half=0.005))
     for k in range(draw(st.integers(0, 4))):
+        scale = draw(st.sampled_from([1, 10**5, 10**8]))  # whole shares, or fractions of one
         order = parent(
-            f"o{k}",
+            f"o{k}{draw(ids)}",
             draw(st.sampled_from(["AAA", "BBB", "CCC"])),
             draw(st.sampled_from(["BUY", "SELL"])),
-            draw(st.integers(1, 10**7)),
+            draw(st.integers(1, 10**7)) / scale,
             draw(prices),
             draw(st.sampled_from(["B1", "B2", None])),
         )
@@ -81,14 +84,16 @@ def desks(draw: st.DrawFn) -> dict[str, list[dict[str, Any]]]:
         for name in ("ARRIVAL", "CLOSE"):
             if draw(st.integers(0, 4)):
                 found["marks"].append(mark(order["order_id"], name, draw(prices)))
-        rest = order["parent_qty"]
+        rest = round(order["parent_qty"] * scale)
         for j in range(draw(st.integers(0, 3))):
             qty = draw(st.integers(0, rest))
             rest -= qty
             if qty:
                 fee = draw(st.integers(-500, 500)) / 1000
                 second = draw(st.floats(0, 899))
-                found["fills"].append(fill(f"f{k}.{j}", order, second, draw(prices), qty, fee))
+                found["fills"].append(
+                    fill(f"f{k}.{j}", order, second, draw(prices), qty / scale, fee)
+                )
     return found
 
 
@@ -112,21 +117,22 @@ def by_definition(order: dict[str, Any], given_desk: dict[str, list[dict[str, An
     close = (
         px.get("CLOSE") or mid_at(given_desk["quotes"], order["symbol"], at(9e4), 1e9) or decision
     )
-    filled = sum(f["fill_qty"] for f in fills)
+    filled = sum((exact(f["fill_qty"]) for f in fills), Decimal(0))
     mids = [mid_at(given_desk["quotes"], f["symbol"], f["fill_ts"], 60) for f in fills]
     at_mid = [mid or exact(f["fill_px"]) for f, mid in zip(fills, mids, strict=True)]
-    slipped = sum(f["fill_qty"] * (exact(f["fill_px"]) - decision) for f in fills)
+    slipped = sum(exact(f["fill_qty"]) * (exact(f["fill_px"]) - decision) for f in fills)
     spread = sum(
-        f["fill_qty"] * (exact(f["fill_px"]) - m) for f, m in zip(fills, at_mid, strict=True)
+        exact(f["fill_qty"]) * (exact(f["fill_px"]) - m) for f, m in zip(fills, at_mid, strict=True)
     )
     fees = sum(exact(f["fee"]) for f in fills)
-    opportunity = d * (order["parent_qty"] - filled) * (close - decision)
+    opportunity = d * (exact(order["parent_qty"]) - filled) * (close - decision)
     return {
         "total": d * slipped + fees + opportunity,
         "delay": d * filled * (arrival - decision),
         "fees_spread": fees + d * spread,
         "opportunity": opportunity,
-        "drift": d * sum(f["fill_qty"] * (m - arrival) for f, m in zip(fills, at_mid, strict=True)),
+        "drift": d
+        * sum(exact(f["fill_qty"]) * (m - arrival) for f, m in zip(fills, at_mid, strict=True)),
         "fills_without_mid": mids.count(None),
     }
 
@@ -245,6 +251,28 @@ def test_opposite_parents_in_one_symbol_pay_each_other(tmp_path: Path) -> None:
     assert float(first["self_usd"]) == pytest.approx(600 * per_bps, abs=1e-6)
     assert float(second["self_usd"]) == pytest.approx(-1000 * per_bps, abs=1e-6)
     assert first["self_usd"] < 0 < second["self_usd"]
+
+
+def test_one_execution_id_on_two_venues_fills_twice(tmp_path: Path) -> None:
+    order = parent("P1", qty=500, decision_px=50.0)
+    first, second = (fill("1514", order, s, 50.0, q) for s, q in ((10, 200), (70, 300)))
+    home = desk(tmp_path, [order], [first, second | {"venue": "ARCX"}], [quote("AAA", 0, 50.0)])
+    (row,) = build(home)["tca_parent"]
+    assert (row["filled_qty"], row["n_fills"], row["opportunity_usd"]) == (500, 2, 0)
+
+
+@pytest.mark.filterwarnings("error:constrained_layout")  # a long id leaves the figure no room
+@pytest.mark.parametrize(
+    "text",
+    ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&amp;b", "{{ 7 * 7 }}",
+     "x" * 128, "order_EURUSD2017-04-25 07:09:31.804000+00:00_2018-06-17 22:42:44.253123_9418"],
+)  # fmt: skip
+def test_an_opaque_id_is_text_on_the_page_never_markup(tmp_path: Path, text: str) -> None:
+    order = parent(text, basket_id=text)
+    home = desk(tmp_path, [order], [fill("f1", order, 10, 10.0, 10)], [quote("AAA", 0, 10.0)])
+    page = run(home).report.read_text()
+    assert str(escape(text)) in page
+    assert "<script>alert" not in page and "<img src=x" not in page
 
 
 def test_an_unfilled_parent_is_all_opportunity(tmp_path: Path) -> None:

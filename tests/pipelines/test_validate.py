@@ -370,7 +370,7 @@ def test_too_many_quarantined_rows_block(tmp_path: Path, settings: Settings) -> 
 def test_duplicates_block_before_other_quarantine(tmp_path: Path, settings: Settings) -> None:
     tables = desk.clean()
     again(F, 1)(tables)
-    with pytest.raises(LandingBlocked, match=r"child_fills\.fill_id: duplicate_share"):
+    with pytest.raises(LandingBlocked, match=r"child_fills\.fill_id, venue: duplicate_share"):
         run(settings, landed(tmp_path, tables))
 
 
@@ -388,11 +388,68 @@ def test_fills_without_any_order_table_name_the_table(tmp_path: Path, settings: 
         run(settings, landed(tmp_path, tables))
 
 
+def test_all_problems_of_a_date_are_told_at_once(tmp_path: Path, settings: Settings) -> None:
+    """A table that is not there hides neither a broken column nor an empty table of another."""
+    tables = desk.clean() | {"instruments": []}
+    landing = landed(tmp_path, tables)
+    shutil.rmtree(landing.root / "benchmark_marks")
+    path = desk.folder(landing.root, S) / FILE
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(["short_vol_bps", "bid_size"]), path)
+    with pytest.raises(LandingBlocked) as caught:
+        run(settings, landing)
+    problems = {(p["table"], p["column"], p["rule"]) for p in caught.value.report["problems"]}
+    assert problems == {
+        ("benchmark_marks", "", contract.MISSING_TABLE),
+        (S, "bid_size", contract.COLUMN_SET),
+        (S, "short_vol_bps", contract.COLUMN_SET),
+        ("instruments", "", contract.ROW_COUNT),
+    }
+    for word in ("benchmark_marks", "short_vol_bps", "bid_size", "instruments"):
+        assert word in caught.value.what
+    assert Warehouse(settings).dates("accepted", F) == []
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_csv_by_another_delimiter_is_told_so(
+    tmp_path: Path, settings: Settings, mark: str
+) -> None:
+    landing = landed(tmp_path, desk.clean())
+    path = desk.write_csv(landing.root, F, desk.clean()[F])
+    path.write_text(path.read_text().replace(",", mark))
+    with pytest.raises(LandingBlocked, match="separated by") as caught:
+        run(settings, landing)
+    (problem,) = caught.value.report["problems"]
+    assert problem["rule"] == contract.UNREADABLE and repr(mark) in problem["text"]
+
+
+def test_a_landing_without_any_date_is_no_verdict(tmp_path: Path, settings: Settings) -> None:
+    landing = landed(tmp_path, desk.clean())
+    with pytest.raises(UsageError, match=f"give {landing.root}$"):
+        run(settings, Landing(landing.root / F))
+    with pytest.raises(UsageError, match="holds no date"):
+        run(settings, Landing(landing.root / F / f"date={desk.DATE}"))
+    assert not settings.home.exists()
+
+
 def test_public_data_alone_are_enough(tmp_path: Path, settings: Settings) -> None:
     tables = {t: rows for t, rows in desk.clean().items() if t not in contract.DESK_TABLES}
     result = run(settings, landed(tmp_path, tables)).to_dict()
     assert result["verdict"] == "ok"
     assert list(result["tables"]) == ["instruments", S, "peer_flow", "public_trades"]
+
+
+def test_a_desk_without_peer_flow_is_accepted_and_says_what_it_does_without(
+    tmp_path: Path, settings: Settings
+) -> None:
+    tables = desk.clean()
+    assert run(settings, landed(tmp_path / "with", tables)).notes == ()
+    del tables["peer_flow"]
+    result = run(settings, landed(tmp_path / "without", tables)).to_dict()
+    assert (result["verdict"], result["notes"]) == ("ok", [validate.NO_PEER_FLOW])
+    features.build(settings, desk.DATE)
+    (path,) = Warehouse(settings).files(settings.feature_layer, "buckets", [desk.DATE])
+    peers = pq.read_table(path, columns=["sector_flow_adv", "factor_flow_adv"]).to_pylist()
+    assert peers and not any(any(row.values()) for row in peers)
 
 
 def test_a_csv_cell_that_does_not_cast_is_a_row_of_its_own(
@@ -435,12 +492,6 @@ def test_a_date_that_is_not_landed_is_a_usage_error(tmp_path: Path, settings: Se
         validate_date(settings, landed(tmp_path, desk.clean()), "2024-01-09")
 
 
-def test_an_empty_landing_is_blocked(tmp_path: Path, settings: Settings) -> None:
-    (tmp_path / "landing").mkdir()
-    with pytest.raises(LandingBlocked, match="no partition"):
-        run(settings, Landing(tmp_path / "landing"))
-
-
 def test_the_export_is_sorted_and_keyed(tmp_path: Path, settings: Settings) -> None:
     tables = desk.clean()
     put(F, 16, symbol="ZZZ")(tables)
@@ -450,9 +501,9 @@ def test_the_export_is_sorted_and_keyed(tmp_path: Path, settings: Settings) -> N
     assert export_violations(settings, landing, tmp_path / "out" / "v.csv") == 4
     assert (tmp_path / "out" / "v.csv").read_text().splitlines() == [
         "table,date,file,row,key,rule_id,severity",
-        "child_fills,2024-01-03,part-0.parquet,16,f16,fill_symbol_known,quarantine",
-        "child_fills,2024-01-03,part-0.parquet,16,f16,order_agrees,quarantine",
-        "child_fills,2024-01-03,part-0.parquet,16,f16,snapshot_fresh,quarantine",
+        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,fill_symbol_known,quarantine",
+        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,order_agrees,quarantine",
+        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,snapshot_fresh,quarantine",
         "market_snapshots,2024-01-03,part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
         "bid_size.range,quarantine",
     ]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 
 import duckdb
 import pytest
@@ -92,3 +95,21 @@ def test_a_connection_is_offline_utc_and_leaves_no_scratch(warehouse, tmp_path):
         with pytest.raises(duckdb.Error):
             connection.execute("LOAD httpfs")
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_ctrl_c_in_a_query_is_a_keyboard_interrupt(warehouse):
+    query = "SELECT count(*) FROM range(100000000000) t(a) WHERE a * a % 7 = 3"
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt), warehouse.connect() as connection:
+        connection.execute(query).fetchall()
+
+
+def test_a_home_that_cannot_be_written_is_read(warehouse):
+    manifest = publish(warehouse)
+    tmp = warehouse.settings.home / "tmp"
+    tmp.rmdir()
+    tmp.write_text("no folder can be made here, as on a read-only mount")
+    with warehouse.connect() as connection:
+        file = str(warehouse.file(manifest))
+        rows = connection.execute("SELECT count(*) FROM read_parquet(?)", [file]).fetchone()
+    assert rows == (1000,)

@@ -172,10 +172,11 @@ def emptied(database: Path) -> Iterator[None]:
 
 
 @contextmanager
-def full_disk() -> Iterator[None]:
-    """No file may grow: every write of this process fails, as on a disk without room."""
+def full_disk(room: int = 0) -> Iterator[None]:
+    """No file may grow beyond `room` bytes: what this process writes there fails, as on a disk
+    without room."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
         yield
     finally:

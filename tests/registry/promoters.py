@@ -22,11 +22,11 @@ PROCESSES.set_forkserver_preload(["tests.registry.promoters", "mlflow"])
 
 #: Moments of a promotion: what is called, and whether the kill comes before or after it.
 STEPS = {
-    "before the alias moves": (tracking, "move_alias", "before"),
-    "after the alias moved": (tracking, "move_alias", "after"),
     "with half a line written": (chain, "_write", "half"),
     "before the line is acknowledged": (chain, "_acknowledge", "before"),
     "after the line was acknowledged": (chain, "_acknowledge", "after"),
+    "before the alias moves": (tracking, "move_alias", "before"),
+    "after the alias moved": (tracking, "move_alias", "after"),
 }
 
 

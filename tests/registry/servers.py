@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from crossimpact.model import ImpactModel
-from registry import connection, sealed, tracking
+from registry import connection, ledger, sealed, tracking
 from registry.bundle import Release
 
 READY_S = 120
@@ -68,7 +68,7 @@ class Store:
         return tracking.register(self.uri, root, folder, release, **given | over)
 
     def resolve(self, which: str, book: Path | None = None) -> tuple[Release, tracking.Version]:
-        return tracking.resolve(self.uri, which, self.home / "tmp", book)
+        return tracking.resolve(self.uri, which, ledger.entries(book) if book else ())
 
     def artifacts(self, version: tracking.Version) -> Path:
         """The artefacts of the version's run, on this disk."""
@@ -118,8 +118,8 @@ def sample(as_of: str, gamma: float = 5.0) -> Release:
 
 def migrated(path: Path) -> Path:
     """An empty SQLite registry; making its tables costs seconds, copying the file nothing."""
-    tracking.versions(f"{connection.SQLITE}{path}")
-    return path
+    with connection.session(f"{connection.SQLITE}{path}"):
+        return path
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def serve(folder: Path) -> Iterator[Server]:
         "[mlflow]\ndefault_permission = READ\nadmin_username = operator\n"
         f"database_uri = sqlite:///{folder}/auth.db\nauth_cache_ttl_seconds = 600\n"
     )
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth"]
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "crossimpact"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", str(folder / "artifacts")]

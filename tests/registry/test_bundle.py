@@ -282,7 +282,7 @@ def test_a_rung_without_numbers_is_passed_over_and_a_higher_hold_does_nothing(
 def test_a_release_older_than_a_rung_loads_and_a_newer_one_says_its_share(
     release: Release, tmp_path: Path
 ) -> None:
-    """`one_factor` joined the ladder later: without its numbers it needs no share of volume."""
+    """`one_factor` joined the ladder later; an older release may lack its share of volume."""
     assert "one_factor" not in POV
     sealed.write(release, tmp_path / "old")
     assert sealed.read(tmp_path / "old") == release

@@ -169,7 +169,12 @@ def test_without_any_release_five_percent_of_volume_is_traded(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("uri", "why"), [("http://host:port", "port"), ("http://ann:secret@host", "credentials")]
+    ("uri", "why"),
+    [
+        ("http://host:port", "port"),
+        ("http://[::1", "address of MLflow is none"),
+        ("http://ann:secret@host", "credentials"),
+    ],
 )
 def test_an_address_that_is_none_is_a_reason_and_no_error(tmp_path: Path, uri: str, why: str):
     served = Desk(tmp_path, uri).client().pull()

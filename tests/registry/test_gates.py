@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from crossimpact import contract
 from crossimpact.errors import UsageError
 from crossimpact.model import ImpactModel
 from registry import gates
 from registry.bundle import Release
+from registry.served import VALID_FOR
 
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 
@@ -24,7 +26,7 @@ GOOD = {
     "oos_gain": 0.01,
     "placebo_gain": 0.002,
 }
-KNOWN = {"reproduced": "same", "coverage": 0.8}
+KNOWN = {"reproduced": "same within 1e-09: largest difference 8e-14", "coverage": 0.8}
 PER_REGIME = (
     "psd_margin",
     "no_round_trip",
@@ -103,7 +105,9 @@ def test_each_gate_refuses_what_it_is_for(metric: str, bad: float, gates_: list[
 @pytest.mark.parametrize(
     ("known", "gate"),
     [
-        ({"reproduced": "different: 0123456789ab"}, "reproducible"),
+        ({"reproduced": "different: rung"}, "reproducible"),
+        ({"reproduced": "not the same"}, "reproducible"),
+        ({"reproduced": ["same bytes"]}, "reproducible"),
         ({"coverage": 0.69}, "regime_coverage"),
         ({"champion": {"normal": {"edge_turnover": 0.81}}}, "edge_turnover"),
         ({"shadow": {"p90_ratio": 1.06}}, "shadow_p90"),
@@ -155,3 +159,9 @@ def test_a_gate_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -
     (tmp_path / "gates.toml").write_text(text)
     with pytest.raises(UsageError):
         gates.load(tmp_path / "gates.toml")
+
+
+def test_a_release_may_be_promoted_for_as_long_as_a_consumer_uses_it() -> None:
+    limits = {gate.name: gate.limit for gate in gates.load()}
+    assert limits["not_expired"] == VALID_FOR.days
+    assert limits["not_future"] == -contract.MAX_DAYS_AHEAD

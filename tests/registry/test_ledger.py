@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import re
 import tempfile
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossimpact.errors import StaleModel, UsageError
+from crossimpact.errors import CrossImpactError, StaleModel, Unavailable, UsageError
 from registry import chain, ledger
+from tests.registry import faulty
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -46,7 +50,7 @@ def test_the_chain_of_an_untouched_file_is_whole(tmp_path: Path) -> None:
         "lines": 4,
         "line": None,
         "problem": "",
-        "torn": False,
+        "unacknowledged": False,
     }
     entries = ledger.entries(path)
     assert [entry.old for entry in entries] == [None, *(entry.new for entry in entries[:-1])]
@@ -117,7 +121,7 @@ def test_an_append_cut_short_is_ignored_named_and_dropped_by_the_next(cut: int) 
         assert [entry.new for entry in ledger.entries(path)] == [digest(1), digest(2)]
         verdict = ledger.verify(path)
         assert verdict.ok == (cut % len(line) == 0)
-        assert verdict.torn != verdict.ok
+        assert verdict.unacknowledged != verdict.ok
         append(path, 3)
         assert path.read_bytes() == whole + line
         assert ledger.verify(path).ok
@@ -129,7 +133,7 @@ def test_lines_missing_at_the_end_are_named(tmp_path: Path, left: int) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:left]))
     verdict = ledger.verify(path)
-    assert (verdict.line, verdict.torn) == (left + 1, False)
+    assert (verdict.line, verdict.unacknowledged) == (left + 1, False)
     assert verdict.problem == "it is gone: 4 lines were acknowledged"
     with pytest.raises(StaleModel, match=f"line {left + 1}: it is gone"):
         ledger.entries(path)
@@ -139,32 +143,202 @@ def test_a_cut_line_that_was_acknowledged_is_no_torn_append(tmp_path: Path) -> N
     path = filled(tmp_path / "ledger.jsonl", 3)
     path.write_bytes(path.read_bytes()[:-20])
     verdict = ledger.verify(path)
-    assert (verdict.line, verdict.torn) == (3, False)
+    assert (verdict.line, verdict.unacknowledged) == (3, False)
 
 
-def test_an_append_killed_before_its_acknowledgement_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cuts", [1, 2, 3])
+def test_appends_cut_before_their_acknowledgement_count_for_nobody_and_lock_nobody_out(
+    tmp_path: Path, cuts: int
+) -> None:
     path = filled(tmp_path / "ledger.jsonl", 2)
-    head = Path(f"{path}.head")
+    head, whole = Path(f"{path}.head"), path.read_bytes()
     acknowledged = head.read_bytes()
-    append(path, 3)
-    head.write_bytes(acknowledged)
-    assert ledger.verify(path).lines == 3 and ledger.verify(path).ok
-    append(path, 4)
+    for i in range(cuts):
+        append(path, 3 + i)
+        head.write_bytes(acknowledged)
+        assert [entry.new for entry in ledger.entries(path)] == [digest(1), digest(2)]
+        verdict = ledger.verify(path)
+        assert (verdict.lines, verdict.line, verdict.unacknowledged) == (2, 3, True)
+    append(path, 9)
+    assert path.read_bytes().startswith(whole)
+    assert [entry.new for entry in ledger.entries(path)] == [digest(1), digest(2), digest(9)]
     assert ledger.verify(path).ok
 
 
-def test_lines_nobody_acknowledged_are_named(tmp_path: Path) -> None:
+def forged(path: Path, **fields: object) -> bytes:
+    """A well-formed line after the last one, as somebody may write who can hash."""
+    last = ledger.entries(path)[-1]
+    made = json.loads(last.line) | {"seq": last.seq + 1, "prev": chain.sha256(last.line)}
+    del made["sha256"]
+    return chain.line(made | fields)
+
+
+def acknowledge(path: Path) -> None:
+    """Make the head agree with whatever is in the file."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    chain._acknowledge(path, len(lines), chain.sha256(lines[-1]))
+
+
+def test_a_forged_line_in_the_file_alone_counts_for_nobody_is_named_and_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = filled(tmp_path / "ledger.jsonl", 2)
-    acknowledged = Path(f"{path}.head").read_bytes()
+    line = forged(path, who="mallory", action="rollback", new=digest(1), version=1)
+    path.write_bytes(path.read_bytes() + line)
+    assert ledger.standing(ledger.entries(path)).digest == digest(2)
+    verdict = ledger.verify(path)
+    assert (verdict.ok, verdict.line) == (False, 3)
+    assert "never acknowledged and does not count" in verdict.problem
     append(path, 3)
-    append(path, 4)
-    Path(f"{path}.head").write_bytes(acknowledged)
-    assert ledger.verify(path).line == 4
+    assert "dropped what was never acknowledged" in caplog.text and "rollback" in caplog.text
+    assert [entry.who for entry in ledger.entries(path)] == ["ann"] * 3
+
+
+def test_a_ledger_robbed_of_its_head_is_named_however_short_it_was_cut(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 3)
     Path(f"{path}.head").unlink()
-    assert "its .head file is gone" in ledger.verify(path).problem
+    lines = path.read_bytes().splitlines(keepends=True)
+    for left in (3, 2, 1):
+        path.write_bytes(b"".join(lines[:left]))
+        assert "its .head file is gone" in ledger.verify(path).problem
+        for act in (lambda: ledger.entries(path), lambda: append(path, 4)):
+            with pytest.raises(StaleModel, match=r"line 1: its .head file is gone"):
+                act()
+
+
+def test_the_first_append_cut_anywhere_leaves_an_empty_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    append(path, 1)
+    line = path.read_bytes()
+    for left in (None, b"", line[:9], line):
+        chain._acknowledge(path, 0, chain.GENESIS)
+        path.unlink(missing_ok=True)
+        if left is not None:
+            path.write_bytes(left)
+        assert ledger.entries(path) == []
+        append(path, 1)
+        assert path.read_bytes() == line and ledger.verify(path).ok
+
+
+def test_a_spoilt_head_is_named(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
     Path(f"{path}.head").write_bytes(b"{")
     with pytest.raises(StaleModel, match=r"ledger.jsonl.head cannot be read"):
         ledger.verify(path)
+
+
+@pytest.mark.parametrize("room", [0, 10, 60])
+def test_a_full_disk_is_told_changes_nothing_and_locks_nobody_out(
+    tmp_path: Path, room: int
+) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
+    before, head = path.read_bytes(), Path(f"{path}.head").read_bytes()
+    for _ in range(3):
+        with faulty.full_disk(len(before) + room), pytest.raises(CrossImpactError, match="full"):
+            append(path, 3)
+        assert (path.read_bytes(), Path(f"{path}.head").read_bytes()) == (before, head)
+        assert ledger.verify(path).ok
+    append(path, 3)
+    assert ledger.verify(path).lines == 3
+
+
+def test_a_head_that_cannot_be_written_takes_its_line_back(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
+    before, draft = path.read_bytes(), Path(f"{path}.head.new")
+    draft.mkdir()
+    for _ in range(3):
+        with pytest.raises(CrossImpactError, match="nothing was changed"):
+            append(path, 3)
+        assert path.read_bytes() == before and ledger.verify(path).ok
+    draft.rmdir()
+    append(path, 3)
+    assert ledger.verify(path).lines == 3
+
+
+NO_ENTRIES = {
+    "unknown rung": ({"action": "demote", "rungs": {"normal": "hope"}}, "rungs is .*hope"),
+    "rungs a list": ({"action": "demote", "rungs": ["normal"]}, "rungs is"),
+    "rungs a text": ({"action": "fallback", "rungs": "self_only"}, "rungs is"),
+    "a rung that is none": ({"action": "demote", "rungs": {"normal": ["full"]}}, "rungs is"),
+    "unknown action": ({"action": "crown"}, "action is 'crown', must be one of promote"),
+    "an action that is none": ({"action": {"promote": 1}}, "action is"),
+    "no moment": ({"when": "yesterday"}, "when is 'yesterday', must be a moment"),
+    "a number for a moment": ({"when": 7}, "when is 7"),
+    "a moment without zone": ({"when": "2026-02-01T00:00:00"}, "when is"),
+    "a moment before the last": ({"when": "2025-02-01T00:00:00+00:00"}, "before the line above"),
+    "short digest": ({"new": "abc"}, "new is 'abc', must be a digest"),
+    "digest of another kind": ({"new": 7}, "new is 7"),
+    "no release": ({"new": None}, "a promote names no release"),
+    "version a text": ({"version": "2"}, "version is '2'"),
+    "version below zero": ({"version": -1}, "version is -1"),
+    "version a truth": ({"version": True}, "version is True"),
+    "who a list": ({"who": ["ann"]}, "who is"),
+    "why a number": ({"why": 1.5}, "why is 1.5"),
+    "approver nothing": ({"approver": None}, "approver is None"),
+    "refused a text": ({"refused": "none"}, "refused is 'none'"),
+    "refused numbers": ({"refused": [1]}, "refused is"),
+    "identity": ({"identity": "trust me"}, "identity is"),
+    "a field too many": ({"rank": 1}, "rank"),
+}
+
+
+@pytest.mark.parametrize("name", NO_ENTRIES)
+def test_a_chained_acknowledged_line_of_no_sense_is_named_by_everybody(
+    tmp_path: Path, name: str
+) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 2)
+    fields, why = NO_ENTRIES[name]
+    path.write_bytes(path.read_bytes() + forged(path, **fields))
+    acknowledge(path)
+    verdict = ledger.verify(path)
+    assert (verdict.ok, verdict.line, verdict.unacknowledged) == (False, 3, False)
+    assert re.search(why, verdict.problem), verdict.problem
+    for act in (lambda: ledger.entries(path), lambda: append(path, 4)):
+        with pytest.raises(StaleModel, match="broken at line 3: it is no entry"):
+            act()
+
+
+def test_a_field_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 1)
+    body = json.loads(forged(path))
+    for name in ("sha256", "why"):
+        del body[name]
+    path.write_bytes(path.read_bytes() + chain.line(body))
+    acknowledge(path)
+    assert "the fields why are missing" in ledger.verify(path).problem
+
+
+def test_nothing_is_written_that_could_not_be_read_back(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 1)
+    with pytest.raises(UsageError, match=r"rungs is .*hope"):
+        demote(path, 2, normal="hope")
+    assert ledger.verify(path).lines == 1
+
+
+def test_a_login_is_told_from_a_name_and_older_lines_read_as_names(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 1)
+    assert b"identity" not in path.read_bytes()
+    with ledger.locked(path) as book:
+        when = START + timedelta(hours=2)
+        book.append(
+            when=when, who="a", action="rollback", new=digest(1), version=1, identity="login"
+        )
+    assert [entry.identity for entry in ledger.entries(path)] == ["name", "login"]
+    append(path, 3)
+    assert ledger.verify(path).ok
+
+
+def test_a_held_ledger_is_waited_for_as_long_as_asked(tmp_path: Path) -> None:
+    path = filled(tmp_path / "ledger.jsonl", 1)
+    start = time.monotonic()
+    with (
+        ledger.locked(path),
+        pytest.raises(Unavailable, match=r"ledger.lock is held by another process"),
+        ledger.locked(path, wait_s=0.2),
+    ):
+        pass
+    assert time.monotonic() - start >= 0.2
+    append(path, 2)
 
 
 def held(path: Path) -> dict[str, str]:

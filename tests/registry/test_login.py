@@ -24,8 +24,10 @@ HUSH = "hunter2-7f3a"
 def test_a_wrong_login_is_told_without_its_password(
     served: Store, login: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with logged_in(login), pytest.raises(Unavailable) as told:
+    with logged_in(login), pytest.raises(Unavailable, match=r"answered 401 to .* to user"):
         tracking.versions(served.uri)
+    with logged_in(login), pytest.raises(Unavailable) as told:
+        tracking.move_alias(served.uri, "champion", 1)
     user = login["MLFLOW_TRACKING_USERNAME"] or "nobody"
     assert f"MLflow at {served.uri} does not know user {user}" in str(told.value)
     assert "MLFLOW_TRACKING_PASSWORD" in told.value.hint
@@ -39,7 +41,7 @@ def test_an_address_with_credentials_is_refused_without_repeating_it(
 ) -> None:
     address = served.uri.replace("://", f"://operator:{secret}@")
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD") as told:
-        tracking.resolve(address, "champion", served.home / "tmp")
+        tracking.resolve(address, "champion")
     said = "".join(traceback.format_exception(told.value)) + caplog.text
     assert HUSH not in said
 

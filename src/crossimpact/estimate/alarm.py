@@ -11,6 +11,9 @@ Without a change ``E R_t <= t``, so by Doob's inequality (Ville 1939 for a singl
 ``P(max_{t <= 52} R_t >= 52 / alpha) <= alpha``: no more than `ALPHA` of the years without a change
 see an alarm, although somebody looks every week; several statistics share that `ALPHA`. The
 detector is a function of the weeks' p-values alone: nothing is counted on and on.
+
+A detector waits for its limit even when one week leaves no doubt. What may not wait has `AT_ONCE`
+to itself, a 52nd of it a week (Bonferroni), and both together keep to one year in twenty.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from numpy.typing import ArrayLike
 
 from crossimpact.model import Array
 
-ALPHA = 0.05  # of the years without a change may see an alarm, all statistics together
+ALPHA = 0.04  # of the years without a change may see an alarm, all statistics together
+AT_ONCE = 0.01  # ... may see an alarm from one week alone
 HORIZON = 52  # weeks in which that holds
 BETS = (0.1, 0.25, 0.5)  # from rare and strong to frequent and weak evidence
-WATCH = 0.25  # of the limit, from where a statistic is watched
+RECENT, WATCH = 2, 20.0  # evidence of so many weeks from where a statistic is watched ...
+SLOW = 0.25  # ... and of the limit, for what adds up slowly; rates in benchmarks/drift.py
 LEAST_P = 1e-15  # no tail is known any further
 MOST = 1e300  # evidence that need not be told apart
 
@@ -64,6 +69,19 @@ def evidence(history: Sequence[float]) -> float:
     return float(running(history)[-1]) if len(history) else 0.0
 
 
+def watched(history: Sequence[float], limit: float) -> bool:
+    """Whether something seems to have changed: much evidence lately, or a good part of an alarm's.
+
+    Evidence since the start would not do: without a change its mean grows by one a week.
+    """
+    return evidence(history[-RECENT:]) >= WATCH or evidence(history) >= SLOW * limit
+
+
 def limit(tests: int, alpha: float = ALPHA) -> float:
     """Evidence from which one of so many statistics raises an alarm."""
     return HORIZON * tests / alpha
+
+
+def level_at_once(tests: int) -> float:
+    """p-value at which one week alone raises an alarm, of so many tests a week."""
+    return AT_ONCE / (HORIZON * tests)

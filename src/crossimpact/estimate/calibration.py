@@ -34,6 +34,10 @@ class Slope:
         """p-value of the null that the slope is at least `bound`."""
         return float(t.cdf((self.value - bound) / self.se, self.df))
 
+    def upper(self, confidence: float) -> float:
+        """One-sided upper bound of the slope."""
+        return self.value + self.se * float(t.ppf(confidence, self.df))
+
     def p_outside(self, low: float, high: float) -> float:
         """p-value of the null that the slope lies between `low` and `high`."""
         above = float(t.sf((self.value - high) / self.se, self.df))

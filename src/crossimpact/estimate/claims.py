@@ -22,6 +22,7 @@ from crossimpact.model import Array, ImpactModel, to_scaled
 WORTHLESS = 0.5  # slope at which a prediction's squared error is that of none
 ALLOWANCE = 1.5  # standard errors that the champion's pairs may have been off at promotion
 TOLERANCE = 0.15  # by which all may have been off together: shrunk pairs err on one side
+SIGN = 0.999  # one-sided confidence that a slope is below zero before it is called reversed
 DROPPED = 0.5  # standard error of a pair the champion left out, over that of those it kept
 
 
@@ -52,14 +53,15 @@ class Promise:
 
 @dataclass(frozen=True)
 class Measure:
-    """A statistic of the week, what is compatible with an unchanged champion, and the p-value of
-    that; NaN where there is none."""
+    """A statistic of the week, what is compatible with an unchanged champion, the p-value of that,
+    and a slope's upper bound at the confidence `SIGN`; NaN where there is none."""
 
     value: float = np.nan
     se: float = np.nan
     low: float = np.nan
     high: float = np.nan
     p: float = np.nan
+    upper: float = np.nan
 
 
 NOTHING = Measure()
@@ -78,7 +80,9 @@ def measure(model: ImpactModel, panel: Panel, promise: Promise) -> dict[str, Mea
         low = 1 - margin
         found["move_slope"] = _slope(slope, low, 1 + margin)
         bound = min(WORTHLESS, low)
-        found["harm"] = Measure(slope.value, slope.se, bound, np.nan, slope.p_below(bound))
+        found["harm"] = Measure(
+            slope.value, slope.se, bound, np.nan, slope.p_below(bound), slope.upper(SIGN)
+        )
     for name, d in distances(to_scaled(model.gamma, model.adv), doubt, ALLOWANCE, week).items():
         found[name] = Measure(d.value, np.nan, d.low, d.high, d.p)
     return found

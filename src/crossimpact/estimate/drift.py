@@ -4,8 +4,9 @@ Per regime the champion is confronted with one week it has not seen: is what it 
 (`calibration`), is the week's own estimate further away than chance (`distance`), do cross terms
 still predict better than none. Each statistic gives a p-value whose null grants the champion its
 errors as of promotion, and a detector sums up the weeks (`alarm`), so that looking every week
-costs nothing. The verdict is that of the worst statistic; the market's own conditions
-(`conditions`) can at most ask for a watch.
+costs nothing. A matrix of the wrong sign does not wait for that sum: one week is enough. The
+verdict is that of the worst statistic; the market's own conditions (`conditions`) can at most ask
+for a watch.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import t
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from crossimpact.estimate import alarm, distance
 from crossimpact.estimate.calibration import bucket_cross, move_slope
 from crossimpact.estimate.claims import (
     NOTHING,
+    SIGN,
     WORTHLESS,
     Measure,
     Promise,
@@ -44,6 +46,7 @@ STATISTICS: dict[str, Verdict] = {
     **dict.fromkeys(distance.STATISTICS, "refit"),
 }  # fmt: skip
 MIN_BUCKETS = 60  # fewer and the week says nothing about the regime
+BLAS = ThreadpoolController()  # finding the libraries takes as long as a week of few names
 TRUTH = Promise()
 SURE = 0.95  # one-sided, that a lower rung predicts better than none
 
@@ -154,7 +157,7 @@ def weekly_drift(
     days = panel.of_regime(model.regime)
     buckets, dates = len(days.ts), len(np.unique(days.date))
     known = past or {}
-    with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
+    with BLAS.limit(limits=1):  # the same digits whatever the machine's cores
         found = measure(model, days, promise) if buckets >= MIN_BUCKETS else {}
     found |= {
         name: Measure(shift.value, np.nan, shift.low, shift.high, shift.p)
@@ -177,16 +180,33 @@ def _judge(
     regime: str, name: str, found: Measure, past: Sequence[float], regimes: int, unseen: bool
 ) -> Evidence:
     p = found.p if unseen else np.nan
-    total, known = alarm.evidence([*past, p]), name in STATISTICS
+    history, known = [*past, p], name in STATISTICS
+    total = alarm.evidence(history)
     limit = alarm.limit(regimes * len(STATISTICS if known else CONDITIONS))
-    verdict: Verdict = "ok"
-    if known and total >= alarm.WATCH * limit:
-        verdict = STATISTICS[name] if total >= limit else "watch"
-    elif total >= limit and not found.low <= found.value <= found.high:
-        verdict = "watch"
     reason = f"{_told(name, found)}; evidence {total:.3g}, limit {limit:.3g}"
+    verdict: Verdict
+    if not known:
+        outside = not found.low <= found.value <= found.high
+        verdict = "watch" if total >= limit and outside else "ok"
+    elif name == "harm" and _is_reversed(found, p, regimes):
+        verdict = STATISTICS[name]
+        reason = f"{_told(name, found)}; below zero with {SIGN:.1%} confidence, so at once"
+    elif total >= limit:
+        verdict = STATISTICS[name]
+    else:
+        verdict = "watch" if alarm.watched(history, limit) else "ok"
     values = (found.value, found.se, found.low, found.high, p)
     return Evidence(regime, name, *values, alarm.e_value(p), total, limit, verdict, reason)
+
+
+def _is_reversed(found: Measure, p: float, regimes: int) -> bool:
+    """Whether the week alone shows that the matrix has the wrong sign.
+
+    Its slope is below zero, and further below all that is compatible with an unchanged champion
+    than one of a year's weeks may be by chance: where next to nothing is predicted, a slope of zero
+    is no news.
+    """
+    return found.upper < 0 and p <= alarm.level_at_once(regimes)
 
 
 def _told(name: str, found: Measure) -> str:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import t as student
 
+from crossimpact import progress
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram, rivals, stability
 from crossimpact.estimate.market_control import MIN_NAMES
@@ -31,6 +32,7 @@ from crossimpact.estimate.walk_forward import (
     PART_BUCKETS,
     Candidate,
     Score,
+    splits,
     walk_forward,
 )
 from crossimpact.estimate.window import Found, Window, estimate, fit_cross_of, net_model
@@ -118,7 +120,11 @@ def _walk(window: Window, share: float, late: Array) -> tuple[dict[str, Score], 
     fake = replace(window, moments=shifted)
     late = late[window.panel.regime == window.regime]
 
+    starts = [train for train, _ in splits(len(window.blocks))]
+
     def fit(train: int) -> dict[str, Candidate]:
+        step = starts.index(train) + 1
+        progress.tell(f"fit {window.regime}: walk-forward", "", step, len(starts))
         try:
             return _candidates(window, fake, share, late, train)
         except EstimationError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from crossimpact import contract
 from crossimpact.model import BPS
@@ -44,6 +47,11 @@ def simulate_day(truth: Truth, day: int) -> Tables:
         "public_trades": tape.prints(truth, day, fills, plan.peers, moves, quotes, rng),
     }
     return {
-        name: {column: tables[name][column] for column in table.column_names}
+        name: {c.name: _as_declared(c, tables[name][c.name]) for c in table.columns}
         for name, table in contract.TABLES.items()
     }
+
+
+def _as_declared(column: contract.Column, values: NDArray[Any]) -> NDArray[Any]:
+    """The simulator counts whole lots; the contract's quantities are floats."""
+    return values.astype(np.float64) if column.type == "f64" else values

@@ -134,11 +134,12 @@ def _snapshot_out_of_order(day: _Day) -> int:
 
 
 def _duplicate_fill(day: _Day) -> int:
-    """A fill takes the id of an earlier one."""
-    ids = day.tables["child_fills"]["fill_id"]
-    row = day.pick("child_fills", np.arange(1, len(ids)))
+    """A fill takes the id and the venue of the one before."""
+    fills = day.tables["child_fills"]
+    row = day.pick("child_fills", np.arange(1, len(fills["fill_id"])))
     if row >= 0:
-        ids[row] = ids[row - 1]
+        for name in contract.CHILD_FILLS.key:
+            fills[name][row] = fills[name][row - 1]
         day.touched.add(("child_fills", row - 1))
     return row
 

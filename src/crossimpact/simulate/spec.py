@@ -122,6 +122,12 @@ class DeskSpec:
         days = np.busday_offset(first, np.arange(self.days), roll="forward")
         return tuple(str(day) for day in days)
 
+    @staticmethod
+    def first_date_before(today: str, days: int) -> str:
+        """First of the `days` weekdays that end with the last one before `today`, YYYY-MM-DD."""
+        last = np.busday_offset(np.datetime64(today, "D"), -1, roll="forward")
+        return str(np.busday_offset(last, 1 - days))
+
     @property
     def margin_us(self) -> int:
         """Windows open and close, and fills keep away from bucket edges, within this margin."""

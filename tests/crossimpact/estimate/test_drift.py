@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from crossimpact.estimate import alarm
+from crossimpact.estimate import alarm, drift
+from crossimpact.estimate.claims import Measure
 from crossimpact.estimate.conditions import Shift
 from crossimpact.estimate.design import Panel
 from crossimpact.estimate.drift import MIN_BUCKETS, STATISTICS, Drift, Promise, weekly_drift
@@ -80,15 +81,63 @@ def test_half_of_gamma_gained_or_lost_asks_for_a_refit_within_a_quarter(fitted, 
         found, _ = followed(fit, without_cross(panel, truth, factor), WINDOW, 13)
         verdicts = [drift.verdict for drift in found]
         assert verdicts[-1] == "refit" and "demote" not in verdicts
+        assert next(k for k, verdict in enumerate(verdicts) if verdict != "ok") < 4
         assert f"limit {alarm.limit(len(STATISTICS)):.3g}" in found[-1].reason
 
 
-def test_a_reversed_gamma_demotes(fitted):
-    fit, panel, truth = fitted[0]
-    lower = {"sector_block": fit.candidates["sector_block"]}
-    found, _ = followed(fit, without_cross(panel, truth, -1.0), WINDOW, 4, lower=lower)
-    assert found[-1].verdict == "demote"
-    assert found[-1].fallback == "self_only"  # what was reversed is reversed in the blocks too
+def test_a_reversed_gamma_is_demoted_in_its_first_week(fitted):
+    """One week is enough, long before the evidence of many reaches its limit."""
+    for fit, panel, truth in fitted:
+        lower = {"sector_block": fit.candidates["sector_block"]}
+        turned = without_cross(panel, truth, -1.0)
+        (found,), _ = followed(fit, turned, WINDOW, 1, lower=lower, regimes=2)
+        assert found.verdict == "demote" and "below zero with 99.9% confidence" in found.reason
+        assert found.fallback == "self_only"  # what was reversed is reversed in the blocks too
+        harm = statistic(found, "harm")
+        assert harm.value < 0 and harm.value + 4.5 * harm.se < 0  # Student's of 8 degrees
+
+
+def one_bad_fill(panel: Panel) -> Panel:
+    at = int(np.flatnonzero(panel.q[:, 2])[40])
+    return with_cells(panel, s=((at, 2), panel.s[at, 2] + 800.0))
+
+
+def one_bad_quote(panel: Panel) -> Panel:
+    """A name 15% up for a bucket and back in the next."""
+    return with_cells(panel, move=(([100, 101], [3, 3]), [1500.0, -1500.0]))
+
+
+def three_hours_without_quotes(panel: Panel) -> Panel:
+    return with_cells(panel, move=(slice(90, 126), np.nan), s=(slice(90, 126), np.nan))
+
+
+@pytest.mark.parametrize("spoilt", [one_bad_fill, one_bad_quote, three_hours_without_quotes])
+def test_bad_cells_are_no_drift(fitted, spoilt):
+    for fit, panel, _ in fitted:
+        assert fit.model is not None
+        for week in weeks(panel, WINDOW, 2):
+            found = weekly_drift(fit.model, spoilt(week), promise=Promise.of(fit.metrics))
+            assert found.verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("upper", "p", "verdict"),
+    [
+        (-0.01, 9e-5, "demote"),
+        (0.01, 9e-5, "watch"),
+        (-0.01, 1e-4, "watch"),
+        (-0.01, 0.01, "ok"),
+        (np.nan, np.nan, "ok"),
+    ],
+)
+def test_a_sign_is_wrong_when_below_zero_and_beyond_chance(monkeypatch, upper, p, verdict):
+    """Where next to nothing is predicted, a slope of zero is compatible with the champion, and one
+    of fifty weeks is below zero with 98% confidence."""
+    panel, truth = draw(3, T=390)
+    harm = Measure(-2.0, 0.4, 0.5, np.nan, p, upper)
+    monkeypatch.setattr(drift, "measure", lambda *_: {"harm": harm})
+    found = weekly_drift(champion(panel, truth), panel, regimes=2)
+    assert statistic(found, "harm").verdict == verdict
 
 
 def test_deviations_that_do_harm_fall_back_to_blocks_that_do_not():
@@ -144,15 +193,32 @@ def test_regimes_share_the_error_rate():
         assert b.limit == 2 * a.limit and b.evidence == a.evidence
 
 
-def test_strong_evidence_below_the_limit_is_watched():
+@pytest.mark.parametrize(("share", "verdict"), [(0.8, "ok"), (1.25, "watch"), (90.0, "watch")])
+def test_evidence_of_twenty_is_watched(share, verdict):
+    """Of two weeks, far below the limit, and whatever the number of regimes."""
     panel, truth = draw(3, T=390)
-    limit = alarm.limit(len(STATISTICS))
-    p = next(p for p in np.geomspace(1e-3, 1e-9, 400) if alarm.evidence([p, 0.5]) > 0.5 * limit)
-    past = {"move_slope": [float(p)]}
-    found = weekly_drift(champion(panel, truth), panel, past=past)
-    row = statistic(found, "move_slope")
-    assert alarm.WATCH * limit < row.evidence < limit
-    assert found.verdict == row.verdict == "watch" and found.reason == row.reason
+    model = champion(panel, truth)
+    now = statistic(weekly_drift(model, panel), "move_slope").p
+    grid = np.geomspace(0.5, 1e-9, 2000)
+    p = float(next(p for p in grid if alarm.evidence([p, now]) > share * alarm.WATCH))
+    for regimes in (1, 2):
+        found = weekly_drift(model, panel, past={"move_slope": [p]}, regimes=regimes)
+        row = statistic(found, "move_slope")
+        assert row.evidence < 0.3 * row.limit
+        assert found.verdict == row.verdict == verdict
+        assert verdict == "ok" or found.reason == row.reason
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.1, "ok"), (0.5, "watch"), (2.0, "refit")])
+def test_old_evidence_is_watched_from_a_quarter_of_the_limit(share, verdict):
+    """Whatever little the last two weeks say."""
+    panel, truth = draw(3, T=390)
+    model, limit = champion(panel, truth), alarm.limit(len(STATISTICS))
+    rest = [0.5, statistic(weekly_drift(model, panel), "move_slope").p]
+    assert alarm.evidence(rest) < alarm.WATCH
+    grid = np.geomspace(0.5, 1e-15, 4000)
+    p = float(next(p for p in grid if alarm.evidence([p, *rest]) > share * limit))
+    assert weekly_drift(model, panel, past={"move_slope": [p, 0.5]}).verdict == verdict
 
 
 def test_other_conditions_are_watched_once_they_are_sure_and_large():

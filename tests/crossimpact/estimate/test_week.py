@@ -112,6 +112,22 @@ def test_p_values_hold_when_buckets_of_a_day_go_together():
     assert binomtest(hits, weeks, 0.05, alternative="greater").pvalue > 0.01
 
 
+@pytest.mark.parametrize(("days", "buckets"), [(5, 60), (4, 20)])
+def test_a_slope_of_zero_is_rarely_called_negative(days, buckets):
+    """With four clusters a bound by normal theory, or by the days alone, lies three to seven times
+    as often (benchmarks/slope_size.py)."""
+    rng = np.random.default_rng([days, buckets])
+    weeks, level, date = 2000, 0.005, np.repeat(np.arange(days).astype(str), buckets)
+    hits = 0
+    for _ in range(weeks):
+        x = np.exp(0.8 * rng.normal(size=len(date))) * rng.integers(-1, 2, len(date))
+        found = fit_slope(x**2, x * rng.normal(size=len(date)), date)
+        assert found is not None
+        hits += found.upper(1 - level) < 0
+        assert (found.upper(1 - level) < 0) == (found.p_below(0.0) < level)
+    assert binomtest(hits, weeks, 1.5 * level, alternative="greater").pvalue > 0.01
+
+
 def test_what_the_champion_may_be_off_is_what_its_errors_make():
     """The slope's doubt, against slopes of champions drawn with those errors."""
     panel, truth = draw(4, T=390, noise=1e-3, fill=0.0)

@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.integrate import quad
+from scipy.integrate import quad, trapezoid
 
-from crossimpact.errors import ProblemError
+from crossimpact.errors import Inadmissible, ProblemError
+from crossimpact.policy.sequential import solve
+from crossimpact.policy.sequential.certificate import continuous_residual, grid_residual
 from crossimpact.policy.sequential.kernel import (
     Convex,
     Exponential,
+    ExponentialByAsset,
     Kernel,
     PowerLaw,
     SumOfExponentials,
     project,
 )
+from crossimpact.policy.sequential.problem import tthc, ttsc
 
 KERNELS: list[Kernel] = [
     Exponential(1.0, rho=1.3),
@@ -135,3 +139,48 @@ def test_projection_is_the_nearest(seed: int) -> None:
 def test_a_kernel_that_does_not_decay_is_refused(make: object, message: str) -> None:
     with pytest.raises(ProblemError, match=message), np.errstate(divide="ignore"):
         make()  # type: ignore[operator]
+
+
+# -- one decay per asset -------------------------------------------------------------------------
+
+
+def test_by_asset_full_cost_is_that_of_the_decayed_volumes() -> None:
+    """``1/2 Y'KY + 1/2 int Y'(KR + RK)Y dt`` at the end of any schedule, here summed up by hand."""
+    kernel = ExponentialByAsset([[1.0, 0.5], [0.5, 1.0]], rhos=(1.0, 3.0))  # type: ignore[arg-type]
+    plan = solve(tthc([0, 1, 2], [[1, 1], [3, -2]], kernel))
+    rhos, t = np.array(kernel.rhos), np.linspace(0, 2, 4_001)
+    Y = plan.price_move(t) @ np.linalg.inv(kernel.K)
+    rate = np.einsum("ti,ij,tj->t", Y, kernel.K * (rhos[:, None] + rhos), Y)
+    end = Y[-1] @ kernel.K @ Y[-1]
+    assert plan.full == pytest.approx(0.5 * (end + trapezoid(rate, t)), rel=2e-3)
+    assert grid_residual(plan) < 1e-8 and plan.accuracy.reached
+    assert continuous_residual(plan) < 1e-5
+
+
+def test_by_asset_with_one_rho_is_exponential() -> None:
+    K = [[1.0, 0.5], [0.5, 1.0]]
+    same, one = ExponentialByAsset(K, rhos=(1.0, 1.0)), Exponential(K, rho=1.0)  # type: ignore[arg-type]
+    plans = [solve(ttsc([0, 1, 2], [[1, 1], [3, -2]], kernel)) for kernel in (same, one)]
+    assert plans[0].cost == pytest.approx(plans[1].cost, rel=1e-6)
+    assert plans[0].benchmark_impact == pytest.approx(plans[1].benchmark_impact, rel=1e-4)
+
+
+def test_by_asset_uncoupled_assets_are_scheduled_apart() -> None:
+    both = solve(tthc([0, 1, 2], [[1, 1], [3, 3]], ExponentialByAsset(np.eye(2), rhos=(1.0, 3.0))))
+    alone = [solve(tthc([0, 1, 2], [1, 3], Exponential(1.0, rho=rho))).cost for rho in (1.0, 3.0)]  # type: ignore[arg-type]
+    assert both.cost == pytest.approx(sum(alone), rel=1e-6)
+
+
+def test_by_asset_refuses_decays_that_make_round_trips_pay() -> None:
+    """The round trip of the message, priced: it earns what it says."""
+    K, rhos, h = np.array([[1.0, 0.9], [0.9, 1.0]]), np.array([0.1, 10.0]), 0.5
+    with pytest.raises(Inadmissible, match=r"eigenvalue of K R \+ R K is -3.34.* earns 3.34 t"):
+        ExponentialByAsset(K, rhos=tuple(rhos))
+    lowest, v = (x[..., 0] for x in np.linalg.eigh(K * (rhos[:, None] + rhos)))
+    kernel = ExponentialByAsset(K, rhos=(1.0, 1.0))
+    object.__setattr__(kernel, "rhos", tuple(rhos))
+    pieces = np.array([0, 0, h, h, 2 * h]), np.array([0, h, h, 2 * h, 2 * h])
+    trades = np.array([v, v * rhos * h, -2 * v, -v * rhos * h, v])
+    assert trades.sum(axis=0) == pytest.approx(0)
+    cost = 0.5 * (trades * kernel.felt(pieces, pieces, trades)).sum()
+    assert cost == pytest.approx(lowest * h, rel=1e-9) and cost < 0

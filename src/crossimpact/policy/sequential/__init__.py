@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 #: Rounds of placing the grid's nodes where assets start and stop, for up to so many assets (times
 #: scenarios): enough to reach rounding; with more the grid would grow by all their edges.
 ROUNDS, FEW = 6, 10
-#: Cells per order of a problem of few assets, and trades a dense program is kept to.
-FINE, DENSE = 96, 600
+#: Cells per order of a problem of few assets.
+FINE = 96
 
 
 def solve(problem: Problem, *, exact: bool = True) -> Plan:
@@ -52,26 +52,29 @@ def solve(problem: Problem, *, exact: bool = True) -> Plan:
     ProblemError
         When the limits leave no schedule, or do not fit the kernel.
     """
-    exponential = isinstance(problem.kernel, Exponential)
-    if exact and exponential and not problem.limits.bind:
+    if exact and isinstance(problem.kernel, Exponential) and _free(problem):
         plan = closed_form(problem)
         if plan is not None:
             return plan
-    if exponential:
-        from crossimpact.policy.sequential import grid
+    if np.any(problem.discretion):
+        from crossimpact.policy.sequential import discretion
 
-        few = problem.assets <= FEW
-        return grid.solve(problem, FINE if few else grid.STEPS, sharpen=ROUNDS if few else 0)
-    from crossimpact.policy.sequential import kernel_qp
-
-    return kernel_qp.solve(problem, _dense_cells(problem.orders * problem.assets))
-
-
-def _dense_cells(legs: int) -> int:
-    """Cells per order of a dense program of so many orders and assets."""
+        return discretion.solve(problem)
     from crossimpact.policy.sequential import grid
 
-    return max(grid.STEPS, min(FINE, DENSE // legs))
+    if grid.in_state_form(problem):
+        if problem.assets <= FEW:
+            return grid.solve(problem, FINE, sharpen=ROUNDS)
+        return grid.solve(problem, largest=grid.ENOUGH)
+    from crossimpact.policy.sequential import kernel_qp
+
+    return kernel_qp.solve(problem)
+
+
+def _free(problem: Problem) -> bool:
+    """Whether nothing but signs restricts the schedule, and impact is all it costs."""
+    extra = problem.risk is not None or np.any(problem.discretion)
+    return not problem.limits.bind and not extra
 
 
 def closed_form(problem: Problem) -> Plan | None:
@@ -107,19 +110,25 @@ def value_of_adapting(problem: Problem, law: Scenarios | Normal) -> float:
         return max(0.0, value_of_stochastic_solution(problem, law))
     from crossimpact.policy.sequential import tree
 
-    return max(0.0, tree.value_of_stochastic_solution(fork(problem, law)))
+    forked = fork(problem, law)
+    return max(0.0, tree.value_of_stochastic_solution(forked, cells(forked)))
+
+
+def cells(tree: Tree) -> int | None:
+    """Equal cells per order where those do, else graded ones."""
+    from crossimpact.policy.sequential import grid
+
+    return grid.STEPS if grid.in_state_form(tree) else None
 
 
 def branch(tree: Tree) -> Contingent:
     """The optimal schedule of a scenario tree, on as fine a grid as its size allows."""
-    from crossimpact.policy.sequential import grid
     from crossimpact.policy.sequential import tree as trees
+    from crossimpact.policy.sequential.grid import in_state_form
 
-    legs = tree.volumes.size
-    if not isinstance(tree.kernel, Exponential):
-        return trees.solve(tree, _dense_cells(legs))
-    few = legs <= 2 * FEW
-    return trees.solve(tree, FINE if few else grid.STEPS, sharpen=ROUNDS if few else 0)
+    if in_state_form(tree) and tree.volumes.size <= 2 * FEW:
+        return trees.solve(tree, FINE, sharpen=ROUNDS)
+    return trees.solve(tree, None)
 
 
 def fork(problem: Problem, law: Scenarios | Normal) -> Tree:
@@ -140,6 +149,7 @@ def fork(problem: Problem, law: Scenarios | Normal) -> Tree:
                 objective=objective,  # type: ignore[arg-type]
                 monotone=problem.monotone,
                 limits=problem.limits,
+                risk=problem.risk,
             )
     raise ProblemError(
         "an uncertain second order has no exact answer here (exponential decay, no caps, assets "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossimpact.errors import ProblemError
+from crossimpact.errors import Inadmissible
 from crossimpact.model import Array
 from crossimpact.policy.sequential.plan import Index
 from crossimpact.policy.sequential.problem import Problem
@@ -67,7 +67,7 @@ def _check(least: Array, most: Array, orders: Index, width: Array) -> None:
     over = least > most * (1 + 1e-9)
     if over.any():
         s, i = np.argwhere(over)[0]
-        raise ProblemError(
+        raise Inadmissible(
             f"order {orders[s]} of asset {i} must trade at a rate of {least[s, i] / width[s, 0]:g} "
             f"or more to span its horizon, the cap is {most[s, i] / width[s, 0]:g}",
             "raise the cap, lengthen the horizon or drop full_span",

@@ -1,18 +1,24 @@
-"""Is a schedule the best one on its own pieces? A certificate that asks no solver.
+"""Is a schedule the best one? Certificates that ask no solver.
 
-Marginal costs come from the kernel's averages over pairs of pieces, not from any state form or
-recursion, and the multipliers are found anew. `plan.kkt_residual` judges in continuous time, where
-a grid is off by its step; this one judges the program that was solved, limits and spread included.
+Marginal costs come from the kernel, not from any state form or recursion, and the multipliers are
+found anew; limits and spread are included. `grid_residual` judges a schedule among all others on
+its own pieces, the program that was solved; `continuous_residual` among all others whatsoever, by
+the marginal cost at several moments within each piece: a grid that is too coarse is off there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.bounds import bounds, units
 from crossimpact.policy.sequential.plan import Contingent, Plan
-from crossimpact.policy.sequential.program import residual
+from crossimpact.policy.sequential.program import Program, residual
+
+#: Where within a piece `continuous_residual` looks, shares of its length.
+MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def grid_residual(schedule: Plan | Contingent, floors: Array | None = None) -> float:
@@ -31,37 +37,71 @@ def grid_residual(schedule: Plan | Contingent, floors: Array | None = None) -> f
         Largest violation of the optimality conditions of `program.residual`, volumes in units of
         the largest one and marginal costs in units of its price move. A solution has < 1e-8.
     """
+    return _worst(schedule, floors, lambda plan, order: marginal(plan)[plan.orders == order])
+
+
+def continuous_residual(schedule: Plan | Contingent, floors: Array | None = None) -> float:
+    """KKT residual of the schedule in continuous time, in the units of `grid_residual`.
+
+    Rounding for an exact schedule; on a mesh it falls with the square of the cells, slower where
+    blocks or rates are forbidden.
+    """
+    return _worst(schedule, floors, _moments)
+
+
+def _moments(plan: Plan, order: int) -> Array:
+    """Marginal costs of an order at each of `MOMENTS` within its pieces, (5 S, M)."""
+    own = plan.orders == order
+    starts, ends = plan.starts[own], plan.ends[own]
+    times = np.concatenate([starts + share * (ends - starts) for share in MOMENTS])
+    return plan.gradient(order, times)
+
+
+def _worst(
+    schedule: Plan | Contingent,
+    floors: Array | None,
+    slopes_of: Callable[[Plan, int], Array],
+) -> float:
+    """Largest residual over all who decide; their marginal costs are means over their scenarios."""
     if isinstance(schedule, Plan):
         nodes = np.arange(schedule.problem.orders)[None, :]
         schedule = Contingent(np.ones(1), (schedule,), nodes)
     problem = schedule.plans[0].problem
     floors = np.zeros(problem.orders) if floors is None else floors
     volume = max(units(plan.problem)[0] for plan in schedule.plans)
-    impact = units(problem)[1]
-    order_of = {int(node): j for row in schedule.nodes for j, node in enumerate(row)}
+    impact = units(problem)[1] * float(problem.kernel.shape(np.zeros(1))[0])
     worst = 0.0
-    for node, order in order_of.items():
-        shared = np.flatnonzero(schedule.nodes[:, order] == node)
-        weights = schedule.probabilities[shared] / schedule.probabilities[shared].sum()
-        plans = [schedule.plans[s] for s in shared]
-        own = plans[0].orders == order
-        pieces = plans[0].orders[own], plans[0].starts[own], plans[0].ends[own]
-        slopes = sum(
-            w * marginal(plan)[plan.orders == order] for w, plan in zip(weights, plans, strict=True)
-        )
-        legs, volumes = np.zeros(own.sum(), dtype=np.intp), plans[0].problem.volumes[order][None, :]
-        program = bounds(problem, pieces, legs, volumes, floors).scaled(volume, impact)
-        trades = plans[0].volumes[own] / volume
-        first = np.array([0, len(trades)])
-        worst = max(worst, residual(program, first, trades, slopes / (volume * impact)))
+    for order in range(problem.orders):
+        for node in np.unique(schedule.nodes[:, order]):
+            shared = np.flatnonzero(schedule.nodes[:, order] == node)
+            weights = schedule.probabilities[shared] / schedule.probabilities[shared].sum()
+            each = [slopes_of(schedule.plans[s], order) for s in shared]
+            slopes = np.tensordot(weights, np.array(each), axes=1) / (volume * impact)
+            plan = schedule.plans[shared[0]]
+            worst = max(worst, _missed(plan, order, slopes, floors, (volume, impact)))
     return worst
+
+
+def _missed(
+    plan: Plan, order: int, slopes: Array, floors: Array, scale: tuple[float, float]
+) -> float:
+    """Residual of one order's S trades at slopes (K S, M), every trade judged at K moments."""
+    own = plan.orders == order
+    times = len(slopes) // int(own.sum())
+    pieces = plan.orders[own], plan.starts[own], plan.ends[own]
+    legs, volumes = np.zeros(own.sum(), dtype=np.intp), plan.problem.volumes[order][None, :]
+    once = bounds(plan.problem, pieces, legs, volumes, floors).scaled(*scale)
+    lower, upper, spread = (np.tile(x, (times, 1)) for x in (once.lower, once.upper, once.spread))
+    trades = np.tile(plan.volumes[own] / scale[0], (times, 1))
+    judged = Program(lower, upper, spread, times * once.volumes)
+    return residual(judged, np.array([0, len(trades)]), trades, slopes)
 
 
 def marginal(plan: Plan) -> Array:
     """Marginal cost of trading more in each piece, spread aside, shape (n, M)."""
-    kernel, pieces = plan.problem.kernel, (plan.starts, plan.ends)
-    inner = plan.problem.times[1:-1]
-    reach = kernel.coupling(pieces, (inner, inner))
-    before = plan.orders[:, None] < np.arange(1, plan.problem.orders)[None, :]
-    felt = kernel.coupling(pieces, pieces) @ plan.volumes
-    return np.asarray((felt - (reach * before) @ plan.problem.c) @ kernel.K)
+    slopes = np.empty_like(plan.volumes)
+    for order in range(plan.problem.orders):
+        own, inner = plan.orders == order, plan.problem.times[order + 1 : -1]
+        pieces = plan.starts[own], plan.ends[own]
+        slopes[own] = plan.slopes(pieces, (inner, inner), plan.problem.c[order:])
+    return slopes

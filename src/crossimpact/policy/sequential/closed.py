@@ -15,6 +15,7 @@ kappa = 1; z is rho times an order's duration, x rho times a pause.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import exp, log
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from scipy.optimize import brentq
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
 from crossimpact.policy.sequential.kernel import Exponential
-from crossimpact.policy.sequential.plan import Piece, Plan
+from crossimpact.policy.sequential.plan import Accuracy, Piece, Plan
 from crossimpact.policy.sequential.problem import Problem
 
 #: A trade against its order's direction smaller than this share of its volume is rounding.
@@ -68,7 +69,7 @@ def unconstrained(problem: Problem) -> Plan:
     starts = np.stack((times[:-1], times[:-1], times[1:]), axis=1).ravel()
     ends = np.stack((times[:-1], times[1:], times[1:]), axis=1).ravel()
     volumes = stages.reshape(3 * n, problem.assets)
-    return Plan(problem, orders, starts, ends, volumes, residual=0.0, method="closed")
+    return Plan(problem, orders, starts, ends, volumes, 0.0, "closed", Accuracy(0.0, 0.0))
 
 
 def levels(problem: Problem) -> tuple[Array, Array]:
@@ -114,7 +115,10 @@ def two_orders(problem: Problem) -> Plan:
         pieces += first_pieces(problem, asset, sign, lead)
         pieces += second_pieces(problem, asset, sign, following(m, sign * second, z2))
         missed = max(missed, miss * float(problem.kernel.K[asset, asset]))
-    return Plan.of(problem, pieces, method="closed", residual=missed / problem.scale)
+    off = missed / problem.scale
+    return replace(
+        Plan.of(problem, pieces, residual=off, method="closed"), accuracy=Accuracy(off, off)
+    )
 
 
 def check_pair(problem: Problem) -> None:

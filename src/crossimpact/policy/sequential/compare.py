@@ -14,7 +14,7 @@ import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential import solve
-from crossimpact.policy.sequential.plan import Plan
+from crossimpact.policy.sequential.plan import Accuracy, Plan
 from crossimpact.policy.sequential.problem import Problem, at_arrival, at_start
 
 #: Understatements below this share of the true cost raise no warning.
@@ -67,6 +67,9 @@ def myopic(problem: Problem) -> Plan:
         np.concatenate([plan.volumes for plan in plans]),
         max(plan.residual for plan in plans),
         "myopic",
+        Accuracy(
+            max(plan.accuracy.cost for plan in plans), max(plan.accuracy.blocks for plan in plans)
+        ),
     )
 
 
@@ -136,6 +139,10 @@ def back_loading(plan: Plan) -> Array:
     return np.divide(moment, total, out=np.full_like(moment, 0.5), where=total > 0)
 
 
+def _own_dates(problem: Problem, order: int) -> Array | None:
+    return None if problem.limits.dates is None else problem.dates(order)
+
+
 def _alone(problem: Problem, order: int) -> Problem:
     """One order of the problem by itself, under the same limits."""
     volumes, rate = problem.volumes[order : order + 1], problem.limits.max_rate
@@ -146,5 +153,6 @@ def _alone(problem: Problem, order: int) -> Problem:
         volumes=volumes,
         benchmark=at_start(volumes),
         parts=at_start(volumes),
-        limits=replace(problem.limits, max_rate=own),
+        limits=replace(problem.limits, max_rate=own, dates=_own_dates(problem, order)),
+        discretion=0.0,
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,13 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential import active_set
 from crossimpact.policy.sequential.bounds import bounds, units
 from crossimpact.policy.sequential.edges import edges, with_edges
-from crossimpact.policy.sequential.kernel import Exponential
-from crossimpact.policy.sequential.plan import Plan
+from crossimpact.policy.sequential.kernel import Exponential, Kernel
+from crossimpact.policy.sequential.limits import Limits
+from crossimpact.policy.sequential.plan import FLOOR, Accuracy, Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program, Step, System
 from crossimpact.policy.sequential.riccati import adjoint, factorise, step
+from crossimpact.policy.sequential.risk import Risk
 
 #: Added to K (scaled to 1) in Newton steps only, so that a semidefinite K has them; the gradient is
 #: exact, so repeated steps take the effect out again.
@@ -67,6 +70,19 @@ class Grid:
         ends = [np.concatenate((e, e[-1:])) for e in edges]
         first = np.cumsum([0] + [len(s) for s in starts])
         return cls(first, orders, parents, np.concatenate(starts), np.concatenate(ends))
+
+    @classmethod
+    def points(cls, dates: list[Array], orders: Index, parents: Index) -> Grid:
+        """Blocks at the `dates` of each leg and nothing else."""
+        at = np.concatenate(dates)
+        return cls(np.cumsum([0] + [len(d) for d in dates]), orders, parents, at, at)
+
+    def chain(self, legs: list[int]) -> Grid:
+        """These legs alone, one after the other."""
+        rows = [slice(self.first[leg], self.first[leg + 1]) for leg in legs]
+        starts, ends = (np.concatenate([x[row] for row in rows]) for x in (self.starts, self.ends))
+        first = np.cumsum([0] + [row.stop - row.start for row in rows])
+        return Grid(first, self.orders[legs], np.arange(len(legs)) - 1, starts, ends)
 
     @property
     def legs(self) -> Index:
@@ -161,10 +177,12 @@ class StateForm:
 STEPS = 24
 #: Cost, over that of the largest volume at once, below which a sharper grid gains nothing.
 ROUNDING = 1e-13
+#: Trades of a problem of many assets beyond which its grid is not refined: seconds.
+ENOUGH = 60_000
 _COARSE = 12  # cells per order from which finer grids start
 
 
-def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0) -> Plan:
+def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0, largest: int = 0) -> Plan:
     """The optimal schedule on a grid of `steps` cells per order, certified to 1e-8.
 
     Fine grids start from coarse ones: the active set of one predicts that of the next.
@@ -178,6 +196,8 @@ def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0) -> Plan:
     sharpen
         Most rounds of adding the times at which assets start or stop to the grid (`edges`): each
         divides what is off by about 60, until only rounding is left.
+    largest
+        Trades up to which the cells are halved until cost and blocks settle (`Accuracy`).
 
     Raises
     ------
@@ -189,31 +209,43 @@ def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0) -> Plan:
     credit = np.vstack((problem.c, np.zeros((1, problem.assets))))
     orders = np.arange(problem.orders)
     ones = np.ones(problem.orders)
-    found, grid = refine(
+    found, grid, accuracy = refine(
         lambda cells: Grid.of(problem.times, orders, orders - 1, cells),
         lambda grid: pose(problem, grid, problem.volumes, credit, ones),
         steps,
         sharpen,
+        largest,
     )
-    return Plan(problem, *grid.pieces, found.x * units(problem)[0], found.residual, "grid")
+    trades = found.x * units(problem)[0]
+    return Plan(problem, *grid.pieces, trades, found.residual, "grid", accuracy)
 
 
 Pose = Callable[[Grid], tuple[System, Program]]
 
 
 def refine(
-    build: Callable[[int], Grid], pose: Pose, steps: int, sharpen: int = 0
-) -> tuple[Optimum, Grid]:
-    """Solve on grids of more and more cells, each from the last one's solution, then with edges."""
+    build: Callable[[int], Grid], pose: Pose, steps: int, sharpen: int = 0, largest: int = 0
+) -> tuple[Optimum, Grid, Accuracy]:
+    """Solve on grids of more and more cells, each from the last one's solution, then with edges.
+
+    What has not settled at `steps` goes on, twice the cells each time, up to `largest` trades.
+    """
     first, *finer = levels(steps)
     grid = build(first)
-    found = active_set.solve(*pose(grid))
+    posed = pose(grid)
+    found, accuracy = active_set.solve(*posed), Accuracy()
+    room = largest / (found.x.size / first)
+    finer += [steps * 2**k for k in range(1, 10) if steps * 2**k <= room]
     for cells in finer:
+        if cells > steps and accuracy.reached:
+            break
+        last = grid, *posed, found.x
         coarse, grid = grid, build(cells)
-        found = active_set.solve(*pose(grid), prolong(found, coarse, grid))
+        posed = pose(grid)
+        found = active_set.solve(*posed, prolong(found, coarse, grid))
+        accuracy = changed(last, (grid, *posed, found.x))
     even = [grid.nodes(leg) for leg in range(len(grid.orders))]
     for _ in range(sharpen):
-        posed = pose(grid)
         at = [edges(*grid.leg(leg, posed[1], found.x)) for leg in range(len(even))]
         sharper = Grid.at(list(map(with_edges, even, at)), grid.orders, grid.parents)
         reposed = pose(sharper)
@@ -221,10 +253,64 @@ def refine(
             better = active_set.solve(*reposed, prolong(found, grid, sharper))
         except active_set.ScheduleError:
             break
-        if not value(*reposed, better.x) < value(*posed, found.x) - ROUNDING:
+        if not value(*posed, found.x) - value(*reposed, better.x) > ROUNDING:
             break
-        found, grid = better, sharper
-    return found, grid
+        found, grid, posed = better, sharper, reposed
+    return found, grid, _halving(grid, pose, (*posed, found)) if sharpen else accuracy
+
+
+def _halving(grid: Grid, pose: Pose, solved: tuple[System, Program, Optimum]) -> Accuracy:
+    """What halving every cell would change: nothing once all edges are nodes."""
+    system, program, found = solved
+    nodes = [grid.nodes(leg) for leg in range(len(grid.orders))]
+    finer = Grid.at([np.union1d(n, (n[1:] + n[:-1]) / 2) for n in nodes], grid.orders, grid.parents)
+    reposed = pose(finer)
+    try:
+        better = active_set.solve(*reposed, prolong(found, grid, finer))
+    except active_set.ScheduleError:
+        return Accuracy()
+    return changed((grid, system, program, found.x), (finer, *reposed, better.x))
+
+
+Solved = tuple[Grid, System, Program, Array]
+
+
+def changed(coarse: Solved, fine: Solved) -> Accuracy:
+    """What a finer grid changed, relative to what it has."""
+    (before, after), unit = [value(*one[1:]) for one in (coarse, fine)], size(*fine[1:])
+    had, has = blocks(coarse[0], coarse[3]), blocks(fine[0], fine[3])
+    largest = np.abs(fine[2].volumes).max() or 1.0
+    moved = np.abs(has - had) / np.maximum(np.abs(has), FLOOR * largest)
+    return Accuracy(abs(after - before) / unit, float(moved.max()))
+
+
+def blocks(grid: Grid, x: Array) -> Array:
+    """First and last block of each leg, (L, 2, M)."""
+    return np.stack((x[grid.first[:-1]], x[grid.first[1:] - 1]), axis=1)
+
+
+def size(system: System, program: Program, x: Array) -> float:
+    """What impact, benchmark and spread add up to, signs aside; not nothing where they are."""
+    flat = system.gradient(np.zeros_like(x))
+    parts = 0.5 * x * (system.gradient(x) - flat), x * flat, program.spread * np.abs(x)
+    return sum(abs(float(part.sum())) for part in parts) + FLOOR
+
+
+class Posed(Protocol):
+    """What decides who answers, of a `Problem` or of a `tree.Tree`."""
+
+    @property
+    def kernel(self) -> Kernel: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def risk(self) -> Risk | None: ...
+
+
+def in_state_form(posed: Posed) -> bool:
+    """Whether one decayed volume per asset tells all: exponential decay, no risk, any moment."""
+    exponential = isinstance(posed.kernel, Exponential)
+    return exponential and posed.risk is None and posed.limits.dates is None
 
 
 def value(system: System, program: Program, x: Array) -> float:
@@ -234,13 +320,13 @@ def value(system: System, program: Program, x: Array) -> float:
 
 
 def levels(steps: int) -> list[int]:
-    """Cells per order of the grids to solve one after the other: each four times finer."""
+    """Cells per order of the grids to solve one after the other: each finer, by four if need be."""
     if steps < 1:
         raise ProblemError(f"steps is {steps}, must be >= 1")
     cells = [steps]
     while cells[0] >= 4 * _COARSE:
         cells.insert(0, -(-cells[0] // 4))
-    return cells
+    return cells if len(cells) > 1 or steps == 1 else [-(-steps // 2), steps]
 
 
 def pose(

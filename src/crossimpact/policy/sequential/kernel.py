@@ -19,16 +19,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from crossimpact.errors import ProblemError
+from crossimpact.errors import Inadmissible, ProblemError
 from crossimpact.model import Array
 
+Mask = NDArray[np.bool_]
 #: Asymmetry and negative eigenvalues of K below this share of its largest entry are rounding.
 TOLERANCE = 1e-9
 #: Points at which a kernel given as a function is examined.
 CHECKED_POINTS = 1025
 _NODES, _WEIGHTS = (x / 2 for x in np.polynomial.legendre.leggauss(96))
+#: Pieces this many times their widths apart are averaged by so many terms of a series: 1e-16.
+_FAR, _TERMS = 2.0, 14
 _SERIES = [(-1.0) ** k / np.prod(np.arange(1.0, k + 3)) for k in range(12)]
 
 
@@ -92,18 +95,62 @@ class Kernel(ABC):
             Shape (n, m): 1/2 x' coupling x is the cost of volumes x spread over the pieces (K = 1).
         """
         (a, b), (c, d) = rows, columns
+        a, b, c, d = np.broadcast_arrays(a[:, None], b[:, None], c[None, :], d[None, :])
+        result = np.empty(a.shape)
+        gap = np.maximum(c - b, a - d)
+        far = (gap >= 0) & self.far(gap, b - a, d - c)
+        if far.any():
+            result[far] = self.apart(gap[far], (b - a)[far], (d - c)[far])
         cell, wide = b > a, d > c
-        result = np.empty((len(a), len(c)))
-        for row, column, average in (
-            (~cell, ~wide, self._point_point),
-            (cell, ~wide, self._cell_point),
-            (~cell, wide, lambda *ends: self._cell_point(*(x.T for x in _swapped(*ends))).T),
-            (cell, wide, self._cell_cell),
+        for chosen, average in (
+            (~cell & ~wide, self._point_point),
+            (cell & ~wide, self._cell_point),
+            (~cell & wide, lambda *ends: self._cell_point(*_swapped(*ends))),
+            (cell & wide, self._cell_cell),
         ):
-            if row.any() and column.any():
-                ends = a[row, None], b[row, None], c[None, column], d[None, column]
-                result[np.ix_(row, column)] = average(*ends)
+            near = chosen & ~far
+            if near.any():
+                result[near] = average(a[near], b[near], c[near], d[near])
         return result
+
+    @property
+    def components(self) -> list[tuple[Kernel, Array]]:
+        """Decays g and matrices with ``G = sum K g``."""
+        return [(self, self.K)]
+
+    def terms(
+        self, rows: tuple[Array, Array], columns: tuple[Array, Array]
+    ) -> list[tuple[Array, Array]]:
+        """Couplings C (n, m) and matrices K (M, M): volumes x in the columns' pieces cost one more
+        unit in the rows' pieces ``sum C x K'``."""
+        return [(self.coupling(rows, columns), self.K)]
+
+    def felt(
+        self, rows: tuple[Array, Array], columns: tuple[Array, Array], volumes: Array
+    ) -> Array:
+        """Marginal cost in the rows' pieces of volumes (m, M) in the columns', shape (n, M): the
+        price move of what came before, and what it will cost those that come after."""
+        parts = (C @ volumes @ K.T for C, K in self.terms(rows, columns))
+        return np.asarray(sum(parts))
+
+    def far(self, gap: Array, one: Array, other: Array) -> Mask:
+        """Of disjoint pieces, `gap` >= 0 apart and of these widths, those `apart` averages."""
+        return np.zeros(gap.shape, dtype=bool)
+
+    def apart(self, gap: Array, one: Array, other: Array) -> Array:
+        """`coupling` of pieces that do not overlap, without the cancellation of differences."""
+        raise NotImplementedError
+
+    @cached_property
+    def memory(self) -> float:
+        """``g(0) / |g'(0)|``: the time over which a block wears off at first."""
+        step = 1e-8
+        for _ in range(60):  # a convex g loses the most at first, so the step only has to be short
+            top, after = self.shape(np.array([0.0, step]))
+            if top > after and 1 - after / top < 1e-4:
+                return float(step * top / (top - after))
+            step *= 0.1 if top > after else 10.0
+        return float(step)
 
     def _point_point(self, a: Array, b: Array, c: Array, d: Array) -> Array:
         return self.shape(np.abs(a - c))
@@ -145,6 +192,16 @@ class Exponential(Kernel):
     def second(self, t: Array) -> Array:
         return _second_exponential(self.rho, t)
 
+    def far(self, gap: Array, one: Array, other: Array) -> Mask:
+        return np.ones(gap.shape, dtype=bool)
+
+    def apart(self, gap: Array, one: Array, other: Array) -> Array:
+        return _apart_exponential(self.rho, gap, one, other)
+
+    @cached_property
+    def memory(self) -> float:
+        return 1 / self.rho
+
     def check(self, horizon: float) -> None:
         """Refuse a decay that is none, or over at once, within rounding."""
         if not 1e-15 < self.rho * horizon < 1e15:
@@ -156,25 +213,114 @@ class Exponential(Kernel):
 
 
 @dataclass(frozen=True)
+class ExponentialByAsset(Kernel):
+    """``G_ij(t) = K_ij exp(-rho_j t)``: what asset j's trades moved decays at j's own rate.
+
+    With ``dY_j = -rho_j Y_j dt + dX_j`` prices move by ``K Y`` and, R being diag(rhos),
+
+        full = 1/2 Y(T)' K Y(T) + 1/2 int Y' (K R + R K) Y dt,
+
+    so that no round trip earns money exactly when ``K R + R K`` is positive semidefinite (of matrix
+    decays in general: Alfonsi, Kloeck and Schied 2016). Else one does: with v the eigenvector of
+    its negative eigenvalue, hold Y at v, then at -v for as long, and close.
+
+    Parameters
+    ----------
+    rhos
+        Decay per unit of time, > 0, one per asset.
+    """
+
+    rhos: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rhos = np.asarray(self.rhos, dtype=np.float64)
+        if rhos.shape != (self.assets,):
+            raise ProblemError(f"{rhos.size} rhos for {self.assets} assets", "give one of each")
+        for value in rhos.tolist():
+            _positive("rho", value)
+        object.__setattr__(self, "rhos", tuple(rhos.tolist()))
+        lyapunov = self.K * (rhos[:, None] + rhos)
+        values, vectors = np.linalg.eigh(lyapunov)
+        limit = TOLERANCE * float(np.abs(lyapunov).max())
+        if values[0] < -limit:
+            v = ", ".join(f"{x:.3g}" for x in vectors[:, 0])
+            raise Inadmissible(
+                f"these rhos make round trips pay: the smallest eigenvalue of K R + R K is "
+                f"{values[0]:.6g}, limit {-limit:.3g}; buying ({v}), holding that impact for a "
+                f"time t, reversing it for as long and closing earns {-values[0]:.3g} t",
+                "bring the rhos of coupled assets closer together",
+            )
+
+    def shape(self, t: Array) -> Array:
+        """Of the asset that decays fastest, as `first` and `second`."""
+        return Exponential(np.ones((1, 1)), max(self.rhos)).shape(t)
+
+    def first(self, t: Array) -> Array:
+        return Exponential(np.ones((1, 1)), max(self.rhos)).first(t)
+
+    def second(self, t: Array) -> Array:
+        return Exponential(np.ones((1, 1)), max(self.rhos)).second(t)
+
+    @cached_property
+    def memory(self) -> float:
+        return 1 / max(self.rhos)
+
+    @property
+    def components(self) -> list[tuple[Kernel, Array]]:
+        rhos = np.array(self.rhos)
+        return [(Exponential(np.ones((1, 1)), r), self.K * (rhos == r)) for r in np.unique(rhos)]
+
+    def terms(
+        self, rows: tuple[Array, Array], columns: tuple[Array, Array]
+    ) -> list[tuple[Array, Array]]:
+        """What came before decays at its own rate, what comes after at that of the row's asset."""
+        terms = []
+        for g, K in self.components:
+            coupling = g.coupling(rows, columns)
+            past = _past(g, coupling, rows, columns)
+            terms += [(past, K), (coupling - past, K.T)]
+        return terms
+
+
+@dataclass(frozen=True)
 class PowerLaw(Kernel):
-    """``g(t) = (1 + t)^-gamma``: long memory. Typical gamma: 0.2 to 0.6 (Bouchaud et al. 2004)."""
+    """``g(t) = (1 + t / tau)^-gamma``: long memory.
+
+    Parameters
+    ----------
+    gamma
+        > 0, typically 0.2 to 0.6 (Bouchaud et al. 2004).
+    tau
+        Time scale below which impact has not begun to decay, in the unit of the times, > 0. The
+        limit ``t^-gamma`` is infinite at 0 and prices no block (Gatheral, Schied and Slynko 2012).
+    """
 
     gamma: float
+    tau: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _positive("gamma", self.gamma)
+        if self.tau == 0:
+            raise ProblemError(
+                "tau of the kernel is 0: t^-gamma is infinite at 0 and prices no block",
+                "give a small tau, say a thousandth of the shortest order",
+            )
+        _positive("tau", self.tau)
 
     def shape(self, t: Array) -> Array:
-        return np.asarray((1 + t) ** -self.gamma)
+        return np.asarray((1 + t / self.tau) ** -self.gamma)
 
     def first(self, t: Array) -> Array:
-        return _power(t, 1 - self.gamma)
+        return self.tau * _power(t / self.tau, 1 - self.gamma)
 
     def second(self, t: Array) -> Array:
-        t = np.asarray(t, dtype=np.float64)
+        t = np.asarray(t, dtype=np.float64) / self.tau
         if self.gamma == 1:
             result = np.asarray((1 + t) * np.log1p(t) - t)
+        elif self.gamma == 2:
+            result = np.asarray(t - np.log1p(t))
         else:
             result = np.asarray((_power(t, 2 - self.gamma) - t) / (1 - self.gamma))
         small = t * (1 + self.gamma) < 0.05  # the binomial series where that would cancel
@@ -182,7 +328,30 @@ class PowerLaw(Kernel):
         factors = np.cumprod(np.append(1.0, -(self.gamma + k - 1) / k))
         series = factors / (np.arange(1.0, 13.0) * np.arange(2.0, 14.0))
         result[small] = t[small] ** 2 * np.polynomial.polynomial.polyval(t[small], series)
-        return result
+        return np.asarray(self.tau**2 * result)
+
+    def far(self, gap: Array, one: Array, other: Array) -> Mask:
+        return np.asarray(gap + self.tau >= _FAR * (one + other))
+
+    def apart(self, gap: Array, one: Array, other: Array) -> Array:
+        """Taylor's series about the distance D of the middles: with h and k the half widths,
+
+        E (D + x - y)^n = 2 / ((n+1) (n+2)) sum_j (h+k)^2j (h-k)^(n-2j) for n even, 0 for n odd.
+        """
+        whole = self.tau + gap + (one + other) / 2
+        wide, apart = ((one + other) / 2 / whole) ** 2, ((one - other) / 2 / whole) ** 2
+        total, moment, power = np.ones_like(whole), np.ones_like(whole), np.ones_like(whole)
+        factor = 1.0
+        for n in range(2, 2 * _TERMS, 2):
+            factor *= (self.gamma + n - 2) * (self.gamma + n - 1) / (n * (n - 1))
+            power = power * apart
+            moment = moment * wide + power
+            total += factor * 2 / ((n + 1) * (n + 2)) * moment
+        return np.asarray((whole / self.tau) ** -self.gamma * total)
+
+    @cached_property
+    def memory(self) -> float:
+        return self.tau / self.gamma
 
 
 @dataclass(frozen=True)
@@ -223,6 +392,17 @@ class SumOfExponentials(Kernel):
 
     def second(self, t: Array) -> Array:
         return self._sum(lambda rho: _second_exponential(rho, t) if rho else t**2 / 2)
+
+    def far(self, gap: Array, one: Array, other: Array) -> Mask:
+        return np.ones(gap.shape, dtype=bool)
+
+    def apart(self, gap: Array, one: Array, other: Array) -> Array:
+        return self._sum(lambda rho: _apart_exponential(rho, gap, one, other))
+
+    @cached_property
+    def memory(self) -> float:
+        weights, rhos = np.array(self.weights), np.array(self.rhos)
+        return float(weights[rhos > 0].sum() / (weights @ rhos))
 
     def _sum(self, term: Callable[[float], Array]) -> Array:
         terms = (w * term(rho) for w, rho in zip(self.weights, self.rhos, strict=True))
@@ -280,6 +460,26 @@ class Convex(Kernel):
             raise ProblemError("the kernel does not decay over the horizon: any schedule is best")
 
 
+@dataclass(frozen=True)
+class Distance(Kernel):
+    """``|t - s|``, not a decay: what the risk of an inventory is made of (`risk`)."""
+
+    def shape(self, t: Array) -> Array:
+        return np.asarray(t)
+
+    def first(self, t: Array) -> Array:
+        return np.asarray(t**2 / 2)
+
+    def second(self, t: Array) -> Array:
+        return np.asarray(t**3 / 6)
+
+    def far(self, gap: Array, one: Array, other: Array) -> Mask:
+        return np.ones(gap.shape, dtype=bool)
+
+    def apart(self, gap: Array, one: Array, other: Array) -> Array:
+        return np.asarray(gap + (one + other) / 2)
+
+
 def project(K: ArrayLike) -> Array:
     """The nearest symmetric positive semidefinite matrix (Frobenius norm; Higham 1988)."""
     K = np.atleast_2d(np.asarray(K, dtype=np.float64))
@@ -302,14 +502,14 @@ def _admissible(given: ArrayLike) -> Array:
     skew = np.abs(K - K.T)
     if skew.max() > limit:
         i, j = sorted(np.unravel_index(np.argmax(skew), K.shape))
-        raise ProblemError(
+        raise Inadmissible(
             f"K is asymmetric: K[{i}][{j}] = {K[i, j]:g}, K[{j}][{i}] = {K[j, i]:g}, "
             f"apart by {skew.max():.3g}, limit {limit:.3g}",
             hint,
         )
     lowest = float(np.linalg.eigvalsh((K + K.T) / 2)[0])
     if lowest < -limit:
-        raise ProblemError(
+        raise Inadmissible(
             f"K is not positive semidefinite: smallest eigenvalue {lowest:.6g}, limit {-limit:.3g}",
             hint,
         )
@@ -332,6 +532,31 @@ def _second_exponential(rho: float, t: Array) -> Array:
     if small.any():
         result[small] = t[small] ** 2 * np.polynomial.polynomial.polyval(x[small], _SERIES)
     return result
+
+
+def _past(
+    g: Kernel, coupling: Array, rows: tuple[Array, Array], columns: tuple[Array, Array]
+) -> Array:
+    """The part of the coupling in which the column's trade comes first; half of a piece's own."""
+    a, b, c, d = np.broadcast_arrays(
+        rows[0][:, None], rows[1][:, None], columns[0][None, :], columns[1][None, :]
+    )
+    past = coupling * (1 + np.sign((a + b) - (c + d))) / 2
+    within, around = (a == b) & (c < a) & (a < d), (c == d) & (a < c) & (c < b)
+    past[within] = g.first((a - c)[within]) / (d - c)[within]
+    past[around] = g.first((b - c)[around]) / (b - a)[around]
+    return np.asarray(past)
+
+
+def _apart_exponential(rho: float, gap: Array, one: Array, other: Array) -> Array:
+    """A product: the decay across the gap and the average decay within each piece."""
+    return np.asarray(np.exp(-rho * gap) * _faded(rho * one) * _faded(rho * other))
+
+
+def _faded(z: Array) -> Array:
+    """``(1 - exp(-z)) / z``, 1 at 0."""
+    wide = np.where(z > 0, z, 1.0)
+    return np.where(z > 0, -np.expm1(-wide) / wide, 1.0)
 
 
 def _power(t: Array, p: float) -> Array:

@@ -30,6 +30,9 @@ class Limits:
     full_span
         Every order trades through the whole of its horizon, nowhere slower than it would by itself:
         it neither waits for its neighbour, nor stops early, nor ends up in one block.
+    dates
+        Trade at these times only, in blocks; at least one within each order's horizon. One at a
+        shared boundary serves the order that ends and the one that starts.
     """
 
     no_blocks: bool = False
@@ -37,12 +40,13 @@ class Limits:
     max_rate: ArrayLike | None = None
     spread: ArrayLike = 0.0
     full_span: bool = False
+    dates: ArrayLike | None = None
 
     @property
     def bind(self) -> bool:
         """Whether any of them restricts the schedule (a spread only prices it)."""
         capped = self.block_cap is not None or self.max_rate is not None
-        return self.no_blocks or capped or self.full_span
+        return self.no_blocks or capped or self.full_span or self.dates is not None
 
 
 def numbers(name: str, value: ArrayLike) -> Array:

@@ -12,11 +12,38 @@ from numpy.typing import ArrayLike, NDArray
 from crossimpact.errors import ProblemError
 from crossimpact.model import Array
 from crossimpact.policy.sequential.problem import Problem, at_arrival, struck
+from crossimpact.policy.sequential.risk import exposure
 
 Index = NDArray[np.intp]
 #: A piece: its order, start, end (equal for a block) and signed volume, one number per asset.
 Piece = tuple[int, float, float, ArrayLike]
+#: Changes of the cost and of a block below which a schedule has settled.
+COST, BLOCKS = 1e-6, 1e-3
+#: Blocks below this share of the largest volume are judged against it.
+FLOOR = 1e-6
 _BATCH = 16  # plans priced together: they share pieces, and what they do not costs its square
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How much a schedule still changed when its mesh was last refined; NaN when it was not.
+
+    Attributes
+    ----------
+    cost
+        Change of the cost, a share of what impact and benchmark add up to.
+    blocks
+        Largest change of a block, a share of the block or, if that is more, of a millionth of the
+        largest volume.
+    """
+
+    cost: float = float("nan")
+    blocks: float = float("nan")
+
+    @property
+    def reached(self) -> bool:
+        """Whether both have settled."""
+        return self.cost <= COST and self.blocks <= BLOCKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +65,10 @@ class Plan:
         The solver's optimality residual, in units of ``problem.scale``; NaN when nobody claims it.
     method
         Who answered: ``closed``, ``grid``, ``kernel_qp``, ``myopic``...
+    accuracy
+        Of the mesh, where there is one.
+    moved
+        Period each piece is traded in when that is not its order's own (`Problem.discretion`).
     """
 
     problem: Problem
@@ -47,6 +78,8 @@ class Plan:
     volumes: Array
     residual: float = float("nan")
     method: str = ""
+    accuracy: Accuracy = Accuracy()
+    moved: Index | None = None
 
     @classmethod
     def of(
@@ -66,9 +99,14 @@ class Plan:
         starts, ends = (np.array([float(piece[k]) for piece in kept]) for k in (1, 2))  # type: ignore[arg-type]
         return cls(problem, orders, starts, ends, volumes, residual, method)
 
+    @property
+    def periods(self) -> Index:
+        """Period each piece is traded in, shape (n,)."""
+        return self.orders if self.moved is None else self.moved
+
     def __post_init__(self) -> None:
-        times = self.problem.times
-        outside = (self.starts < times[self.orders]) | (self.ends > times[self.orders + 1])
+        times, periods = self.problem.times, self.periods
+        outside = (self.starts < times[periods]) | (self.ends > times[periods + 1])
         if outside.any():
             i = int(np.argmax(outside))
             j = self.orders[i]
@@ -101,6 +139,18 @@ class Plan:
         """Spread paid on everything traded."""
         return float((np.abs(self.volumes) * self.problem.limits.spread).sum())
 
+    @cached_property
+    def risk_charge(self) -> float:
+        """``aversion int R' Sigma R dt`` of what is struck and not yet traded."""
+        risk = self.problem.risk
+        if risk is None:
+            return 0.0
+        (at, _), parts = self.problem.strikes
+        pieces = np.append(self.starts, at), np.append(self.ends, at)
+        open_ = np.vstack((-self.volumes, parts))
+        held = exposure(pieces, pieces, float(self.problem.times[-1])) @ open_
+        return float(0.5 * (open_ * (held @ risk.curvature)).sum())
+
     def priced(self, benchmark: Array) -> float:
         """Cost when orders are held against the prices `benchmark` names, shape (N, N, M)."""
         gained = (struck(benchmark) * self.benchmark_impact).sum()
@@ -108,8 +158,8 @@ class Plan:
 
     @property
     def cost(self) -> float:
-        """The stated objective's value."""
-        return self.priced(self.problem.benchmark)
+        """The stated objective's value, the charge for risk included."""
+        return self.priced(self.problem.benchmark) + self.risk_charge
 
     @property
     def ttsc(self) -> float:
@@ -134,7 +184,7 @@ class Plan:
         for i in self._pieces(order, asset, self.starts < self.ends):
             start, end = float(self.starts[i]), float(self.ends[i])
             rate = float(self.volumes[i, asset] / (end - start))
-            if joined and joined[-1][1] == start and np.isclose(joined[-1][2], rate, 1e-12, 0):
+            if joined and joined[-1][1] == start and np.isclose(joined[-1][2], rate, 1e-9, 0):
                 joined[-1] = (joined[-1][0], end, joined[-1][2])
             else:
                 joined.append((start, end, rate))
@@ -150,19 +200,41 @@ class Plan:
         What the benchmarks see at an inner boundary lies between the two: `benchmark_impact`.
         """
         t = np.atleast_1d(np.asarray(times, dtype=np.float64))[:, None]
-        g, cell = self.problem.kernel, self.ends > self.starts
-        seen = (self.starts < t) if before else (self.starts <= t)
-        blocks = seen * g.shape(np.maximum(t - self.starts, 0.0)) * ~cell
-        since, until = (g.first(np.maximum(t - ends, 0.0)) for ends in (self.starts, self.ends))
-        cells = np.where(cell, (since - until) / np.where(cell, self.ends - self.starts, 1.0), 0.0)
-        return np.asarray((blocks + cells) @ self.volumes @ g.K)
+        cell = self.ends > self.starts
+        width = np.where(cell, self.ends - self.starts, 1.0)
+        seen = ((self.starts < t) if before else (self.starts <= t)) & ~cell
+        total = np.zeros((len(t), self.problem.assets))
+        for g, K in self.problem.kernel.components:
+            blocks = seen * g.shape(np.maximum(t - self.starts, 0.0))
+            since, until = (g.first(np.maximum(t - ends, 0.0)) for ends in (self.starts, self.ends))
+            cells = np.where(cell, (since - until) / width, 0.0)
+            total += (blocks + cells) @ self.volumes @ K.T
+        return total
+
+    @property
+    def early(self) -> Array:
+        """Volume of each order traded before its own period (`Problem.discretion`), (N, M)."""
+        ahead = self.periods < self.orders
+        volumes = np.zeros_like(self.problem.volumes)
+        np.add.at(volumes, self.orders[ahead], self.volumes[ahead])
+        return volumes
 
     def gradient(self, order: int, times: Array) -> Array:
         """Marginal cost of one more unit of `order` at `times`, spread aside, (len(times), M)."""
-        kernel, later = self.problem.kernel, self.problem.times[order + 1 : -1]
-        felt = kernel.coupling((times, times), (self.starts, self.ends)) @ self.volumes
-        gained = kernel.shape(np.abs(later[None, :] - times[:, None])) @ self.problem.c[order:]
-        return np.asarray((felt - gained) @ kernel.K)
+        later = self.problem.times[order + 1 : -1]
+        return self.slopes((times, times), (later, later), self.problem.c[order:])
+
+    def slopes(self, rows: tuple[Array, Array], strikes: tuple[Array, Array], c: Array) -> Array:
+        """Marginal cost of one more unit in each row's piece, all of which lift what is struck."""
+        problem, pieces = self.problem, (self.starts, self.ends)
+        felt = problem.kernel.felt(rows, pieces, self.volumes)
+        felt = felt - problem.kernel.felt(rows, strikes, c)
+        if problem.risk is not None:
+            end, (struck_at, parts) = float(problem.times[-1]), problem.strikes
+            held = exposure(rows, pieces, end) @ self.volumes
+            held -= exposure(rows, struck_at, end) @ parts
+            felt = felt + held @ problem.risk.curvature
+        return np.asarray(felt)
 
 
 def measured(plans: tuple[Plan, ...]) -> tuple[Array, Array]:
@@ -179,13 +251,15 @@ def measured(plans: tuple[Plan, ...]) -> tuple[Array, Array]:
         starts, ends = pieces.T
     traded = np.zeros((len(plans), problem.orders, len(starts), problem.assets))
     scenario = np.repeat(np.arange(len(plans)), [len(plan.starts) for plan in plans])
-    order = np.concatenate([plan.orders for plan in plans])
-    np.add.at(traded, (scenario, order, place), np.concatenate([plan.volumes for plan in plans]))
+    period = np.concatenate([plan.periods for plan in plans])
+    np.add.at(traded, (scenario, period, place), np.concatenate([plan.volumes for plan in plans]))
     kernel, inner, total = problem.kernel, problem.times[1:-1], traded.sum(axis=1)
-    moved = kernel.coupling((starts, ends), (starts, ends)) @ total @ kernel.K
-    reach = kernel.coupling((inner, inner), (starts, ends))
+    moved = sum(C @ total @ K.T for C, K in kernel.terms((starts, ends), (starts, ends)))
     before = traded.cumsum(axis=1)[:, :-1]
-    impact = np.einsum("kn,lknm->lkm", reach, before) @ kernel.K
+    impact = sum(
+        np.einsum("kn,lknm->lkm", C, before) @ K.T
+        for C, K in kernel.terms((inner, inner), (starts, ends))
+    )
     return 0.5 * (total * moved).sum(axis=(1, 2)), impact
 
 
@@ -202,7 +276,7 @@ class Contingent:
     nodes
         Who decides: ``nodes[l, j]`` labels the information order j of scenario l is worked with;
         scenarios of one label share that order's schedule. Shape (L, N).
-    residual, method
+    residual, method, accuracy
         As of `Plan`.
     """
 
@@ -211,6 +285,7 @@ class Contingent:
     nodes: Index
     residual: float = float("nan")
     method: str = ""
+    accuracy: Accuracy = Accuracy()
 
     def mean(self, values: ArrayLike) -> Array:
         """Expectation of one value (or array) per scenario."""
@@ -237,7 +312,11 @@ class Contingent:
 
     @property
     def cost(self) -> float:
-        return self._priced([plan.problem.c for plan in self.plans])
+        return self._priced([plan.problem.c for plan in self.plans]) + self.risk_charge
+
+    @property
+    def risk_charge(self) -> float:
+        return float(self.mean([plan.risk_charge for plan in self.plans]))
 
     @property
     def ttsc(self) -> float:

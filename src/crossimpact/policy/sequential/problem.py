@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crossimpact.errors import ProblemError
+from crossimpact.errors import Inadmissible, ProblemError
 from crossimpact.model import Array
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.limits import Limits, broadcast, numbers
+from crossimpact.policy.sequential.risk import Risk
 
 #: Rows of a benchmark that miss their volume by less than this share of it are rounding.
 TOLERANCE = 1e-9
@@ -56,6 +57,11 @@ class Problem:
         Every order trades in its own direction only.
     limits
         Practical limits.
+    risk
+        What the variance of what is struck and not yet traded is charged; default: nothing.
+    discretion
+        Share of each order, 0 to 1, that may trade before its own period, as soon as it is known
+        (`parts`): a number for all later orders, or shape (N,). Default 0.
 
     Raises
     ------
@@ -72,6 +78,8 @@ class Problem:
     parts: Array = field(default_factory=lambda: np.empty(0))
     monotone: bool = True
     limits: Limits = field(default_factory=Limits)
+    risk: Risk | None = None
+    discretion: ArrayLike = 0.0
 
     def __post_init__(self) -> None:
         volumes = numbers("volumes", self.volumes)
@@ -83,6 +91,15 @@ class Problem:
         self._set("benchmark", self._struck("benchmark", self.benchmark))
         self._set("parts", self._struck("parts", known))
         self._set_limits()
+        self._set_discretion()
+        if self.limits.full_span and len(self.kernel.components) > 1:
+            raise ProblemError(
+                "full_span goes by the pace of an order alone, which one decay per asset has not",
+                "drop full_span, or give one rho",
+            )
+        if self.risk is not None and len(self.risk.covariance) != self.assets:
+            size = len(self.risk.covariance)
+            raise ProblemError(f"risk.covariance is of {size} assets, volumes of {self.assets}")
         self.kernel.check(float(self.times[-1] - self.times[0]))
 
     def _set(self, name: str, value: Array) -> None:
@@ -148,8 +165,53 @@ class Problem:
             for name, value in given.items()
             if value is not None
         }
+        if limits.dates is not None:
+            full["dates"] = self._set_dates()
         object.__setattr__(self, "limits", replace(limits, **full))
         self._check_room()
+
+    def _set_discretion(self) -> None:
+        given = numbers("discretion", self.discretion)
+        try:
+            share = np.broadcast_to(given, (self.orders,)).copy()
+        except ValueError as error:
+            raise ProblemError(
+                f"discretion has shape {given.shape}, must be a number or ({self.orders},)"
+            ) from error
+        if share.min() < 0 or share.max() > 1:
+            worst = share[np.argmax(np.abs(share - 0.5))]
+            raise ProblemError(f"discretion is {worst:g}, must be 0 to 1, a share of the order")
+        share[0] = 0.0  # nothing comes before the first
+        if share.any() and (self.limits.bind or not self.monotone):
+            raise ProblemError(
+                "discretion is for monotone orders without caps, dates or full span", "drop these"
+            )
+        self._set("discretion", share)
+
+    def _set_dates(self) -> Array:
+        """The dates as an array, each order having one; shape (D,)."""
+        limits, times = self.limits, self.times
+        dates = np.unique(numbers("dates", limits.dates))  # type: ignore[arg-type]
+        beside = ("no_blocks", limits.no_blocks), ("full_span", limits.full_span)
+        for name, given in (*beside, ("max_rate", limits.max_rate is not None)):
+            if given:
+                raise ProblemError(f"dates and {name} contradict each other", "give one")
+        if not dates.size or dates[0] < times[0] or dates[-1] > times[-1]:
+            raise ProblemError(
+                f"dates run from {dates.min(initial=np.inf):g} to {dates.max(initial=-np.inf):g}, "
+                f"the orders from {times[0]:g} to {times[-1]:g}"
+            )
+        for j in range(self.orders):
+            if not ((dates >= times[j]) & (dates <= times[j + 1])).any():
+                raise ProblemError(
+                    f"order {j} has no date in its horizon ({times[j]:g}, {times[j + 1]:g})"
+                )
+        return dates
+
+    def dates(self, order: int) -> Array:
+        """Dates an order may trade at, under `Limits.dates`."""
+        dates, (start, end) = np.asarray(self.limits.dates), self.times[order : order + 2]
+        return np.asarray(dates[(dates >= start) & (dates <= end)])
 
     def _check_room(self) -> None:
         """Volume that fits under the caps, order by order."""
@@ -157,11 +219,14 @@ class Problem:
         cap = np.inf if limits.block_cap is None else np.asarray(limits.block_cap)
         rate = np.inf if limits.max_rate is None else np.asarray(limits.max_rate)
         blocks = np.zeros(m) if limits.no_blocks else 2 * cap
+        if limits.dates is not None:
+            counts = [len(self.dates(order)) for order in range(n)]
+            blocks, rate = np.array(counts)[:, None] * np.broadcast_to(cap, (n, m)), np.zeros(m)
         room = np.broadcast_to(blocks + rate * np.diff(self.times)[:, None], (n, m))
         over = np.abs(self.volumes) > room * (1 + TOLERANCE)
         if over.any():
             j, i = np.argwhere(over)[0]
-            raise ProblemError(
+            raise Inadmissible(
                 f"order {j} of asset {i} has volume {abs(self.volumes[j, i]):g}, its caps leave "
                 f"room for {room[j, i]:g}",
                 "raise the caps or lengthen the horizon",
@@ -180,6 +245,11 @@ class Problem:
         """``c_k``, k = 1 .. N-1: held against the price struck at ``times[k]``, shape (N-1, M)."""
         return struck(self.benchmark)
 
+    @cached_property
+    def strikes(self) -> tuple[tuple[Array, Array], Array]:
+        """Points at which prices are struck, and what is struck there, (N, M)."""
+        return (self.times[:-1], self.times[:-1]), np.asarray(self.benchmark.sum(axis=0))
+
     def revised(self, volumes: ArrayLike) -> list[Problem]:
         """The problem once the last order turns out to be each of `volumes`, shape (L, M).
 
@@ -195,7 +265,7 @@ class Problem:
         fields["volumes"][:, -1] = last
         for value in fields.values():
             value.setflags(write=False)
-        kept = {name: value for name, value in vars(self).items() if name != "c"}
+        kept = {name: value for name, value in vars(self).items() if name not in ("c", "strikes")}
         found = []
         for each in zip(*fields.values(), strict=True):
             problem = object.__new__(Problem)

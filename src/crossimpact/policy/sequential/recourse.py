@@ -30,7 +30,7 @@ from crossimpact.policy.sequential.closed import (
 )
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.law import Normal, Scenarios
-from crossimpact.policy.sequential.plan import Contingent, Piece, Plan
+from crossimpact.policy.sequential.plan import Accuracy, Contingent, Piece, Plan
 from crossimpact.policy.sequential.problem import Problem
 
 #: A mean that misses its law's by less is rounding.
@@ -74,14 +74,17 @@ def two_stage(
         Plan(leaf, orders, starts[s], ends[s], volumes[s], method="closed")
         for s, leaf in enumerate(problem.revised(scenarios.volumes))
     )
+    off = Accuracy(settled.residual, settled.residual)
     nodes = np.stack((np.zeros(count, np.intp), np.arange(count)), axis=1)
-    return Contingent(scenarios.probabilities, plans, nodes, settled.residual, "closed")
+    return Contingent(scenarios.probabilities, plans, nodes, settled.residual, "closed", off)
 
 
 def exact_recourse(problem: Problem, law: Scenarios | Normal) -> bool:
     """Whether `two_stage` answers: exponential decay, no caps, and signs that bind only where K is
     diagonal."""
     if not isinstance(problem.kernel, Exponential) or problem.limits.bind or problem.orders != 2:
+        return False
+    if problem.risk is not None:
         return False
     rho = _check(problem, law)
     if not problem.monotone:

@@ -13,7 +13,7 @@ vanish in expectation: under `tthc` the program minimises the expected full cost
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -25,12 +25,15 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential import active_set, kernel_qp, problem
 from crossimpact.policy.sequential import grid as grid_form
 from crossimpact.policy.sequential.bounds import units
-from crossimpact.policy.sequential.grid import STEPS, Grid, refine
-from crossimpact.policy.sequential.kernel import Exponential, Kernel
+from crossimpact.policy.sequential.grid import STEPS, Grid, Pose, in_state_form, refine
+from crossimpact.policy.sequential.kernel import Kernel
+from crossimpact.policy.sequential.kernel_qp import Stakes
 from crossimpact.policy.sequential.limits import Limits
-from crossimpact.policy.sequential.plan import Contingent, Plan
+from crossimpact.policy.sequential.mesh import coarsest
+from crossimpact.policy.sequential.plan import Accuracy, Contingent, Plan
 from crossimpact.policy.sequential.problem import Problem
-from crossimpact.policy.sequential.program import Index, Program, System
+from crossimpact.policy.sequential.program import Index
+from crossimpact.policy.sequential.risk import Risk
 
 #: Probabilities of siblings that miss 1 by less are rounding.
 TOLERANCE = 1e-9
@@ -55,7 +58,7 @@ class Tree:
         Any; an `Exponential` one of many nodes is solved much faster.
     objective
         ``tthc``, or ``ttsc`` to hold every order against its own arrival price.
-    monotone, limits
+    monotone, limits, risk
         As of `Problem`.
 
     Raises
@@ -73,6 +76,7 @@ class Tree:
     objective: Literal["tthc", "ttsc"] = "tthc"
     monotone: bool = True
     limits: Limits = field(default_factory=Limits)
+    risk: Risk | None = None
 
     def __post_init__(self) -> None:
         volumes = np.array(self.volumes, dtype=np.float64)
@@ -160,7 +164,31 @@ class Tree:
         seen = self.expected[self.path(leaf)]  # (k, j, M): of order j, known at T_k
         parts = np.diff(seen, axis=0, prepend=0).swapaxes(0, 1)
         struck = problem.at_arrival(seen[-1]) if self.objective == "ttsc" else parts
-        return Problem(self.times, seen[-1], self.kernel, struck, parts, self.monotone, self.limits)
+        given = self.times, seen[-1], self.kernel, struck, parts
+        return Problem(*given, self.monotone, self.limits, self.risk)
+
+    @cached_property
+    def scenarios(self) -> list[Problem]:
+        """The problem of each leaf."""
+        return [self.scenario(leaf) for leaf in self.leaves]
+
+    @property
+    def widest(self) -> Problem:
+        """The scenario of the largest volume, which sets the scale."""
+        return max(self.scenarios, key=lambda one: units(one)[0])
+
+    @property
+    def unit(self) -> float:
+        """Volume that programs are scaled by."""
+        return units(self.widest)[0]
+
+    @cached_property
+    def parts(self) -> Array:
+        """What is struck when each node's order starts, (L, M)."""
+        if self.objective == "ttsc":
+            return self.volumes
+        known = self.expected.sum(axis=1)
+        return np.asarray(known - np.where(self.parents[:, None] < 0, 0.0, known[self.parents]))
 
     def credit(self, node: int) -> Array:
         """Volume expected to be struck when the node's order ends, (M,); none under `tthc`."""
@@ -170,10 +198,11 @@ class Tree:
         return np.asarray(self.expected[node, self.orders[node] + 1])
 
 
-def solve(tree: Tree, steps: int = STEPS, *, sharpen: int = 0) -> Contingent:
+def solve(tree: Tree, steps: int | None = STEPS, *, sharpen: int = 0) -> Contingent:
     """The best schedule of every node, on `steps` cells per order, certified to 1e-8.
 
-    `steps` and `sharpen` are as in `grid.solve`; only an exponential kernel can be sharpened.
+    `sharpen` is as in `grid.solve`, for an exponential kernel only. Without `steps` grids are
+    refined until cost and blocks settle.
 
     Raises
     ------
@@ -182,50 +211,55 @@ def solve(tree: Tree, steps: int = STEPS, *, sharpen: int = 0) -> Contingent:
     ScheduleError
         When the optimum could not be certified.
     """
-    scenarios = [tree.scenario(leaf) for leaf in tree.leaves]
-    largest = max(scenarios, key=lambda one: units(one)[0])
-    credit = np.array([tree.credit(node) for node in range(len(tree.parents))])
-    found, grid = refine(
-        lambda cells: Grid.of(tree.times, tree.orders, tree.parents, cells),
-        lambda grid: _pose(tree.kernel)(
-            largest, grid, tree.volumes, credit * tree.weights[:, None], tree.weights
-        ),
-        steps,
-        sharpen if isinstance(tree.kernel, Exponential) else 0,
-    )
-    trades = np.split(found.x * units(largest)[0], grid.first[1:-1])
-    return _contingent(tree, scenarios, grid, trades, found.residual)
+    pose, legs = _pose(tree, steps), (tree.times, tree.orders, tree.parents)
+    if in_state_form(tree):
+        cells = steps or STEPS
+        most = 0 if sharpen else grid_form.ENOUGH
+        found, grid, accuracy = refine(
+            lambda cells: Grid.of(*legs, cells), pose, cells, sharpen, most if steps is None else 0
+        )
+    else:
+        found, grid, accuracy = kernel_qp.refined(tree.widest, legs, pose, steps)
+    trades = np.split(found.x * tree.unit, grid.first[1:-1])
+    return _contingent(tree, grid, trades, found.residual, accuracy)
 
 
-def follow_means(tree: Tree, steps: int = STEPS) -> Contingent:
+def follow_means(tree: Tree, steps: int | None = STEPS) -> Contingent:
     """What a desk does that plans every order for the mean of those to come, and plans anew when
-    the next volume is revealed."""
-    scenarios = [tree.scenario(leaf) for leaf in tree.leaves]
+    the next volume is revealed; without `steps` on graded cells."""
+    grid = _grid(tree, steps)
     settled: list[Array] = []
     worst = 0.0
     for node in range(len(tree.parents)):
         path = tree.path(node)[:-1]
-        trades, residual = _planned(tree, node, [settled[one] for one in path], steps)
+        trades, residual = _planned(tree, node, [settled[one] for one in path], grid, steps)
         settled.append(trades)
         worst = max(worst, residual)
-    grid = Grid.of(tree.times, tree.orders, tree.parents, steps)
-    return _contingent(tree, scenarios, grid, settled, worst)
+    return _contingent(tree, grid, settled, worst, Accuracy())
 
 
-def value_of_stochastic_solution(tree: Tree, steps: int = STEPS) -> float:
-    """Expected cost of following the means less that of the optimum, >= 0 (Birge 1982)."""
-    return follow_means(tree, steps).cost - solve(tree, steps).cost
+def value_of_stochastic_solution(tree: Tree, steps: int | None = STEPS) -> float:
+    """Expected cost of following the means less that of the optimum, >= 0 (Birge 1982).
+
+    Both on the same cells, so that what a mesh costs is in neither.
+    """
+    grid = _grid(tree, steps)
+    found = active_set.solve(*_pose(tree, steps)(grid))
+    trades = np.split(found.x * tree.unit, grid.first[1:-1])
+    best = _contingent(tree, grid, trades, found.residual, Accuracy())
+    return follow_means(tree, steps).cost - best.cost
 
 
-def _planned(tree: Tree, node: int, done: list[Array], steps: int) -> tuple[Array, float]:
+def _planned(
+    tree: Tree, node: int, done: list[Array], cells: Grid, steps: int | None
+) -> tuple[Array, float]:
     """The node's trades, its past settled and its future at its mean."""
     means, order = tree.expected[node], int(tree.orders[node])
     build: Callable[..., Problem] = getattr(problem, tree.objective)
     mean = build(tree.times, means, tree.kernel, monotone=tree.monotone, limits=tree.limits)
-    legs = np.arange(mean.orders)
-    grid = Grid.of(tree.times, legs, legs - 1, steps)
-    credit = np.vstack((mean.c, np.zeros((1, mean.assets))))
-    system, program = _pose(tree.kernel)(mean, grid, mean.volumes, credit, np.ones(mean.orders))
+    mean = replace(mean, risk=tree.risk)
+    grid = cells.chain([int(np.argmax(tree.orders == j)) for j in range(mean.orders)])
+    system, program = _posed(mean, Stakes.of(mean), steps)(grid)
     for leg, trades in enumerate(done):
         rows = slice(grid.first[leg], grid.first[leg + 1])
         program.lower[rows] = program.upper[rows] = trades / units(mean)[0]
@@ -234,23 +268,54 @@ def _planned(tree: Tree, node: int, done: list[Array], steps: int) -> tuple[Arra
     return found.x[rows] * units(mean)[0], found.residual
 
 
-def _pose(kernel: Kernel) -> Callable[..., tuple[System, Program]]:
-    """Who poses the program: the state form where impact decays exponentially."""
-    return grid_form.pose if isinstance(kernel, Exponential) else kernel_qp.pose
+def _grid(tree: Tree, steps: int | None) -> Grid:
+    legs = tree.times, tree.orders, tree.parents
+    if tree.limits.dates is not None:
+        dates = [tree.widest.dates(int(j)) for j in tree.orders]
+        return Grid.points(dates, tree.orders, tree.parents)
+    return coarsest(tree.kernel, legs, kernel_qp.ENOUGH) if steps is None else Grid.of(*legs, steps)
+
+
+def _pose(tree: Tree, steps: int | None) -> Pose:
+    credit = np.array([tree.credit(node) for node in range(len(tree.parents))])
+    weighted = credit * tree.weights[:, None]
+    return _posed(tree.widest, Stakes(tree.volumes, weighted, tree.parts, tree.weights), steps)
+
+
+def _posed(problem: Problem, stakes: Stakes, steps: int | None) -> Pose:
+    """Who poses the program: the state form where it can."""
+    if in_state_form(problem):
+        given = stakes.volumes, stakes.credit, stakes.weights
+        return lambda grid: grid_form.pose(problem, grid, *given)
+    least = kernel_qp.floors(problem, steps)
+    return lambda grid: kernel_qp.pose(problem, grid, stakes, least)
 
 
 def _contingent(
-    tree: Tree, scenarios: list[Problem], grid: Grid, trades: list[Array], residual: float
+    tree: Tree,
+    grid: Grid,
+    trades: list[Array],
+    residual: float,
+    accuracy: Accuracy,
 ) -> Contingent:
     plans = []
     orders, starts, ends = grid.pieces
-    for leaf, scenario in zip(tree.leaves, scenarios, strict=True):
+    for leaf, scenario in zip(tree.leaves, tree.scenarios, strict=True):
         rows = np.concatenate(
             [np.arange(grid.first[one], grid.first[one + 1]) for one in tree.path(leaf)]
         )
         volumes = np.concatenate([trades[one] for one in tree.path(leaf)])
         plans.append(
-            Plan(scenario, orders[rows], starts[rows], ends[rows], volumes, residual, "tree")
+            Plan(
+                scenario,
+                orders[rows],
+                starts[rows],
+                ends[rows],
+                volumes,
+                residual,
+                "tree",
+                accuracy,
+            )
         )
     nodes: NDArray[np.intp] = np.array([tree.path(leaf) for leaf in tree.leaves], dtype=np.intp)
-    return Contingent(tree.weights[tree.leaves], tuple(plans), nodes, residual, "tree")
+    return Contingent(tree.weights[tree.leaves], tuple(plans), nodes, residual, "tree", accuracy)

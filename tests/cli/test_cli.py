@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cli import main as cli
 from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
-from pipelines import cli, features, moments, refit, simulate
+from pipelines import features, moments, refit, simulate
 from pipelines.config import Settings
 from pipelines.landing import Landing
 
@@ -153,6 +154,7 @@ def test_nothing_was_ever_promoted(crossimpact, tmp_path, words):
         ("refit", "{landing}", "--as-of", "1999-01-01"),
         ("validate", "{landing}", "--date", "1999-01-01"),
         ("ingest", "nasdaq", "{landing}", "{landing}/out"),
+        ("ingest", "table", "{landing}/no-map.toml", "{landing}", "{landing}/out"),
         ("show", "--as-of", "lately"),
         ("promote", "--override"),
         ("export", "regimes", "{landing}/r.csv"),

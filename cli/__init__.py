@@ -1,0 +1,1 @@
+"""The command line: the top floor. `cli.main` is the entry point."""

@@ -1,0 +1,136 @@
+"""Commands on landed files: contract, refit, and what is measured of a champion by day and week."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli import views
+from cli.console import show
+from cli.options import (
+    AsOf,
+    Bucket,
+    Date,
+    FlowOption,
+    Home,
+    Json,
+    LandingPath,
+    date,
+    known_home,
+    landing_zone,
+    now,
+    settings,
+    who,
+)
+from cli.progress import stages
+from crossimpact.errors import UsageError
+
+app = typer.Typer()
+DATA, MODEL, MEASURE = "Data", "Model and release", "Measure"
+
+
+@app.command(rich_help_panel=DATA)
+def contract() -> None:
+    """Print the data contract as Markdown."""
+    from pipelines.contract_page import markdown
+
+    print(markdown(), end="")
+
+
+@app.command(rich_help_panel=DATA)
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write landing/ and truth.json into")],
+    symbols: int = 20,
+    days: int = 20,
+    seed: int = 7,
+    dirt: Annotated[bool, typer.Option("--dirt", help="Break some rows on purpose")] = False,
+    first_date: Annotated[str, typer.Option(help="First trading day")] = "2026-03-02",
+    fade: Annotated[float, typer.Option(help="Cross impact of the last days, times planted")] = 1.0,
+    fade_days: Annotated[int, typer.Option(help="How many last days fade")] = 0,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Write a demo desk with planted impact."""
+    first = date(first_date) or first_date
+    with stages("simulate"):
+        from crossimpact.simulate import DeskSpec
+        from pipelines import simulate as step
+
+        spec = DeskSpec(
+            symbols=symbols, days=days, seed=seed, first_date=first, fade=fade,
+            fade_days=fade_days,
+        )  # fmt: skip
+        result = step.run(settings(home), out, spec, dirt)
+    show(result.to_dict(), as_json=json_)
+
+
+@app.command(rich_help_panel=DATA)
+def validate(
+    landing: LandingPath, date_: Date = None, home: Home = None, json_: Json = False
+) -> None:
+    """Check the contract: accept, quarantine, or block (exit 3)."""
+    place, day = settings(home), date(date_)
+    landing_zone(landing)
+    with stages("validate"):
+        from pipelines import validate as step
+        from pipelines.landing import Landing
+
+        zone = Landing(landing)
+        if day and day not in zone.all_dates():
+            raise UsageError(f"landing zone {landing} has no partition of {day}")
+        result = step.run(place, zone, [day] if day else None).to_dict()
+    show(result if json_ else views.validated(result), as_json=json_)
+
+
+@app.command(rich_help_panel=MODEL)
+def refit(
+    landing: LandingPath,
+    as_of: AsOf = None,
+    window_days: Annotated[int, typer.Option(min=1, help="Trading dates")] = 60,
+    flow: FlowOption = None,
+    bucket: Bucket = "5min",
+    loss: Annotated[Literal["huber", "quantile"], typer.Option(help="Self fit's loss")] = "huber",
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Validate what is new, build features, fit, stabilise, register a challenger."""
+    place, last = settings(home, bucket), date(as_of)
+    landing_zone(landing)
+    with stages("refit"):
+        from pipelines import refit as step
+        from pipelines.landing import Landing
+
+        place = step.settings_for(place, Landing(landing), flow)
+        result = step.run(place, landing, last, window_days, loss, now()).to_dict()
+    show(result if json_ else views.refitted(result), as_json=json_)
+
+
+@app.command(rich_help_panel=MEASURE)
+def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Json = False) -> None:
+    """The champion against its latest week; demotes it where the evidence says so."""
+    place, last = known_home(home), date(as_of)
+    landing_zone(landing)
+    with stages("drift"):
+        from pipelines import drift as step
+        from pipelines.verdict import announce
+
+        result = step.run(place, landing, last)
+        done = announce(place, result, who=who(), now=now())
+    shown = {**result.to_dict(), **done}
+    show(shown if json_ else views.drifted(shown), as_json=json_)
+
+
+@app.command(rich_help_panel=MEASURE)
+def tca(landing: LandingPath, date_: Date = None, home: Home = None, json_: Json = False) -> None:
+    """Daily TCA of one date, the last landed one by default."""
+    place, day = known_home(home), date(date_)
+    landing_zone(landing)
+    with stages("tca"):
+        from pipelines import tca as step
+        from pipelines.landing import Landing
+
+        result = step.run_champion(place, landing, day or Landing(landing).all_dates()[-1])
+    shown = result.to_dict()
+    show(shown if json_ else views.priced(shown), as_json=json_)

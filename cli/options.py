@@ -1,0 +1,105 @@
+"""Arguments and options that commands share, and what their words mean.
+
+Everything wrong with a word is said here, before a command imports what it runs.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from crossimpact.errors import UsageError
+from pipelines import layout
+from pipelines.config import Flow, Settings, default_home, parse_bucket
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="Where state lives [default: $CROSSIMPACT_HOME or .crossimpact]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout")]
+LandingPath = Annotated[
+    Path, typer.Argument(help="Landing zone: <table>/date=YYYY-MM-DD/*.parquet")
+]
+CsvFile = Annotated[Path, typer.Argument(help="CSV file to write")]
+Date = Annotated[str | None, typer.Option("--date", help="One trading date, YYYY-MM-DD")]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="Last date read, YYYY-MM-DD")]
+Bucket = Annotated[str, typer.Option(help="Bucket width: 30s, 5min, 1h")]
+FlowOption = Annotated[
+    Literal["own", "public"] | None,
+    typer.Option("--flow", help="Whose flow is q [default: own where the desk's orders are]"),
+]
+ReleaseOption = Annotated[
+    str, typer.Option("--release", help="champion, challenger or a release id")
+]
+Candidate = Annotated[str | None, typer.Option(help="Release id [default: challenger]")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the ledger")]
+
+
+def settings(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:
+    """Settings of a command that may begin a home."""
+    place = home.resolve() if home else default_home()
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"home {place} is not a folder")
+    return Settings(home=place, bucket_s=parse_bucket(bucket), flow=flow)
+
+
+def known_home(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:
+    """Settings of a command that reads a home: one that is not there was mistyped."""
+    found = settings(home, bucket, flow)
+    if not found.home.is_dir():
+        raise UsageError(
+            f"home {found.home} does not exist", "give --home, or refit first to begin one"
+        )
+    return found
+
+
+def landing_zone(path: Path) -> Path:
+    """A folder that holds a partition of some table, else a usage error."""
+    layout.check(path)
+    return path
+
+
+def date(text: str | None) -> str | None:
+    """A calendar date in ISO 8601, no later than it is anywhere."""
+    try:
+        found = datetime.strptime(text, "%Y-%m-%d").date() if text else None
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date", "write it like 2026-03-27") from error
+    if found:
+        layout.refuse_future(found.isoformat(), now(), "date asked for")
+    return found.isoformat() if found else None
+
+
+def moment(text: str | None) -> datetime | None:
+    """A moment; one without a zone is UTC."""
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a moment", "write it like 2026-03-27T14:30Z") from error
+    return found.replace(tzinfo=found.tzinfo or UTC) if found else None
+
+
+def numbers(text: str | None, option: str) -> list[float] | None:
+    """A list of numbers by commas."""
+    try:
+        return [float(part) for part in text.split(",")] if text else None
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r} is not a list of numbers", "say 0,12,24") from error
+
+
+def who() -> str:
+    """The user for the ledger; a container's nameless user is its number."""
+    try:
+        return os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def now() -> datetime:
+    """The clock, which nothing below the command line reads."""
+    return datetime.now(UTC)

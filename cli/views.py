@@ -1,0 +1,148 @@
+"""Results as people read them: what decides first, in words; `--json` has everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cli.console import cell, number
+
+Data = Mapping[str, Any]
+LIMITS = {"at_least": "at least", "at_most": "at most", "above": "above", "equals": "equals"}
+REFIT_METRICS = {
+    "buckets": "buckets", "edges": "pairs", "condition_number": "condition",
+    "oos_r2_self_only": "R2 self", "oos_r2_shipped": "R2 ships", "oos_r2_placebo": "placebo",
+}  # fmt: skip
+EVIDENCE = ("regime", "statistic", "value", "se", "low", "high", "evidence", "limit", "verdict")
+
+
+def span(window: Data) -> str:
+    """First and last date of a window, and how many."""
+    return f"{window['first']} to {window['last']}, {window['dates']} dates"
+
+
+def validated(result: Data) -> Data:
+    """Rows per table and broken rules, a row each; dates as a span."""
+    dates = result["dates"]
+    return {
+        "verdict": result["verdict"],
+        "dates": f"{dates[0]} to {dates[-1]}, {len(dates)}" if len(dates) > 1 else dates,
+        "tables": result["tables"],
+        "rules": [
+            {"table": table, "rule": rule, "rows": rows}
+            for table, counts in result["rules"].items()
+            for rule, rows in counts.items()
+        ],
+        "problems": result["problems"],
+    }
+
+
+def refitted(result: Data) -> Data:
+    """Who answers in each regime, and how well; R2 is out of sample."""
+    regimes = [
+        {"regime": regime, "answered by": facts["rung"]}
+        | {name: _metric(facts, key) for key, name in REFIT_METRICS.items()}
+        | {"reason": facts["reason"]}
+        for regime, facts in result["regimes"].items()
+    ]
+    contract = validated({"dates": [], "problems": [], **result["contract"]})
+    lost = result["unplaced"]
+    return {
+        **{name: result[name] for name in ("release", "digest", "version", "as_of", "flow")},
+        "window": span(result["window"]),
+        "contract": contract["verdict"],
+        "unplaced": f"{lost['fills']:,} fills, {lost['usd']:,.2f} USD, in no bucket",
+        "regimes (R2 of slippage and move, out of sample)": regimes,
+        "tables": contract["tables"],
+        "rules": contract["rules"],
+        "seconds": [result["stages"]],
+    }
+
+
+def _metric(facts: Data, key: str) -> Any:
+    value = facts.get(key)
+    return f"{value:.2%}" if key.startswith("oos_r2") and value is not None else value
+
+
+def champion(result: Data) -> Data:
+    """A release as `show` gives it, its policy in one table."""
+    shown = dict(result)
+    shown["window"] = span(result["window"])
+    shown["promoted"] = _in_words(result["promoted"])
+    names = {"edges": "pairs", "condition_number": "condition"}
+    order = ("regime", "rung", "max_pov", "flow", "buckets", "edges", "condition_number", "reason")
+    shown["regimes"] = [
+        {names.get(name, name): row.get(name) for name in order} for row in result["regimes"]
+    ]
+    return {name: value for name, value in shown.items() if value not in ("", {}, [], None)}
+
+
+def _in_words(entry: Data) -> str:
+    """A promotion's line of the ledger."""
+    said = f"{entry['action']} by {entry['who']} on {entry['when'][:19].replace('T', ' ')} UTC"
+    said += f", approved by {entry['approver']}" if entry["approver"] else ""
+    return said + (f": {entry['why']}" if entry["why"] else "")
+
+
+def gated(result: Data) -> Data:
+    """Gates with their limits as said; what had nothing to judge is told below."""
+    rows = result.get("gates", [])
+    kept = {name: value for name, value in result.items() if name != "gates" and value}
+    return {
+        **kept,
+        "gates": [_gate(row) for row in rows if row["verdict"] != "skipped"],
+        "nothing to judge": [
+            {"gate": row["gate"], "regime": row.get("regime") or "", "why": row.get("note", "")}
+            for row in rows
+            if row["verdict"] == "skipped"
+        ],
+    }
+
+
+def _gate(row: Data) -> Data:
+    limit = f"{LIMITS.get(row['direction'], row['direction'])} {cell(row['limit'])}"
+    return {**{k: row.get(k) for k in ("gate", "regime", "value")}, "limit": limit,
+            "verdict": row["verdict"], "note": row.get("note", "")}  # fmt: skip
+
+
+def drifted(result: Data) -> Data:
+    """The week's verdicts; the regimes' reasons say what decided."""
+    regimes = [{"regime": regime, **row} for regime, row in result["regimes"].items()]
+    evidence = [{name: row.get(name) for name in EVIDENCE} for row in result["evidence"]]
+    return {**result, "regimes": regimes, "evidence": evidence}
+
+
+def priced(result: Data) -> Data:
+    """The day's shortfall by part."""
+    left_out = ("summary", "rows", "split")
+    kept = {name: value for name, value in result.items() if name not in left_out}
+    return {**kept, "split": [{"part": part, **row} for part, row in result["split"].items()]}
+
+
+def scheduled(result: Data) -> Data:
+    """A schedule with the orders' own names, equal neighbours merged, costs in their currency."""
+    from pipelines.sequence_words import schedule_in_words
+
+    names: Sequence[str] = result.get("symbols", ())
+    unit = " USD" if "release" in result else ""
+    costs = {
+        name.replace("_", " "): money(result[name]) + unit
+        for name in ("cost", "cost_ttsc", "cost_tthc", "cost_full")
+    }
+    moves = result["benchmark_impact"]
+    if moves and not isinstance(moves[0], list):
+        costs["price moves before later orders"] = cell(moves)
+    rest = ("status", "kkt_residual", "method", "understatement", "warning", "report",
+            "value_of_stochastic_solution", "release", "regime", "rung", "reason")  # fmt: skip
+    shown: dict[str, Any] = costs | {
+        name.replace("_", " "): result[name] for name in rest if result.get(name) not in (None, "")
+    }
+    title = f"schedule ({unit.strip() or 'units'}; rates per unit of time)"
+    shown[title] = schedule_in_words(result["schedule"], names)
+    tables = {"comparison", "scenarios"} & result.keys()
+    return shown | {name: result[name] for name in sorted(tables)}
+
+
+def money(value: float) -> str:
+    """Whole units of large amounts, four digits of small ones."""
+    return f"{value:,.0f}" if abs(value) >= 1e4 else number(value)

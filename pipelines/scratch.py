@@ -1,0 +1,63 @@
+"""Private folders for work in progress under `<home>/tmp`, and what killed processes left there.
+
+Who works in a folder holds the lock beside it, which goes with the process however it ends. The
+next one clears away every folder whose lock nobody holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+LOCK = ".lock"
+
+
+@contextmanager
+def folder(home: Path) -> Iterator[Path]:
+    """A new folder below home, or elsewhere when home cannot be written (a read-only mount)."""
+    place = home / "tmp" / uuid.uuid4().hex
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = place.with_suffix(LOCK).open("w")
+    except OSError:
+        with tempfile.TemporaryDirectory(prefix="crossimpact-") as elsewhere:
+            yield Path(elsewhere)
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _sweep(place.parent)
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            _clear(place)
+
+
+def _sweep(root: Path) -> None:
+    """Clear away what has no owner any more."""
+    for path in root.glob(f"*{LOCK}"):
+        try:
+            with path.open("r+") as lock:
+                if _is_free(lock):
+                    _clear(path.with_suffix(""))
+        except OSError:  # cleared by another process, or somebody else's
+            continue
+
+
+def _is_free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _clear(place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    place.with_suffix(LOCK).unlink(missing_ok=True)
