@@ -46,18 +46,22 @@ def simulate(
     days: int = 20,
     seed: int = 7,
     dirt: Annotated[bool, typer.Option("--dirt", help="Break some rows on purpose")] = False,
-    first_date: Annotated[str, typer.Option(help="First trading day")] = "2026-03-02",
+    first_date: Annotated[
+        str | None,
+        typer.Option(help="First trading day [default: so that the last is yesterday's]"),
+    ] = None,
     fade: Annotated[float, typer.Option(help="Cross impact of the last days, times planted")] = 1.0,
     fade_days: Annotated[int, typer.Option(help="How many last days fade")] = 0,
     home: Home = None,
     json_: Json = False,
 ) -> None:
     """Write a demo desk with planted impact."""
-    first = date(first_date) or first_date
+    first = date(first_date)
     with stages("simulate"):
         from crossimpact.simulate import DeskSpec
         from pipelines import simulate as step
 
+        first = first or DeskSpec.first_date_before(now().date().isoformat(), days)
         spec = DeskSpec(
             symbols=symbols, days=days, seed=seed, first_date=first, fade=fade,
             fade_days=fade_days,

@@ -89,7 +89,7 @@ def model_card(release: Release) -> str:
         "",
         f"As of {release.as_of}: {window['dates']} trading dates {window['first']} to "
         f"{window['last']}, {release.flow} flow in buckets of {release.bucket_s} s.",
-        *(f"\n**Note:** {note}." for note in report["contract"].get("notes", ())),
+        *(f"\n**Note:** {note}." for note in report.get("contract", {}).get("notes", ())),
         *_section("Who answers", card_policy.ladder(release)),
         *_section("Guardrails", card_policy.guardrails(release)),
         *_section("Certificate", card_policy.certificate(release)),
