@@ -52,14 +52,11 @@ class Process:
                 pass_fds=pass_fds,
             )
         born = psutil.Process(child.pid).create_time()
-        self.pid_file.touch()
-        known = {"pid": child.pid, "born": born, "file": self._identity()}
-        self.pid_file.write_text(json.dumps(known))
-
-    def _identity(self) -> list[int]:
-        """What a pid file keeps when its home is moved, and its copy does not have."""
-        status = self.pid_file.stat()
-        return [status.st_dev, status.st_ino]
+        draft = self.pid_file.with_suffix(".new")
+        draft.touch()
+        known = {"pid": child.pid, "born": born, "file": _identity(draft)}
+        draft.write_text(json.dumps(known))
+        draft.replace(self.pid_file)
 
     def leader(self) -> psutil.Process | None:
         """The process that was started, None when it is gone, whatever it left behind."""
@@ -76,7 +73,7 @@ class Process:
             leader = json.loads(self.pid_file.read_text())
         except FileNotFoundError:
             return []
-        if leader.get("file", here := self._identity()) != here:
+        if leader.get("file", here := _identity(self.pid_file)) != here:
             return []
         found = [p for p in psutil.process_iter() if session(p.pid) == leader["pid"]]
         taken_over = any(
@@ -105,6 +102,12 @@ class Process:
             raise CrossImpactError(f"{self.name} could not be stopped, see {self.log}")
         self.pid_file.unlink(missing_ok=True)
         return bool(members)
+
+
+def _identity(pid_file: Path) -> list[int]:
+    """What a pid file keeps when it, or its home, is moved, and its copy does not have."""
+    status = pid_file.stat()
+    return [status.st_dev, status.st_ino]
 
 
 def signal(processes: Sequence[psutil.Process], how: Literal["terminate", "kill"]) -> None:
