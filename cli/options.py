@@ -76,12 +76,17 @@ def date(text: str | None) -> str | None:
 
 
 def moment(text: str | None) -> datetime | None:
-    """A moment; one without a zone is UTC."""
+    """A moment that has come; one without a zone is UTC."""
     try:
         found = datetime.fromisoformat(text) if text else None
     except ValueError as error:
         raise UsageError(f"{text!r} is not a moment", "write it like 2026-03-27T14:30Z") from error
-    return found.replace(tzinfo=found.tzinfo or UTC) if found else None
+    if found is None:
+        return None
+    found = found.replace(tzinfo=found.tzinfo or UTC)
+    if found > now():
+        raise UsageError(f"{found.isoformat()} is in the future", "leave it out for what is live")
+    return found
 
 
 def numbers(text: str | None, option: str) -> list[float] | None:

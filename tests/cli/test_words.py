@@ -56,6 +56,7 @@ WRONG = [
     (("refit", "{landing}", "--as-of", "yesterday"), "'yesterday' is not a date"),
     (("refit", "{landing}", "--bucket", "soon"), "bucket width 'soon'"),
     (("show", "--as-of", "lately", "--home", "{tmp}/empty"), "'lately' is not a moment"),
+    (("show", "--as-of", "2999-01-01", "--home", "{tmp}/empty"), "2999-01-01T00:00:00+00:00 is in"),
     (("sequence", "orders.csv", "--model", "champion"), "--model needs --rho"),
     (("sequence", "nowhere.json"), "nowhere.json is not a file"),
     (("sequence", "p.json", "--times", "0,soon"), "not a list of numbers"),
