@@ -8,7 +8,6 @@ from typing import Any
 from cli.console import cell, number
 
 Data = Mapping[str, Any]
-LIMITS = {"at_least": "at least", "at_most": "at most", "above": "above", "equals": "equals"}
 REFIT_METRICS = {
     "buckets": "buckets", "edges": "pairs", "condition_number": "condition",
     "oos_r2_self_only": "R2 self", "oos_r2_shipped": "R2 ships", "oos_r2_placebo": "placebo",
@@ -100,7 +99,7 @@ def gated(result: Data) -> Data:
 
 
 def _gate(row: Data) -> Data:
-    limit = f"{LIMITS.get(row['direction'], row['direction'])} {cell(row['limit'])}"
+    limit = f"{row['direction'].replace('_', ' ')} {cell(row['limit'])}"
     return {**{k: row.get(k) for k in ("gate", "regime", "value")}, "limit": limit,
             "verdict": row["verdict"], "note": row.get("note", "")}  # fmt: skip
 
