@@ -13,10 +13,10 @@ from crossimpact.estimate.design import Panel
 from crossimpact.model import ImpactModel
 from pipelines import features, refit
 from pipelines.config import Settings
-from pipelines.release import resolve, standing
+from pipelines.release import book, promoted, resolve
 from pipelines.warehouse import Warehouse
 from registry import ledger
-from registry.bundle import UNKNOWN, Answer, Release
+from registry.bundle import ID_LENGTH, UNKNOWN, Answer, Release
 from registry.ledger import Entry
 
 #: Last dates of the challenger's window whose flow both are asked to price.
@@ -68,20 +68,19 @@ class Comparison:
 
 def compare(settings: Settings, challenger: str) -> Comparison:
     """The release `challenger` against the champion in force."""
-    book = ledger.entries(settings.ledger_path)
-    if ledger.standing(book) is None:
+    lines = book(settings)
+    live = ledger.standing(lines)
+    if live is None:
         return Comparison("", note="there is no champion yet")
-    live = standing(settings, book)
     new, _ = resolve(settings, challenger)
     try:
-        old, _ = resolve(settings, live.digest)
+        old = replace(promoted(settings, live.digest), held=live.held)
     except CrossImpactError as error:
-        return Comparison(live.digest[:12], note=f"the champion cannot be read: {error}")
-    old = replace(old, held=live.held)
+        return Comparison(live.digest[:ID_LENGTH], note=f"the champion cannot be read: {error}")
     dates, panel = _recent(refit.matching(settings, new), new)
     regimes = sorted({*old.fallback, *new.fallback} - {UNKNOWN})
     changes = tuple(change(regime, old, new, panel) for regime in regimes)
-    return Comparison(old.id, changes, dates, last_drift(book, live.digest))
+    return Comparison(old.id, changes, dates, last_drift(lines, live.digest))
 
 
 def change(regime: str, old: Release, new: Release, panel: Panel | None) -> Change:
@@ -120,9 +119,9 @@ def cross_usd(model: ImpactModel | None, panel: Panel | None, regime: str) -> fl
     return float(model.cost(flow).cross.sum())
 
 
-def last_drift(book: Sequence[Entry], digest: str) -> str:
+def last_drift(lines: Sequence[Entry], digest: str) -> str:
     """The last weekly verdict over a release, as the ledger has it; empty when there is none."""
-    said = [entry.why for entry in book if entry.action == "drift" and entry.new == digest]
+    said = [entry.why for entry in lines if entry.action == "drift" and entry.new == digest]
     return said[-1] if said else ""
 
 
