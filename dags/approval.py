@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pipelines.comparison import Change, Comparison
     from pipelines.config import Settings
 
-#: Lines of the ledger that name a champion.
-CHANGES = ("promote", "override", "rollback")
 COLUMNS = ("gate", "regime", "value", "limit", "verdict", "note")
 NAMED = 6  # pairs named in a cell; the others are counted
 
@@ -56,6 +54,7 @@ def own_approval(user: str) -> GateRefused:
 def standing(settings: Settings) -> dict[str, Any]:
     """The `champion` (None before the first), and how often it has changed so far: `changes`."""
     from pipelines.release import ledger_lines
+    from registry.ledger import CHANGES
 
     lines = [line for line in ledger_lines(settings)["ledger"] if line["action"] in CHANGES]
     return {"champion": lines[-1]["release"] if lines else None, "changes": len(lines)}
