@@ -21,6 +21,7 @@ import duckdb
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, UsageError
+from crossimpact.progress import each
 from pipelines.config import Settings
 from pipelines.warehouse import Warehouse, file_sha256, quoted, scalar, sql, write_atomic
 
@@ -167,7 +168,7 @@ def _cn10(
     per_date: dict[str, Mapping[str, Account]] = {}
     rows = {}
     with staging(out) as draft:
-        for date in dates:
+        for date in each("ingest", dates):
             per_date[date] = _date(connection, paths, date, settings.bucket_s)
             rows[date] = _export(connection, draft, date)
         result = Result(

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
+from crossimpact.progress import each
 from pipelines.ingest_map import CODES, KINDS, REQUIRED, Cell, Filter, Kind, Map, Source, Unit
 from pipelines.warehouse import file_sha256, quoted
 
@@ -66,13 +67,20 @@ class Reader:
         UsageError
             No file, one that cannot be read, or a column that a file does not have.
         """
-        paths = sorted(path for path in self.src.glob(source.files) if path.is_file())
+        try:
+            paths = sorted(path for path in self.src.glob(source.files) if path.is_file())
+        except (NotImplementedError, ValueError) as error:  # absolute, or `a**`
+            raise UsageError(
+                f"{name}.files = {source.files!r}: {error}",
+                "the pattern is relative to the source folder",
+            ) from error
         if not paths:
             raise UsageError(
                 f"{name}.files = {source.files!r} matches no file below {self.src}",
                 "the pattern is relative to the source folder",
             )
-        rows = sum(self._stage(name, source, path, k) for k, path in enumerate(paths))
+        told = each(f"read {name}", paths)
+        rows = sum(self._stage(name, source, path, k) for k, path in enumerate(told))
         files = {str(path.relative_to(self.src)): file_sha256(path) for path in paths}
         return Staged(files, rows)
 

@@ -18,6 +18,7 @@ import duckdb
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, UsageError
+from crossimpact.progress import each
 from pipelines import ingest_map
 from pipelines.config import Settings
 from pipelines.ingest import Account, Result, account_of, create, first_line, move, staging
@@ -102,7 +103,7 @@ class _Ingestion:
         self._reference()
         per_date = {UNDATED: self._undated()}
         rows: dict[str, dict[str, int]] = {}
-        for date in self.reader.dates():
+        for date in each("ingest", self.reader.dates()):
             per_date[date] = self._date(date)
             rows[date] = self._export(date)
         landed = {t: sum(day.get(t, 0) for day in rows.values()) for t in contract.TABLES}

@@ -362,6 +362,8 @@ def test_all_wrong_keys_are_told_at_once(tmp_path: Path) -> None:
     ("old", "new", "said"),
     [
         ("quotes.csv", "nothing-*.csv", "matches no file"),
+        ("quotes.csv", "/data/*.csv", "market_snapshots.files = '/data/.*csv': .*unsupported"),
+        ("quotes.csv", "a**/quotes.csv", "market_snapshots.files = 'a.*Invalid pattern"),
         ('bid_px = "b"', 'bid_px = "BID"', r"column 'BID' is not in .*its columns: s, t, b, a, n"),
         ('symbol = "s", ts', "symbol = { filename = 'x(y)' }, ts", "finds nothing in quotes.csv"),
         ('adv_notional = "adv"', "adv_notional = { constant = 0 }", "no row of instruments lands"),
