@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crossimpact.model import ImpactModel
     from pipelines.config import Settings
     from pipelines.landing import Landing
+    from pipelines.warehouse import Warehouse
 
 #: A planted pair is strong when its coupling is at least this share of its regime's strongest.
 STRONG = 0.5
@@ -127,11 +128,7 @@ def shortfall(settings: Settings, landed: Sequence[str]) -> dict[str, Any]:
 
     warehouse = Warehouse(settings)
     dates = [date for date in warehouse.dates("marts", "tca_summary") if date in landed]
-    rows = [
-        row
-        for file in warehouse.files("marts", "tca_summary", dates)
-        for row in pq.read_table(file).to_pylist()
-    ]
+    rows = published(warehouse, "tca_summary", dates)
     columns = ("notional", *SPLIT)
     return {"dates": dates, **{column: total(rows, f"{column}_usd") for column in columns}}
 
@@ -141,7 +138,13 @@ def drift(settings: Settings) -> list[dict[str, Any]]:
     from pipelines.warehouse import Warehouse
 
     warehouse = Warehouse(settings)
-    files = warehouse.files("marts", "drift", warehouse.dates("marts", "drift")[-1:])
+    return published(warehouse, "drift", warehouse.dates("marts", "drift")[-1:])
+
+
+def published(warehouse: Warehouse, mart: str, dates: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows of a mart on those dates; each file is opened by its path, whatever characters it has."""
+    manifests = (warehouse.manifest("marts", mart, date) for date in dates)
+    files = [warehouse.file(manifest) for manifest in manifests if manifest]
     return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
 
 
