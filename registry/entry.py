@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from crossimpact.ladder import RUNGS
 from registry import chain
-from registry.bundle import RUNGS
 
 Action = Literal["promote", "override", "rollback", "demote", "fallback", "drift"]
 ACTIONS: tuple[Action, ...] = get_args(Action)

@@ -166,11 +166,6 @@ def note(
         )
 
 
-def alias_version(uri: str, alias: str) -> int | None:
-    """The version an alias points at, None when there is no such alias."""
-    return source.ask(uri, lambda registry: registry.alias(alias))
-
-
 def _start(
     client: MlflowClient, uri: str, release: Release, card: str, origin: Mapping[str, str]
 ) -> str:

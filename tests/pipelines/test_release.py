@@ -19,6 +19,7 @@ from crossimpact.errors import GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
 from pipelines import evidence, export, promotion
 from pipelines import release as life
+from pipelines.alias import pointed
 from pipelines.config import Settings
 from registry import chain, ledger, sealed, tracking
 from registry.bundle import Release
@@ -121,7 +122,7 @@ def champion_id(desk: Settings) -> str:
 
 
 def alias(desk: Settings) -> int | None:
-    return tracking.alias_version(desk.mlflow_uri, "champion")
+    return pointed(desk)
 
 
 def test_promote_show_and_promote_again(desk: Settings) -> None:

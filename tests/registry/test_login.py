@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from crossimpact.errors import Unavailable, UsageError
-from registry import tracking
+from registry import source, tracking
 from tests.registry.servers import Server, Store, logged_in, sample
 
 HUSH = "hunter2-7f3a"
@@ -58,5 +58,5 @@ def test_a_reader_reads_and_changes_nothing(served: Store, server: Server) -> No
             with pytest.raises(Unavailable, match=f"permit user reader {what}; .* EDIT on") as told:
                 forbidden()
             assert server.reader["MLFLOW_TRACKING_PASSWORD"] not in str(told.value)
-    assert tracking.alias_version(served.uri, "champion") is None
+    assert source.ask(served.uri, lambda registry: registry.alias("champion")) is None
     assert [known.version for known in tracking.versions(served.uri)] == [1]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crossimpact.errors import StaleModel, Unavailable, UsageError
-from registry import connection, ledger, pages, sealed, tracking
+from registry import connection, ledger, pages, sealed, source, tracking
 from tests.registry.servers import PNG, Store, sample
 
 
@@ -34,9 +34,9 @@ def test_a_release_goes_in_once_and_comes_out_the_same(store: Store) -> None:
     newer = store.register(sample("2026-02-28"))
     assert newer.version == version.version + 1
     assert store.resolve("challenger")[0].as_of == "2026-02-28"
-    assert tracking.alias_version(store.uri, "champion") is None
+    assert source.ask(store.uri, lambda registry: registry.alias("champion")) is None
     tracking.move_alias(store.uri, "champion", version.version)
-    assert tracking.alias_version(store.uri, "champion") == version.version
+    assert source.ask(store.uri, lambda registry: registry.alias("champion")) == version.version
     assert store.resolve("champion")[0] == release
     assert not (store.home / "tmp").exists()  # what is read stays in memory
 
