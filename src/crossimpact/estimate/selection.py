@@ -40,9 +40,7 @@ from crossimpact.ladder import COUPLED, FITTED, Rung
 from crossimpact.model import Array, from_scaled
 
 CANDIDATES = (*FITTED, "placebo", *rivals.NAMES)
-CONFIDENCE = (
-    0.95  # of the interval of its gain over the best rung that the market's factor must clear
-)
+CONFIDENCE = 0.95  # of the interval of gain over the best rung that the market's factor must clear
 TIE = 0.25  # standard errors by which more must beat one common factor: a tie is the factor's
 COMMON = {"sector_block": "the blocks", "one_factor": "one common factor"}
 
