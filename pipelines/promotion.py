@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
+from crossimpact.ladder import RUNGS
 from pipelines import alias
 from pipelines.approval import Signature
 from pipelines.config import Settings
@@ -316,16 +317,16 @@ def _at_hand(settings: Settings, live: Standing) -> Release | None:
 
 
 def _is_lower(release: Release | None, live: Standing, regime: str, rung: str) -> bool:
-    if rung not in bundle.RUNGS:
-        raise UsageError(f"rung {rung!r} is none of {', '.join(bundle.RUNGS)}")
+    if rung not in RUNGS:
+        raise UsageError(f"rung {rung!r} is none of {', '.join(RUNGS)}")
     if release is None:
-        present = live.held.get(regime, {"rung": bundle.RUNGS[0]})["rung"]
+        present = live.held.get(regime, {"rung": RUNGS[0]})["rung"]
     elif regime in release.models:
         present = release.model_for(regime).rung
     else:
         known = ", ".join(sorted(release.models))
         raise UsageError(f"release {release.id} has no model of regime {regime!r}", f"has {known}")
-    return bundle.RUNGS.index(rung) > bundle.RUNGS.index(present)
+    return RUNGS.index(rung) > RUNGS.index(present)
 
 
 def _unchanged(settings: Settings, entry: Entry, note: str) -> Promotion:

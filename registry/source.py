@@ -224,7 +224,7 @@ class Embedded:
             ) as db:
                 return db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise Unavailable(f"{self._path} failed: {error}") from error
+            raise Unavailable(f"{self._path} cannot be opened: {error}") from error
 
 
 @contextlib.contextmanager

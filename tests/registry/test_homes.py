@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import resource
 import shutil
 import sqlite3
@@ -136,11 +134,11 @@ def test_a_read_only_home_is_read(embedded: Store, tmp_path: Path) -> None:
     for path in (*embedded.home.rglob("*"), embedded.home):
         path.chmod(path.stat().st_mode & ~0o222)
     script = (
-        "import sys; from pathlib import Path; from registry import tracking\n"
-        "release, version = tracking.resolve(sys.argv[1], 'challenger', Path(sys.argv[2]))\n"
+        "import sys; from registry import tracking\n"
+        "release, version = tracking.resolve(sys.argv[1], 'challenger')\n"
         "print(release.id, version.version)"
     )
-    command = [sys.executable, "-c", script, embedded.uri, str(embedded.home / "tmp")]
+    command = [sys.executable, "-c", script, embedded.uri]
     done = subprocess.run(
         [*confined(tmp_path), *command], capture_output=True, text=True, cwd=ROOT, check=False
     )
@@ -149,19 +147,16 @@ def test_a_read_only_home_is_read(embedded: Store, tmp_path: Path) -> None:
     assert done.stdout.split() == [FIRST.id, "1"], done.stderr[-2000:]
 
 
-def test_a_full_disk_is_told_as_such_and_not_as_a_damaged_release(embedded: Store) -> None:
-    """The kernel refuses every write to a file: what is wrong is here, not in the registry."""
+def test_a_release_is_read_on_a_full_disk(embedded: Store) -> None:
+    """The kernel refuses every write to a file, and reading makes none."""
     embedded.register(FIRST)
-    embedded.resolve(FIRST.id)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
-        with pytest.raises(Unavailable) as told:
-            embedded.resolve(FIRST.id)
+        release, _ = embedded.resolve(FIRST.id)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert os.strerror(errno.EFBIG) in str(told.value)
-    assert "roll back" not in f"{told.value} {told.value.hint}"
+    assert release == FIRST
 
 
 @pytest.mark.parametrize(
