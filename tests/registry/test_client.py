@@ -172,7 +172,7 @@ def test_without_any_release_five_percent_of_volume_is_traded(tmp_path: Path) ->
     ("uri", "why"),
     [
         ("http://host:port", "port"),
-        ("http://[::1", "address of MLflow is none"),
+        ("http://[::1", "is no address of MLflow"),
         ("http://ann:secret@host", "credentials"),
     ],
 )
