@@ -93,9 +93,10 @@ def numbers(text: str | None, option: str) -> list[float] | None:
 
 
 def who() -> str:
-    """The user for the ledger; a container's nameless user is its number."""
+    """The user for the ledger, as UTF-8; a container's nameless user is its number."""
     try:
-        return os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
+        name = os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
+        return os.fsencode(name).decode(errors="backslashreplace")
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
 

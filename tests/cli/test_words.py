@@ -8,9 +8,13 @@ import pty
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from crossimpact.errors import UsageError
+from registry import ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("numpy", "pyarrow", "duckdb", "pandas", "mlflow", "sklearn", "matplotlib")
@@ -153,6 +157,23 @@ def test_a_problem_that_cannot_be_posed_is_a_usage_error(run, tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(problem))
     code, out, err = run("sequence", "{tmp}/p.json")
     assert (code, out) == (2, "") and "rho" in err
+
+
+def test_a_character_the_terminal_lacks_is_shown_by_its_number(tmp_path):
+    with ledger.locked(tmp_path / "ledger.jsonl") as book:
+        book.append(when=datetime.now(UTC), who="J\u00fcrgen", action="fallback", why="a test")
+    code, out, err, _ = crossimpact("ledger", "--home", tmp_path, PYTHONIOENCODING="ascii")
+    assert (code, err) == (0, "") and "J\\xfcrgen" in out
+
+
+def test_bytes_that_are_no_utf8_are_escaped_in_a_name_and_refused_in_a_reason(tmp_path):
+    odd = os.fsdecode(b"eve\xff")
+    code, out, _, _ = crossimpact("pull", "--home", tmp_path, CROSSIMPACT_USER=odd)
+    assert code == 5 and "no release is promoted" in " ".join(out.split())
+    book = ledger.entries(tmp_path / "ledger.jsonl")
+    assert [line.who for line in book] == ["eve\\xff"]
+    with ledger.locked(tmp_path / "ledger.jsonl") as held, pytest.raises(UsageError, match="why"):
+        held.append(when=datetime.now(UTC), who="ann", action="drift", why=odd)
 
 
 def test_what_is_written_is_not_for_every_user(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 from crossimpact.errors import Unavailable, UsageError
 from ops.airflow_env import ROOT, confined
 from registry import artifacts, connection, source, tracking
+from tests.registry import faulty
 from tests.registry.servers import Store, sample
 
 FIRST, SECOND = sample("2026-01-31"), sample("2026-02-28", gamma=6.0)
@@ -122,8 +122,11 @@ def test_a_database_that_cannot_be_opened_is_told_before_mlflow_retries(
             db.execute("CREATE TABLE experiments (x)")
             db.execute("BEGIN EXCLUSIVE")
             file = tmp_path / "other.db"
+        uri = f"{connection.SQLITE}{file}"
         with pytest.raises(Unavailable, match=f"{file} cannot be opened: ") as told:
-            tracking.versions(f"{connection.SQLITE}{file}")
+            tracking.move_alias(uri, "champion", 1)
+        with pytest.raises(Unavailable, match=f"{file} failed: "):
+            tracking.versions(uri)
     assert "OperationalError" not in str(told.value)
 
 
@@ -147,16 +150,15 @@ def test_a_read_only_home_is_read(embedded: Store, tmp_path: Path) -> None:
     assert done.stdout.split() == [FIRST.id, "1"], done.stderr[-2000:]
 
 
-def test_a_release_is_read_on_a_full_disk(embedded: Store) -> None:
-    """The kernel refuses every write to a file, and reading makes none."""
-    embedded.register(FIRST)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        release, _ = embedded.resolve(FIRST.id)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert release == FIRST
+def test_a_full_disk_keeps_nobody_from_reading_and_is_told_to_who_writes(embedded: Store) -> None:
+    """The kernel refuses every write to a file: what is wrong is here, not in the registry."""
+    version = embedded.register(FIRST)
+    with faulty.full_disk():
+        assert embedded.resolve(FIRST.id)[0] == FIRST
+        with pytest.raises(Unavailable) as told:
+            tracking.move_alias(embedded.uri, "champion", version.version)
+    assert "disk" in str(told.value)
+    assert "roll back" not in f"{told.value} {told.value.hint}"
 
 
 @pytest.mark.parametrize(
