@@ -82,7 +82,7 @@ def promote(
     Raises
     ------
     GateRefused
-        Naming each refusing gate with its value and limit.
+        Naming each refusing gate with its value and limit; or when an override's approver made it.
     StaleModel
         When there is no such release, it does not verify, or the ledger lost its lines.
     """
@@ -94,6 +94,8 @@ def promote(
     clock = now if callable(now) else lambda: now
     asked = _held(_live(settings))
     candidate, version = resolve(settings, release or CHALLENGER)
+    if override:
+        signed.refuse_author(settings.mlflow_uri, version)
     again = evidence.reproduced(settings, candidate)  # takes its time
     while True:
         live = _live(settings)

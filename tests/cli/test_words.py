@@ -108,6 +108,16 @@ def test_wrong_words_import_nothing_heavy(landing, tmp_path):
         assert (code, loaded) == (2, [])
 
 
+@pytest.mark.parametrize("command", ["validate", "refit", "drift", "tca"])
+def test_a_landed_date_of_the_future_is_refused(run, landing, tmp_path, command):
+    zone = tmp_path / "fast"
+    for day in ("2026-03-02", "2226-01-05", "2226-31-31x"):
+        (zone / "child_fills" / f"date={day}").mkdir(parents=True)
+    code, out, err = run(command, str(zone), "--home", "{tmp}/empty")
+    assert (code, out) == (2, "")
+    assert f"landing zone {zone}: 2226-01-05 is in the future, today is 20" in err
+
+
 @pytest.mark.parametrize("words", READING)
 def test_a_command_that_reads_a_mistyped_home_is_refused_and_makes_nothing(run, tmp_path, words):
     code, out, err = run(*words, "--home", "{tmp}/typo")
