@@ -25,6 +25,8 @@ MAX_COLUMNS = 6  # wider tables are printed on their side
 PROSE = 24  # a longer text with spaces in it may be told below its table
 WORDS = ("reason", "note", "why")  # so may these, whatever their length
 GAP = 2  # spaces between columns
+#: Control characters, and halves of a character, which no encoding has.
+UNPRINTABLE = ("Cc", "Cs")
 #: Directions of writing that would reorder what follows them on a line.
 BIDI = {*map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
 
@@ -53,7 +55,7 @@ def fail(error: CrossImpactError, *, as_json: bool) -> int:
 def plain(text: str) -> str:
     """Text as a terminal may show it: nothing in it moves the cursor or reorders the line."""
     return "".join(
-        ascii(char)[1:-1] if unicodedata.category(char) == "Cc" or char in BIDI else char
+        ascii(char)[1:-1] if unicodedata.category(char) in UNPRINTABLE or char in BIDI else char
         for char in text
     )
 

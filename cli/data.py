@@ -76,7 +76,7 @@ def validate(
 ) -> None:
     """Check the contract: accept, quarantine, or block (exit 3)."""
     place, day = settings(home), date(date_)
-    landing_zone(landing)
+    landing_zone(landing, day)
     with stages("validate"):
         from pipelines import validate as step
         from pipelines.landing import Landing
@@ -101,7 +101,7 @@ def refit(
 ) -> None:
     """Validate what is new, build features, fit, stabilise, register a challenger."""
     place, last = settings(home, bucket), date(as_of)
-    landing_zone(landing)
+    landing_zone(landing, last)
     with stages("refit"):
         from pipelines import refit as step
         from pipelines.landing import Landing
@@ -115,7 +115,7 @@ def refit(
 def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Json = False) -> None:
     """The champion against its latest week; demotes it where the evidence says so."""
     place, last = known_home(home), date(as_of)
-    landing_zone(landing)
+    landing_zone(landing, last)
     with stages("drift"):
         from pipelines import drift as step
         from pipelines.verdict import announce
@@ -130,7 +130,7 @@ def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Js
 def tca(landing: LandingPath, date_: Date = None, home: Home = None, json_: Json = False) -> None:
     """Daily TCA of one date, the last landed one by default."""
     place, day = known_home(home), date(date_)
-    landing_zone(landing)
+    landing_zone(landing, day)
     with stages("tca"):
         from pipelines import tca as step
         from pipelines.landing import Landing

@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 contract violation, 4 gate refused, 5 stal
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import sys
 from typing import Annotated
@@ -34,6 +35,8 @@ def main() -> None:
     as_json = "--json" in sys.argv
     atexit.register(_silence_exit)
     keep_private()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a terminal has no character for
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except CrossImpactError as error:

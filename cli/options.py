@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,9 @@ import typer
 from crossimpact.errors import UsageError
 from pipelines import layout
 from pipelines.config import Flow, Settings, default_home, parse_bucket
+
+#: The password of an override's approver, where MLflow asks for logins.
+APPROVER = "CROSSIMPACT_APPROVER_PASSWORD"
 
 Home = Annotated[
     Path | None,
@@ -58,9 +62,12 @@ def known_home(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> S
     return found
 
 
-def landing_zone(path: Path) -> Path:
-    """A folder that holds a partition of some table, else a usage error."""
-    layout.check(path)
+def landing_zone(path: Path, last: str | None) -> Path:
+    """A folder that holds a partition of some table, else a usage error.
+
+    So is one whose dates reach into the future, unless they are read up to `last` alone.
+    """
+    layout.check(path, None if last else now())
     return path
 
 
@@ -98,11 +105,24 @@ def numbers(text: str | None, option: str) -> list[float] | None:
 
 
 def who() -> str:
-    """The user for the ledger; a container's nameless user is its number."""
+    """The user for the ledger, as UTF-8; a container's nameless user is its number."""
     try:
-        return os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
+        name = os.environ.get("CROSSIMPACT_USER") or getpass.getuser()
+        return os.fsencode(name).decode(errors="backslashreplace")
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def approver_password(approver: str) -> str:
+    """From the environment, where no child process finds it any longer, else the terminal."""
+    if (given := os.environ.pop(APPROVER, None)) is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"MLflow asks for the password of approver {approver}, and there is no terminal",
+            f"set {APPROVER}",
+        )
+    return getpass.getpass(f"Password of {approver} in MLflow: ")
 
 
 def now() -> datetime:

@@ -10,10 +10,22 @@ import typer
 from cli import views
 from cli.console import show as print_result
 from cli.data import MODEL
-from cli.options import Candidate, Home, Json, Reason, known_home, moment, now, who
+from cli.options import (
+    APPROVER,
+    Candidate,
+    Home,
+    Json,
+    Reason,
+    approver_password,
+    known_home,
+    moment,
+    now,
+    who,
+)
 from cli.progress import stages
 from crossimpact.errors import GateRefused
 from crossimpact.ladder import RUNGS
+from pipelines.approval import Signature, by_login
 
 app = typer.Typer()
 
@@ -36,20 +48,27 @@ def promote(
     override: Annotated[bool, typer.Option("--override", help="In spite of the gates")] = False,
     reason: Reason = "",
     approver: Annotated[
-        str, typer.Option(help="Second name an override needs: recorded, no login is checked")
+        str,
+        typer.Option(
+            help="Second person an override needs; where MLflow asks for logins, the approver's, "
+            f"whose password is asked for [or: ${APPROVER}], elsewhere a name that nobody checks"
+        ),
     ] = "",
     home: Home = None,
     json_: Json = False,
 ) -> None:
     """Ask the gates, then move the alias `champion` (exit 4 when refused)."""
     place = known_home(home)
+    signed = Signature(who(), reason, approver, "name")
+    if override:
+        signed = by_login(place.mlflow_uri, signed, lambda: approver_password(approver))
     try:
         with stages("promote"):
             from pipelines import promotion as step
 
             result = step.promote(
                 place, release, override=override, reason=reason, approver=approver,
-                who=who(), now=now,
+                who=signed.who, now=now, identity=signed.identity,
             ).to_dict()  # fmt: skip
     except GateRefused as refusal:
         if not json_:  # as JSON the rows go with the error

@@ -51,9 +51,13 @@ def daily_tca() -> None:
     @task
     def partitions(params: Any = None, triggering_asset_events: Any = None) -> list[dict[str, str]]:
         """The dates to analyse, each with its landing zone."""
+        from datetime import UTC, datetime
+
+        from pipelines import layout
         from pipelines.warehouse import Warehouse
 
         if params["date"]:
+            layout.refuse_future(params["date"], datetime.now(UTC), "date asked for")
             return [{"landing": params["landing"], "date": params["date"]}]
         traded = Warehouse(settings(params)).dates("accepted", "parent_orders")
         events = announced(triggering_asset_events)

@@ -123,6 +123,8 @@ def monthly_refit() -> None:
         params: Any = None, triggering_asset_events: Any = None, dag_run: Any = None
     ) -> dict[str, Any]:
         """Which dates, which data, under which key."""
+        from datetime import UTC, datetime
+
         from dags import summaries
         from dags.runs import as_of, staleness
         from pipelines import refit
@@ -136,6 +138,7 @@ def monthly_refit() -> None:
             as_of(asked, dag_run),
             asked["window_days"],
             asked["loss"],
+            datetime.now(UTC),
         )
         summaries.say(summaries.plan(found, staleness(found["dates"][-1], dag_run)))
         return found
@@ -270,7 +273,12 @@ def monthly_refit() -> None:
         who, why = signature(reply, dag_run.run_id)
         try:
             done = promotion.promote(
-                settings_of(plan), asked["release"], who=who, reason=why, now=datetime.now(UTC)
+                settings_of(plan),
+                asked["release"],
+                who=who,
+                reason=why,
+                now=datetime.now(UTC),
+                identity="login" if approved(reply) else "name",
             ).to_dict()
         except GateRefused as refusal:
             raise AirflowSkipException(f"the champion stays: {refusal}") from refusal

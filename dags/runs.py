@@ -17,8 +17,6 @@ log = logging.getLogger("crossimpact")
 OF_THE_CLOCK = ("scheduled", "backfill")
 #: Data older than this are told to whoever reads of the run.
 OLD_DAYS = 7
-#: Data older than this let a run of the clock fail: what is fitted on them has expired by then.
-EXPIRED_DAYS = 45
 #: Set in a deployment, runs that no person started promote what the gates let through, unasked.
 AUTO_PROMOTE = "CROSSIMPACT_AUTO_PROMOTE"
 
@@ -64,15 +62,17 @@ def staleness(last: str, run: Run) -> str:
     Raises
     ------
     UsageError
-        When a run of the clock finds data older than `EXPIRED_DAYS`.
+        When a run of the clock finds data so old that what is fitted on them has expired.
     """
+    from registry.served import VALID_FOR  # not when a DAG is parsed
+
     days = age(last, run)
     if days <= OLD_DAYS:
         return ""
     said = f"the data end on {last}, {days} days before this run"
-    if days > EXPIRED_DAYS and own_date(run):
+    if days > VALID_FOR.days and own_date(run):
         raise UsageError(
-            f"{said}; a run of the clock takes {EXPIRED_DAYS} days at most",
+            f"{said}; a run of the clock takes {VALID_FOR.days} days at most",
             "land newer dates, or trigger the DAG with `as_of` if these are meant",
         )
     return said

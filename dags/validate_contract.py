@@ -79,9 +79,13 @@ def validate_contract() -> None:
     @task
     def pending(params: Any = None) -> list[list[str]]:
         """The dates to check, in runs of equal size: one GX run serves all dates of a task."""
-        from pipelines import validate
+        from datetime import UTC, datetime
+
+        from pipelines import layout, validate
 
         dates = [params["date"]] if params["date"] else landing(params).all_dates()
+        if dates:
+            layout.refuse_future(dates[-1], datetime.now(UTC), "landing zone or date asked for")
         if not dates:
             validate.verdict(settings(params), landing(params), dates)  # blocks: nothing is landed
         return runs_of(dates)

@@ -58,11 +58,14 @@ def weekly_drift() -> None:
     @task(multiple_outputs=False)
     def drift(params: Any = None, dag_run: Any = None) -> dict[str, Any]:
         """Compare the champion with the recent past."""
+        from datetime import UTC, datetime
+
         from dags import summaries
         from pipelines import drift, refit
 
         root, last = landing(params).root, as_of(params, dag_run)
-        week = refit.plan(settings(params), root, last, drift.WEEK)["dates"]
+        now = datetime.now(UTC)
+        week = refit.plan(settings(params), root, last, drift.WEEK, now=now)["dates"]
         old = staleness(week[-1], dag_run)
         found = drift.run(settings(params), root, last).to_dict()
         summaries.say(summaries.drift(found, old))

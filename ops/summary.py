@@ -142,7 +142,7 @@ def drift(settings: Settings) -> list[dict[str, Any]]:
 
 
 def published(warehouse: Warehouse, mart: str, dates: Iterable[str]) -> list[dict[str, Any]]:
-    """Rows of a mart on those dates; each file is opened by its path, whatever characters it has."""
+    """Rows of a mart; its files are opened by their paths, which hold whatever characters."""
     manifests = (warehouse.manifest("marts", mart, date) for date in dates)
     files = [warehouse.file(manifest) for manifest in manifests if manifest]
     return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]

@@ -24,8 +24,9 @@ from pipelines.release import promoted
 from registry import bundle, reproducible, sealed
 from registry.bundle import Release
 from registry.ledger import Standing, utc
-from registry.served import age
+from registry.served import VALID_FOR, age
 
+DAY = timedelta(days=1)
 ATTESTED = "reproduced.json"
 SAME = "same"  # how a verdict begins that the gate accepts
 
@@ -45,7 +46,8 @@ def gather(
     facts: dict[str, Any] = {
         "coverage": coverage(candidate),
         "reproduced": again,
-        "age_days": round(age(candidate, utc(now)) / timedelta(days=1), 2),
+        "age_days": round(age(candidate, utc(now)) / DAY, 2),
+        "valid_for_days": VALID_FOR / DAY,
     }
     if live and live.digest != candidate.digest:
         facts["champion"] = _against(settings, candidate, live)

@@ -23,7 +23,7 @@ from crossimpact import contract
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.progress import each
 from pipelines.config import Settings
-from pipelines.warehouse import Warehouse, file_sha256, quoted, scalar, sql, write_atomic
+from pipelines.warehouse import Warehouse, file_sha256, quoted, readable, scalar, sql, write_atomic
 
 TABLES = ("instruments", "market_snapshots", "public_trades", "peer_flow")
 #: ADV is the mean over this many earlier full days (fewer at the start of the data).
@@ -160,8 +160,8 @@ def _cn10(
     """Check, convert date by date, balance the account, publish."""
     read = {table: _check(connection, table, path) for table, path in files.items()}
     paths = {
-        "snapshots": str(files["market_snapshots"]),
-        "trades": str(files["public_trades"]),
+        "snapshots": readable(files["market_snapshots"]),
+        "trades": readable(files["public_trades"]),
     }
     create(connection, "days", "cn10_days", paths)
     dates = [str(date) for (date,) in connection.execute(sql("ingest/cn10_dates")).fetchall()]
@@ -195,7 +195,7 @@ def _files(src: Path) -> dict[str, Path]:
 
 def _check(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> int:
     """Rows of a source file after its columns, types and keys were found fit to read."""
-    file = {"file": str(path)}
+    file = {"file": readable(path)}
     try:
         found = dict(connection.execute(sql("ingest/columns"), file).fetchall())
     except duckdb.Error as error:

@@ -21,7 +21,7 @@ from crossimpact import contract
 from crossimpact.errors import UsageError
 from crossimpact.progress import each
 from pipelines.ingest_map import CODES, KINDS, REQUIRED, Cell, Filter, Kind, Map, Source, Unit
-from pipelines.warehouse import file_sha256, quoted
+from pipelines.warehouse import file_sha256, quoted, readable
 
 #: DuckDB type of a staged column.
 SQL_TYPE: Mapping[Kind, str] = {
@@ -100,7 +100,7 @@ class Reader:
                 "SELECT NULL::INTEGER AS source_file, NULL::BIGINT AS source_row,"
                 f" NULL::VARCHAR AS reason, NULL::BOOLEAN AS in_adv, {columns} LIMIT 0"
             )
-        listed = ", ".join(f"'{quoted(path)}'" for path in files)
+        listed = ", ".join(f"'{quoted(readable(path))}'" for path in files)
         return f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
 
     def _stage(self, name: str, source: Source, path: Path, number: int) -> int:
@@ -150,11 +150,12 @@ def _query(name: str, source: Source, path: Path, number: int, asked: Map) -> st
 
 def _relation(source: Source, path: Path, header: list[str]) -> str:
     if path.suffix == ".parquet":
-        return f"read_parquet('{quoted(path)}', hive_partitioning = false)"
+        return f"read_parquet('{quoted(readable(path))}', hive_partitioning = false)"
     types = ", ".join(f"'{quoted(name)}': 'VARCHAR'" for name in header)
     return (
-        f"read_csv('{quoted(path)}', columns = {{{types}}}, header = {source.header is None},"
-        f" auto_detect = false, delim = '{quoted(source.delimiter)}', quote = '\"', escape = '\"',"
+        f"read_csv('{quoted(readable(path))}', columns = {{{types}}},"
+        f" header = {source.header is None}, auto_detect = false,"
+        f" delim = '{quoted(source.delimiter)}', quote = '\"', escape = '\"',"
         " nullstr = '', parallel = false, hive_partitioning = false)"
     )
 

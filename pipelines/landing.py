@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
-from pipelines.warehouse import file_sha256, quoted, text_sha256
+from pipelines.warehouse import file_sha256, quoted, readable, text_sha256
 
 #: What a writer of a hive layout may leave inside the file; the folder's name is what counts.
 HIVE_COLUMN = "date"
@@ -232,7 +232,7 @@ def _insert(
         column for column in table.columns if column.name in header
     ]  # the rest reads as null
     query = _parquet_query(columns) if parquet else _csv_query(header, columns)
-    names = {"path": str(path), "file": path.name, "date": date}
+    names = {"path": readable(path), "file": path.name, "date": date}
     try:
         connection.execute(f"INSERT INTO {relation(table)} BY NAME {query}", names)
     except duckdb.Error as error:

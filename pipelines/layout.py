@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
 
+_DATE = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 
-def check(root: Path) -> None:
-    """Raise the `UsageError` of a folder that is missing or holds no partition of any table."""
+
+def check(root: Path, now: datetime | None = None) -> None:
+    """Raise the `UsageError` of a folder that is missing or holds no partition of any table.
+
+    With `now` also that of a zone whose last date is in the future.
+    """
     if not root.is_dir():
         raise UsageError(f"landing folder {root} is missing", "give the folder of the tables")
-    if not any(path.is_dir() for name in contract.TABLES for path in (root / name).glob("date=*")):
+    zone = ((root / name).glob("date=*") for name in contract.TABLES)
+    landed = [path.name for table in zone for path in table if path.is_dir()]
+    if not landed:
         raise empty(root)
+    dates = [found[1] for name in landed if (found := _DATE.fullmatch(name))]
+    if now and dates:
+        refuse_future(max(dates), now, f"landing zone {root}")
 
 
 def refuse_future(date: str, now: datetime, where: str) -> None:

@@ -23,7 +23,7 @@ from crossimpact.progress import each
 from pipelines import features
 from pipelines.config import Settings
 from pipelines.provenance import code_digest
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, readable
 
 SOURCES = ("buckets", "regimes")
 #: One row per regime and array: its shape, and its numbers as little-endian float64 in C order.
@@ -135,7 +135,7 @@ def _read(
             "rerun the refit",
         )
     with warehouse.connect() as connection:
-        found = _fetch(connection, str(warehouse.file(manifest)))
+        found = _fetch(connection, readable(warehouse.file(manifest)))
     regimes = dict.fromkeys(row[0] for row in found)
     return {regime: _moments([row for row in found if row[0] == regime]) for regime in regimes}
 

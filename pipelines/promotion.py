@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
+from crossimpact.ladder import RUNGS
 from pipelines import alias
 from pipelines.approval import Signature
 from pipelines.config import Settings
@@ -81,7 +82,7 @@ def promote(
     Raises
     ------
     GateRefused
-        Naming each refusing gate with its value and limit.
+        Naming each refusing gate with its value and limit; or when an override's approver made it.
     StaleModel
         When there is no such release, it does not verify, or the ledger lost its lines.
     """
@@ -93,6 +94,8 @@ def promote(
     clock = now if callable(now) else lambda: now
     asked = _held(_live(settings))
     candidate, version = resolve(settings, release or CHALLENGER)
+    if override:
+        signed.refuse_author(settings.mlflow_uri, version)
     again = evidence.reproduced(settings, candidate)  # takes its time
     while True:
         live = _live(settings)
@@ -316,16 +319,16 @@ def _at_hand(settings: Settings, live: Standing) -> Release | None:
 
 
 def _is_lower(release: Release | None, live: Standing, regime: str, rung: str) -> bool:
-    if rung not in bundle.RUNGS:
-        raise UsageError(f"rung {rung!r} is none of {', '.join(bundle.RUNGS)}")
+    if rung not in RUNGS:
+        raise UsageError(f"rung {rung!r} is none of {', '.join(RUNGS)}")
     if release is None:
-        present = live.held.get(regime, {"rung": bundle.RUNGS[0]})["rung"]
+        present = live.held.get(regime, {"rung": RUNGS[0]})["rung"]
     elif regime in release.models:
         present = release.model_for(regime).rung
     else:
         known = ", ".join(sorted(release.models))
         raise UsageError(f"release {release.id} has no model of regime {regime!r}", f"has {known}")
-    return bundle.RUNGS.index(rung) > bundle.RUNGS.index(present)
+    return RUNGS.index(rung) > RUNGS.index(present)
 
 
 def _unchanged(settings: Settings, entry: Entry, note: str) -> Promotion:

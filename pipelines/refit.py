@@ -31,6 +31,7 @@ from pipelines.landing import Landing
 from pipelines.warehouse import Warehouse, text_sha256, write_atomic
 from registry import sealed, tracking
 from registry.bundle import Release
+from registry.lookup import Version
 
 #: Trading dates in a refit unless asked otherwise.
 WINDOW_DAYS = 60
@@ -196,7 +197,7 @@ def build(settings: Settings, plan: Mapping[str, Any], fits: Mapping[str, Any]) 
     return _release(settings, plan, fits, models, verdict)
 
 
-def summary(release: Release, version: tracking.Version) -> dict[str, Any]:
+def summary(release: Release, version: Version) -> dict[str, Any]:
     """What a caller wants to know of a release: digest, and per regime who answers and how."""
     regimes = {}
     for regime, policy in release.fallback.items():

@@ -141,7 +141,10 @@ def ledger_verify(settings: Settings) -> ledger.Verdict:
 
 
 def ledger_lines(settings: Settings) -> dict[str, Any]:
-    """The ledger as a table, oldest first; an approver is a mere `(name)`, or a `(login)`."""
+    """The ledger as a table, oldest first; an approver is a mere `(name)`, or a `(login)`.
+
+    `identity` says `login` where `who` is one, too.
+    """
     return {
         "ledger": [
             {
@@ -152,6 +155,7 @@ def ledger_lines(settings: Settings) -> dict[str, Any]:
                 "rungs": ", ".join(f"{k} to {v}" for k, v in entry.rungs.items()),
                 "why": entry.why,
                 "approver": f"{entry.approver} ({entry.identity})" if entry.approver else "",
+                "identity": entry.identity if entry.identity == "login" else "",
             }
             for entry in book(settings)
         ]

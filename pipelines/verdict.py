@@ -56,5 +56,7 @@ def _note(settings: Settings, result: Result) -> None:
     tags = {f"drift.{k}": f"{row['verdict']} {result.as_of}: {row['reason']}" for k, row in rows}
     slopes = {f"drift.{k}.slope": row["slope"] for k, row in rows if row["slope"] is not None}
     tags |= {"drift": f"{result.verdict} {result.as_of}"}
-    version = tracking.find(settings.mlflow_uri, result.release, settings.ledger_path)
+    version = tracking.find(
+        settings.mlflow_uri, result.release, ledger.entries(settings.ledger_path)
+    )
     tracking.note(settings.mlflow_uri, version, tags, slopes, on=result.as_of)

@@ -8,6 +8,7 @@ for the auditor.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import uuid
@@ -139,9 +140,9 @@ class Warehouse:
         return path
 
     def files(self, layer: str, table: str, dates: Iterable[str]) -> list[str]:
-        """Verified files of the published partitions among `dates`, in their order."""
+        """Verified files of the published partitions among `dates`, in order, as `readable`."""
         manifests = (self.manifest(layer, table, date) for date in dates)
-        return [str(self.file(manifest)) for manifest in manifests if manifest]
+        return [readable(self.file(manifest)) for manifest in manifests if manifest]
 
     def dates(self, layer: str, table: str) -> list[str]:
         """Published dates, ascending."""
@@ -163,6 +164,14 @@ def scalar(connection: duckdb.DuckDBPyConnection, query: str, parameters: Any = 
     """First column of the first row."""
     row = connection.execute(query, parameters).fetchone()
     return row[0] if row else None
+
+
+def readable(path: Path) -> str:
+    """A file for DuckDB's readers, which take a path as a pattern: `a?b` is `axb`, too.
+
+    What COPY writes to is no pattern.
+    """
+    return glob.escape(str(path))
 
 
 def quoted(value: object) -> str:

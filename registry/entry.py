@@ -23,6 +23,8 @@ CHANGES: tuple[Action, ...] = ("promote", "override", "rollback")
 #: server checked.
 Identity = Literal["name", "login"]
 DIGEST = re.compile(r"[0-9a-f]{64}")
+#: Counts and versions lie below: a database takes no larger number.
+MAX_COUNT = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _is_moment(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT
 
 
 def _is_digest(value: Any) -> bool:
@@ -102,7 +104,8 @@ def _is_digest(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    """Half a character, as bytes that are no UTF-8 leave one behind, is no text."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _are_texts(value: Any) -> bool:

@@ -12,7 +12,7 @@ from registry.lastgood import Good
 
 #: Share of the market's volume to trade at when no release is there to say another.
 FIXED_POV = 0.05
-#: How long after its `as_of` a release may answer; the gate `not_expired` has the same limit.
+#: How long after its `as_of` a release may answer, be promoted, and a run of the clock be fitted.
 VALID_FOR = timedelta(days=45)
 
 State = Literal["live", "last_known_good", "fallback"]

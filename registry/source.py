@@ -50,6 +50,7 @@ BY_DIGEST = """
 SELECT version FROM model_version_tags
 WHERE name = ? AND key = 'digest' AND value LIKE ? ORDER BY version DESC
 """
+AUTHOR = "SELECT value FROM tags WHERE run_uuid = ? AND key = 'mlflow.user'"
 ARTIFACTS = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
 
 
@@ -67,6 +68,13 @@ class Source(Protocol):
 
     def files(self, version: int) -> dict[str, bytes]:
         """The files of a version's release; `StaleModel` when they are not a release's."""
+
+    def author(self, run: str) -> str:
+        """Who registered a run, as MLflow has it; empty when nobody says."""
+
+    def login(self, name: str, password: str) -> str | None:
+        """The user whose name and password these are, empty when there is none such; None where
+        nobody is asked for a login, which `login("", "")` finds out."""
 
     def hang_up(self) -> None:
         """End it, also under another thread that waits for it."""
@@ -145,6 +153,25 @@ class Server:
         sealed.expect(sizes, where)
         return {n: self._file(found.run_id, n, size or 0, where) for n, size in sizes.items()}
 
+    def author(self, run: str) -> str:
+        found = self._ask("runs/get", run_id=run) or {"run": {"data": {}}}
+        with _sense(self._where, "runs/get"):
+            tags = {tag["key"]: tag["value"] for tag in found["run"]["data"].get("tags", [])}
+            return str(tags.get("mlflow.user", ""))
+
+    def login(self, name: str, password: str) -> str | None:
+        what = "users/current"
+        header = _login(name, password)
+        status, content = self._get(f"{API}/{what}", MAX_ANSWER, headers=header)
+        if status == 401:
+            return ""
+        if status == 404 and not name:
+            return None
+        if status != 200:
+            raise Unavailable(f"{self._where} answered {status} to {what}")
+        with _sense(self._where, what):
+            return str(json.loads(content)["user"]["username"])
+
     def hang_up(self) -> None:
         self._ended = True
         with contextlib.suppress(OSError, AttributeError):
@@ -171,12 +198,15 @@ class Server:
             raise Unavailable(f"{self._where} answered {status} to {what}{user}")
         return answer
 
-    def _get(self, path: str, limit: int, /, **query: Any) -> tuple[int, bytes]:
-        """Status and at most `limit` + 1 bytes."""
+    def _get(
+        self, path: str, limit: int, /, headers: Mapping[str, str] | None = None, **query: Any
+    ) -> tuple[int, bytes]:
+        """Status and at most `limit` + 1 bytes; by default asked with the environment's login."""
         if self._ended:
             raise Unavailable(f"{self._where} was given up on")
         try:
-            self._line.request("GET", f"{self._path}{path}?{urlencode(query)}", headers=_login())
+            known = _login(*map(os.environ.get, (USER, PASSWORD))) if headers is None else headers
+            self._line.request("GET", f"{self._path}{path}?{urlencode(query)}", headers=known)
             answer = self._line.getresponse()
             return answer.status, answer.read(limit + 1)
         except (OSError, HTTPException) as error:
@@ -213,6 +243,13 @@ class Embedded:
         where = f"version {version} of {MODEL}"
         return sealed.contents(artifacts.folder(self._path, str(rows[0][0])) / FOLDER, where)
 
+    def author(self, run: str) -> str:
+        rows = self._rows(AUTHOR, run)
+        return str(rows[0][0]) if rows else ""
+
+    def login(self, name: str, password: str) -> None:
+        """A file knows no logins."""
+
     def hang_up(self) -> None:
         """It waits `timeout_s` at most."""
 
@@ -224,7 +261,7 @@ class Embedded:
             ) as db:
                 return db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise Unavailable(f"{self._path} failed: {error}") from error
+            raise Unavailable(f"{self._path} cannot be opened: {error}") from error
 
 
 @contextlib.contextmanager
@@ -246,8 +283,7 @@ def _size(entry: dict[str, Any]) -> int | None:
     return None if entry.get("is_dir") else int(entry.get("file_size", 0))
 
 
-def _login() -> dict[str, str]:
-    user, password = os.environ.get(USER), os.environ.get(PASSWORD)
+def _login(user: str | None, password: str | None) -> dict[str, str]:
     if not user or password is None:
         return {}
     return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -39,7 +40,9 @@ def crossimpact(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("clean")
-    simulate.run(None, root, DeskSpec(symbols=4, days=2, seed=3, stressed=False))
+    lately = str(np.busday_offset(np.datetime64("today") - 7, 0, roll="forward"))
+    spec = DeskSpec(symbols=4, days=2, seed=3, stressed=False, first_date=lately)
+    simulate.run(None, root, spec)  # of last week: an old release would not be promoted
     return root / "landing"
 
 

@@ -126,6 +126,7 @@ def test_plain_leaves_nothing_that_moves_a_terminal(text):
 
 def test_plain_shows_what_it_took_out():
     assert console.plain("a\x1b[2Jb\r\nc\u202ed") == "a\\x1b[2Jb\\r\\nc\\u202ed"
+    assert console.plain("half \ud83d") == "half \\ud83d"
 
 
 def test_show_and_fail_print_no_control_characters(printed, capsys):

@@ -8,9 +8,13 @@ import pty
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from crossimpact.errors import UsageError
+from registry import ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("numpy", "pyarrow", "duckdb", "pandas", "mlflow", "sklearn", "matplotlib")
@@ -105,6 +109,16 @@ def test_wrong_words_import_nothing_heavy(landing, tmp_path):
         assert (code, loaded) == (2, [])
 
 
+@pytest.mark.parametrize("command", ["validate", "refit", "drift", "tca"])
+def test_a_landed_date_of_the_future_is_refused(run, landing, tmp_path, command):
+    zone = tmp_path / "fast"
+    for day in ("2026-03-02", "2226-01-05", "2226-31-31x"):
+        (zone / "child_fills" / f"date={day}").mkdir(parents=True)
+    code, out, err = run(command, str(zone), "--home", "{tmp}/empty")
+    assert (code, out) == (2, "")
+    assert f"landing zone {zone}: 2226-01-05 is in the future, today is 20" in err
+
+
 @pytest.mark.parametrize("words", READING)
 def test_a_command_that_reads_a_mistyped_home_is_refused_and_makes_nothing(run, tmp_path, words):
     code, out, err = run(*words, "--home", "{tmp}/typo")
@@ -154,6 +168,23 @@ def test_a_problem_that_cannot_be_posed_is_a_usage_error(run, tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(problem))
     code, out, err = run("sequence", "{tmp}/p.json")
     assert (code, out) == (2, "") and "rho" in err
+
+
+def test_a_character_the_terminal_lacks_is_shown_by_its_number(tmp_path):
+    with ledger.locked(tmp_path / "ledger.jsonl") as book:
+        book.append(when=datetime.now(UTC), who="J\u00fcrgen", action="fallback", why="a test")
+    code, out, err, _ = crossimpact("ledger", "--home", tmp_path, PYTHONIOENCODING="ascii")
+    assert (code, err) == (0, "") and "J\\xfcrgen" in out
+
+
+def test_bytes_that_are_no_utf8_are_escaped_in_a_name_and_refused_in_a_reason(tmp_path):
+    odd = os.fsdecode(b"eve\xff")
+    code, out, _, _ = crossimpact("pull", "--home", tmp_path, CROSSIMPACT_USER=odd)
+    assert code == 5 and "no release is promoted" in " ".join(out.split())
+    book = ledger.entries(tmp_path / "ledger.jsonl")
+    assert [line.who for line in book] == ["eve\\xff"]
+    with ledger.locked(tmp_path / "ledger.jsonl") as held, pytest.raises(UsageError, match="why"):
+        held.append(when=datetime.now(UTC), who="ann", action="drift", why=odd)
 
 
 def test_what_is_written_is_not_for_every_user(tmp_path):

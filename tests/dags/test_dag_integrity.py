@@ -180,7 +180,26 @@ def test_an_event_brings_its_landing_zone_flow_and_bucket(dags, monkeypatch, tmp
     assert last == "2026-03-31"
     assert (wanted.flow, wanted.bucket_s, zone) == ("public", 60, desk)
     assert (usual.flow, usual.bucket_s, given) == ("own", 300, other)
-    assert rest == [None, 60, "huber"]
+    *asked, now = rest
+    assert asked == [None, 60, "huber"]
+    assert abs(datetime.now(UTC) - now) < timedelta(minutes=5)  # what is later is refused
+
+
+def test_no_dag_reads_a_date_of_the_future(dags, tmp_path):
+    (tmp_path / "instruments" / "date=2226-01-05").mkdir(parents=True)
+    asked = {"landing": str(tmp_path), "date": None, "as_of": None}
+    asked |= {"flow": "own", "bucket": "5min", "window_days": 60, "loss": "huber"}
+    run = SimpleNamespace(run_type="manual", logical_date=None, run_after=datetime.now(UTC))
+    by_hand = {"triggering_asset_events": {}}
+    for dag, task, params, given in (
+        ("monthly_refit", "plan", asked, by_hand | {"dag_run": run}),
+        ("weekly_drift", "drift", asked, {"dag_run": run}),
+        ("validate_contract", "pending", asked, {}),
+        ("validate_contract", "pending", asked | {"date": "2226-01-05"}, {}),
+        ("daily_tca", "partitions", asked | {"date": "2226-01-05"}, by_hand),
+    ):
+        with pytest.raises(UsageError, match="2226-01-05 is in the future, today is"):
+            dags[dag].get_task(task).python_callable(params, **given)
 
 
 NOBODY = SimpleNamespace(triggering_user_name=None, run_id="r")

@@ -70,6 +70,7 @@ def test_an_approval_promotes_in_the_name_of_who_gave_it(acts, first):
     assert (act["state"], act["tasks"]["promote"]) == ("success", "success")
     (line,) = act["ledger"]
     assert (line["action"], line["who"]) == ("promote", "approver")
+    assert line["identity"] == "login"
     assert line["release"] == first["champion"]["id"]
     assert line["why"] == f"approved in {act['id']}: {REASON}"
 

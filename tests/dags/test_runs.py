@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from crossimpact.errors import UsageError
 from dags import runs
-from registry.client import Client
+from registry.served import VALID_FOR
 
 SLOT = datetime(2026, 4, 1, 3, tzinfo=UTC)
 NOW = datetime(2026, 11, 28, 17, tzinfo=UTC)
@@ -50,18 +49,13 @@ def test_old_data_are_told_and_a_run_of_the_clock_does_not_take_expired_ones(run
         return runs.staleness((moment - timedelta(days)).isoformat(), run)
 
     assert [said(days) for days in (0, 1, runs.OLD_DAYS)] == [""] * 3
-    for days in (runs.OLD_DAYS + 1, runs.EXPIRED_DAYS):
+    for days in (runs.OLD_DAYS + 1, VALID_FOR.days):
         assert f"{days} days before this run" in said(days)
     if run in (BACKFILL, SCHEDULED):
         with pytest.raises(UsageError, match="takes 45 days at most; land newer dates"):
-            said(runs.EXPIRED_DAYS + 1)
+            said(VALID_FOR.days + 1)
     else:
         assert "246 days before" in said(246)
-
-
-def test_too_old_is_what_no_consumer_would_use():
-    valid_for: timedelta = signature(Client).parameters["valid_for"].default
-    assert valid_for.days == runs.EXPIRED_DAYS
 
 
 def events(**extra: Any) -> list[Any]:

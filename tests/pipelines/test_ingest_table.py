@@ -229,6 +229,15 @@ def test_cells_nobody_can_read_are_counted_by_column(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_folders_whose_names_are_patterns_are_read_and_no_other(tmp_path: Path) -> None:
+    for folder, size in (("a?b", 5), ("axb", 6), ("a?b", 7)):
+        quotes = [("AA", "2024-07-02 09:30:00", 10, 11, size)]
+        result = ingest(tmp_path / folder, quotes=quotes)
+        assert balanced(result)
+        (row,) = read(tmp_path / folder / "out", "market_snapshots", "2024-07-02")
+        assert row["bid_size"] == size
+
+
 def test_a_half_day_ends_the_session_early(tmp_path: Path) -> None:
     text = MINIMAL.replace(
         "[market_snapshots]",

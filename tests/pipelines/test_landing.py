@@ -251,3 +251,18 @@ def test_a_csv_with_a_ragged_line_is_unreadable(tmp_path: Path) -> None:
     path = desk.write_csv(tmp_path, "child_fills", desk.clean()["child_fills"])
     path.write_bytes(path.read_bytes()[:-40])
     assert problems(tmp_path) == {("", contract.UNREADABLE)}
+
+
+@pytest.mark.parametrize("name", ["a?b", "a*b", "a[x]b"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_zone_whose_name_is_a_pattern_is_read_and_no_other(
+    tmp_path: Path, name: str, suffix: str
+) -> None:
+    for folder, ids in ((name, "mine"), ("axb", "other"), ("a-b", "another")):
+        row = desk.clean()["child_fills"][0] | {"fill_id": ids}
+        path = desk.write(tmp_path / folder, {"child_fills": [row]})
+        if suffix == "csv":
+            (parquet,) = path.rglob("*.parquet")
+            pyarrow.csv.write_csv(pq.ParquetFile(parquet).read(), parquet.with_suffix(".csv"))
+            parquet.unlink()
+    assert [row["fill_id"] for row in read(tmp_path / name)] == ["mine"]

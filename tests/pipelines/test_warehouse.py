@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -113,3 +114,19 @@ def test_a_home_that_cannot_be_written_is_read(warehouse):
         file = str(warehouse.file(manifest))
         rows = connection.execute("SELECT count(*) FROM read_parquet(?)", [file]).fetchone()
     assert rows == (1000,)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a*b", "a[x]b"])
+def test_a_folder_whose_name_is_a_pattern_is_read_and_no_other(tmp_path: Path, name: str) -> None:
+    for folder, beta in ((name, 1), ("axb", 2), ("a-b", 3)):
+        warehouse = Warehouse(Settings(home=tmp_path / folder))
+        with warehouse.connect() as connection:
+            query = f"SELECT {beta} AS beta"
+            warehouse.publish(connection, query, "layer", "table", "2026-03-02", inputs={})
+    warehouse = Warehouse(Settings(home=tmp_path / name))
+    files = warehouse.files("layer", "table", ["2026-03-02"])
+    with warehouse.connect() as connection:
+        for query in ("read_parquet(?)", "read_parquet(?, hive_partitioning = true)"):
+            found = connection.execute(f"SELECT beta FROM {query}", [files]).fetchall()
+            assert found == [(1,)]
+        assert connection.read_parquet(files).fetchall() == [(1,)]

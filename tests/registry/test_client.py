@@ -161,7 +161,7 @@ def test_an_expired_release_is_not_used_and_its_own_fixed_share_is(
 
 
 def test_without_any_release_five_percent_of_volume_is_traded(tmp_path: Path) -> None:
-    client = Desk(tmp_path, "").client()
+    client = Desk(tmp_path, f"sqlite:///{tmp_path}/mlflow.db").client()
     served = client.pull()
     assert served.state == "fallback"
     assert "no release is promoted" in served.reason
@@ -172,7 +172,7 @@ def test_without_any_release_five_percent_of_volume_is_traded(tmp_path: Path) ->
     ("uri", "why"),
     [
         ("http://host:port", "port"),
-        ("http://[::1", "address of MLflow is none"),
+        ("http://[::1", "is no address of MLflow"),
         ("http://ann:secret@host", "credentials"),
     ],
 )

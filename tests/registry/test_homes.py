@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import resource
 import shutil
 import sqlite3
 import subprocess
@@ -18,6 +15,7 @@ import pytest
 from crossimpact.errors import Unavailable, UsageError
 from ops.airflow_env import ROOT, confined
 from registry import artifacts, connection, source, tracking
+from tests.registry import faulty
 from tests.registry.servers import Store, sample
 
 FIRST, SECOND = sample("2026-01-31"), sample("2026-02-28", gamma=6.0)
@@ -124,8 +122,11 @@ def test_a_database_that_cannot_be_opened_is_told_before_mlflow_retries(
             db.execute("CREATE TABLE experiments (x)")
             db.execute("BEGIN EXCLUSIVE")
             file = tmp_path / "other.db"
+        uri = f"{connection.SQLITE}{file}"
         with pytest.raises(Unavailable, match=f"{file} cannot be opened: ") as told:
-            tracking.versions(f"{connection.SQLITE}{file}")
+            tracking.move_alias(uri, "champion", 1)
+        with pytest.raises(Unavailable, match=f"{file} failed: "):
+            tracking.versions(uri)
     assert "OperationalError" not in str(told.value)
 
 
@@ -136,11 +137,11 @@ def test_a_read_only_home_is_read(embedded: Store, tmp_path: Path) -> None:
     for path in (*embedded.home.rglob("*"), embedded.home):
         path.chmod(path.stat().st_mode & ~0o222)
     script = (
-        "import sys; from pathlib import Path; from registry import tracking\n"
-        "release, version = tracking.resolve(sys.argv[1], 'challenger', Path(sys.argv[2]))\n"
+        "import sys; from registry import tracking\n"
+        "release, version = tracking.resolve(sys.argv[1], 'challenger')\n"
         "print(release.id, version.version)"
     )
-    command = [sys.executable, "-c", script, embedded.uri, str(embedded.home / "tmp")]
+    command = [sys.executable, "-c", script, embedded.uri]
     done = subprocess.run(
         [*confined(tmp_path), *command], capture_output=True, text=True, cwd=ROOT, check=False
     )
@@ -149,18 +150,14 @@ def test_a_read_only_home_is_read(embedded: Store, tmp_path: Path) -> None:
     assert done.stdout.split() == [FIRST.id, "1"], done.stderr[-2000:]
 
 
-def test_a_full_disk_is_told_as_such_and_not_as_a_damaged_release(embedded: Store) -> None:
+def test_a_full_disk_keeps_nobody_from_reading_and_is_told_to_who_writes(embedded: Store) -> None:
     """The kernel refuses every write to a file: what is wrong is here, not in the registry."""
-    embedded.register(FIRST)
-    embedded.resolve(FIRST.id)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
+    version = embedded.register(FIRST)
+    with faulty.full_disk():
+        assert embedded.resolve(FIRST.id)[0] == FIRST
         with pytest.raises(Unavailable) as told:
-            embedded.resolve(FIRST.id)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert os.strerror(errno.EFBIG) in str(told.value)
+            tracking.move_alias(embedded.uri, "champion", version.version)
+    assert "disk" in str(told.value)
     assert "roll back" not in f"{told.value} {told.value.hint}"
 
 

@@ -5,8 +5,7 @@ R2 over self-only, pooled over all cells *and* in the mean over names, and more 
 does. Of those that do, the one with the largest pooled gain ships. Pooled R2 weighs every cell by
 one over its name's noise variance: it is the likelihood's measure, the surest there is, and no name
 owns it by its size or its volatility; the mean over names vetoes a gain that one well-explained
-name makes at the others' expense. One common factor claims so much less than the rungs above it
-that these have to beat it by a quarter of the difference's standard error: a tie is the factor's.
+name makes at the others' expense.
 
 Where a factor that is not symmetric in dollars beats every rung by more than chance
 (`market_wins`), it becomes a control (`market_control`) and the ladder is judged again on what it
@@ -41,7 +40,6 @@ from crossimpact.model import Array, from_scaled
 
 CANDIDATES = (*FITTED, "placebo", *rivals.NAMES)
 CONFIDENCE = 0.95  # of the interval of gain over the best rung that the market's factor must clear
-TIE = 0.25  # standard errors by which more must beat one common factor: a tie is the factor's
 COMMON = {"sector_block": "the blocks", "one_factor": "one common factor"}
 
 
@@ -189,10 +187,6 @@ def choose(found: Found, scores: Mapping[str, Score]) -> tuple[Rung, str]:
         there.remove("full")
     if there:
         best = max(there, key=lambda name: gain[name])
-        if "one_factor" in there:
-            lead, se = scores[best].gain_over(scores["one_factor"])
-            if not lead > TIE * se:
-                best = "one_factor"
         return best, _why_not_above(found, best, gain, fair)
     top = max(COUPLED, key=lambda name: gain[name])
     if found.reason and top == "full":
@@ -220,7 +214,7 @@ def _why_not_above(found: Found, best: Rung, gain: Mapping[str, float], fair: Se
         return told if more <= 0 else f"{told}, but not in the mean over names"
     if not found.ladder["full"].edges:
         return f"{told}, but none is left on the whole window"
-    return f"{told}, a tie"
+    return told
 
 
 def _told(score: Score) -> bool:
