@@ -69,7 +69,7 @@ approves; a scheduled or backfilled run whose data are more than 45 days old fai
     start_date=START,
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=ANSWER_WITHIN + timedelta(hours=6),
+    dagrun_timeout=WAIT + ANSWER_WITHIN + timedelta(hours=2),
     default_args=DEFAULTS,
     tags=["crossimpact", "model", "monthly"],
     doc_md=DOC,
