@@ -12,14 +12,13 @@ import duckdb
 import numpy as np
 
 from crossimpact import contract
-from crossimpact.errors import StaleModel, UsageError
+from crossimpact.errors import UsageError
 from crossimpact.model import ImpactModel
 from pipelines import csv_file
 from pipelines.config import Settings
 from pipelines.landing import Landing
 from pipelines.release import champion, resolve
 from pipelines.warehouse import Warehouse, sql
-from registry import ledger
 from registry.bundle import Release
 from registry.tracking import CHAMPION
 
@@ -150,11 +149,6 @@ def _note(models: Iterable[ImpactModel]) -> str:
 def _exported(settings: Settings, release: str) -> Release:
     if release != CHAMPION:
         return resolve(settings, release)[0]
-    if not ledger.entries(settings.ledger_path):
-        raise StaleModel(
-            f"no release is promoted in {settings.home}",
-            "run `crossimpact promote`, or export with `--release challenger`",
-        )
     return champion(settings)[0]
 
 
