@@ -25,7 +25,6 @@ from cli.options import (
 from cli.progress import stages
 from crossimpact.errors import GateRefused
 from crossimpact.ladder import RUNGS
-from pipelines.approval import Signature, by_login
 
 app = typer.Typer()
 
@@ -59,6 +58,8 @@ def promote(
 ) -> None:
     """Ask the gates, then move the alias `champion` (exit 4 when refused)."""
     place = known_home(home)
+    from pipelines.approval import Signature, by_login
+
     signed = Signature(who(), reason, approver, "name")
     if override:
         signed = by_login(place.mlflow_uri, signed, lambda: approver_password(approver))

@@ -47,7 +47,7 @@ def gather(
         "coverage": coverage(candidate),
         "reproduced": again,
         "age_days": round(age(candidate, utc(now)) / DAY, 2),
-        "valid_for_days": VALID_FOR / DAY,
+        "valid_for_days": VALID_FOR.days,
     }
     if live and live.digest != candidate.digest:
         facts["champion"] = _against(settings, candidate, live)

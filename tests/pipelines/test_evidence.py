@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from crossimpact.errors import CrossImpactError
+from crossimpact.ladder import RUNGS
 from crossimpact.simulate import DeskSpec
 from pipelines import evidence, features, promotion, refit, simulate
 from pipelines import release as life
@@ -166,8 +167,8 @@ def test_what_ships_carries_its_ladder_levels_and_certificate(desk) -> None:
     _, release = desk
     for regime, model in release.models.items():
         rung = release.fallback[regime]["rung"]
-        below = {"full": {"sector_block", "self_only"}, "sector_block": {"self_only"}}
-        assert set(release.lower.get(regime, {})) == below.get(rung, set())
+        below = set(RUNGS[RUNGS.index(rung) + 1 : -1])  # a fixed share of volume has no model
+        assert set(release.lower.get(regime, {})) == below
         levels = release.guardrails[regime]
         assert {"q_adv", "cross_bps", "unexplained_bps"} >= set(levels) >= {"q_adv"}
         assert all(0 <= level["amber"] <= level["red"] for level in levels.values())

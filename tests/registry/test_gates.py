@@ -26,7 +26,12 @@ GOOD = {
     "oos_gain": 0.01,
     "placebo_gain": 0.002,
 }
-KNOWN = {"reproduced": "same within 1e-09: largest difference 8e-14", "coverage": 0.8}
+KNOWN = {
+    "reproduced": "same within 1e-09: largest difference 8e-14",
+    "coverage": 0.8,
+    "age_days": 45.0,
+    "valid_for_days": VALID_FOR.days,
+}
 PER_REGIME = (
     "psd_margin",
     "no_round_trip",
@@ -73,7 +78,8 @@ def failed(candidate: Release, **known: Any) -> list[str]:
 def test_a_good_release_passes_and_the_unfitted_regime_leaves_a_row() -> None:
     rows = gates.evaluate(release({"normal": GOOD}), KNOWN)
     passed = [row.gate for row in rows if row.verdict == "pass"]
-    assert passed == ["contract", "reproducible", "regime_coverage", *PER_REGIME]
+    whole = ["contract", "reproducible", "not_expired", "not_future", "regime_coverage"]
+    assert passed == [*whole, *PER_REGIME]
     skipped = {(row.gate, row.regime, row.note) for row in rows if row.verdict == "skipped"}
     unfitted = {(gate, "stressed", "fixed_pov: 3 buckets") for gate in PER_REGIME}
     unknown = {("edge_turnover", "normal"), ("shadow_p90", ""), ("shadow_p95", "")}
@@ -109,6 +115,8 @@ def test_each_gate_refuses_what_it_is_for(metric: str, bad: float, gates_: list[
         ({"reproduced": "not the same"}, "reproducible"),
         ({"reproduced": ["same bytes"]}, "reproducible"),
         ({"coverage": 0.69}, "regime_coverage"),
+        ({"age_days": 45.01}, "not_expired"),
+        ({"age_days": -1.01}, "not_future"),
         ({"champion": {"normal": {"edge_turnover": 0.81}}}, "edge_turnover"),
         ({"shadow": {"p90_ratio": 1.06}}, "shadow_p90"),
         ({"shadow": {"p90_ratio": 1.0, "p95_ratio": float("nan")}}, "shadow_p95"),
@@ -120,7 +128,9 @@ def test_what_is_known_besides_is_judged(known: dict[str, Any], gate: str) -> No
 
 def test_evidence_that_must_be_there_is_missed() -> None:
     rows = gates.evaluate(release({"normal": GOOD}))
-    assert [row.gate for row in gates.failures(rows)] == ["reproducible", "regime_coverage"]
+    assert [row.gate for row in gates.failures(rows)] == [
+        "reproducible", "not_expired", "not_future", "regime_coverage",
+    ]  # fmt: skip
 
 
 def test_a_release_without_cross_terms_has_none_to_earn() -> None:
@@ -162,6 +172,6 @@ def test_a_gate_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -
 
 
 def test_a_release_may_be_promoted_for_as_long_as_a_consumer_uses_it() -> None:
-    limits = {gate.name: gate.limit for gate in gates.load()}
-    assert limits["not_expired"] == VALID_FOR.days
-    assert limits["not_future"] == -contract.MAX_DAYS_AHEAD
+    limits = {gate.name: (gate.limit, gate.limit_metric) for gate in gates.load()}
+    assert limits["not_expired"] == (None, "valid_for_days")  # the consumer's own, as evidence
+    assert limits["not_future"] == (-contract.MAX_DAYS_AHEAD, None)
