@@ -72,7 +72,12 @@ def _out(write: Any) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(markup=False, emoji=False, highlight=False)  # a reason may hold [brackets]
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich would exit 1; what the command found still counts."""
+            raise BrokenPipeError
+
+    return Patient(markup=False, emoji=False, highlight=False)  # a reason may hold [brackets]
 
 
 def _section(console: Console, title: str, data: Mapping[str, Any]) -> None:

@@ -229,3 +229,16 @@ def test_stages_show_on_a_terminal_and_json_stays_alone_on_stdout(tmp_path):
     os.close(master)
     assert job.returncode == 0 and len(out.splitlines()) == 1 and json.loads(out)
     assert "simulate" in shown and "2/2" in shown
+
+
+@pytest.mark.parametrize("rows", [1, 500])
+def test_a_reader_that_went_away_does_not_change_the_exit_code(rows):
+    code = f"from cli.console import show; show({{'a': ['x y'] * {rows}, 'b': 1}}, as_json=False)"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; raise SystemExit(5)"], stdout=write, text=True,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (5, "")
