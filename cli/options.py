@@ -15,7 +15,7 @@ import typer
 
 from crossimpact.errors import UsageError
 from pipelines import layout
-from pipelines.config import Flow, Settings, default_home, parse_bucket
+from pipelines.config import Flow, Settings, default_home, home_at, parse_bucket
 
 Home = Annotated[
     Path | None,
@@ -42,7 +42,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why, for the ledger")]
 
 def settings(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:
     """Settings of a command that may begin a home."""
-    place = home.resolve() if home else default_home()
+    place = home_at(home) if home else default_home()
     if place.exists() and not place.is_dir():
         raise UsageError(f"home {place} is not a folder")
     return Settings(home=place, bucket_s=parse_bucket(bucket), flow=flow)
@@ -79,9 +79,9 @@ def moment(text: str | None) -> datetime | None:
     """A moment; one without a zone is UTC."""
     try:
         found = datetime.fromisoformat(text) if text else None
-    except ValueError as error:
+        return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC) if found else None
+    except (ValueError, OverflowError) as error:  # the latter: before year 1, after year 9999
         raise UsageError(f"{text!r} is not a moment", "write it like 2026-03-27T14:30Z") from error
-    return found.replace(tzinfo=found.tzinfo or UTC) if found else None
 
 
 def numbers(text: str | None, option: str) -> list[float] | None:
