@@ -13,6 +13,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from crossimpact.errors import CrossImpactError
@@ -47,7 +48,8 @@ def fail(error: CrossImpactError, *, as_json: bool) -> int:
     report: Mapping[str, Any] = getattr(error, "report", {})
     if as_json:
         data = {"error": error.what, "hint": error.hint, "exit_code": error.exit_code}
-        show({**report, **data}, as_json=True)
+        with suppress(OSError):  # a full disk may be what went wrong
+            show({**report, **data}, as_json=True)
     print(f"error: {plain(str(error))}", file=sys.stderr, flush=True)
     return error.exit_code
 

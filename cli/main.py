@@ -6,10 +6,11 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 contract violation, 4 gate refused, 5 stal
 from __future__ import annotations
 
 import atexit
+import errno
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -17,7 +18,7 @@ from cli import console, data, export, ingest, ledger, orders, release
 from cli.options import Home, Json, now
 from crossimpact import __version__
 from crossimpact.errors import CrossImpactError
-from pipelines.config import default_home, keep_private
+from pipelines.config import default_home, home_at, keep_private
 
 ABOUT = "About"
 app = typer.Typer(
@@ -35,18 +36,47 @@ def main() -> None:
     as_json = "--json" in sys.argv
     atexit.register(_silence_exit)
     keep_private()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a terminal has no character for
-        sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        sys.stdout = _patient(sys.stdout.encoding, sys.stdout.isatty())
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except CrossImpactError as error:
         sys.exit(console.fail(error, as_json=as_json))
     except OSError as error:
-        sys.exit(console.fail(CrossImpactError(f"{error}"), as_json=as_json))
+        sys.exit(console.fail(_told(error), as_json=as_json))
+
+
+class _Pipe(io.FileIO):
+    """Standard output, whose reader may go away (`| head`): it has read enough."""
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content) or 0
+        except BrokenPipeError:
+            return len(content)
+
+
+def _patient(encoding: str, by_line: bool) -> TextIO:
+    """Standard output that shows a character it has not by its number."""
+    stream = io.BufferedWriter(_Pipe(1, "wb", closefd=False))
+    return io.TextIOWrapper(stream, encoding, "backslashreplace", line_buffering=by_line)
+
+
+def _told(error: OSError) -> CrossImpactError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return CrossImpactError(f"{error}", "free some space and try again" if full else "")
 
 
 def _silence_exit() -> None:
-    """DuckDB's bindings list their leaks on stderr when Python ends; nobody can act on them."""
+    """What cannot be written was told; DuckDB's bindings list their leaks on stderr when Python
+    ends, and nobody can act on them."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
@@ -85,7 +115,7 @@ def demo(
     """The main job on a simulated desk, through the very DAGs a scheduler runs."""
     from ops import demo as job
 
-    place = home.resolve() if home else default_home()
+    place = home_at(home) if home else default_home()
     size = {"symbols": symbols, "days": days, "seed": seed}
     sys.exit(job.run(place, size, now().date(), as_json=json_))
 

@@ -16,7 +16,7 @@ import typer
 
 from crossimpact.errors import UsageError
 from pipelines import layout
-from pipelines.config import Flow, Settings, default_home, parse_bucket
+from pipelines.config import Flow, Settings, default_home, home_at, parse_bucket
 
 #: The password of an override's approver, where MLflow asks for logins.
 APPROVER = "CROSSIMPACT_APPROVER_PASSWORD"
@@ -46,7 +46,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why, for the ledger")]
 
 def settings(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:
     """Settings of a command that may begin a home."""
-    place = home.resolve() if home else default_home()
+    place = home_at(home) if home else default_home()
     if place.exists() and not place.is_dir():
         raise UsageError(f"home {place} is not a folder")
     return Settings(home=place, bucket_s=parse_bucket(bucket), flow=flow)
@@ -86,14 +86,12 @@ def moment(text: str | None) -> datetime | None:
     """A moment that has come; one without a zone is UTC."""
     try:
         found = datetime.fromisoformat(text) if text else None
-    except ValueError as error:
+        moment = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC) if found else None
+    except (ValueError, OverflowError) as error:  # the latter: before year 1, after year 9999
         raise UsageError(f"{text!r} is not a moment", "write it like 2026-03-27T14:30Z") from error
-    if found is None:
-        return None
-    found = found.replace(tzinfo=found.tzinfo or UTC)
-    if found > now():
-        raise UsageError(f"{found.isoformat()} is in the future", "leave it out for what is live")
-    return found
+    if moment and moment > now():
+        raise UsageError(f"{moment.isoformat()} is in the future", "leave it out for what is live")
+    return moment
 
 
 def numbers(text: str | None, option: str) -> list[float] | None:

@@ -25,6 +25,7 @@ from rich.console import Console
 from crossimpact.errors import CrossImpactError
 from ops import airflow_env, dagrun, summary
 from ops.processes import tail
+from pipelines.config import home_at
 
 if TYPE_CHECKING:
     from crossimpact.simulate import DeskSpec
@@ -122,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="the summary as JSON on stdout")
     arguments = parser.parse_args(argv)
-    home = Path(arguments.home or ".crossimpact").resolve()
+    home = home_at(arguments.home or ".crossimpact")
     size = {name: getattr(arguments, name) for name in ("symbols", "days", "seed")}
     return run(home, size, arguments.today, as_json=arguments.json)
 

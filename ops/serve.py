@@ -21,6 +21,7 @@ from crossimpact.errors import CrossImpactError, UsageError
 from ops.airflow_env import airflow_env, confined, lay_out, migrate, prepare, read_only
 from ops.credentials import airflow_secrets, mlflow_login, mlflow_secrets, passwords, write_private
 from ops.processes import Process, choose_port, port_free, tail
+from pipelines.config import home_at
 from registry.pages import EXPERIMENT, REFITS, RELEASES
 
 COMPONENTS = ("mlflow", "api-server", "dag-processor", "scheduler")
@@ -286,7 +287,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     action = {"up": up, "down": down, "status": report}[arguments.action]
     try:
-        return action(Path(arguments.home).resolve())
+        return action(home_at(arguments.home))
     except CrossImpactError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

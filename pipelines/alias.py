@@ -20,8 +20,8 @@ def follow(settings: Settings) -> str:
         while (live := ledger.standing(book(settings))) and moved != live.version:
             tracking.move_alias(settings.mlflow_uri, CHAMPION, live.version)
             moved = live.version
-    except (CrossImpactError, OSError) as error:
-        what = error.what if isinstance(error, CrossImpactError) else str(error)
+    except (CrossImpactError, OSError, ImportError, MemoryError) as error:
+        what = error.what if isinstance(error, CrossImpactError) else str(error) or "no memory"
         return (
             f"MLflow's alias {CHAMPION} was not moved ({what}); the ledger counts, and promoting "
             "it again, or the next change, moves the alias"

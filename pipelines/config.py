@@ -74,9 +74,14 @@ def keep_private() -> None:
     os.umask(os.umask(0o077) | 0o007)
 
 
+def home_at(path: str | Path) -> Path:
+    """A home's absolute place, links followed; links that lead in a circle lead to no folder."""
+    return Path(os.path.realpath(path))
+
+
 def default_home() -> Path:
     """`$CROSSIMPACT_HOME`, else `.crossimpact` under the working directory; always absolute."""
-    return Path(os.environ.get("CROSSIMPACT_HOME") or ".crossimpact").resolve()
+    return home_at(os.environ.get("CROSSIMPACT_HOME") or ".crossimpact")
 
 
 def parse_bucket(text: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -80,7 +81,8 @@ def served(uri: str) -> bool:
         return False
     try:
         parts = urlsplit(uri)
-        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        name = (parts.hostname or "").encode("idna")  # no part of a name has over 63 letters
+        whole = parts.scheme in ("http", "https") and name and parts.port != 0
     except ValueError:
         whole = False
     if not whole:
@@ -122,6 +124,7 @@ def _told(uri: str, error: Exception) -> Unavailable:
 def _client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # `session` tells it
     file = artifacts.database(uri)
     if file is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -269,7 +269,7 @@ def _sense(where: str, what: str) -> Iterator[None]:
     """An answer without the fields it should have is no answer."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise Unavailable(f"{where} answered nonsense to {what}") from error
 
 

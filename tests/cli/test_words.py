@@ -61,6 +61,8 @@ WRONG = [
     (("refit", "{landing}", "--bucket", "soon"), "bucket width 'soon'"),
     (("show", "--as-of", "lately", "--home", "{tmp}/empty"), "'lately' is not a moment"),
     (("show", "--as-of", "2999-01-01", "--home", "{tmp}/empty"), "2999-01-01T00:00:00+00:00 is in"),
+    (("show", "--as-of", "0001-01-01T00:00+14:00", "--home", "{tmp}/empty"), "is not a moment"),
+    (("show", "--home", "{tmp}/circle"), "circle does not exist"),
     (("sequence", "orders.csv", "--model", "champion"), "--model needs --rho"),
     (("sequence", "nowhere.json"), "nowhere.json is not a file"),
     (("sequence", "p.json", "--times", "0,soon"), "not a list of numbers"),
@@ -77,6 +79,7 @@ READING = [
 def run(landing, tmp_path, monkeypatch, capsys):
     """The command line in this process: exit code, stdout, stderr."""
     (tmp_path / "empty").mkdir()
+    (tmp_path / "circle").symlink_to("circle")
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*words: str) -> tuple[int, str, str]:
@@ -123,7 +126,7 @@ def test_a_landed_date_of_the_future_is_refused(run, landing, tmp_path, command)
 def test_a_command_that_reads_a_mistyped_home_is_refused_and_makes_nothing(run, tmp_path, words):
     code, out, err = run(*words, "--home", "{tmp}/typo")
     assert (code, out) == (2, "") and "typo does not exist" in err
-    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "empty"]
 
 
 def test_export_violations_of_a_home_without_any_is_an_error(run, tmp_path):
@@ -168,6 +171,30 @@ def test_a_problem_that_cannot_be_posed_is_a_usage_error(run, tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(problem))
     code, out, err = run("sequence", "{tmp}/p.json")
     assert (code, out) == (2, "") and "rho" in err
+
+
+@pytest.mark.parametrize("words", [("version",), ("contract",), ("-h",), ("ledger",)])
+def test_a_reader_that_went_away_is_no_error(tmp_path, words):
+    there, away = os.pipe()
+    os.close(there)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "CROSSIMPACT_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", *words], stdout=away, stderr=subprocess.PIPE, env=env,
+        check=False,
+    )  # fmt: skip
+    os.close(away)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("words", [("version",), ("version", "--json")])
+def test_a_full_disk_below_stdout_is_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *words], stdout=full, stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
 def test_a_character_the_terminal_lacks_is_shown_by_its_number(tmp_path):

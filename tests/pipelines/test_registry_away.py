@@ -275,6 +275,18 @@ def test_a_pull_answers_before_the_ledger_is_waited_for(desk: Settings) -> None:
     assert [entry.action for entry in ledger.entries(desk.ledger_path)] == ["promote", "fallback"]
 
 
+def test_a_change_stands_though_mlflow_cannot_even_be_loaded(
+    desk: Settings,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, _ = promoted(desk, 30.0, 31.0)
+    with monkeypatch.context() as patch:  # as with too little memory
+        patch.setitem(sys.modules, "mlflow.exceptions", None)
+        done = promotion.rollback(desk, who="bob", reason="x", now=at(3))
+    assert done.changed and "was not moved (import of mlflow.exceptions" in done.note
+    assert champion_id(desk) == first.id
+
+
 def test_a_full_disk_is_told_as_one_and_nothing_is_in_force(desk: Settings) -> None:  # noqa: F811
     first, second = promoted(desk, 30.0, 31.0)
     for _ in range(2):
