@@ -6,6 +6,7 @@ The folder belongs to one client. What is read back is verified like what comes 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -91,7 +92,7 @@ class LastGood:
         if contents is not None:
             sealed.put(contents, self.folder / good.digest)
             self._drop_all_but(good.digest)
-        scratch = self.folder / f".{POINTER}"
+        scratch = self.folder / f".{POINTER}.{os.getpid()}"  # two pulls of one user share the folder
         scratch.write_bytes(
             canonical_json({
                 "digest": good.digest,
