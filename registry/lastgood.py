@@ -92,7 +92,9 @@ class LastGood:
         if contents is not None:
             sealed.put(contents, self.folder / good.digest)
             self._drop_all_but(good.digest)
-        scratch = self.folder / f".{POINTER}.{os.getpid()}"  # two pulls of one user share the folder
+        scratch = (
+            self.folder / f".{POINTER}.{os.getpid()}"
+        )  # two pulls of one user share the folder
         scratch.write_bytes(
             canonical_json({
                 "digest": good.digest,
