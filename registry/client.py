@@ -32,6 +32,8 @@ from registry.served import VALID_FOR, Served, State, expired
 from registry.source import Source
 
 LOG = logging.getLogger("crossimpact.client")
+#: A reason is cut there; a server may answer with anything.
+MAX_REASON = 1000
 ALIAS = "champion"
 #: Shares of the deadline after which a single request, and the whole registry, is given up on:
 #: in time to say why, and to write down what the ledger said.
@@ -258,4 +260,6 @@ def nothing_promoted(book: Path, registry: Source) -> NothingPromoted:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """What went wrong on one line of log; a server's nonsense in it moves no terminal."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:MAX_REASON]

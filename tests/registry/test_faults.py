@@ -7,6 +7,8 @@ import os
 import pickle
 import shutil
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -113,6 +115,22 @@ def test_on_the_way(desk: Desk, caplog: pytest.LogCaptureFixture, name: str) -> 
         check(desk, caplog, why, uri=uri, deadline_s=patience)
 
 
+def test_what_is_no_http_is_told_short_and_in_plain_characters(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(listener: socket.socket) -> None:
+        with listener.accept()[0] as line:
+            line.recv(1 << 16)
+            line.sendall(b"\x1b[2J\x9b31m\x07" * 2000 + b"\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with one_line(caplog, "last_known_good", r"failed: \\x1b\[2J"):
+            served = desk.client(uri=uri).pull()
+    assert served.reason.isprintable() and len(served.reason) <= 1000
+
+
 def test_a_hanging_registry_costs_one_thread_and_its_late_answer_changes_nothing(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -129,8 +147,6 @@ def test_a_hanging_registry_costs_one_thread_and_its_late_answer_changes_nothing
 
 
 def _threads() -> list[str]:
-    import threading
-
     return [thread.name for thread in threading.enumerate()]
 
 
