@@ -18,7 +18,7 @@ from typing import Any
 
 from crossimpact.errors import CrossImpactError, StaleModel
 from pipelines.config import Settings
-from registry import bundle, ledger, sealed, source, tracking
+from registry import artifacts, bundle, ledger, sealed, source, tracking
 from registry.bundle import MANIFEST, Release
 from registry.client import NothingPromoted, nothing_promoted
 from registry.deadline import Worker
@@ -185,6 +185,8 @@ def standing(settings: Settings, lines: Sequence[Entry], as_of: datetime | None 
 
 def unpromoted(settings: Settings) -> NothingPromoted:
     """What to say when the ledger knows no champion: there was none, or MLflow knows better."""
+    if artifacts.absent(settings.mlflow_uri):
+        return NothingPromoted(settings.ledger_path, None, "")
     ask = partial(nothing_promoted, settings.ledger_path)
     try:
         return source.ask(settings.mlflow_uri, ask, REQUEST_S, ASIDE_S)

@@ -40,6 +40,12 @@ def database(uri: str) -> Path | None:
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
+def absent(uri: str) -> bool:
+    """Whether the embedded database is not there, as before the first registration."""
+    file = database(uri)
+    return file is not None and not file.exists()
+
+
 def folder(database: Path, artifact_uri: str) -> Path:
     """The files of a run of that database, whatever place its location named once.
 

@@ -120,6 +120,10 @@ def resolve(uri: str, which: str, book: Sequence[Entry] = ()) -> tuple[Release, 
     StaleModel
         When there is none, or its files are not what was promoted (or registered).
     """
+    if artifacts.absent(uri):
+        raise StaleModel(
+            f"no release {which}: nothing was registered", "run `crossimpact refit` first"
+        )
     release, version = source.ask(uri, lambda registry: _resolve(registry, which, book))
     if RELEASE_ID.fullmatch(which) and not release.digest.startswith(which):
         raise StaleModel(f"version {version.version} of {MODEL} is {release.id}, not {which}")

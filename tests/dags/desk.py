@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from ops.airflow_env import ROOT
@@ -32,4 +34,7 @@ def without_champion(home: Path, to: Path) -> Path:
     shutil.copytree(home, to)
     for path in to.glob("ledger*"):
         path.unlink()
+    # A lost ledger is noticed by this alias: a new history is begun on purpose.
+    with closing(sqlite3.connect(to / "mlflow" / "mlflow.db")) as db, db:
+        db.execute("DELETE FROM registered_model_aliases WHERE alias = 'champion'")
     return to
