@@ -520,7 +520,7 @@ def test_nothing_promoted_is_told_with_what_to_do(desk: Settings) -> None:
     with pytest.raises(StaleModel, match="no release challenger"):
         promotion.promote(desk, who="ann", now=at(1))
     register(desk, sample(30.0))
-    with pytest.raises(StaleModel, match="--release challenger"):
+    with pytest.raises(StaleModel, match="no release is promoted"):
         export.export_gamma(desk, desk.home / "gamma.csv")
     assert not (desk.home / "gamma.csv").exists()
 

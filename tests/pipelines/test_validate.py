@@ -394,17 +394,17 @@ def test_all_problems_of_a_date_are_told_at_once(tmp_path: Path, settings: Setti
     landing = landed(tmp_path, tables)
     shutil.rmtree(landing.root / "benchmark_marks")
     path = desk.folder(landing.root, S) / FILE
-    pq.write_table(pq.ParquetFile(path).read().drop_columns(["short_vol_bps", "bid_size"]), path)
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(["ask_size", "bid_size"]), path)
     with pytest.raises(LandingBlocked) as caught:
         run(settings, landing)
     problems = {(p["table"], p["column"], p["rule"]) for p in caught.value.report["problems"]}
     assert problems == {
         ("benchmark_marks", "", contract.MISSING_TABLE),
         (S, "bid_size", contract.COLUMN_SET),
-        (S, "short_vol_bps", contract.COLUMN_SET),
+        (S, "ask_size", contract.COLUMN_SET),
         ("instruments", "", contract.ROW_COUNT),
     }
-    for word in ("benchmark_marks", "short_vol_bps", "bid_size", "instruments"):
+    for word in ("benchmark_marks", "ask_size", "bid_size", "instruments"):
         assert word in caught.value.what
     assert Warehouse(settings).dates("accepted", F) == []
 
@@ -515,7 +515,14 @@ def test_what_another_process_published_meanwhile_is_never_withdrawn(
     landing = landed(tmp_path, desk.clean())
     known = validate_dates(settings, landing, [desk.DATE])
     manifests = [*settings.home.rglob("_manifest.json")]
-    monkeypatch.setattr(Path, "unlink", lambda path, **_: pytest.fail(f"{path} was withdrawn"))
+    published = settings.home / "warehouse"
+    unlink = Path.unlink
+
+    def watched(path: Path, **given: bool) -> None:
+        assert published not in path.parents, f"{path} was withdrawn"
+        unlink(path, **given)
+
+    monkeypatch.setattr(Path, "unlink", watched)
     judged = validate._judge(Warehouse(settings), landing, [desk.DATE])  # it saw none at its start
     assert judged == {desk.DATE: known[0]} and len(manifests) > 0
 

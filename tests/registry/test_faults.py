@@ -126,8 +126,9 @@ def test_what_is_no_http_is_told_short_and_in_plain_characters(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer, args=(listener,), daemon=True).start()
         uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        client = desk.client(uri=uri)
         with one_line(caplog, "last_known_good", r"failed: \\x1b\[2J"):
-            served = desk.client(uri=uri).pull()
+            served = client.pull()
     assert served.reason.isprintable() and len(served.reason) <= 1000
 
 

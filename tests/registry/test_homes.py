@@ -125,7 +125,7 @@ def test_a_database_that_cannot_be_opened_is_told_before_mlflow_retries(
         uri = f"{connection.SQLITE}{file}"
         with pytest.raises(Unavailable, match=f"{file} cannot be opened: ") as told:
             tracking.move_alias(uri, "champion", 1)
-        with pytest.raises(Unavailable, match=f"{file} failed: "):
+        with pytest.raises(Unavailable, match=f"{file} cannot be opened: "):
             tracking.versions(uri)
     assert "OperationalError" not in str(told.value)
 

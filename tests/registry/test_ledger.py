@@ -180,8 +180,10 @@ def acknowledge(path: Path) -> None:
 
 
 def test_a_forged_line_in_the_file_alone_counts_for_nobody_is_named_and_dropped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chain.LOG, "disabled", False)  # as another test's logging set-up left it
+    monkeypatch.setattr(chain.LOG, "handlers", [caplog.handler])
     path = filled(tmp_path / "ledger.jsonl", 2)
     line = forged(path, who="mallory", action="rollback", new=digest(1), version=1)
     path.write_bytes(path.read_bytes() + line)
