@@ -25,6 +25,7 @@ import pytest
 from ops import credentials, serve
 from ops.airflow_env import DAGS, confined, lay_out, prepare, read_only
 from ops.processes import Process
+from tests.registry import servers
 from tests.registry.servers import Store, logged_in, sample
 
 READY_S = 240
@@ -88,7 +89,9 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
     home = tmp_path_factory.mktemp("home")
     prepare(home)
     lay_out(home)
-    serve.reserve(home, ["mlflow"], anew=True)
+    with pytest.MonkeyPatch.context() as patch:  # a port of its own: tests run side by side
+        patch.setenv("CROSSIMPACT_MLFLOW_PORT", str(servers._free_port()))
+        serve.reserve(home, ["mlflow"], anew=True)
     process = Process("mlflow", home)
     process.start(serve.commands(home)["mlflow"], serve.mlflow_environment(home))
     try:
