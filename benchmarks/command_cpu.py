@@ -28,7 +28,7 @@ COMMANDS = (
 def desk(home: Path) -> None:
     """Two releases of the day before yesterday, promoted one after the other."""
     from pipelines import promotion
-    from pipelines.config import Settings
+    from pipelines.store.settings import Settings
     from tests.pipelines.test_release import register, sample
 
     now = datetime.now(UTC)

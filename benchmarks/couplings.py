@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.design import REGIMES
 from crossimpact.model import Array
+from crossimpact.panel import REGIMES
 
 SECTORS = 8
 SMALLEST_EIGENVALUE = 50.0  # of M + diag(beta), bps

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.couplings import KINDS, SECTORS, Traits, World, plan
-from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.model import Array, from_scaled
+from crossimpact.panel import REGIMES, Panel
 
 Bools = NDArray[np.bool_]
 

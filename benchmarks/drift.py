@@ -29,10 +29,10 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks import desks
-from crossimpact.estimate.design import REGIMES, Panel
-from crossimpact.estimate.drift import Drift, Promise, weekly_drift
+from crossimpact.drift.weekly import Drift, Promise, weekly_drift
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, ImpactModel, from_scaled
+from crossimpact.panel import REGIMES, Panel
 
 WEEK = 5  # days
 LOOKS = (2, 5)  # days of the week that are there when it is looked at; the last one counts

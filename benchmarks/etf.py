@@ -21,9 +21,9 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.desks import BUCKETS, FIRST_DATE, OPEN
-from crossimpact.estimate.design import Panel
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, from_scaled, to_scaled
+from crossimpact.panel import Panel
 
 Kind = Literal["symmetric", "asymmetric", "alone"]
 KINDS: tuple[Kind, ...] = ("symmetric", "asymmetric", "alone")

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from benchmarks.desks import BUCKETS, Desk, seasonality
 from crossimpact import contract
-from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.model import BPS, Array, from_scaled
+from crossimpact.panel import REGIMES, Panel
 
 Ints = NDArray[np.int64]
 Columns = dict[str, Any]

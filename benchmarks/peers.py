@@ -17,8 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNetCV, LassoCV
 from sklearn.model_selection import KFold
 
-from crossimpact.estimate.design import Panel, controls
 from crossimpact.model import Array
+from crossimpact.panel import Panel, controls
 
 FOLDS = 5
 MIN_ROWS = 20  # executed buckets below which a row is left at zero

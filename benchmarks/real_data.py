@@ -32,22 +32,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recovery import command
-from crossimpact.estimate import rivals
-from crossimpact.estimate.design import REGIMES, Panel
+from crossimpact.estimate import baselines
 from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.estimate.self_impact import fit_self
 from crossimpact.ladder import FITTED
 from crossimpact.model import Array, ImpactModel
+from crossimpact.panel import REGIMES, Panel
 from pipelines import features, validate
-from pipelines.config import Settings
-from pipelines.landing import Landing
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
 
 Bools = NDArray[np.bool_]
 
 BUCKET_S = 30
 #: Dates with outages of the feed, in the source's made-up calendar.
 OUTAGES = ("2020-02-10", "2020-02-11", "2020-02-12", "2020-02-13")
-SHOWN = (*FITTED, *rivals.NAMES)
+SHOWN = (*FITTED, *baselines.NAMES)
 TRAINED = 2 / 3  # of the dates, in the second table
 
 

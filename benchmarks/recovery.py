@@ -42,9 +42,9 @@ from benchmarks.couplings import KINDS
 from benchmarks.desks import Desk, draw
 from benchmarks.landing import write_landing
 from benchmarks.scores import Score, score
-from crossimpact.estimate.design import REGIMES
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, to_scaled
+from crossimpact.panel import REGIMES
 
 COMMAND = Path(sys.executable).with_name("crossimpact")
 KNOWN, OURS = "known support", "ours"

@@ -28,10 +28,10 @@ from typing import Any
 
 import numpy as np
 
+from crossimpact.consumer.cache import LastGood
 from crossimpact.model import ImpactModel
-from registry import sealed
-from registry.bundle import Release
-from registry.lastgood import LastGood
+from crossimpact.release import release_files
+from crossimpact.release.bundle import Release
 
 SECTORS = 11
 #: Strongest eigenvalue of the couplings, in units of the names' own impacts.
@@ -111,7 +111,7 @@ def fresh(folder: Path, digest: str, profile: bool) -> dict[str, list[float]]:
 def row(names: int, density: float, profile: bool) -> dict[str, Any]:
     release = drawn(names, density)
     with tempfile.TemporaryDirectory() as folder:
-        sealed.write(release, Path(folder) / release.digest)
+        release_files.write(release, Path(folder) / release.digest)
         runs = [fresh(Path(folder), release.digest, profile) for _ in range(PROCESSES)]
     return {
         "names": names,

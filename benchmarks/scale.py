@@ -36,9 +36,9 @@ from threadpoolctl import threadpool_limits
 from benchmarks.desks import Desk, draw
 from benchmarks.scores import score
 from crossimpact.estimate import gram
-from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import to_scaled
+from crossimpact.panel import REGIMES, Panel
 
 WARM = {"symbols": 10, "days": 6}
 PROFILED = 15  # functions shown, by their own time

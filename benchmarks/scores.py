@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.desks import Desk
-from crossimpact.estimate.design import Panel
 from crossimpact.model import Array, from_scaled
+from crossimpact.panel import Panel
 
 #: A pair is an edge when it costs at least this at typical flow, bps.
 EDGE_BPS = 0.3

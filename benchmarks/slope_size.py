@@ -21,7 +21,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import t
 
-from crossimpact.estimate.calibration import fit_slope
+from crossimpact.drift.calibration import fit_slope
 from crossimpact.model import Array
 
 LEVELS = (1e-2, 1e-3)

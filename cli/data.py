@@ -34,7 +34,7 @@ DATA, MODEL, MEASURE = "Data", "Model and release", "Measure"
 @app.command(rich_help_panel=DATA)
 def contract() -> None:
     """Print the data contract as Markdown."""
-    from pipelines.contract_page import markdown
+    from pipelines.pages.contract import markdown
 
     print(markdown(), end="")
 
@@ -79,7 +79,7 @@ def validate(
     landing_zone(landing, day)
     with stages("validate"):
         from pipelines import validate as step
-        from pipelines.landing import Landing
+        from pipelines.store.landing import Landing
 
         zone = Landing(landing)
         if day and day not in zone.all_dates():
@@ -104,7 +104,7 @@ def refit(
     landing_zone(landing, last)
     with stages("refit"):
         from pipelines import refit as step
-        from pipelines.landing import Landing
+        from pipelines.store.landing import Landing
 
         place = step.settings_for(place, Landing(landing), flow)
         result = step.run(place, landing, last, window_days, loss, now()).to_dict()
@@ -133,7 +133,7 @@ def tca(landing: LandingPath, date_: Date = None, home: Home = None, json_: Json
     landing_zone(landing, day)
     with stages("tca"):
         from pipelines import tca as step
-        from pipelines.landing import Landing
+        from pipelines.store.landing import Landing
 
         result = step.run_champion(place, landing, day or Landing(landing).all_dates()[-1])
     shown = result.to_dict()

@@ -25,7 +25,7 @@ def cn10(
     """Ten anonymised A-shares: books and prints every 3 s."""
     place = settings(home, bucket)
     with stages("ingest"):
-        from pipelines import ingest as step
+        from pipelines.ingest import public as step
 
         result = step.run(place, "cn10", src, out)
     show(result.to_dict(), as_json=json_)
@@ -39,7 +39,7 @@ def table(
     """Anybody's CSV or Parquet files, as MAP.toml tells."""
     place = settings(home, bucket)
     with stages("ingest"):
-        from pipelines import ingest_table as step
+        from pipelines.ingest import mapped as step
 
         result = step.run(place, map_, src, out)
     show(result.to_dict(), as_json=json_)

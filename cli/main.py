@@ -18,7 +18,7 @@ from cli import console, data, export, ingest, ledger, orders, release
 from cli.options import Home, Json, now
 from crossimpact import __version__
 from crossimpact.errors import CrossImpactError
-from pipelines.config import default_home, home_at, keep_private
+from pipelines.store.settings import default_home, home_at, keep_private
 
 ABOUT = "About"
 app = typer.Typer(

@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 import typer
 
 from crossimpact.errors import UsageError
-from pipelines import layout
-from pipelines.config import Flow, Settings, default_home, home_at, parse_bucket
+from pipelines.store import layout
+from pipelines.store.settings import Flow, Settings, default_home, home_at, parse_bucket
 
 #: The password of an override's approver, where MLflow asks for logins.
 APPROVER = "CROSSIMPACT_APPROVER_PASSWORD"

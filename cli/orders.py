@@ -63,14 +63,14 @@ def sequence(
         raise UsageError(f"{file} is not a file", "give PROBLEM.json, or orders.csv with --model")
     place = known_home(home) if model is not None else None
     with stages("sequence"):
-        from pipelines import sequence as step
+        from pipelines.sequence import solve as step
 
         if model is None or rho is None or place is None:
             answer = step.run(file, project=project, comparison=compare, report=report)
         else:
-            from pipelines import sequence_orders  # the registry: a problem file need not wait
+            from pipelines.sequence import orders_file  # the registry: a problem file need not wait
 
-            desk = sequence_orders.load(
+            desk = orders_file.load(
                 place, file, model, regime, rho, times=bounds, objective=objective,
                 spread=spread, pov=pov, day=day, no_blocks=no_blocks, full_span=full_span,
                 project=project,

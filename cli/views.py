@@ -120,7 +120,7 @@ def priced(result: Data) -> Data:
 
 def scheduled(result: Data) -> Data:
     """A schedule with the orders' own names, equal neighbours merged, costs in their currency."""
-    from pipelines.sequence_words import schedule_in_words
+    from pipelines.pages.sequence_text import schedule_in_words
 
     names: Sequence[str] = result.get("symbols", ())
     unit = " USD" if "release" in result else ""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from pipelines.comparison import Change, Comparison
-    from pipelines.config import Settings
+    from pipelines.store.settings import Settings
 
 COLUMNS = ("gate", "regime", "value", "limit", "verdict", "note")
 NAMED = 6  # pairs named in a cell; the others are counted
@@ -53,8 +53,8 @@ def own_approval(user: str) -> GateRefused:
 
 def standing(settings: Settings) -> dict[str, Any]:
     """The `champion` (None before the first), and how often it has changed so far: `changes`."""
+    from crossimpact.release.ledger import CHANGES
     from pipelines.release import ledger_lines
-    from registry.ledger import CHANGES
 
     lines = [line for line in ledger_lines(settings)["ledger"] if line["action"] in CHANGES]
     return {"champion": lines[-1]["release"] if lines else None, "changes": len(lines)}
@@ -170,7 +170,7 @@ def _usd(value: float | None) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
-    from pipelines.markdown import table
+    from pipelines.pages.markdown import table
 
     yield from table(head, rows)
 

@@ -13,8 +13,8 @@ from dags.runs import log
 from dags.schedule import UpcomingCronTimetable
 
 if TYPE_CHECKING:
-    from pipelines.config import Settings
-    from pipelines.landing import Landing
+    from pipelines.store.landing import Landing
+    from pipelines.store.settings import Settings
 
 DATE = r"^\d{4}-\d{2}-\d{2}$"
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -127,7 +127,7 @@ def announced(triggering: Mapping[Any, Any]) -> list[Any]:
 
 def settings(params: Mapping[str, Any]) -> Settings:
     """Settings of this run: home from `$CROSSIMPACT_HOME`, flow and bucket from its params."""
-    from pipelines.config import Settings, default_home, parse_bucket
+    from pipelines.store.settings import Settings, default_home, parse_bucket
 
     return Settings(
         default_home(),
@@ -145,7 +145,7 @@ def mlflow_links(settings: Settings, version: int, run: str) -> dict[str, str]:
 
 def settings_of(plan: Mapping[str, Any]) -> Settings:
     """Settings of a planned refit: what its plan says, whatever the params' defaults are by now."""
-    from pipelines.config import Settings, default_home
+    from pipelines.store.settings import Settings, default_home
 
     return Settings(default_home(), bucket_s=plan["bucket_s"], flow=plan["flow"])
 
@@ -155,7 +155,7 @@ def landing(params: Mapping[str, Any]) -> Landing:
     from pathlib import Path
 
     from crossimpact.errors import UsageError
-    from pipelines.landing import Landing
+    from pipelines.store.landing import Landing
 
     if not params.get("landing"):
         raise UsageError("no landing zone", "give param `landing` or set CROSSIMPACT_LANDING")

@@ -53,8 +53,8 @@ def daily_tca() -> None:
         """The dates to analyse, each with its landing zone."""
         from datetime import UTC, datetime
 
-        from pipelines import layout
-        from pipelines.warehouse import Warehouse
+        from pipelines.store import layout
+        from pipelines.store.warehouse import Warehouse
 
         if params["date"]:
             layout.refuse_future(params["date"], datetime.now(UTC), "date asked for")

@@ -104,8 +104,8 @@ def monthly_refit() -> None:
         """Wait until no other refit of this home runs; backfills have a limit of their own."""
         from airflow.sdk.exceptions import AirflowRuntimeError
 
-        from pipelines import lease
-        from pipelines.config import default_home
+        from pipelines.store import lease
+        from pipelines.store.settings import default_home
 
         def lives(run_id: str) -> bool:
             try:

@@ -64,7 +64,7 @@ def staleness(last: str, run: Run) -> str:
     UsageError
         When a run of the clock finds data so old that what is fitted on them has expired.
     """
-    from registry.served import VALID_FOR  # not when a DAG is parsed
+    from crossimpact.consumer.state import VALID_FOR  # not when a DAG is parsed
 
     days = age(last, run)
     if days <= OLD_DAYS:

@@ -42,7 +42,7 @@ week, the log of `verdict` says so.
 
 def accepted(params: Any, date: str) -> dict[str, Any]:
     """Rows and digest of a date's accepted partitions."""
-    from pipelines.warehouse import Warehouse, text_sha256
+    from pipelines.store.warehouse import Warehouse, text_sha256
 
     warehouse, tables = Warehouse(settings(params)), landing(params).tables()
     manifests = [m for table in tables if (m := warehouse.manifest("accepted", table, date))]
@@ -81,7 +81,8 @@ def validate_contract() -> None:
         """The dates to check, in runs of equal size: one GX run serves all dates of a task."""
         from datetime import UTC, datetime
 
-        from pipelines import layout, validate
+        from pipelines import validate
+        from pipelines.store import layout
 
         dates = [params["date"]] if params["date"] else landing(params).all_dates()
         if dates:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from crossimpact.errors import CrossImpactError
-from pipelines.config import keep_private
+from pipelines.store.settings import keep_private
 
 ROOT = Path(__file__).resolve().parent.parent
 DAGS = ROOT / "dags"

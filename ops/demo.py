@@ -25,7 +25,7 @@ from rich.console import Console
 from crossimpact.errors import CrossImpactError
 from ops import airflow_env, dagrun, summary
 from ops.processes import tail
-from pipelines.config import home_at
+from pipelines.store.settings import home_at
 
 if TYPE_CHECKING:
     from crossimpact.simulate import DeskSpec
@@ -97,8 +97,8 @@ def is_recent(truth: Path, wanted: Mapping[str, Any], today: date) -> bool:
 
 
 def collect(home: Path, desk: Path) -> dict[str, Any]:
-    from pipelines.config import Settings
-    from pipelines.landing import Landing
+    from pipelines.store.landing import Landing
+    from pipelines.store.settings import Settings
 
     truth = summary.read_truth(desk / "truth.json")
     return summary.collect(

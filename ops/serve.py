@@ -21,7 +21,7 @@ from crossimpact.errors import CrossImpactError, UsageError
 from ops.airflow_env import airflow_env, confined, lay_out, migrate, prepare, read_only
 from ops.credentials import airflow_secrets, mlflow_login, mlflow_secrets, passwords, write_private
 from ops.processes import Process, choose_port, port_free, tail
-from pipelines.config import home_at
+from pipelines.store.settings import home_at
 from registry.pages import EXPERIMENT, REFITS, RELEASES
 
 COMPONENTS = ("mlflow", "api-server", "dag-processor", "scheduler")

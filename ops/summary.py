@@ -17,9 +17,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from crossimpact.model import ImpactModel
-    from pipelines.config import Settings
-    from pipelines.landing import Landing
-    from pipelines.warehouse import Warehouse
+    from pipelines.store.landing import Landing
+    from pipelines.store.settings import Settings
+    from pipelines.store.warehouse import Warehouse
 
 #: A planted pair is strong when its coupling is at least this share of its regime's strongest.
 STRONG = 0.5
@@ -66,7 +66,7 @@ def collect(
 
 def accounting(settings: Settings, landing: Landing) -> dict[str, dict[str, int]]:
     """Per table: rows in the landed files, accepted rows, quarantined rows."""
-    from pipelines.warehouse import Warehouse
+    from pipelines.store.warehouse import Warehouse
 
     warehouse, counts = Warehouse(settings), {}
     for table in landing.tables():
@@ -124,7 +124,7 @@ def pair(a: str, b: str) -> tuple[str, str]:
 
 def shortfall(settings: Settings, landed: Sequence[str]) -> dict[str, Any]:
     """Exact sums of the landed dates' TCA summaries, USD: notional ordered, shortfall, parts."""
-    from pipelines.warehouse import Warehouse
+    from pipelines.store.warehouse import Warehouse
 
     warehouse = Warehouse(settings)
     dates = [date for date in warehouse.dates("marts", "tca_summary") if date in landed]
@@ -135,7 +135,7 @@ def shortfall(settings: Settings, landed: Sequence[str]) -> dict[str, Any]:
 
 def drift(settings: Settings) -> list[dict[str, Any]]:
     """The last published drift verdicts, one row per regime."""
-    from pipelines.warehouse import Warehouse
+    from pipelines.store.warehouse import Warehouse
 
     warehouse = Warehouse(settings)
     return published(warehouse, "drift", warehouse.dates("marts", "drift")[-1:])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from crossimpact.consumer import source
 from crossimpact.errors import CrossImpactError
-from pipelines.config import Settings
+from crossimpact.release import ledger
 from pipelines.release import ASIDE_S, REQUEST_S, book
-from registry import ledger, source, tracking
+from pipelines.store.settings import Settings
+from registry import tracking
 from registry.tracking import CHAMPION
 
 

@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from crossimpact.consumer import source
+from crossimpact.consumer.lookup import Version
 from crossimpact.errors import GateRefused, UsageError
-from registry import source
+from crossimpact.release.ledger import Identity
 from registry.connection import USER
-from registry.ledger import Identity
-from registry.lookup import Version
 
 #: Tag of who triggered the DAG run that made a version.
 TRIGGERED_BY = "airflow.triggered_by"

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from crossimpact.errors import CrossImpactError, EstimationError
-from crossimpact.estimate.design import Panel
 from crossimpact.model import ImpactModel
+from crossimpact.panel import Panel
+from crossimpact.release import ledger
+from crossimpact.release.bundle import ID_LENGTH, UNKNOWN, Answer, Release
+from crossimpact.release.ledger import Entry
 from pipelines import features, refit
-from pipelines.config import Settings
 from pipelines.release import book, promoted, resolve
-from pipelines.warehouse import Warehouse
-from registry import ledger
-from registry.bundle import ID_LENGTH, UNKNOWN, Answer, Release
-from registry.ledger import Entry
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 
 #: Last dates of the challenger's window whose flow both are asked to price.
 RECENT = 5

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from crossimpact.consumer.client import Client
+from crossimpact.consumer.deadline import Worker
+from crossimpact.consumer.state import Served
 from crossimpact.errors import CrossImpactError
 from pipelines import promotion
-from pipelines.config import Settings
-from registry.client import Client
-from registry.deadline import Worker
-from registry.served import Served
+from pipelines.store.settings import Settings
 
 #: How long the ledger is waited for to take the witness, seconds; the answer is out by then.
 WITNESS_S = 2.0

@@ -18,16 +18,16 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from crossimpact.drift.conditions import CONDITIONS, Shift, shifts
+from crossimpact.drift.weekly import SEVERITY, Drift, Promise, weekly_drift
 from crossimpact.errors import StaleModel
-from crossimpact.estimate.conditions import CONDITIONS, Shift, shifts
-from crossimpact.estimate.drift import SEVERITY, Drift, Promise, weekly_drift
 from crossimpact.model import ImpactModel
 from crossimpact.progress import tell
+from crossimpact.release.bundle import Release
 from pipelines import features, refit, release, validate
-from pipelines.config import Settings
-from pipelines.landing import Landing
-from pipelines.warehouse import Warehouse, sql
-from registry.bundle import Release
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse, sql
 
 WEEK = 7  # dates at most
 #: Columns that are numbers even where a whole partition has none.

@@ -16,15 +16,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from crossimpact.consumer.state import VALID_FOR, age
+from crossimpact.drift.turnover import edge_turnover
 from crossimpact.errors import CrossImpactError, StaleModel
-from crossimpact.estimate.turnover import edge_turnover
 from crossimpact.progress import tell
-from pipelines.config import Settings
+from crossimpact.release import bundle, release_files, reproducible
+from crossimpact.release.bundle import Release
+from crossimpact.release.ledger import Standing, utc
 from pipelines.release import promoted
-from registry import bundle, reproducible, sealed
-from registry.bundle import Release
-from registry.ledger import Standing, utc
-from registry.served import VALID_FOR, age
+from pipelines.store.settings import Settings
 
 DAY = timedelta(days=1)
 ATTESTED = "reproduced.json"
@@ -81,7 +81,7 @@ def reproduced(settings: Settings, release: Release) -> str:
         return said
     verdict = _again(settings, folder, release)
     if verdict.startswith(SAME):
-        from pipelines.warehouse import write_atomic
+        from pipelines.store.warehouse import write_atomic
 
         write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))
     return verdict
@@ -139,7 +139,7 @@ def _again(settings: Settings, folder: Path, release: Release) -> str:
         if done.returncode:
             said = done.stderr.strip().splitlines() or ["no word"]
             return f"failed: {said[-1]}"
-        return reproducible.verdict(release, sealed.read(into))
+        return reproducible.verdict(release, release_files.read(into))
 
 
 def _main(home: str, folder: str, into: str) -> None:
@@ -148,7 +148,7 @@ def _main(home: str, folder: str, into: str) -> None:
 
     plan: Mapping[str, Any] = json.loads((Path(folder) / refit.PLAN).read_text())
     settings = replace(Settings(Path(home)), flow=plan["flow"], bucket_s=plan["bucket_s"])
-    sealed.write(refit.build(settings, plan, refit.fits(settings, plan)), Path(into))
+    release_files.write(refit.build(settings, plan, refit.fits(settings, plan)), Path(into))
 
 
 if __name__ == "__main__":

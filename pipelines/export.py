@@ -14,12 +14,12 @@ import numpy as np
 from crossimpact import contract
 from crossimpact.errors import UsageError
 from crossimpact.model import ImpactModel
-from pipelines import csv_file
-from pipelines.config import Settings
-from pipelines.landing import Landing
+from crossimpact.release.bundle import Release
 from pipelines.release import champion, resolve
-from pipelines.warehouse import Warehouse, sql
-from registry.bundle import Release
+from pipelines.store import csv_file
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse, sql
 from registry.tracking import CHAMPION
 
 GAMMA_COLUMNS = ("regime", "symbol_i", "symbol_j", "gamma_bps", "se_bps")

@@ -17,13 +17,13 @@ import numpy as np
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, EstimationError
-from crossimpact.estimate.design import Panel
+from crossimpact.panel import Panel
 from crossimpact.progress import each
 from pipelines import validate
-from pipelines.config import Settings
-from pipelines.landing import Landing
-from pipelines.provenance import code_digest
-from pipelines.warehouse import Manifest, Warehouse, sql
+from pipelines.store.landing import Landing
+from pipelines.store.provenance import code_digest
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Manifest, Warehouse, sql
 
 #: Regime labels compare with this many trailing dates, the labelled one included.
 TRAILING_DATES = 20

@@ -21,9 +21,9 @@ from crossimpact.estimate.gram import TRANSFORMS, Moments
 from crossimpact.model import Transform
 from crossimpact.progress import each
 from pipelines import features
-from pipelines.config import Settings
-from pipelines.provenance import code_digest
-from pipelines.warehouse import Warehouse, readable
+from pipelines.store.provenance import code_digest
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse, readable
 
 SOURCES = ("buckets", "regimes")
 #: One row per regime and array: its shape, and its numbers as little-endian float64 in C order.

@@ -14,11 +14,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from crossimpact.consumer.lookup import Version
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
 from crossimpact.ladder import RUNGS
+from crossimpact.release import bundle, gates, hash_chain, ledger
+from crossimpact.release.bundle import Release
+from crossimpact.release.ledger import Action, Entry, Identity, Standing
 from pipelines import alias
 from pipelines.approval import Signature
-from pipelines.config import Settings
 from pipelines.release import (
     book,
     keep,
@@ -27,10 +30,8 @@ from pipelines.release import (
     standing,
     unpromoted,
 )
-from registry import bundle, chain, gates, ledger, tracking
-from registry.bundle import Release
-from registry.ledger import Action, Entry, Identity, Standing
-from registry.lookup import Version
+from pipelines.store.settings import Settings
+from registry import tracking
 from registry.tracking import CHALLENGER
 
 
@@ -206,7 +207,7 @@ def demote(
 
 def witness(
     settings: Settings, action: Action, *, who: str, reason: str, now: datetime,
-    rungs: Mapping[str, str] | None = None, of: str = "", wait_s: float = chain.WAIT_S,
+    rungs: Mapping[str, str] | None = None, of: str = "", wait_s: float = hash_chain.WAIT_S,
 ) -> bool:  # fmt: skip
     """Write down what was seen of the champion (`fallback`, `drift`); nothing live changes.
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from crossimpact.estimate.design import Panel
-from crossimpact.estimate.drift import bucket_cross
-from crossimpact.estimate.limits import levels
+from crossimpact.drift.weekly import bucket_cross
+from crossimpact.estimate.guardrail_levels import levels
 from crossimpact.estimate.refit import RegimeFit
 from crossimpact.model import ImpactModel
-from pipelines import figures as drawing
-from registry import bundle
+from crossimpact.panel import Panel
+from crossimpact.release import bundle
+from pipelines.pages import figures as drawing
 
 
 def of_fit(found: RegimeFit, panel: Panel) -> dict[str, Any]:

@@ -16,22 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from crossimpact import __version__, contract
+from crossimpact.consumer.lookup import Version
 from crossimpact.errors import CrossImpactError, EstimationError, UsageError
-from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.ladder import Rung
 from crossimpact.model import ImpactModel, Transform
+from crossimpact.panel import REGIMES, Panel
 from crossimpact.progress import tell
-from pipelines import features, layout, moments, record, validate
-from pipelines.card import model_card
-from pipelines.config import Flow, Settings
-from pipelines.landing import Landing
-from pipelines.warehouse import Warehouse, text_sha256, write_atomic
-from registry import sealed, tracking
-from registry.bundle import Release
-from registry.lookup import Version
+from crossimpact.release import release_files
+from crossimpact.release.bundle import Release
+from pipelines import features, moments, record, validate
+from pipelines.pages.card import model_card
+from pipelines.store import layout
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Flow, Settings
+from pipelines.store.warehouse import Warehouse, text_sha256, write_atomic
+from registry import tracking
 
 #: Trading dates in a refit unless asked otherwise.
 WINDOW_DAYS = 60
@@ -150,7 +152,7 @@ def assemble(
     fits = {regime: _read_fit(settings, plan, regime) for regime in REGIMES}
     release = build(settings, plan, fits)
     folder = _folder(settings, plan) / "release"
-    sealed.write(release, folder)
+    release_files.write(release, folder)
     write_atomic(folder.parent / PLAN, json.dumps(plan, sort_keys=True))
     models = release.models
     version = tracking.register(

@@ -16,17 +16,19 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from crossimpact.consumer import source
+from crossimpact.consumer.client import NothingPromoted, nothing_promoted
+from crossimpact.consumer.deadline import Worker
+from crossimpact.consumer.lookup import Version
+from crossimpact.consumer.source import Source
+from crossimpact.consumer.state import expired
 from crossimpact.errors import CrossImpactError, StaleModel
-from pipelines.config import Settings
-from registry import artifacts, bundle, ledger, sealed, source, tracking
-from registry.bundle import MANIFEST, Release
-from registry.client import NothingPromoted, nothing_promoted
-from registry.deadline import Worker
-from registry.ledger import Entry, Standing
-from registry.lookup import Version
+from crossimpact.release import bundle, ledger, release_files
+from crossimpact.release.bundle import MANIFEST, Release
+from crossimpact.release.ledger import Entry, Standing
+from pipelines.store.settings import Settings
+from registry import artifacts, tracking
 from registry.pages import MODEL
-from registry.served import expired
-from registry.source import Source
 from registry.tracking import CHAMPION
 
 #: How long a ledger on a disk that hangs is waited for, seconds.
@@ -79,7 +81,7 @@ def promoted(settings: Settings, digest: str) -> Release:
         When neither can be had, or none verifies.
     """
     with suppress(StaleModel):
-        return sealed.read(settings.releases / digest, digest)
+        return release_files.read(settings.releases / digest, digest)
     release, _ = resolve(settings, digest)
     with suppress(OSError):  # a home that may only be read
         keep(settings, release)
@@ -90,10 +92,10 @@ def keep(settings: Settings, release: Release) -> None:
     """Leave a copy of the release in the home, or mend the one that is there."""
     folder = settings.releases / release.digest
     with suppress(StaleModel):
-        sealed.read(folder, release.digest)
+        release_files.read(folder, release.digest)
         return
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sealed.put(release.files | {MANIFEST: release.manifest}, folder)
+    release_files.put(release.files | {MANIFEST: release.manifest}, folder)
 
 
 def champion(settings: Settings) -> tuple[Release, dict[str, Any]]:
@@ -232,7 +234,7 @@ def _compared(registry: Source, live: Standing) -> list[str]:
     notes = [_alias_note(registry.alias(CHAMPION), live.champion)]
     try:
         where = f"version {live.version} of {MODEL}"
-        sealed.verified(registry.files(live.version), live.digest, where)
+        release_files.verified(registry.files(live.version), live.digest, where)
     except StaleModel as error:
         notes.append(f"in MLflow the champion is damaged, this home's copy answers: {error.what}")
     return notes

@@ -25,8 +25,8 @@ from crossimpact.simulate import (
     spoil,
 )
 from crossimpact.simulate.market import REGIMES
-from pipelines.config import Settings
-from pipelines.warehouse import write_atomic
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import write_atomic
 
 FILE_NAME = "part-0.parquet"
 _ARROW_TYPE: dict[contract.Type, pa.DataType] = {

@@ -19,18 +19,19 @@ import numpy as np
 import pyarrow as pa
 
 from crossimpact import contract
+from crossimpact.consumer.state import expired
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.model import Array, ImpactModel, canonical_json
 from crossimpact.progress import tell
+from crossimpact.release.bundle import Release
+from crossimpact.release.ledger import utc
 from crossimpact.tca import Prediction, calibration, pair_costs, predict
-from pipelines import features, refit, release, reports, validate
-from pipelines.config import Settings
-from pipelines.landing import Landing
-from pipelines.provenance import code_digest
-from pipelines.warehouse import Manifest, Warehouse, sql, text_sha256
-from registry.bundle import Release
-from registry.ledger import utc
-from registry.served import expired
+from pipelines import features, refit, release, validate
+from pipelines.pages import reports
+from pipelines.store.landing import Landing
+from pipelines.store.provenance import code_digest
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Manifest, Warehouse, sql, text_sha256
 
 LAYER = "marts"
 #: Mart -> its order. Published in this order: the summary, read by everything after, comes last.

@@ -13,12 +13,12 @@ from typing import Any
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
 from crossimpact.progress import each, tell
-from pipelines import layout
-from pipelines.config import Settings
-from pipelines.judgement import LAYERS, Judgement
-from pipelines.landing import Landing, Problem
-from pipelines.provenance import code_digest
-from pipelines.warehouse import Warehouse
+from pipelines.split import LAYERS, Judgement
+from pipelines.store import layout
+from pipelines.store.landing import Landing, Problem
+from pipelines.store.provenance import code_digest
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 
 #: Landed bytes judged in one go: compressed, so several times that in memory.
 CHUNK_BYTES = 100_000_000

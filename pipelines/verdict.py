@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from crossimpact.release import ledger
 from pipelines import promotion
-from pipelines.config import Settings
 from pipelines.drift import Result
-from registry import ledger, tracking
+from pipelines.store.settings import Settings
+from registry import tracking
 
 
 def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from crossimpact.errors import Unavailable, UsageError
-from registry import artifacts, chain
+from crossimpact.release import hash_chain
+from registry import artifacts
 from registry.artifacts import SQLITE as SQLITE
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _making(file: Path) -> Iterator[None]:
     """Alone, as two at once fail to make its tables, and sure that it can be made at all."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with chain.hold(file.with_name(file.name + ".lock"), TABLES_S):
+        with hash_chain.hold(file.with_name(file.name + ".lock"), TABLES_S):
             file.touch()
             yield
     except OSError as error:

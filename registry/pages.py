@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from registry import bundle
-from registry.bundle import Release
+from crossimpact.release import bundle
+from crossimpact.release.bundle import Release
 
 MODEL = "crossimpact-gamma"
 EXPERIMENT = "crossimpact-refit"

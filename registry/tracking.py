@@ -18,14 +18,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from crossimpact.consumer import lookup, source
+from crossimpact.consumer.lookup import RELEASE_ID, Version
+from crossimpact.consumer.source import Source
 from crossimpact.errors import CrossImpactError, StaleModel
-from registry import artifacts, chain, connection, ledger, lookup, pages, sealed, source
-from registry.bundle import Release
+from crossimpact.release import hash_chain, ledger, release_files
+from crossimpact.release.bundle import Release
+from crossimpact.release.ledger import Entry
+from registry import artifacts, connection, pages
 from registry.connection import session
-from registry.ledger import Entry
-from registry.lookup import RELEASE_ID, Version
 from registry.pages import CARD, EXPERIMENT, FOLDER, MODEL
-from registry.source import Source
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,8 +72,8 @@ def register(
     origin
         Tags of the run and the version that say what made them, an orchestrator's run, say.
     """
-    sealed.read(folder, release.digest)
-    with session(uri) as client, chain.hold(artifact_root.with_suffix(".lock"), REGISTER_S):
+    release_files.read(folder, release.digest)
+    with session(uri) as client, hash_chain.hold(artifact_root.with_suffix(".lock"), REGISTER_S):
         known = source.ask(uri, lambda registry: _whole(registry, release.digest))
         if known is None:
             run = _start(client, uri, release, card, origin)
@@ -286,7 +288,7 @@ def _resolve(registry: Source, which: str, book: Sequence[Entry]) -> tuple[Relea
 
 def _read(registry: Source, version: Version, digest: str) -> Release:
     files = registry.files(version.version)
-    return sealed.verified(files, digest, f"version {version.version} of {MODEL}")
+    return release_files.verified(files, digest, f"version {version.version} of {MODEL}")
 
 
 def _whole(registry: Source, digest: str) -> Version | None:

@@ -15,8 +15,8 @@ from cli import main as cli
 from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
 from pipelines import features, moments, refit, simulate
-from pipelines.config import Settings
-from pipelines.landing import Landing
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
 
 OK, ERROR, USAGE, BLOCKED, REFUSED, STALE = range(6)
 

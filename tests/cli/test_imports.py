@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import promotion
-from pipelines.config import Settings
+from pipelines.store.settings import Settings
 from registry import connection
 from tests.pipelines.test_release import register, sample
 
@@ -67,7 +67,7 @@ def test_a_pull_answers_live_and_prints_before_anything_else(home: Path) -> None
 
 
 def test_a_pull_answers_though_its_witness_has_to_wait_and_says_so(home: Path) -> None:
-    from registry import ledger
+    from crossimpact.release import ledger
 
     env = os.environ | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
     env["CROSSIMPACT_USER"] = "another"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from crossimpact.errors import UsageError
-from registry import ledger
+from crossimpact.release import ledger
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("numpy", "pyarrow", "duckdb", "pandas", "mlflow", "sklearn", "matplotlib")

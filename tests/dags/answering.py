@@ -23,7 +23,7 @@ from unittest import mock
 from dags import runs
 from ops import airflow_env, credentials, dagrun
 from pipelines import drift, release
-from pipelines.config import Settings
+from pipelines.store.settings import Settings
 from tests.dags.airflow_api import Api, wait_for
 
 WAIT_S = 600

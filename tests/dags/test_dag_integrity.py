@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crossimpact.errors import ContractViolation, GateRefused, Unavailable, UsageError
-from crossimpact.estimate.design import REGIMES
+from crossimpact.panel import REGIMES
 from ops import dagrun
 from ops.airflow_env import DAGS, ROOT
 

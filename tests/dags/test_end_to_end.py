@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from crossimpact import contract
 from ops.summary import PARTS
 from pipelines import release
-from pipelines.config import Settings
-from pipelines.warehouse import Warehouse
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 from registry import tracking
 from tests.dags.desk import run_demo, state
 

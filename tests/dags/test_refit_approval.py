@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from crossimpact.release import gates
 from ops.airflow_env import ROOT
-from registry import gates
 from tests.dags.answering import MEDDLING, REASON
 from tests.dags.desk import without_champion
 

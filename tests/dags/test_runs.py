@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from crossimpact.consumer.state import VALID_FOR
 from crossimpact.errors import UsageError
 from dags import runs
-from registry.served import VALID_FOR
 
 SLOT = datetime(2026, 4, 1, 3, tzinfo=UTC)
 NOW = datetime(2026, 11, 28, 17, tzinfo=UTC)

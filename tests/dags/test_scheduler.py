@@ -19,8 +19,8 @@ from crossimpact.simulate import DeskSpec
 from ops import serve
 from ops.airflow_env import ROOT
 from pipelines import release, simulate
-from pipelines.config import Settings
-from pipelines.landing import Landing
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
 from tests.dags.airflow_api import Api, wait_for
 
 ASKED = "CROSSIMPACT_TEST_SCHEDULER"

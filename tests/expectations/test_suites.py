@@ -10,9 +10,9 @@ import pytest
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError
-from expectations.judge import Judge
+from expectations.gx_runner import Judge
 from expectations.suites import suite
-from pipelines.landing import create, relation
+from pipelines.store.landing import create, relation
 from tests.pipelines import desk
 
 SNAPSHOTS = contract.TABLES["market_snapshots"]

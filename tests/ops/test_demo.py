@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossimpact.consumer.client import Client
 from crossimpact.simulate import DeskSpec
 from ops import demo
-from registry.client import Client
 
 TODAYS = st.dates(date(2020, 1, 1), date(2060, 12, 31))
 DAYS = st.integers(1, 60)

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from crossimpact.model import ImpactModel
 from ops import summary
-from pipelines.config import Settings
-from pipelines.landing import Landing
-from pipelines.warehouse import Warehouse
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 
 
 def model(gamma: list[list[float]]) -> ImpactModel:

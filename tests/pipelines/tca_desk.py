@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from crossimpact import contract
 from crossimpact.model import ImpactModel
-from pipelines.config import Settings
-from pipelines.warehouse import Warehouse
-from registry.bundle import Release
+from crossimpact.release.bundle import Release
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 
 POV = {"full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.1, "fixed_pov": 0.05}
 

@@ -12,9 +12,9 @@ from scipy.stats import t as student
 
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import ImpactModel
+from crossimpact.release.bundle import Release
 from pipelines import record
-from pipelines.card import model_card
-from registry.bundle import Release
+from pipelines.pages.card import model_card
 from tests.crossimpact.estimate.desk import draw
 
 POV = {"full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.1, "fixed_pov": 0.05}

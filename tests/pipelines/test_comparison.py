@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crossimpact.estimate.design import Panel
 from crossimpact.model import ImpactModel
+from crossimpact.panel import Panel
+from crossimpact.release import ledger, release_files
+from crossimpact.release.bundle import Release
 from dags.approval import question
 from pipelines.comparison import Comparison, change, compare, cross_usd
-from pipelines.config import Settings
-from registry import ledger, sealed, tracking
-from registry.bundle import Release
+from pipelines.store.settings import Settings
+from registry import tracking
 
 SYMBOLS = ("A", "B", "C", "D")
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
@@ -119,7 +120,7 @@ def home(tmp_path: Path) -> Settings:
     """OLD is champion with a week of drift behind it; NEW is registered."""
     settings = Settings(tmp_path)
     for made in (OLD, NEW):
-        sealed.write(made, tmp_path / made.id)
+        release_files.write(made, tmp_path / made.id)
         tracking.register(
             settings.mlflow_uri, tmp_path / "mlflow" / "artifacts", tmp_path / made.id, made,
             params={}, metrics={}, figures=dict, card="", origin={"airflow.run_id": made.id},

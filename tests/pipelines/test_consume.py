@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from crossimpact.release import ledger
 from pipelines import consume
 from pipelines import release as life
-from pipelines.config import Settings
-from registry import ledger
+from pipelines.store.settings import Settings
 from tests.pipelines.test_release import START, at, desk, empty_store, promoted  # noqa: F401
 
 NOW = at(2)

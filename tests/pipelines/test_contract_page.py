@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crossimpact import contract
-from pipelines.contract_page import markdown
+from pipelines.pages.contract import markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "contract.md"
 

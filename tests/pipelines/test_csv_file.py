@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossimpact.errors import UsageError
-from pipelines import csv_file
+from pipelines.store import csv_file
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = ["=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", "\t=1", "\r=1", "-", "=1"]

@@ -16,8 +16,8 @@ from crossimpact.model import ImpactModel
 from crossimpact.simulate import DeskSpec, plan_market, simulate_day, spoil
 from crossimpact.simulate.dirt import KINDS
 from pipelines import simulate
-from pipelines.config import Settings
-from pipelines.landing import Landing
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
 from pipelines.validate import validate_date
 
 SPEC = DeskSpec(symbols=10, days=5, seed=11)

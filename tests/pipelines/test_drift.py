@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from crossimpact.drift import conditions, e_detector
+from crossimpact.drift.conditions import CONDITIONS
+from crossimpact.drift.weekly import STATISTICS
 from crossimpact.errors import StaleModel
-from crossimpact.estimate import alarm, conditions
-from crossimpact.estimate.conditions import CONDITIONS
-from crossimpact.estimate.drift import STATISTICS
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import ImpactModel
+from crossimpact.release.bundle import Release
 from crossimpact.simulate import DeskSpec
 from pipelines import drift, features, simulate, validate
 from pipelines import release as life
-from pipelines.config import Settings
-from pipelines.landing import Landing
-from pipelines.warehouse import Warehouse
-from registry.bundle import Release
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 from tests.pipelines.tca_desk import release
 
 SPEC = DeskSpec(symbols=5, days=12, seed=11, snapshot_s=60, noise_scale=0.3)
@@ -94,8 +94,8 @@ def test_evidence_runs_on_over_the_weeks_and_reruns_change_nothing(desk, monkeyp
         for name in ("p", "evidence")
     )
     for name in STATISTICS:
-        assert evidence[1][name] == pytest.approx(alarm.evidence([p[1][name]]))
-        assert evidence[2][name] == pytest.approx(alarm.evidence([p[1][name], p[2][name]]))
+        assert evidence[1][name] == pytest.approx(e_detector.evidence([p[1][name]]))
+        assert evidence[2][name] == pytest.approx(e_detector.evidence([p[1][name], p[2][name]]))
     before = state(settings)
     for date in (THIRD, SECOND, "2026-03-11", THIRD):  # reruns, a backfill, a late retry
         run(desk, monkeypatch, wrong, date)

@@ -15,13 +15,13 @@ import pytest
 
 from crossimpact.errors import CrossImpactError
 from crossimpact.ladder import RUNGS
+from crossimpact.release import ledger
+from crossimpact.release.bundle import Release
 from crossimpact.simulate import DeskSpec
 from pipelines import evidence, features, promotion, refit, simulate
 from pipelines import release as life
-from pipelines.config import Settings
-from pipelines.warehouse import Warehouse
-from registry import ledger
-from registry.bundle import Release
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 

@@ -13,9 +13,9 @@ import pytest
 from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
 from pipelines import features, simulate, validate
-from pipelines.config import Settings
-from pipelines.landing import Landing
-from pipelines.warehouse import Warehouse, sql
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse, sql
 
 SPEC = DeskSpec(symbols=5, days=3, seed=11)
 

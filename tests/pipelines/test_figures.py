@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crossimpact.model import ImpactModel, from_scaled
-from pipelines import figures
+from pipelines.pages import figures
 from tests.pipelines.tca_desk import model
 
 HOSTILE = '<script>alert("x")</script>&$x_1$'

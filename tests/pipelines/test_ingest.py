@@ -18,8 +18,8 @@ import pytest
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, UsageError
-from pipelines import ingest
-from pipelines.config import Settings
+from pipelines.ingest import public
+from pipelines.store.settings import Settings
 
 DAYS = ("2020-01-01", "2020-01-02", "2020-01-03")
 LAST = DAYS[-1]
@@ -91,10 +91,10 @@ class Source:
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(
-            pa.Table.from_pylist(self.book, BOOK), folder / ingest.FILES["market_snapshots"]
+            pa.Table.from_pylist(self.book, BOOK), folder / public.FILES["market_snapshots"]
         )
         pq.write_table(
-            pa.Table.from_pylist(self.trades, TRADES), folder / ingest.FILES["public_trades"]
+            pa.Table.from_pylist(self.trades, TRADES), folder / public.FILES["public_trades"]
         )
         return folder
 
@@ -128,7 +128,7 @@ def contents(out: Path, dates: tuple[str, ...] | None = None) -> dict[str, bytes
 
 def assert_contract(out: Path, date: str) -> None:
     """Columns, types, bounds and key order of one landed date, straight from the contract."""
-    for name in ingest.TABLES:
+    for name in public.TABLES:
         table, rows = contract.TABLES[name], landed(out, name, date)
         assert [(f.name, f.type) for f in rows.schema] == [
             (column.name, pa.field("", ARROW[column.type]).type) for column in table.columns
@@ -147,7 +147,7 @@ def assert_contract(out: Path, date: str) -> None:
 def test_a_clean_source_lands_whole_after_its_first_day(
     source: Source, settings: Settings, tmp_path: Path
 ) -> None:
-    result = ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    result = public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     assert result.dates == DAYS[1:]
     assert result.rows == {
         "instruments": 4,
@@ -162,7 +162,7 @@ def test_a_clean_source_lands_whole_after_its_first_day(
 
 
 def test_exchange_time_becomes_utc(source: Source, settings: Settings, tmp_path: Path) -> None:
-    ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     first = landed(tmp_path / "out", "market_snapshots")["ts"][0].as_py()
     assert first.isoformat() == f"{LAST}T01:40:03+00:00"
     buckets = landed(tmp_path / "out", "peer_flow")["ts"].to_pylist()
@@ -171,7 +171,7 @@ def test_exchange_time_becomes_utc(source: Source, settings: Settings, tmp_path:
 
 def test_peer_flow_is_zero_and_follows_the_bucket_width(source: Source, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", bucket_s=60)
-    ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     rows = landed(tmp_path / "out", "peer_flow")
     assert len(rows) == 2 * 2 * 3  # 39 x 3 s from :03 touch three minutes
     assert {*rows["sector_flow"].to_pylist(), *rows["factor_flow"].to_pylist()} == {0.0}
@@ -274,7 +274,7 @@ def test_each_reason_is_counted_and_nothing_else_goes(
         "market_snapshots": sum(str(row["ts"].date()) == LAST for row in source.book),
         "public_trades": sum(str(row["ts"].date()) == LAST for row in source.trades),
     }
-    result = ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    result = public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     for table, left_out in (("market_snapshots", snapshots), ("public_trades", trades)):
         account = result.per_date[LAST][table]
         assert account.left_out == left_out
@@ -288,7 +288,7 @@ def test_a_frozen_stretch_keeps_its_last_information(
     source: Source, settings: Settings, tmp_path: Path
 ) -> None:
     frozen(source)
-    ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     rows = landed(tmp_path / "out", "market_snapshots").slice(0, TICKS - 27)
     seconds = [ts.minute * 60 + ts.second for ts in rows["ts"].to_pylist()]
     gaps = [after - before for before, after in pairwise(seconds)]
@@ -302,7 +302,7 @@ def test_what_the_contract_catches_is_left_to_it(
     rows[4]["ask_px"] = 9.0
     source.book.append(dict(rows[5]))
     source.trades.append(dict(source.trades[-1]))
-    result = ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    result = public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     assert result.per_date[LAST]["market_snapshots"].left_out == {}
     assert result.per_date[LAST]["market_snapshots"].written == 4 * TICKS + 1
     assert result.per_date[LAST]["public_trades"].written == 2 * TICKS + 1
@@ -318,7 +318,7 @@ def test_sizes_of_the_two_names_without_shares_are_recovered(
     for tick, row in enumerate(source.book):
         row.update(bid_size=None, ask_size=None)
         row.update(bid_size_frac=(tick + 1) / 5168285026, ask_size_frac=3e9 / 5168285026)
-    ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     rows = landed(tmp_path / "out", "market_snapshots", DAYS[1])
     assert rows["bid_size"].to_pylist() == [float(2 * TICKS + n) for n in range(1, 2 * TICKS + 1)]
     assert set(rows["ask_size"].to_pylist()) == {3e9}
@@ -327,14 +327,14 @@ def test_sizes_of_the_two_names_without_shares_are_recovered(
 def test_adv_is_the_mean_of_earlier_full_days_only(
     source: Source, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "ADV_DAYS", 2)
+    monkeypatch.setattr(public, "ADV_DAYS", 2)
     for day in ("2020-01-04", "2020-01-05", "2020-01-06"):
         for session in SESSIONS:
             if (day, session) != ("2020-01-04", "pm"):
                 source.session("AA", day, session)
     for row in source.trades:
         row["notional_cny"] = 1000.0 * row["ts"].day
-    ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     days = ("2020-01-02", "2020-01-03", "2020-01-04", "2020-01-05", "2020-01-06")
     adv = [landed(tmp_path / "out", "instruments", day)["adv_notional"][0].as_py() for day in days]
     unit = 1000.0 * TICKS  # a day's notional over its day number
@@ -347,7 +347,7 @@ def test_prints_left_out_still_count_as_turnover(
 ) -> None:
     late = next(row for row in source.trades if str(row["ts"].date()) == DAYS[1])
     late.update(suspect_catchup=True, notional_cny=9001.0)
-    ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+    public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     adv = landed(tmp_path / "out", "instruments")["adv_notional"].to_pylist()
     assert adv == [1001.0 * TICKS + 4000.0, 1001.0 * TICKS]
 
@@ -356,12 +356,12 @@ def test_the_future_changes_no_earlier_byte(
     source: Source, settings: Settings, tmp_path: Path
 ) -> None:
     locked(source)
-    ingest.run(settings, "cn10", source.write(tmp_path / "all"), tmp_path / "out-all")
+    public.run(settings, "cn10", source.write(tmp_path / "all"), tmp_path / "out-all")
     source.book = [row for row in source.book if str(row["ts"].date()) < LAST]
     source.trades = [row for row in source.trades if str(row["ts"].date()) < LAST]
-    ingest.run(settings, "cn10", source.write(tmp_path / "past"), tmp_path / "out-past")
+    public.run(settings, "cn10", source.write(tmp_path / "past"), tmp_path / "out-past")
     past = contents(tmp_path / "out-past")
-    assert len(past) == len(ingest.TABLES)
+    assert len(past) == len(public.TABLES)
     assert contents(tmp_path / "out-all", DAYS[:2]) == past
 
 
@@ -369,9 +369,9 @@ def test_a_rerun_gives_the_same_bytes_and_leaves_nothing_behind(
     source: Source, settings: Settings, tmp_path: Path
 ) -> None:
     folder, out = source.write(tmp_path / "src"), tmp_path / "out"
-    first = ingest.run(settings, "cn10", folder, out)
+    first = public.run(settings, "cn10", folder, out)
     before, summary = contents(out), (out / "ingest.json").read_bytes()
-    assert ingest.run(settings, "cn10", folder, out) == first
+    assert public.run(settings, "cn10", folder, out) == first
     assert (contents(out), (out / "ingest.json").read_bytes()) == (before, summary)
     assert json.loads(summary) == first.to_dict()
     assert sorted(path.name for path in out.iterdir()) == ["ingest.json", "landing"]
@@ -385,7 +385,7 @@ def test_a_landing_of_something_else_is_not_mixed_with(
     other.parent.mkdir(parents=True)
     other.touch()
     with pytest.raises(UsageError, match="already holds parent_orders/date=2020-01-02"):
-        ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+        public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     assert list(contents(tmp_path / "out").values()) == [b""]
 
 
@@ -428,11 +428,11 @@ def test_a_broken_source_is_one_line_and_publishes_nothing(
     breaking, message = BROKEN[name]
     breaking(folder)
     with pytest.raises(UsageError, match=message) as raised:
-        ingest.run(settings, "cn10", folder, out)
+        public.run(settings, "cn10", folder, out)
     assert "\n" not in str(raised.value)
     assert not out.exists()
     source.write(folder)
-    assert ingest.run(settings, "cn10", folder, out).dates == DAYS[1:]
+    assert public.run(settings, "cn10", folder, out).dates == DAYS[1:]
 
 
 def test_rows_without_a_key_cannot_be_placed(
@@ -440,7 +440,7 @@ def test_rows_without_a_key_cannot_be_placed(
 ) -> None:
     source.trades[5]["ts"] = None
     with pytest.raises(UsageError, match=r"1 rows of .*trades.parquet have no symbol or no ts"):
-        ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+        public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
 
 
 def test_a_number_duckdb_cannot_hold_is_an_error_not_a_traceback(
@@ -448,7 +448,7 @@ def test_a_number_duckdb_cannot_hold_is_an_error_not_a_traceback(
 ) -> None:
     source.trades[5]["notional_cny"] = float("nan")
     with pytest.raises(CrossImpactError, match="cannot be ingested") as raised:
-        ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+        public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
     assert "\n" not in str(raised.value)
 
 
@@ -457,12 +457,12 @@ def test_one_day_alone_has_nothing_to_land(settings: Settings, tmp_path: Path) -
     for session in SESSIONS:
         source.session("AA", DAYS[0], session)
     with pytest.raises(UsageError, match="nothing to land on 1 dates"):
-        ingest.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
+        public.run(settings, "cn10", source.write(tmp_path / "src"), tmp_path / "out")
 
 
 def test_unknown_sources_are_named(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown source 'us500'; known sources: cn10"):
-        ingest.run(settings, "us500", tmp_path, tmp_path / "out")
+        public.run(settings, "us500", tmp_path, tmp_path / "out")
 
 
 # --- the real data, read where they lie ----------------------------------------------------------
@@ -478,15 +478,15 @@ def real_folder() -> Path:
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ingest.Result]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, public.Result]:
     folder = real_folder()
     root = tmp_path_factory.mktemp("real")
-    return root, ingest.run(Settings(home=root / "home"), "cn10", folder, root / "out")
+    return root, public.run(Settings(home=root / "home"), "cn10", folder, root / "out")
 
 
-def test_real_rows_are_all_accounted_for(real: tuple[Path, ingest.Result]) -> None:
+def test_real_rows_are_all_accounted_for(real: tuple[Path, public.Result]) -> None:
     root, result = real
-    for table, name in ingest.FILES.items():
+    for table, name in public.FILES.items():
         source_rows = pq.ParquetFile(real_folder() / name).metadata.num_rows
         files = (root / "out/landing" / table).rglob("*.parquet")
         landed_rows = sum(pq.ParquetFile(path).metadata.num_rows for path in files)
@@ -514,7 +514,7 @@ def ages_of_information(rows: list[tuple[datetime, tuple[Any, ...], bool]]) -> l
 
 
 def test_real_outages_leave_neither_quotes_nor_catch_up_prints(
-    real: tuple[Path, ingest.Result],
+    real: tuple[Path, public.Result],
 ) -> None:
     """The worst outage day, walked tick by tick in plain Python."""
     root, _ = real
@@ -538,7 +538,7 @@ def test_real_outages_leave_neither_quotes_nor_catch_up_prints(
             for row in landed(root / "out", table, "2020-02-10").to_pylist()
             if row["symbol"] == "S1"
         }
-        for table in ingest.FILES
+        for table in public.FILES
     }
     assert len(stale) > 600
     assert not stale & kept["market_snapshots"]
@@ -569,7 +569,7 @@ SHARES = """
 @pytest.mark.parametrize(("symbol", "capital"), [("S1", 34798398763), ("S4", 5168285026)])
 def test_real_recovered_sizes_are_whole_shares_that_prints_eat(symbol: str, capital: int) -> None:
     """A seller's print takes exactly its quantity off the bid far oftener than by chance."""
-    shares = {name: str(real_folder() / file) for name, file in ingest.FILES.items()}
+    shares = {name: str(real_folder() / file) for name, file in public.FILES.items()}
     shares["symbol"] = symbol
     with duckdb.connect() as connection:
         fraction, hits = connection.execute(SHARES, {**shares, "capital": capital}).fetchone()
@@ -577,18 +577,18 @@ def test_real_recovered_sizes_are_whole_shares_that_prints_eat(symbol: str, capi
     assert fraction < 1e-6
     assert hits > 0.03
     assert hits > 10 * misses
-    assert f"'{symbol}', {capital}" in ingest.sql("ingest/cn10_book")
+    assert f"'{symbol}', {capital}" in public.sql("ingest/cn10_book")
 
 
 def test_real_past_does_not_know_the_future(
-    real: tuple[Path, ingest.Result], tmp_path: Path
+    real: tuple[Path, public.Result], tmp_path: Path
 ) -> None:
     root, result = real
     (tmp_path / "src").mkdir()
-    for name in ingest.FILES.values():
+    for name in public.FILES.values():
         rows = pq.read_table(real_folder() / name, filters=[("ts", "<", datetime(2020, 1, 8))])
         pq.write_table(rows, tmp_path / "src" / name)
-    past = ingest.run(Settings(home=tmp_path / "home"), "cn10", tmp_path / "src", tmp_path / "out")
+    past = public.run(Settings(home=tmp_path / "home"), "cn10", tmp_path / "src", tmp_path / "out")
     assert past.dates == result.dates[: len(past.dates)]
     assert len(past.dates) == 6
     assert contents(tmp_path / "out") == contents(root / "out", past.dates)

@@ -15,12 +15,13 @@ import pytest
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
-from pipelines import features, ingest_map, ingest_table, tca, validate
-from pipelines.config import Settings
-from pipelines.ingest import Result
-from pipelines.ingest_source import Reader
-from pipelines.landing import Landing
-from pipelines.warehouse import Warehouse
+from pipelines import features, tca, validate
+from pipelines.ingest import mapped, mapping
+from pipelines.ingest.public import Result
+from pipelines.ingest.source import Reader
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 from tests.pipelines import ingest_samples as samples
 from tests.pipelines import tca_desk
 
@@ -50,7 +51,7 @@ def ingest(root: Path, text: str = MINIMAL, quotes: list[tuple[Any, ...]] | None
     samples.write(root / "src" / "quotes.csv", "s,t,b,a,n", QUOTES if quotes is None else quotes)
     samples.write(root / "src" / "names.csv", "s,adv", [("AA", 1e6), ("BB", 1e6)])
     (root / "map.toml").write_text(text)
-    return ingest_table.run(Settings(root / "home"), root / "map.toml", root / "src", root / "out")
+    return mapped.run(Settings(root / "home"), root / "map.toml", root / "src", root / "out")
 
 
 def balanced(result: Result) -> bool:
@@ -68,7 +69,7 @@ def balanced(result: Result) -> bool:
 def us(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     root = tmp_path_factory.mktemp("us")
     src = samples.us_ticks(root / "src", hours=1.0)
-    result = ingest_table.run(Settings(root / "home"), MAPS / "us_ticks.toml", src, root / "out")
+    result = mapped.run(Settings(root / "home"), MAPS / "us_ticks.toml", src, root / "out")
     return root, result
 
 
@@ -76,7 +77,7 @@ def us(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
 def fx(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     root = tmp_path_factory.mktemp("fx")
     src = samples.tca_desk(root / "src")
-    result = ingest_table.run(Settings(root / "home"), MAPS / "tca_desk.toml", src, root / "out")
+    result = mapped.run(Settings(root / "home"), MAPS / "tca_desk.toml", src, root / "out")
     return root, result
 
 
@@ -163,14 +164,14 @@ def test_the_same_source_gives_the_same_bytes_and_a_foreign_landing_is_refused(
 
     before = content()
     run = (Settings(root / "home"), MAPS / "tca_desk.toml", root / "src", root / "out")
-    ingest_table.run(*run)
+    mapped.run(*run)
     assert content() == before
     assert json.loads((root / "out" / "ingest.json").read_text())["source"] == "table"
     other = root / "out" / "landing" / "peer_flow" / "date=2020-01-01"
     other.mkdir(parents=True)
     (other / "part-0.parquet").touch()
     with pytest.raises(UsageError, match="already holds"):
-        ingest_table.run(*run)
+        mapped.run(*run)
     (other / "part-0.parquet").unlink()
 
 
@@ -201,7 +202,7 @@ NINE_THIRTY = datetime(2024, 7, 2, 13, 30, tzinfo=UTC)
 def test_a_time_is_read_in_its_zone_and_unit(tmp_path: Path, cell: str, text: str) -> None:
     samples.write(tmp_path / "quotes.csv", "s,t,b,a,n", [("AA", text, 10, 11, 5)])
     (tmp_path / "map.toml").write_text(MINIMAL.replace('ts = "t"', f"ts = {cell}"))
-    asked = ingest_map.load(tmp_path / "map.toml")
+    asked = mapping.load(tmp_path / "map.toml")
     with Warehouse(Settings(tmp_path / "home")).connect() as connection:
         reader = Reader(connection, asked, tmp_path, tmp_path / "staged")
         assert reader.stage("market_snapshots", asked.market_snapshots).rows == 1
@@ -279,7 +280,7 @@ def test_decimal_commas_gzip_files_without_header_and_names_in_file_names(tmp_pa
     samples.write(tmp_path / "src" / "names.csv", "s", [("BRK_A",)])
     (tmp_path / "map.toml").write_text(text)
     out = tmp_path / "out"
-    ingest_table.run(Settings(tmp_path / "h"), tmp_path / "map.toml", tmp_path / "src", out)
+    mapped.run(Settings(tmp_path / "h"), tmp_path / "map.toml", tmp_path / "src", out)
     (row,) = read(out, "market_snapshots", "2024-07-02")
     assert row == {
         "symbol": "BRK.A", "ts": NINE_THIRTY, "bid_px": 1234.5, "ask_px": 1234.75, "bid_size": 5.0,
@@ -356,7 +357,7 @@ def test_a_wrong_map_is_told_by_key_value_and_what_is_allowed(
     assert old in MINIMAL
     (tmp_path / "map.toml").write_text(MINIMAL.replace(old, new))
     with pytest.raises(UsageError, match=said) as caught:
-        ingest_map.load(tmp_path / "map.toml")
+        mapping.load(tmp_path / "map.toml")
     assert "\n" not in str(caught.value) or "cannot be read" in said
 
 
@@ -364,7 +365,7 @@ def test_all_wrong_keys_are_told_at_once(tmp_path: Path) -> None:
     text = MINIMAL.replace("America/New_York", "Mars").replace('adv = "column"', 'adv = "guess"')
     (tmp_path / "map.toml").write_text(text)
     with pytest.raises(UsageError, match=r"market\.time_zone.*instruments\.adv = 'guess'"):
-        ingest_map.load(tmp_path / "map.toml")
+        mapping.load(tmp_path / "map.toml")
 
 
 @pytest.mark.parametrize(

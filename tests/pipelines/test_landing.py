@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
-from pipelines.landing import Landing, accepts, create, load, relation
+from pipelines.store.landing import Landing, accepts, create, load, relation
 from tests.pipelines import desk
 
 FILLS = contract.TABLES["child_fills"]

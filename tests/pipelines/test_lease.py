@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import lease
+from pipelines.store import lease
 
 
 @pytest.fixture

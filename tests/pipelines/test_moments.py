@@ -16,9 +16,9 @@ from crossimpact.estimate.gram import TRANSFORMS, Moments
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.simulate import DeskSpec
 from pipelines import features, moments, simulate, validate
-from pipelines.config import Settings
-from pipelines.landing import Landing
-from pipelines.warehouse import Warehouse
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 
 SPEC = DeskSpec(symbols=5, days=5, seed=11, snapshot_s=60)
 TABLES = tuple(f"moments_{transform}" for transform in TRANSFORMS)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import provenance
-from pipelines.config import Settings
-from pipelines.landing import Landing
-from pipelines.provenance import Sources, code_digest, sources
+from pipelines.store import provenance
+from pipelines.store.landing import Landing
+from pipelines.store.provenance import Sources, code_digest, sources
+from pipelines.store.settings import Settings
 from pipelines.validate import run
 from tests.pipelines import desk
 
@@ -48,7 +48,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "inside"), [("pipelines.validate", "expectations.judge"), ("pipelines.tca", "")]
+    ("module", "inside"), [("pipelines.validate", "expectations.gx_runner"), ("pipelines.tca", "")]
 )
 def test_sources_hold_every_module_that_python_imports(module, inside):
     """`inside`: what the module imports when it is called, not before."""
@@ -79,7 +79,9 @@ def test_code_digest_changes_with_any_module_query_file_or_library(module):
 
 def test_sources_of_the_four_keys_hold_what_decides_them():
     judged, pages = read("pipelines.validate"), read("pipelines.tca").texts
-    assert {"expectations.judge", "expectations.engine", "expectations.suites"} < set(judged.texts)
+    assert {"expectations.gx_runner", "expectations.engine", "expectations.suites"} < set(
+        judged.texts
+    )
     assert "great_expectations" in judged.libraries
     checks = {f"sql/checks/{path.name}" for path in (ROOT / "sql/checks").glob("*.sql")}
     assert checks and checks < set(judged.texts)
@@ -89,16 +91,18 @@ def test_sources_of_the_four_keys_hold_what_decides_them():
     assert "crossimpact.estimate.pilot" in read("pipelines.moments").texts
     templates = (ROOT / "pipelines/templates").glob("*.j2")
     assert {f"pipelines/templates/{path.name}" for path in templates} < set(pages)
-    assert {"crossimpact.tca", "crossimpact.model", "pipelines.plots"} < set(pages)
+    assert {"crossimpact.tca", "crossimpact.model", "pipelines.pages.plots"} < set(pages)
     assert not any(name.startswith(("cli", "dags", "ops", "tests")) for name in pages)
 
 
 def test_code_digest_is_the_same_wherever_whenever_and_in_whatever_order(copy):
     here = ROOT / "src", ROOT
-    key = sources("pipelines.moments", "registry.gates", places=here, queries=ROOT / "sql")
+    key = sources(
+        "pipelines.moments", "crossimpact.release.gates", places=here, queries=ROOT / "sql"
+    )
     for path in copy.rglob("*"):
         os.utime(path, (0, 0))
-    assert code_digest("registry.gates", "pipelines.moments") == key.digest
+    assert code_digest("crossimpact.release.gates", "pipelines.moments") == key.digest
 
 
 def test_a_module_that_is_not_ours_is_an_error():
@@ -122,5 +126,5 @@ def test_validate_judges_again_when_the_judge_or_a_check_changes(copy, tmp_path)
     assert code_digest("pipelines.validate") == key
     edit(copy / "sql/checks/fill_near_mid.sql", "SELECT", "select")
     assert code_digest("pipelines.validate") != key
-    edit(copy / "expectations/judge.py", "BOOLEAN_ONLY", "COMPLETE")
+    edit(copy / "expectations/gx_runner.py", "BOOLEAN_ONLY", "COMPLETE")
     assert judged_anew() and not judged_anew()

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from crossimpact.consumer.state import VALID_FOR
 from crossimpact.errors import CrossImpactError, GateRefused, StaleModel, Unavailable
+from crossimpact.release import ledger
 from pipelines import consume, promotion
 from pipelines import release as life
-from pipelines.config import Settings
-from registry import ledger, tracking
-from registry.served import VALID_FOR
+from pipelines.store.settings import Settings
+from registry import tracking
 from tests.pipelines.test_release import (
     alias,
     at,
@@ -140,7 +141,7 @@ def test_nobody_holds_the_ledger_while_waiting_for_a_server(
 ) -> None:
     promoted(desk, 30.0, 31.0)
     forget_copies(desk)  # so that the registry has to be asked
-    monkeypatch.setattr("registry.source.REQUEST_S", 3.0)
+    monkeypatch.setattr("crossimpact.consumer.source.REQUEST_S", 3.0)
     with away(desk, "hanging", monkeypatch):
         start = time.monotonic()
 

@@ -17,12 +17,13 @@ import pytest
 from cli import console
 from crossimpact.errors import GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
+from crossimpact.release import hash_chain, ledger, release_files
+from crossimpact.release.bundle import Release
 from pipelines import evidence, export, promotion
 from pipelines import release as life
 from pipelines.alias import pointed
-from pipelines.config import Settings
-from registry import chain, ledger, sealed, tracking
-from registry.bundle import Release
+from pipelines.store.settings import Settings
+from registry import tracking
 
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 
@@ -92,7 +93,7 @@ def desk(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def register(desk: Settings, release: Release) -> tracking.Version:
     folder = desk.home / "refits" / release.id / "release"
-    sealed.write(release, folder)
+    release_files.write(release, folder)
     attested = {"release": release.digest, "verdict": "same"}
     (folder.parent / evidence.ATTESTED).write_text(json.dumps(attested))
     root = desk.home / "mlflow" / "artifacts"
@@ -442,7 +443,7 @@ def test_a_kill_leaves_the_old_champion_or_the_new_and_the_next_change_moves_the
         if kill == "alias":
             patch.setattr(tracking, "move_alias", die)
         else:
-            patch.setattr(chain, "_write", die)
+            patch.setattr(hash_chain, "_write", die)
         with pytest.raises(KeyboardInterrupt):
             change(desk)
     done = kill == "alias"  # the line was written before
@@ -474,7 +475,7 @@ def test_a_tampered_champion_is_refused_though_its_tag_agrees(desk: Settings) ->
     (files,) = (desk.home / "mlflow" / "artifacts").glob(f"{version.run_id}/artifacts/release")
     forged = replace(second, models=sample(99.0).models)
     shutil.rmtree(files)
-    sealed.write(forged, files)
+    release_files.write(forged, files)
     with tracking.session(desk.mlflow_uri) as client:
         client.set_model_version_tag(tracking.MODEL, str(version.version), "digest", forged.digest)
     assert champion_id(desk) == second.id  # of this home's copy, and says what it saw

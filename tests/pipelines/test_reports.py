@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import plots, reports, tca
-from pipelines.config import Settings
-from pipelines.warehouse import Warehouse
-from registry.bundle import Release
+from crossimpact.release.bundle import Release
+from pipelines import tca
+from pipelines.pages import plots, reports
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 from tests.pipelines.tca_desk import DATE, desk, fill, mark, model, parent, quote, release
 
 HOSTILE = '<script>alert("x")</script>&$x_1$'

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipelines import scratch
+from pipelines.store import scratch
 
 
 def test_a_folder_is_private_and_goes_with_its_work(tmp_path: Path) -> None:

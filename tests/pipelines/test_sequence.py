@@ -14,9 +14,10 @@ import pytest
 from cli import main as cli
 from crossimpact.errors import CrossImpactError, ProblemError, StaleModel, UsageError
 from crossimpact.model import BPS, ImpactModel
-from pipelines import sequence, sequence_orders
-from pipelines.config import Settings
-from pipelines.sequence_problem import parse
+from pipelines.sequence import orders_file
+from pipelines.sequence import solve as sequence
+from pipelines.sequence.problem_file import parse
+from pipelines.store.settings import Settings
 
 BASE: dict[str, Any] = {
     "times": [0, 1, 2],
@@ -442,7 +443,7 @@ class Shipped:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(sequence_orders, "resolve", lambda settings, which: (Shipped(), None))
+    monkeypatch.setattr(orders_file, "resolve", lambda settings, which: (Shipped(), None))
     return Settings(home=tmp_path / "home")
 
 
@@ -450,7 +451,7 @@ def schedule(desk: Settings, path: Path, **options: Any) -> dict[str, Any]:
     regime, rho = options.pop("regime", "normal"), options.pop("rho", 0.2)
     which = options.pop("which", "challenger")
     printed = {name: options.pop(name) for name in ("comparison", "report") if name in options}
-    found = sequence_orders.load(desk, path, which, regime, rho, **options)
+    found = orders_file.load(desk, path, which, regime, rho, **options)
     return sequence.answer(found.task, found.units, facts=found.facts, **printed).to_dict()
 
 

@@ -18,14 +18,9 @@ from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import tthc, ttsc
-from pipelines import (
-    sequence,
-    sequence_figures,
-    sequence_page,
-    sequence_problem,
-    sequence_traces,
-    sequence_words,
-)
+from pipelines.pages import sequence_figures, sequence_page, sequence_series, sequence_text
+from pipelines.sequence import problem_file
+from pipelines.sequence import solve as sequence
 from tests.pipelines.test_figures import HOSTILE, png_size
 from tests.pipelines.test_page_in_browser import BROWSER, look
 from tests.pipelines.test_reports import Page
@@ -115,26 +110,26 @@ def test_what_is_uncertain_is_said(tmp_path):
     text = text_of(page)
     for said in ("Value of the stochastic solution", "0.0833", "50%: 2nd order 5", "Expected"):
         assert said in text
-    traces = sequence_traces.traces(tree)
+    traces = sequence_series.traces(tree)
     assert [trace.shared for trace in traces] == [1, 1]
     assert traces[0].colour_of(0) == traces[1].colour_of(0) != traces[0].colour_of(1)
 
 
 def test_many_scenarios_are_stood_for_by_a_few():
     tree = adapt(tthc([0, 1, 2], [1, 3], UNIT), Normal(3.0, 2.0))
-    traces = sequence_traces.traces(tree)
+    traces = sequence_series.traces(tree)
     outcomes = [trace.plan.problem.volumes[-1, 0] for trace in traces]
-    assert len(traces) == sequence_traces.MAX_SCENARIOS < len(tree.plans)
+    assert len(traces) == sequence_series.MAX_SCENARIOS < len(tree.plans)
     assert (np.diff(outcomes) > 0).all()
     assert np.mean(outcomes) == pytest.approx(3.0, abs=0.3)
     assert len({trace.colour for trace in traces}) == len(traces)
 
 
 def test_many_assets_are_drawn_largest_first():
-    n = sequence_traces.MAX_ASSETS + 3
+    n = sequence_series.MAX_ASSETS + 3
     volumes = np.arange(1.0, n + 1)[None, :]
     problem = tthc([0, 1], volumes, Exponential(np.eye(n), rho=1.0))
-    drawn = sequence_traces.largest([solve(problem)])
+    drawn = sequence_series.largest([solve(problem)])
     assert drawn == list(range(n - 1, 2, -1))
 
 
@@ -155,7 +150,7 @@ def test_a_dust_of_the_solver_is_no_trade():
     pieces = [(0, 0.0, 0.0, 1.0 - 1e-9), (0, 1.0, 1.0, 1e-9)]
     plan = Plan.of(tthc([0, 1], [1.0], UNIT), pieces)
     assert len(plan.blocks(0)) == 2
-    assert sequence_traces.blocks_of(plan, 0, 0) == [(0.0, pytest.approx(1.0))]
+    assert sequence_series.blocks_of(plan, 0, 0) == [(0.0, pytest.approx(1.0))]
 
 
 def test_a_rate_of_one_memory_is_as_high_as_the_block_it_keeps_level():
@@ -174,7 +169,7 @@ def test_a_rate_of_one_memory_is_as_high_as_the_block_it_keeps_level():
     [(4.211621, "4.2116"), (3.0, "3"), (-1234.5, "−1,234.50"), (2e6, "2,000,000"), (3e-5, "3e−05")],
 )
 def test_numbers_are_read_at_a_glance(value, text):
-    assert sequence_words.precise(value) == text
+    assert sequence_text.precise(value) == text
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here (Debian: apt-get install chromium)")
@@ -280,10 +275,10 @@ def test_a_commands_page_is_named_in_its_answer(monkeypatch, capsys, tmp_path):
 def test_the_scenarios_of_the_docs_cost_what_is_said():
     text = DOCS.read_text()
     problem = json.loads(re.findall(r"<<'END'\n(\{.*?\})\nEND", text, re.DOTALL)[1])
-    answer = sequence.answer(sequence_problem.parse(problem))
+    answer = sequence.answer(problem_file.parse(problem))
     assert f"expected cost {answer.cost:.4f}" in text
     assert f"loses {answer.extra['value_of_stochastic_solution']:.4f}" in text
     grown = json.loads(re.findall(r"<<'END'\n(\{.*?\})\nEND", text, re.DOTALL)[2])
-    answer = sequence.answer(sequence_problem.parse(grown))
+    answer = sequence.answer(problem_file.parse(grown))
     assert f"The plan costs {answer.cost:.4f};" in text
     assert f"loses {answer.extra['value_of_stochastic_solution']:.4f}.\nThe answer" in text

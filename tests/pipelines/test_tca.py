@@ -16,11 +16,11 @@ from markupsafe import escape
 
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.model import ImpactModel
+from crossimpact.release.bundle import Release
 from pipelines import tca
-from pipelines.config import Settings
-from pipelines.reports import PARTS, Row, read_mart
-from pipelines.warehouse import Warehouse
-from registry.bundle import Release
+from pipelines.pages.reports import PARTS, Row, read_mart
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 from tests.pipelines.tca_desk import (
     ADV,
     DATE,

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from crossimpact import contract
 from crossimpact.errors import UsageError
 from pipelines import features, validate
-from pipelines.config import Settings
 from pipelines.export import export_violations
-from pipelines.judgement import LAYERS
-from pipelines.landing import Landing
+from pipelines.split import LAYERS
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 from pipelines.validate import LandingBlocked, run, validate_date, validate_dates
-from pipelines.warehouse import Warehouse
 from tests.pipelines import desk
 
 FILE = "part-0.parquet"

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from crossimpact.errors import CrossImpactError, StaleModel
+from crossimpact.release import ledger
 from pipelines import promotion
-from pipelines.config import Settings
 from pipelines.drift import Result
+from pipelines.store.settings import Settings
 from pipelines.verdict import announce
-from registry import ledger, tracking
+from registry import tracking
 from tests.pipelines.test_release import at, desk, empty_store, promoted, rung  # noqa: F401
 
 

@@ -12,8 +12,8 @@ import duckdb
 import pytest
 
 from crossimpact.errors import CrossImpactError
-from pipelines.config import Settings
-from pipelines.warehouse import Warehouse
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 
 ROWS = "SELECT range AS a, range % 3 AS b FROM range(1000) ORDER BY a"
 

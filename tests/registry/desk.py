@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from registry import ledger
-from registry.bundle import MANIFEST, Release
-from registry.client import Client, Served
+from crossimpact.consumer.client import Client, Served
+from crossimpact.release import ledger
+from crossimpact.release.bundle import MANIFEST, Release
 from tests.registry.servers import sample
 
 NOW = datetime(2026, 2, 10, 12, tzinfo=UTC)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from crossimpact.errors import CrossImpactError
+from crossimpact.release import hash_chain
 from pipelines import promotion
-from pipelines.config import Settings
-from registry import chain, tracking
+from pipelines.store.settings import Settings
+from registry import tracking
 from tests.registry.desk import NOW
 
 #: Forked from a process that has imported everything and opened nothing: quick, and safe.
@@ -22,9 +23,9 @@ PROCESSES.set_forkserver_preload(["tests.registry.promoters", "mlflow"])
 
 #: Moments of a promotion: what is called, and whether the kill comes before or after it.
 STEPS = {
-    "with half a line written": (chain, "_write", "half"),
-    "before the line is acknowledged": (chain, "_acknowledge", "before"),
-    "after the line was acknowledged": (chain, "_acknowledge", "after"),
+    "with half a line written": (hash_chain, "_write", "half"),
+    "before the line is acknowledged": (hash_chain, "_acknowledge", "before"),
+    "after the line was acknowledged": (hash_chain, "_acknowledge", "after"),
     "before the alias moves": (tracking, "move_alias", "before"),
     "after the alias moved": (tracking, "move_alias", "after"),
 }

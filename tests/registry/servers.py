@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from crossimpact.model import ImpactModel
-from registry import connection, ledger, sealed, tracking
-from registry.bundle import Release
+from crossimpact.release import ledger, release_files
+from crossimpact.release.bundle import Release
+from registry import connection, tracking
 
 READY_S = 120
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -57,7 +58,7 @@ class Store:
 
     def register(self, release: Release, **over: object) -> tracking.Version:
         folder = self.home / "refits" / release.id
-        sealed.write(release, folder)
+        release_files.write(release, folder)
         given = {
             "params": {"huber": 1.345},
             "metrics": {"normal.oos_r2": 0.01, "stressed.oos_r2": float("nan")},

@@ -9,11 +9,12 @@ import pytest
 
 from cli import main as cli
 from cli.options import APPROVER
+from crossimpact.release import ledger
+from crossimpact.release.ledger import Entry
 from pipelines import release
 from pipelines.approval import TRIGGERED_BY
-from pipelines.config import Settings
-from registry import connection, ledger
-from registry.ledger import Entry
+from pipelines.store.settings import Settings
+from registry import connection
 from tests.registry.servers import Server, Store, sample
 
 OK, USAGE, REFUSED = 0, 2, 4

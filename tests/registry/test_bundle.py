@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from crossimpact.errors import ModelError, StaleModel, UsageError
 from crossimpact.model import ImpactModel, canonical_json
-from registry import bundle, sealed
-from registry.bundle import Release
+from crossimpact.release import bundle, release_files
+from crossimpact.release.bundle import Release
 
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 
@@ -109,8 +109,8 @@ def release() -> Release:
 @settings(max_examples=40, deadline=None)
 def test_round_trip_keeps_every_number(release: Release) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        digest = sealed.write(release, Path(folder) / "r")
-        back = sealed.read(Path(folder) / "r", digest)
+        digest = release_files.write(release, Path(folder) / "r")
+        back = release_files.read(Path(folder) / "r", digest)
     assert back == release
     assert back.files == release.files
     for regime, model in release.models.items():
@@ -126,22 +126,22 @@ def test_round_trip_keeps_every_number(release: Release) -> None:
 def test_any_flipped_bit_is_refused(data: st.DataObject) -> None:
     release = data.draw(releases())
     with tempfile.TemporaryDirectory() as folder:
-        digest = sealed.write(release, Path(folder) / "r")
+        digest = release_files.write(release, Path(folder) / "r")
         path = data.draw(st.sampled_from(sorted((Path(folder) / "r").iterdir())))
         content = bytearray(path.read_bytes())
         bit = data.draw(st.integers(0, 8 * len(content) - 1))
         content[bit // 8] ^= 1 << bit % 8
         path.write_bytes(content)
         with pytest.raises(StaleModel) as refused:
-            sealed.read(Path(folder) / "r", digest)
+            release_files.read(Path(folder) / "r", digest)
         assert refused.value.exit_code == 5
         if path.name != bundle.MANIFEST:  # without the digest the files still guard each other
             with pytest.raises(StaleModel, match=path.name):
-                sealed.read(Path(folder) / "r")
+                release_files.read(Path(folder) / "r")
 
 
 def test_the_digest_is_that_of_the_manifest_on_disk(release: Release, tmp_path: Path) -> None:
-    digest = sealed.write(release, tmp_path / "r")
+    digest = release_files.write(release, tmp_path / "r")
     assert digest == bundle.sha256((tmp_path / "r" / "manifest.json").read_bytes())
     assert release.id == digest[:12]
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
@@ -155,17 +155,17 @@ def test_the_digest_is_that_of_the_manifest_on_disk(release: Release, tmp_path: 
 
 
 def test_writing_again_replaces_and_leaves_nothing_behind(release: Release, tmp_path: Path) -> None:
-    sealed.write(release, tmp_path / "r")
+    release_files.write(release, tmp_path / "r")
     newer = replace(release, as_of="2026-02-28")
-    assert sealed.write(newer, tmp_path / "r") != release.digest
-    assert sealed.read(tmp_path / "r") == newer
+    assert release_files.write(newer, tmp_path / "r") != release.digest
+    assert release_files.read(tmp_path / "r") == newer
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
 def test_a_folder_of_something_else_is_not_overwritten(release: Release, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="no release"):
-        sealed.write(release, tmp_path)
+        release_files.write(release, tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -197,16 +197,16 @@ def _manifest(folder: Path, **changes: object) -> None:
     ],
 )
 def test_a_spoilt_folder_is_refused(release: Release, tmp_path: Path, spoil, told: str) -> None:
-    sealed.write(release, tmp_path / "r")
+    release_files.write(release, tmp_path / "r")
     spoil(tmp_path / "r")
     with pytest.raises(StaleModel, match=told):
-        sealed.read(tmp_path / "r")
+        release_files.read(tmp_path / "r")
 
 
 def test_a_wrong_digest_is_told_with_the_right_one(release: Release, tmp_path: Path) -> None:
-    sealed.write(release, tmp_path / "r")
+    release_files.write(release, tmp_path / "r")
     with pytest.raises(StaleModel, match=f"{release.digest}, expected {'0' * 64}"):
-        sealed.read(tmp_path / "r", "0" * 64)
+        release_files.read(tmp_path / "r", "0" * 64)
 
 
 def _forge(folder: Path, name: str, change) -> None:
@@ -235,10 +235,10 @@ def _forge(folder: Path, name: str, change) -> None:
 def test_forged_content_is_refused_even_when_the_hashes_agree(
     release: Release, tmp_path: Path, name: str, change, told: str
 ) -> None:
-    sealed.write(release, tmp_path / "r")
+    release_files.write(release, tmp_path / "r")
     _forge(tmp_path / "r", name, change)
     with pytest.raises(StaleModel, match=told):
-        sealed.read(tmp_path / "r")
+        release_files.read(tmp_path / "r")
 
 
 def test_the_fallback_says_who_answers(release: Release) -> None:
@@ -284,8 +284,8 @@ def test_a_release_older_than_a_rung_loads_and_a_newer_one_says_its_share(
 ) -> None:
     """`one_factor` joined the ladder later; an older release may lack its share of volume."""
     assert "one_factor" not in POV
-    sealed.write(release, tmp_path / "old")
-    assert sealed.read(tmp_path / "old") == release
+    release_files.write(release, tmp_path / "old")
+    assert release_files.read(tmp_path / "old") == release
     assert _held(release, "one_factor").model_for("normal").rung == "self_only"
     factor = replace(release.models["normal"], gamma=np.array([[0.0, 1.0], [0.5, 0.0]]))
     with pytest.raises(ModelError, match="max_pov"):
@@ -296,8 +296,8 @@ def test_a_release_older_than_a_rung_loads_and_a_newer_one_says_its_share(
         fallback={**release.fallback, "normal": policy},
         lower={"normal": {"one_factor": factor}},
     )
-    sealed.write(newer, tmp_path / "new")
-    assert sealed.read(tmp_path / "new") == newer
+    release_files.write(newer, tmp_path / "new")
+    assert release_files.read(tmp_path / "new") == newer
     answer = _held(newer, "one_factor").model_for("normal")
     assert (answer.rung, answer.max_pov) == ("one_factor", 0.11)
     assert answer.model is not None and (answer.model.gamma == factor.gamma).all()
@@ -351,10 +351,10 @@ def test_a_lower_rung_is_below_what_ships_and_knows_the_same_names(release: Rele
 def test_another_table_of_couplings_is_refused_even_when_the_hashes_agree(
     release: Release, tmp_path: Path, spoil
 ) -> None:
-    sealed.write(release, tmp_path / "r")
+    release_files.write(release, tmp_path / "r")
     path = tmp_path / "r" / "gamma-normal-full.npy"
     np.save(path, spoil(np.load(path)), allow_pickle=True)
     files = json.loads((tmp_path / "r" / "manifest.json").read_bytes())["files"]
     _manifest(tmp_path / "r", files=files | {path.name: bundle.sha256(path.read_bytes())})
     with pytest.raises(StaleModel):
-        sealed.read(tmp_path / "r")
+        release_files.read(tmp_path / "r")

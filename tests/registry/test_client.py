@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact import manipulation
+from crossimpact.consumer.client import Client, Served
+from crossimpact.consumer.deadline import Worker
 from crossimpact.errors import ModelError, Unavailable
 from crossimpact.model import ImpactModel
-from registry import ledger, numerics, tracking
-from registry.bundle import Release
-from registry.client import Client, Served
-from registry.deadline import Worker
+from crossimpact.release import admissible, ledger
+from crossimpact.release.bundle import Release
+from registry import tracking
 from tests.registry import faulty
 from tests.registry.desk import FIRST, NOW, SECOND, Desk, contents, one_line
 from tests.registry.servers import POV, Server, Store, logged_in, sample
@@ -306,7 +307,7 @@ def test_numbers_are_checked_whatever_the_constructor_let_through(name: str, val
     object.__setattr__(model, name, spoilt)
     release = replace(FIRST, models={"normal": model})
     with pytest.raises(ModelError, match=f"{name} of rung full of regime normal"):
-        numerics.check(release)
+        admissible.check(release)
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 6), strength=st.floats(0.0, 1.5))
@@ -328,12 +329,12 @@ def test_refused_is_exactly_what_has_a_profitable_round_trip(
         gamma=scaled * np.sqrt(adv) / np.sqrt(adv)[:, None],
     )
     np.testing.assert_allclose(
-        numerics.coupling(model), manipulation.normalised(model), rtol=1e-12, atol=1e-15
+        admissible.coupling(model), manipulation.normalised(model), rtol=1e-12, atol=1e-15
     )
     release = replace(sample("2026-01-31"), models={"normal": model})
     smallest = manipulation.smallest_eigenvalue(model)
     if smallest > 0:
-        numerics.check(release)
+        admissible.check(release)
     elif smallest < -1e-8:
         with pytest.raises(ModelError, match="a round trip would make money"):
-            numerics.check(release)
+            admissible.check(release)

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from registry import ledger, sealed, tracking
+from crossimpact.consumer.cache import Good, LastGood, Seen
+from crossimpact.release import ledger, release_files
+from registry import tracking
 from registry.connection import SQLITE, session
-from registry.lastgood import Good, LastGood, Seen
 from registry.pages import MODEL
 from tests.registry import faulty, promoters, servers
 from tests.registry.desk import (
@@ -295,7 +296,7 @@ def _swap(store: Store) -> None:
     forged = sample("2026-02-05", gamma=9.0)
     folder, version = _folder(store), tracking.find(store.uri, "champion")
     shutil.rmtree(folder)
-    sealed.write(forged, folder)
+    release_files.write(forged, folder)
     with session(store.uri) as client:
         client.set_model_version_tag(MODEL, str(version.version), "digest", forged.digest)
         client.set_tag(version.run_id, "digest", forged.digest)

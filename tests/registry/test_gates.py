@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from crossimpact import contract
+from crossimpact.consumer.state import VALID_FOR
 from crossimpact.errors import UsageError
 from crossimpact.model import ImpactModel
-from registry import gates
-from registry.bundle import Release
-from registry.served import VALID_FOR
+from crossimpact.release import gates
+from crossimpact.release.bundle import Release
 
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from crossimpact.consumer import source
 from crossimpact.errors import Unavailable, UsageError
 from ops.airflow_env import ROOT, confined
-from registry import artifacts, connection, source, tracking
+from registry import artifacts, connection, tracking
 from tests.registry import faulty
 from tests.registry.servers import Store, sample
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import CrossImpactError, StaleModel, Unavailable, UsageError
-from registry import chain, ledger
+from crossimpact.release import hash_chain, ledger
 from tests.registry import faulty
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_the_chain_of_an_untouched_file_is_whole(tmp_path: Path) -> None:
     assert [entry.seq for entry in entries] == [1, 2, 3, 4]
     lines = path.read_bytes().splitlines(keepends=True)
     assert [entry.line for entry in entries] == lines
-    assert entries[3].prev == chain.sha256(lines[2])
+    assert entries[3].prev == hash_chain.sha256(lines[2])
 
 
 def test_no_file_is_an_empty_ledger(tmp_path: Path) -> None:
@@ -168,22 +168,24 @@ def test_appends_cut_before_their_acknowledgement_count_for_nobody_and_lock_nobo
 def forged(path: Path, **fields: object) -> bytes:
     """A well-formed line after the last one, as somebody may write who can hash."""
     last = ledger.entries(path)[-1]
-    made = json.loads(last.line) | {"seq": last.seq + 1, "prev": chain.sha256(last.line)}
+    made = json.loads(last.line) | {"seq": last.seq + 1, "prev": hash_chain.sha256(last.line)}
     del made["sha256"]
-    return chain.line(made | fields)
+    return hash_chain.line(made | fields)
 
 
 def acknowledge(path: Path) -> None:
     """Make the head agree with whatever is in the file."""
     lines = path.read_bytes().splitlines(keepends=True)
-    chain._acknowledge(path, len(lines), chain.sha256(lines[-1]))
+    hash_chain._acknowledge(path, len(lines), hash_chain.sha256(lines[-1]))
 
 
 def test_a_forged_line_in_the_file_alone_counts_for_nobody_is_named_and_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chain.LOG, "disabled", False)  # as another test's logging set-up left it
-    monkeypatch.setattr(chain.LOG, "handlers", [caplog.handler])
+    monkeypatch.setattr(
+        hash_chain.LOG, "disabled", False
+    )  # as another test's logging set-up left it
+    monkeypatch.setattr(hash_chain.LOG, "handlers", [caplog.handler])
     path = filled(tmp_path / "ledger.jsonl", 2)
     line = forged(path, who="mallory", action="rollback", new=digest(1), version=1)
     path.write_bytes(path.read_bytes() + line)
@@ -213,7 +215,7 @@ def test_the_first_append_cut_anywhere_leaves_an_empty_ledger(tmp_path: Path) ->
     append(path, 1)
     line = path.read_bytes()
     for left in (None, b"", line[:9], line):
-        chain._acknowledge(path, 0, chain.GENESIS)
+        hash_chain._acknowledge(path, 0, hash_chain.GENESIS)
         path.unlink(missing_ok=True)
         if left is not None:
             path.write_bytes(left)
@@ -307,7 +309,7 @@ def test_a_field_that_is_missing_is_named(tmp_path: Path) -> None:
     body = json.loads(forged(path))
     for name in ("sha256", "why"):
         del body[name]
-    path.write_bytes(path.read_bytes() + chain.line(body))
+    path.write_bytes(path.read_bytes() + hash_chain.line(body))
     acknowledge(path)
     assert "the fields why are missing" in ledger.verify(path).problem
 

@@ -6,8 +6,9 @@ import traceback
 
 import pytest
 
+from crossimpact.consumer import source
 from crossimpact.errors import Unavailable, UsageError
-from registry import source, tracking
+from registry import tracking
 from tests.registry.servers import Server, Store, logged_in, sample
 
 HUSH = "hunter2-7f3a"

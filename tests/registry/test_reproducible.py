@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry.bundle import Release
-from registry.reproducible import equal, verdict
+from crossimpact.release.bundle import Release
+from crossimpact.release.reproducible import equal, verdict
 from tests.registry.servers import sample
 
 REGIME = "normal"

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from crossimpact.consumer import source
 from crossimpact.errors import StaleModel, Unavailable, UsageError
-from registry import connection, ledger, pages, sealed, source, tracking
+from crossimpact.release import ledger, release_files
+from registry import connection, pages, tracking
 from tests.registry.servers import PNG, Store, sample
 
 
@@ -164,7 +166,7 @@ def test_an_edited_tag_fools_only_what_was_never_promoted(store: Store) -> None:
     version = store.register(release)
     forged = replace(release, as_of="2026-07-01")
     shutil.rmtree(store.artifacts(version) / "release")
-    sealed.write(forged, store.artifacts(version) / "release")
+    release_files.write(forged, store.artifacts(version) / "release")
     with tracking.session(store.uri) as client:
         client.set_model_version_tag(tracking.MODEL, str(version.version), "digest", forged.digest)
     assert store.resolve("challenger")[0] == forged

@@ -31,7 +31,7 @@ from typing import Any
 import duckdb
 
 from crossimpact import contract
-from pipelines.config import SQL_DIR
+from pipelines.store.settings import SQL_DIR
 
 Row = tuple[Any, ...]
 

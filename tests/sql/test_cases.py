@@ -7,8 +7,8 @@ import re
 import pytest
 
 from crossimpact import contract
-from pipelines.config import SQL_DIR
-from pipelines.judgement import PARAMETERS
+from pipelines.split import PARAMETERS
+from pipelines.store.settings import SQL_DIR
 from tests.sql.cases import Case, agree, all_cases, parse, run
 
 CASES = list(all_cases())

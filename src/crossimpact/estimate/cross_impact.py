@@ -30,7 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.estimate import gram, paths, shrinkage, template
-from crossimpact.estimate.design import Panel
 from crossimpact.estimate.equations import (
     Design,
     Equations,
@@ -43,6 +42,7 @@ from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.one_factor import OneFactor, fit_one_factor
 from crossimpact.estimate.template import Template
 from crossimpact.model import Array
+from crossimpact.panel import Panel
 
 FOLDS = 5
 L1_RATIO = 0.9

@@ -17,9 +17,9 @@ from functools import reduce
 
 import numpy as np
 
-from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.pilot import CLIP, Pilot, fit_pilot, robust_spread
 from crossimpact.model import Array, Transform
+from crossimpact.panel import REGIMES, Panel
 
 TRANSFORMS: tuple[Transform, ...] = ("linear", "sqrt")
 OWN = 4  # nuisance columns of a row: own flow, its sign, sector flow, factor flow

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.descent import (
+from crossimpact.estimate.coordinate_descent import (
     MAX_SWEEPS,
     extrapolate,
     extrapolation,

@@ -17,8 +17,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.design import Panel, tick_scale
 from crossimpact.model import Array
+from crossimpact.panel import Panel, tick_scale
 
 CLIP = 6.0  # robust standard deviations of the day
 NOISY = 2.0  # times its regime's median noise, from where a bucket counts less

@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram
-from crossimpact.estimate.design import Panel
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.selection import Verdict, judge, market_wins
 from crossimpact.estimate.self_impact import Loss
@@ -26,6 +25,7 @@ from crossimpact.estimate.window import Found, Window, estimate, open_window
 from crossimpact.ladder import Rung, below
 from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform
+from crossimpact.panel import Panel
 
 MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
 

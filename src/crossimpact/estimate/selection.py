@@ -22,7 +22,7 @@ from scipy.stats import t as student
 
 from crossimpact import progress
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram, rivals, stability
+from crossimpact.estimate import baselines, gram, stability
 from crossimpact.estimate.market_control import MIN_NAMES
 from crossimpact.estimate.walk_forward import (
     MIN_BLOCKS,
@@ -38,7 +38,7 @@ from crossimpact.estimate.window import Found, Window, estimate, fit_cross_of, n
 from crossimpact.ladder import COUPLED, FITTED, Rung
 from crossimpact.model import Array, from_scaled
 
-CANDIDATES = (*FITTED, "placebo", *rivals.NAMES)
+CANDIDATES = (*FITTED, "placebo", *baselines.NAMES)
 CONFIDENCE = 0.95  # of the interval of gain over the best rung that the market's factor must clear
 COMMON = {"sector_block": "the blocks", "one_factor": "one common factor"}
 
@@ -137,7 +137,7 @@ def _candidates(
     candidates = {str(name): Candidate(found.ladder[name]) for name in FITTED}
     part, days = window.part(window.regime, train), window.days(window.regime, train)
     beta, unknown = found.alone.beta, np.full((window.panel.n, window.panel.n), np.nan)
-    others = rivals.fit(
+    others = baselines.fit(
         days, part, beta, window.reference, window.market(window.regime, train, beta)
     )
     for name, scaled in others.items():

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import QuantileRegressor
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.design import Panel, controls, tick_scale
 from crossimpact.model import Array
+from crossimpact.panel import Panel, controls, tick_scale
 
 Loss = Literal["huber", "quantile"]
 HUBER_K = 1.35  # 95% efficiency under Gaussian noise

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.design import Panel, tick_scale
 from crossimpact.estimate.market_control import market_move
 from crossimpact.estimate.self_impact import robust_scale
 from crossimpact.model import Array, ImpactModel
+from crossimpact.panel import Panel, tick_scale
 
 BLOCKS = 12  # of dates; what is summed by block, training windows and folds alike, adds up
 STEPS = 3

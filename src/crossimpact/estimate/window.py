@@ -15,12 +15,12 @@ import numpy as np
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram, market_control, stability
 from crossimpact.estimate.cross_impact import CrossFit, Lead, fit_cross
-from crossimpact.estimate.design import REGIMES, Panel
 from crossimpact.estimate.equations import summed
 from crossimpact.estimate.gram import History, Moments
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
+from crossimpact.panel import REGIMES, Panel
 
 CONCAVE_SE = 0.5  # standard errors by which square-root flow must beat linear: a tie is linear's
 

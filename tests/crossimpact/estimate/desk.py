@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.design import Panel
 from crossimpact.model import from_scaled
+from crossimpact.panel import Panel
 
 BUCKETS = 78  # a session of five-minute buckets
 CELLS = ("q", "s", "move", "sector_flow", "factor_flow")

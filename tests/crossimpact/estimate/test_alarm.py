@@ -11,43 +11,49 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import binomtest
 
-from crossimpact.estimate import alarm
+from crossimpact.drift import e_detector
 
 P = st.floats(1e-12, 1.0)
 
 
-@pytest.mark.parametrize("bet", range(len(alarm.BETS)))
+@pytest.mark.parametrize("bet", range(len(e_detector.BETS)))
 def test_a_bet_is_worth_one_when_p_is_uniform(bet):
-    assert quad(lambda p: alarm.e_values(p)[bet], 0, 1)[0] == pytest.approx(1.0, abs=1e-6)
+    assert quad(lambda p: e_detector.e_values(p)[bet], 0, 1)[0] == pytest.approx(1.0, abs=1e-6)
 
 
 @given(P, P)
 def test_a_larger_p_never_has_more_evidence(p, q):
     """So a p-value that is larger than uniform, as of a composite null, is worth less than one."""
-    assert alarm.e_value(max(p, q)) <= alarm.e_value(min(p, q))
+    assert e_detector.e_value(max(p, q)) <= e_detector.e_value(min(p, q))
 
 
 @given(st.lists(P, max_size=30))
 def test_the_detector_is_the_sum_over_all_starts(history):
     """Each start multiplies the e-values since; the detector adds the starts up."""
     starts = [
-        np.prod([alarm.e_values(p) for p in history[k:]], axis=0) for k in range(len(history))
+        np.prod([e_detector.e_values(p) for p in history[k:]], axis=0) for k in range(len(history))
     ]
-    assert alarm.evidence(history) == pytest.approx(np.sum(starts, axis=0).mean() if starts else 0)
+    assert e_detector.evidence(history) == pytest.approx(
+        np.sum(starts, axis=0).mean() if starts else 0
+    )
 
 
 @given(st.lists(P, max_size=10), st.integers(0, 10))
 def test_a_week_without_a_verdict_changes_nothing(history, at):
-    assert alarm.evidence([*history[:at], np.nan, *history[at:]]) == alarm.evidence(history)
-    assert alarm.e_value(np.nan) == 1
+    assert e_detector.evidence([*history[:at], np.nan, *history[at:]]) == e_detector.evidence(
+        history
+    )
+    assert e_detector.e_value(np.nan) == 1
 
 
 def test_expected_evidence_is_at_most_the_number_of_weeks():
     """E R_t <= t, the martingale the bound rests on; p-values are kept from the last thousandth,
     where a simulation would not see the mean of the boldest bet."""
     p = np.maximum(np.random.default_rng(0).random((20_000, 8)), 1e-3)
-    found = alarm.running(p)[:, -1]
-    kept = np.array([1 - (1 - kappa) * 1e-3**kappa for kappa in alarm.BETS])  # mean of each bet
+    found = e_detector.running(p)[:, -1]
+    kept = np.array(
+        [1 - (1 - kappa) * 1e-3**kappa for kappa in e_detector.BETS]
+    )  # mean of each bet
     expected = np.mean([sum(kept**week for week in range(1, 9))])
     assert expected < 8
     assert abs(found.mean() - expected) < 5 * found.std() / np.sqrt(len(found))
@@ -57,13 +63,13 @@ def test_a_year_of_weekly_looks_seldom_alarms():
     """Doob's bound on the whole desk: 2 regimes with 8 statistics each, entirely dependent or
     independent, uniform p-values (the worst null there is)."""
     years, tests = 400, 16
-    p = np.random.default_rng(1).random((years, tests, alarm.HORIZON))
+    p = np.random.default_rng(1).random((years, tests, e_detector.HORIZON))
     p[1::2] = p[1::2, :1]
-    alarms = int((alarm.running(p).max(axis=(1, 2)) >= alarm.limit(tests)).sum())
-    assert binomtest(alarms, years, alarm.ALPHA, alternative="greater").pvalue > 0.01
+    alarms = int((e_detector.running(p).max(axis=(1, 2)) >= e_detector.limit(tests)).sum())
+    assert binomtest(alarms, years, e_detector.ALPHA, alternative="greater").pvalue > 0.01
 
 
 def test_evidence_against_the_null_grows_week_by_week():
-    weak = [alarm.evidence([0.01] * weeks) for weeks in range(1, 12)]
+    weak = [e_detector.evidence([0.01] * weeks) for weeks in range(1, 12)]
     assert all(b > 2 * a for a, b in pairwise(weak))
-    assert weak[0] < alarm.limit(16) < weak[-1]
+    assert weak[0] < e_detector.limit(16) < weak[-1]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.design import MAX_BPS, MAX_FLOW, Panel
 from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.ladder import FITTED
 from crossimpact.model import to_scaled
+from crossimpact.panel import MAX_BPS, MAX_FLOW, Panel
 
 from .desk import CELLS, draw, permuted, with_cells
 

@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from crossimpact.estimate.conditions import CONDITIONS, MIN_REFERENCE, MIN_WEEK, shifts
+from crossimpact.drift.conditions import CONDITIONS, MIN_REFERENCE, MIN_WEEK, shifts
 
 REFERENCE = {name: np.linspace(0.9, 1.1, 20) for name in CONDITIONS}
 

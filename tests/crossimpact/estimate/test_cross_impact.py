@@ -16,10 +16,10 @@ from crossimpact.estimate.cross_impact import (
     bps_per_unit,
     fit_cross,
 )
-from crossimpact.estimate.design import Panel
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.template import kyle
 from crossimpact.model import Array
+from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, permuted, with_cells, without_cross
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossimpact.estimate.design import tick_scale
+from crossimpact.panel import tick_scale
 
 
 def test_a_continuous_response_has_no_least_scale():

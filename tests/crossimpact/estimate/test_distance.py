@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from crossimpact.estimate.design import Panel
-from crossimpact.estimate.distance import STATISTICS, Distance, distances
-from crossimpact.estimate.week import open_week
+from crossimpact.drift.distance import STATISTICS, Distance, distances
+from crossimpact.drift.week import open_week
 from crossimpact.model import Array, from_scaled
+from crossimpact.panel import Panel
 
 from .desk import draw, without_cross
 from .test_week import champion, moved

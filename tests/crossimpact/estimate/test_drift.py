@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from crossimpact.estimate import alarm, drift
-from crossimpact.estimate.claims import Measure
-from crossimpact.estimate.conditions import Shift
-from crossimpact.estimate.design import Panel
-from crossimpact.estimate.drift import MIN_BUCKETS, STATISTICS, Drift, Promise, weekly_drift
+from crossimpact.drift import e_detector, weekly
+from crossimpact.drift.conditions import Shift
+from crossimpact.drift.null_hypothesis import Measure
+from crossimpact.drift.weekly import MIN_BUCKETS, STATISTICS, Drift, Promise, weekly_drift
 from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.model import Array
+from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, with_cells, without_cross
 from .test_week import champion, moved
@@ -82,7 +82,7 @@ def test_half_of_gamma_gained_or_lost_asks_for_a_refit_within_a_quarter(fitted, 
         verdicts = [drift.verdict for drift in found]
         assert verdicts[-1] == "refit" and "demote" not in verdicts
         assert next(k for k, verdict in enumerate(verdicts) if verdict != "ok") < 4
-        assert f"limit {alarm.limit(len(STATISTICS)):.3g}" in found[-1].reason
+        assert f"limit {e_detector.limit(len(STATISTICS)):.3g}" in found[-1].reason
 
 
 def test_a_reversed_gamma_is_demoted_in_its_first_week(fitted):
@@ -135,7 +135,7 @@ def test_a_sign_is_wrong_when_below_zero_and_beyond_chance(monkeypatch, upper, p
     of fifty weeks is below zero with 98% confidence."""
     panel, truth = draw(3, T=390)
     harm = Measure(-2.0, 0.4, 0.5, np.nan, p, upper)
-    monkeypatch.setattr(drift, "measure", lambda *_: {"harm": harm})
+    monkeypatch.setattr(weekly, "measure", lambda *_: {"harm": harm})
     found = weekly_drift(champion(panel, truth), panel, regimes=2)
     assert statistic(found, "harm").verdict == verdict
 
@@ -183,7 +183,7 @@ def test_a_week_is_what_it_is_whatever_came_before(fitted):
             (other.value, other.p, other.e), nan_ok=True
         )
         if row.statistic in STATISTICS:
-            assert row.evidence == pytest.approx(alarm.evidence(past[row.statistic]))
+            assert row.evidence == pytest.approx(e_detector.evidence(past[row.statistic]))
 
 
 def test_regimes_share_the_error_rate():
@@ -200,7 +200,7 @@ def test_evidence_of_twenty_is_watched(share, verdict):
     model = champion(panel, truth)
     now = statistic(weekly_drift(model, panel), "move_slope").p
     grid = np.geomspace(0.5, 1e-9, 2000)
-    p = float(next(p for p in grid if alarm.evidence([p, now]) > share * alarm.WATCH))
+    p = float(next(p for p in grid if e_detector.evidence([p, now]) > share * e_detector.WATCH))
     for regimes in (1, 2):
         found = weekly_drift(model, panel, past={"move_slope": [p]}, regimes=regimes)
         row = statistic(found, "move_slope")
@@ -213,11 +213,11 @@ def test_evidence_of_twenty_is_watched(share, verdict):
 def test_old_evidence_is_watched_from_a_quarter_of_the_limit(share, verdict):
     """Whatever little the last two weeks say."""
     panel, truth = draw(3, T=390)
-    model, limit = champion(panel, truth), alarm.limit(len(STATISTICS))
+    model, limit = champion(panel, truth), e_detector.limit(len(STATISTICS))
     rest = [0.5, statistic(weekly_drift(model, panel), "move_slope").p]
-    assert alarm.evidence(rest) < alarm.WATCH
+    assert e_detector.evidence(rest) < e_detector.WATCH
     grid = np.geomspace(0.5, 1e-15, 4000)
-    p = float(next(p for p in grid if alarm.evidence([p, *rest]) > share * limit))
+    p = float(next(p for p in grid if e_detector.evidence([p, *rest]) > share * limit))
     assert weekly_drift(model, panel, past={"move_slope": [p, 0.5]}).verdict == verdict
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from crossimpact.estimate import gram, shrinkage
-from crossimpact.estimate.design import Panel
 from crossimpact.estimate.equations import (
     MIN_COVERAGE,
     Design,
@@ -19,6 +18,7 @@ from crossimpact.estimate.equations import (
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.pilot import CLIP, fit_pilot
 from crossimpact.model import Array
+from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, permuted, with_cells
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossimpact.estimate.design import Panel
 from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.model import ImpactModel
+from crossimpact.panel import Panel
 
 from .desk import CELLS, draw, permuted, spread_sizes
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from crossimpact.drift.weekly import bucket_cross
 from crossimpact.estimate import gram
-from crossimpact.estimate.design import Panel
-from crossimpact.estimate.drift import bucket_cross
 from crossimpact.estimate.refit import MIN_BUCKETS, RegimeFit, fit_regime
 from crossimpact.estimate.walk_forward import slope
 from crossimpact.ladder import COUPLED, FITTED
 from crossimpact.model import Array, from_scaled, to_scaled
+from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, spread_sizes, without_cross
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Lasso
 
-from crossimpact.estimate import gram, rivals
-from crossimpact.estimate.design import Panel
+from crossimpact.estimate import baselines, gram
 from crossimpact.estimate.equations import folded, per_bucket, summed
 from crossimpact.estimate.gram import Moments
+from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, without_cross
 from .test_shrinkage import drawn
@@ -29,7 +29,7 @@ def test_factor_rows_is_each_row_on_the_sum_of_the_others():
     theta = np.full((n, n), 0.4) - 0.4 * np.eye(n)
     e = drawn(0, theta, np.ones((n, n)), T=300)
     root = rng.uniform(0.5, 2, n)
-    found = rivals.factor_rows(e, root)
+    found = baselines.factor_rows(e, root)
     for i in range(n):
         others = np.where(np.arange(n) == i, 0.0, root)
         G = e.gram - e.basis[i] @ e.basis[i].T
@@ -41,7 +41,7 @@ def test_factor_rows_is_each_row_on_the_sum_of_the_others():
 def test_factor_rows_of_a_row_that_sees_no_flow_is_zero():
     e = drawn(1, np.zeros((3, 3)), np.ones((3, 3)))
     e.gram[:], e.basis[:] = 0.0, 0.0
-    assert not rivals.factor_rows(e, np.ones(3)).any()
+    assert not baselines.factor_rows(e, np.ones(3)).any()
 
 
 def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
@@ -49,7 +49,7 @@ def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
     panel, _ = desk
     whole = summed(days_of(panel), panel, None)
     e = per_bucket(whole)
-    found = rivals.lasso_rows(whole, folded(days_of(panel), panel, None, rivals.FOLDS))
+    found = baselines.lasso_rows(whole, folded(days_of(panel), panel, None, baselines.FOLDS))
     for i in range(panel.n):
         others = np.delete(np.arange(panel.n), i)
         G = e.weight[i] * (e.gram - e.basis[i] @ e.basis[i].T)[np.ix_(others, others)]
@@ -71,8 +71,8 @@ def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
 def test_rivals_see_what_is_planted_and_little_where_nothing_is(desk):
     panel, truth = desk
     size = np.linalg.norm(truth["M"])
-    found = rivals.fit(days_of(panel), panel, truth["beta"], None)
-    assert set(found) == set(rivals.NAMES)
+    found = baselines.fit(days_of(panel), panel, truth["beta"], None)
+    assert set(found) == set(baselines.NAMES)
     within = truth["M"] != 0
     for M in found.values():
         assert M.shape == within.shape and not np.diagonal(M).any()
@@ -80,14 +80,14 @@ def test_rivals_see_what_is_planted_and_little_where_nothing_is(desk):
     lasso = found["lasso_rows"]
     assert lasso[within].mean() > 5 * abs(lasso[~within].mean())
     silent = without_cross(panel, truth)
-    for M in rivals.fit(days_of(silent), silent, truth["beta"], None).values():
+    for M in baselines.fit(days_of(silent), silent, truth["beta"], None).values():
         assert np.linalg.norm(M) < 0.4 * size
 
 
 def test_without_folds_or_flows_the_lasso_has_nothing_to_say(desk):
     panel, truth = desk
     one_day = panel.where(panel.date == panel.date[0])
-    assert not rivals.fit(days_of(one_day), one_day, truth["beta"], None)["lasso_rows"].any()
+    assert not baselines.fit(days_of(one_day), one_day, truth["beta"], None)["lasso_rows"].any()
     idle = draw(T=4 * BUCKETS, active=0.0)[0]
-    for M in rivals.fit(days_of(idle), idle, truth["beta"], None).values():
+    for M in baselines.fit(days_of(idle), idle, truth["beta"], None).values():
         assert not M.any()

@@ -10,8 +10,8 @@ from sklearn.linear_model import HuberRegressor
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import self_impact
-from crossimpact.estimate.design import Panel
 from crossimpact.estimate.self_impact import HUBER_K, MIN_ROWS, fit_self, robust_scale
+from crossimpact.panel import Panel
 
 from .desk import draw, permuted, with_cells, without_cross
 

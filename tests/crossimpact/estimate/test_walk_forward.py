@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossimpact.estimate.design import Panel
 from crossimpact.estimate.walk_forward import (
     BLOCKS,
     MIN_BLOCKS,
@@ -28,6 +27,7 @@ from crossimpact.estimate.walk_forward import (
     walk_forward,
 )
 from crossimpact.model import ImpactModel
+from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, with_cells, without_cross
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from crossimpact.estimate.calibration import bucket_cross, cost_slope, fit_slope, move_slope
-from crossimpact.estimate.design import Panel
+from crossimpact.drift.calibration import bucket_cross, cost_slope, fit_slope, move_slope
+from crossimpact.drift.week import open_week
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.walk_forward import slope
-from crossimpact.estimate.week import open_week
 from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
+from crossimpact.panel import Panel
 
 from .desk import draw, without_cross
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipelines.sequence_problem import Task, parse
+from pipelines.sequence.problem_file import Task, parse
 
 Case = tuple[Task, dict[str, Any]]
 

@@ -9,7 +9,7 @@ from crossimpact.policy.sequential import adapt, grid, kernel_qp, solve
 from crossimpact.policy.sequential.compare import myopic
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
-from pipelines.sequence_problem import Task
+from pipelines.sequence.problem_file import Task
 from tests.crossimpact.policy import cases
 
 CASES = cases.load()

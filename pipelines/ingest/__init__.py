@@ -1,0 +1,1 @@
+"""Data of others into the landing layout: public archives, and tables by a map."""

@@ -1,0 +1,89 @@
+"""What the model card says of use: who answers, how far to trust it, what it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crossimpact.estimate.guardrail_levels import LEVELS
+from crossimpact.ladder import RUNGS
+from crossimpact.release.bundle import Release
+from pipelines.pages.markdown import number, table
+from registry.pages import example
+
+#: Quantities with a guardrail, and how a level of them is written.
+GUARDED = {
+    "cross_bps": ("predicted cross cost, either way", "{:,.1f} bps"),
+    "unexplained_bps": ("realized less predicted cross cost, either way", "{:,.1f} bps"),
+    "q_adv": ("flow of one name, either way", "{:.2%} of ADV"),
+}
+
+
+def ladder(release: Release) -> list[str]:
+    """Per regime each rung's largest share of the volume and its pairs; who answers is bold."""
+    rows = (
+        (regime, *(_rung(release, regime, rung) for rung in RUNGS), policy["reason"] or "-")
+        for regime, policy in release.fallback.items()
+    )
+    return [
+        *table(("regime", *RUNGS, "why not the rung above"), rows),
+        "",
+        "Per rung the largest share of the market's volume to trade at, and its coupled pairs. "
+        "Bold answers; a demotion goes to the right.",
+    ]
+
+
+def _rung(release: Release, regime: str, rung: str) -> str:
+    policy, fitted = release.fallback[regime], regime in release.models
+    models = release.rungs(regime) if fitted else {}
+    there = {*models, "fixed_pov", *(("self_only",) if fitted else ())}
+    if rung not in there or RUNGS.index(rung) < RUNGS.index(policy["rung"]):  # type: ignore[arg-type]
+        return "-"
+    pairs = models[rung].edges if rung in models else 0
+    text = f"{policy['max_pov'][rung]:.0%}" + (f", {pairs:,} pairs" if pairs else "")
+    return f"**{text}**" if rung == policy["rung"] else text
+
+
+def guardrails(release: Release) -> list[str]:
+    """Amber and red levels per regime and quantity."""
+    if not release.guardrails:
+        return []
+    rows = (
+        (regime, text, *(form.format(levels[name][colour]) for colour in LEVELS))
+        for regime, levels in release.guardrails.items()
+        for name, (text, form) in GUARDED.items()
+        if name in levels
+    )
+    passed = ", ".join(f"{colour} by {1 - share:.0%}" for colour, share in LEVELS.items())
+    return [
+        *table(("regime", "of one bucket", *LEVELS), rows),
+        "",
+        f"Quantiles of the window's own buckets: {passed} of them.",
+    ]
+
+
+def certificate(release: Release) -> list[str]:
+    """Whether a sequence of trades that ends where it began makes money, per fitted regime."""
+    rows: Mapping[str, Mapping[str, Any]] = release.report.get("certificate", {})
+    return [f"- **{regime}**: {_certified(row)}." for regime, row in rows.items() if row]
+
+
+def _certified(row: Mapping[str, Any]) -> str:
+    margin = number(row["smallest_eigenvalue"], ".3f")
+    size = f"smallest eigenvalue {margin} of the own impacts"
+    if row["admissible"]:
+        return f"no round trip makes money ({row['method']}; {size})"
+    trip = row["round_trip"]
+    steps = f" of {len(trip)} buckets" if trip else ""
+    return f"**a round trip{steps} earns {number(row['profit_usd'], ',.0f')} USD** ({size})"
+
+
+def examples(release: Release) -> list[str]:
+    """What trading both names of the strongest pair moves."""
+    head = ("regime", "symbol", "q, share of ADV", "own flow moves it", "the other's moves it")
+    return table(head, _example_rows(release))
+
+
+def _example_rows(release: Release) -> Iterator[tuple[str, ...]]:
+    for regime, symbol, q, own, cross in example(release):
+        yield regime, symbol, f"{q:+.0%}", f"{own:+,.1f} bps", f"{cross:+,.1f} bps"

@@ -1,0 +1,1 @@
+"""Orders in sequence: problem files, order files, answers."""

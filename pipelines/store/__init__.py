@@ -1,0 +1,1 @@
+"""Where partitions live: settings, warehouse, landing zone, code digests."""

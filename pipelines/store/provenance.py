@@ -1,0 +1,159 @@
+"""The code a result depends on, as one digest: modules, their queries and data files, libraries.
+
+A partition names the digests it was made from, and is made again when one of them changes. What
+decided it is found by reading, not listed by hand: a module, whatever of ours it imports (inside
+functions, too), the queries and files those name, and the versions of the libraries they import.
+Nothing is imported for it. More than what matters may be found, never less: a changed docstring
+makes a result again.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import resolve_name
+from pathlib import Path
+
+import crossimpact
+from pipelines.store.settings import SQL_DIR
+from pipelines.store.warehouse import text_sha256
+
+#: Folders that hold our top packages.
+SOURCES = (Path(crossimpact.__file__).parent.parent, SQL_DIR.parent)
+#: Distributions that are not called as they are imported; others of that kind are found slowly.
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What decides a result.
+
+    Attributes
+    ----------
+    texts
+        Source of each module, and of each query and data file, by name.
+    libraries
+        Version of each third-party package, by the name it is imported by.
+    """
+
+    texts: dict[str, str]
+    libraries: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of names, texts and versions."""
+        named = (*sorted(self.texts.items()), *sorted(self.libraries.items()))
+        return text_sha256(*(text for pair in named for text in pair))
+
+
+@cache
+def code_digest(*modules: str) -> str:
+    """Digest of the `sources` of modules, the same wherever they lie; once per process."""
+    return sources(*modules, places=SOURCES, queries=SQL_DIR).digest
+
+
+def sources(*modules: str, places: tuple[Path, ...], queries: Path) -> Sources:
+    """What the named modules depend on, read from the folders `places` and `queries`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When a named module is not ours.
+    """
+    texts: dict[str, str] = {}
+    libraries: set[str] = set()
+    left = list(modules)
+    while left:
+        name = left.pop()
+        if name in texts:
+            continue
+        path = _path(name, places)
+        if path is None:
+            raise ModuleNotFoundError(f"{name} is no module of {', '.join(map(str, places))}")
+        texts[name] = path.read_text()
+        tree = ast.parse(texts[name])
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        texts |= _queries(tree, queries) | _files(tree, path.parent, package)
+        for imported in _imports(tree, package):
+            ours = [part for part in _ancestry(imported) if _path(part, places)]
+            left += ours
+            if not ours:
+                libraries.add(imported.partition(".")[0])
+    wanted = sorted(libraries - sys.stdlib_module_names)
+    return Sources(texts, {name: _version(name) for name in wanted})
+
+
+def _path(name: str, places: tuple[Path, ...]) -> Path | None:
+    for place in places:
+        folder = place.joinpath(*name.split("."))
+        for path in (folder.with_suffix(".py"), folder / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _ancestry(name: str) -> list[str]:
+    """`a.b.c` as `a`, `a.b`, `a.b.c`: importing the last runs them all."""
+    parts = name.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """Full names; what is imported *from* a module may be a module itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _queries(tree: ast.AST, folder: Path) -> dict[str, str]:
+    """Files that calls of `sql(name)` may read; of a name put together, all that fit."""
+    patterns = {
+        _pattern(node.args[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sql"
+    }
+    names = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*.sql")}
+    return {
+        f"sql/{name}": path.read_text()
+        for path, name in names.items()
+        if any(fnmatchcase(name, f"{pattern}.sql") for pattern in patterns)
+    }
+
+
+def _pattern(name: ast.expr) -> str:
+    if isinstance(name, ast.Constant):
+        return str(name.value)
+    parts = name.values if isinstance(name, ast.JoinedStr) else [name]
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts)
+
+
+def _files(tree: ast.AST, folder: Path, package: str) -> dict[str, str]:
+    """Data files beside a module that it names, or whose folder it names (templates, limits)."""
+    constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    named = {word for word in constants if isinstance(word, str) and _FILE_NAME.fullmatch(word)}
+    paths = [folder / word for word in named if not (folder / word / "__init__.py").exists()]
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
+    return {
+        f"{package}/{file.relative_to(folder).as_posix()}": file.read_text()
+        for file in files
+        if file.is_file() and file.suffix not in (".py", ".pyc")
+    }
+
+
+def _version(library: str) -> str:
+    """Of the distribution that brings it; one that is not installed cannot decide anything."""
+    try:
+        return version(DISTRIBUTIONS.get(library, library))
+    except PackageNotFoundError:
+        brought_by = packages_distributions().get(library, [])  # slow: reads every record
+        return ", ".join(version(name) for name in sorted(set(brought_by))) or "absent"

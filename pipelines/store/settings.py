@@ -1,0 +1,93 @@
+"""Settings: where state lives and the few numbers a desk sets. One object, passed down."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from crossimpact.errors import UsageError
+
+Flow = Literal["own", "public"]
+SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The platform's home and its data parameters.
+
+    Attributes
+    ----------
+    home
+        The only place where state is written: warehouse, MLflow, Airflow, ledger, reports.
+    bucket_s
+        Bucket width in seconds; 300 by default.
+    flow
+        `own`: q is the desk's executed flow, s the slippage of its fills. `public`: q is the net
+        aggressor flow of all prints, s the bucket's mid return.
+    memory_limit
+        DuckDB's memory; it spills to `home/tmp` beyond.
+    """
+
+    home: Path
+    bucket_s: int = 300
+    flow: Flow = "own"
+    memory_limit: str = "2GB"
+
+    def __post_init__(self) -> None:
+        if not 5 <= self.bucket_s <= 3600 or 86400 % self.bucket_s:
+            raise UsageError(
+                f"a bucket of {self.bucket_s} s does not divide the day into 5 s to 1 h pieces",
+                "use 1min, 5min or 15min, say",
+            )
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Tracking store: the environment's server, else SQLite under home."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home}/mlflow/mlflow.db"
+
+    @property
+    def feature_layer(self) -> str:
+        """Features of different flows and bucket widths live side by side."""
+        return f"features-{self.flow}-{self.bucket_s}s"
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.home / "ledger.jsonl"
+
+    @property
+    def releases(self) -> Path:
+        """A verified copy of every release that was promoted from here, by digest."""
+        return self.home / "releases"
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "reports"
+
+
+def keep_private() -> None:
+    """What this process and its children write from now on is not for every user of the machine.
+
+    The group's share is as the user's own umask has it: a desk may share a home.
+    """
+    os.umask(os.umask(0o077) | 0o007)
+
+
+def home_at(path: str | Path) -> Path:
+    """A home's absolute place, links followed; links that lead in a circle lead to no folder."""
+    return Path(os.path.realpath(path))
+
+
+def default_home() -> Path:
+    """`$CROSSIMPACT_HOME`, else `.crossimpact` under the working directory; always absolute."""
+    return home_at(os.environ.get("CROSSIMPACT_HOME") or ".crossimpact")
+
+
+def parse_bucket(text: str) -> int:
+    """`5min`, `30s` or `1h` in seconds."""
+    for suffix, seconds in (("min", 60), ("s", 1), ("h", 3600)):
+        number = text.removesuffix(suffix)
+        if number != text and number.isdecimal():
+            return int(number) * seconds
+    raise UsageError(f"bucket width {text!r} is not understood", "write it like 30s, 5min or 1h")

@@ -1,0 +1,201 @@
+"""Partitions on disk: Parquet plus a manifest is the truth, DuckDB only computes.
+
+`<home>/<layer>/<table>/date=D/_manifest.json` names the one valid file of a partition. Data are
+written under their own sha256, the manifest then moves by atomic rename, so a reader sees the old
+partition or the new one, a rerun with the same inputs changes nothing, and a superseded file stays
+for the auditor.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from crossimpact import __version__, contract
+from crossimpact.errors import CrossImpactError
+from pipelines.store import scratch
+from pipelines.store.settings import SQL_DIR, Settings
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one partition holds and what it was made from (`inputs`: name -> digest)."""
+
+    layer: str
+    table: str
+    date: str
+    file: str
+    rows: int
+    sha256: str
+    inputs: Mapping[str, str]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    contract_version: str = contract.VERSION
+    code_version: str = __version__
+
+
+class Warehouse:
+    """The partitions below one home.
+
+    Parameters
+    ----------
+    settings
+        Home and memory limit.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.root = settings.home / "warehouse"
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A private in-memory DuckDB: offline, UTC, one thread so that sums are reproducible."""
+        with scratch.folder(self.settings.home) as spill:
+            connection = duckdb.connect(
+                ":memory:",
+                config={
+                    "autoinstall_known_extensions": False,
+                    "autoload_known_extensions": False,
+                    "threads": 1,
+                    "memory_limit": self.settings.memory_limit,
+                    "temp_directory": str(spill),
+                },
+            )
+            try:
+                connection.execute("SET TimeZone = 'UTC'")
+                yield connection
+            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+                raise CrossImpactError(
+                    f"DuckDB: {str(error).splitlines()[0]}", "check disk space, memory and the path"
+                ) from error
+            except RuntimeError as error:
+                if "interrupted" in str(error):  # what DuckDB makes of Ctrl-C
+                    raise KeyboardInterrupt from error
+                raise
+            finally:
+                connection.close()
+
+    def folder(self, layer: str, table: str, date: str) -> Path:
+        return self.root / layer / table / f"date={date}"
+
+    def manifest(self, layer: str, table: str, date: str) -> Manifest | None:
+        """The partition's manifest, or None when it was never published."""
+        path = self.folder(layer, table, date) / "_manifest.json"
+        try:
+            return Manifest(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError) as error:
+            raise CrossImpactError(
+                f"manifest {path} cannot be read ({error})", "delete the partition and rerun"
+            ) from error
+
+    def publish(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        query: str,
+        layer: str,
+        table: str,
+        date: str,
+        *,
+        inputs: Mapping[str, str],
+        extra: Mapping[str, Any] | None = None,
+    ) -> Manifest:
+        """Write the rows of `query` (it states its order) as the partition's only valid content."""
+        folder = self.folder(layer, table, date)
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f".{uuid.uuid4().hex}.tmp"
+        try:
+            rows = _write(connection, query, draft)
+            if not rows:  # an empty result has no or one empty row group, as its plan went
+                _write(connection, f"SELECT * FROM ({query}) LIMIT 0", draft)
+            sha256 = file_sha256(draft)
+            manifest = Manifest(
+                layer, table, date, f"{sha256[:16]}.parquet", rows, sha256, inputs, extra or {}
+            )
+            draft.replace(folder / manifest.file)
+        finally:
+            draft.unlink(missing_ok=True)
+        write_atomic(folder / "_manifest.json", json.dumps(asdict(manifest), sort_keys=True))
+        return manifest
+
+    def file(self, manifest: Manifest) -> Path:
+        """The manifested file, verified against its digest (a flipped bit reads back silently)."""
+        path = self.folder(manifest.layer, manifest.table, manifest.date) / manifest.file
+        found = file_sha256(path) if path.exists() else "missing"
+        if found != manifest.sha256:
+            raise CrossImpactError(
+                f"{path} does not match its manifest (sha256 {found[:12]}, "
+                f"expected {manifest.sha256[:12]})",
+                "delete the partition and rerun",
+            )
+        return path
+
+    def files(self, layer: str, table: str, dates: Iterable[str]) -> list[str]:
+        """Verified files of the published partitions among `dates`, in order, as `readable`."""
+        manifests = (self.manifest(layer, table, date) for date in dates)
+        return [readable(self.file(manifest)) for manifest in manifests if manifest]
+
+    def dates(self, layer: str, table: str) -> list[str]:
+        """Published dates, ascending."""
+        folders = (self.root / layer / table).glob("date=*/_manifest.json")
+        return sorted(path.parent.name.removeprefix("date=") for path in folders)
+
+
+def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
+    """Rows of `query` written to `path`."""
+    return int(scalar(connection, f"COPY ({query}) TO '{quoted(path)}' (FORMAT parquet)"))
+
+
+def sql(name: str) -> str:
+    """Text of `sql/<name>.sql`."""
+    return (SQL_DIR / f"{name}.sql").read_text()
+
+
+def scalar(connection: duckdb.DuckDBPyConnection, query: str, parameters: Any = None) -> Any:
+    """First column of the first row."""
+    row = connection.execute(query, parameters).fetchone()
+    return row[0] if row else None
+
+
+def readable(path: Path) -> str:
+    """A file for DuckDB's readers, which take a path as a pattern: `a?b` is `axb`, too.
+
+    What COPY writes to is no pattern.
+    """
+    return glob.escape(str(path))
+
+
+def quoted(value: object) -> str:
+    """Text for a single-quoted SQL literal where a parameter cannot be bound (COPY targets)."""
+    return str(value).replace("'", "''")
+
+
+def text_sha256(*texts: str) -> str:
+    """One digest of several texts, boundaries included."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace `path` in one step; a reader sees the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

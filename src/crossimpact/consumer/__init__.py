@@ -1,0 +1,1 @@
+"""What a live scheduler embeds: pull, verify, last known good, fallback."""

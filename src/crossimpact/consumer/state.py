@@ -1,0 +1,91 @@
+"""What a client serves: a release or a fixed share of volume, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from crossimpact import contract
+from crossimpact.consumer.cache import Good
+from crossimpact.release.bundle import UNKNOWN, Answer, Release
+
+#: Share of the market's volume to trade at when no release is there to say another.
+FIXED_POV = 0.05
+#: How long after its `as_of` a release may answer, be promoted, and a run of the clock be fitted.
+VALID_FOR = timedelta(days=45)
+
+State = Literal["live", "last_known_good", "fallback"]
+
+
+def age(release: Release, now: datetime) -> timedelta:
+    """How long ago, UTC, the release's date began."""
+    return now - datetime.fromisoformat(release.as_of).replace(tzinfo=UTC)
+
+
+def expired(release: Release, now: datetime, valid_for: timedelta = VALID_FOR) -> str:
+    """Why the release must not answer at that moment, UTC; empty when it may."""
+    old, what = age(release, now), f"release {release.id} as of {release.as_of}"
+    if old > valid_for:
+        return f"{what} has expired: on {now.date()} it is older than {valid_for.days} days"
+    if old < -timedelta(days=contract.MAX_DAYS_AHEAD):
+        return f"{what} is of the future: it is {now.date()}, or a clock is wrong"
+    return ""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What answers, and why; immutable.
+
+    Attributes
+    ----------
+    state
+        `live`, `last_known_good` or `fallback`.
+    reason
+        One line: why this, and nothing better.
+    since
+        When the state or the release last changed.
+    good
+        The last release that verified; in `fallback` it answers no more, if there is one.
+    """
+
+    state: State
+    reason: str
+    since: datetime
+    good: Good | None = None
+
+    @property
+    def release(self) -> Release | None:
+        """Who answers, None in `fallback`."""
+        return self.good.release if self.good and self.state != "fallback" else None
+
+    @property
+    def digest(self) -> str | None:
+        return self.good.digest if self.good and self.release else None
+
+    @property
+    def version(self) -> int | None:
+        return self.good.version if self.good and self.release else None
+
+    @property
+    def confirmed_at(self) -> datetime | None:
+        """When a pull last found the release to be champion."""
+        return self.good.confirmed_at if self.good else None
+
+    def answer(self, regime: str) -> Answer:
+        """Who answers for a regime: a model, or a fixed share of volume; never nobody."""
+        if self.release:
+            return self.release.model_for(regime)
+        policies = self.good.release.fallback if self.good else {}
+        policy = policies.get(regime) or policies.get(UNKNOWN)
+        pov = policy["max_pov"]["fixed_pov"] if policy else FIXED_POV
+        return Answer(None, "fixed_pov", self.reason, pov)
+
+    @property
+    def who(self) -> tuple[object, ...]:
+        """State, release and the rungs it is held to: what makes a change worth a line."""
+        return self.state, self.digest, self.release and self.release.held
+
+    def __str__(self) -> str:
+        who = f"release {self.good.id}" if self.good and self.release else "a fixed share of volume"
+        return f"{self.state}: {who} answers: {self.reason}"

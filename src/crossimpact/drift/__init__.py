@@ -1,0 +1,1 @@
+"""The champion against a week: statistics, their null hypothesis, alarms, verdict."""

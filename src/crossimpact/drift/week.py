@@ -1,0 +1,122 @@
+"""A week as the champion sees it: what its own terms leave of the moves, and what it predicts.
+
+Own terms (own flow, its sign, peer flow) are fitted on the week itself and taken out of both, so
+that a change of self impact, of the spread or of the peers' push is not taken for one of gamma.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.covariance import ledoit_wolf
+
+from crossimpact.estimate.market_control import market_flow
+from crossimpact.estimate.pilot import CLIP, robust_spread
+from crossimpact.model import Array, ImpactModel
+from crossimpact.panel import Panel, tick_scale
+
+OWN = 4  # nuisance columns of a name
+MIN_CELLS = 5 * OWN  # a name whose response is known less often says nothing
+
+
+@dataclass(frozen=True)
+class Week:
+    """One regime's buckets of a week.
+
+    Attributes
+    ----------
+    date
+        Of each bucket, shape (T,).
+    flow
+        Scaled flows ``f_j sqrt(adv_j)``, shape (T, n).
+    left
+        What is left of the scaled responses ``y_i sqrt(adv_i)`` once own terms and the champion's
+        cross terms are out; far ones moved in, 0 where unknown, (T, n).
+    cross
+        The champion's cross move net of own terms, scaled alike, 0 where the response is unknown.
+    known
+        Where it is known, (T, n).
+    """
+
+    date: NDArray[np.str_]
+    flow: Array
+    left: Array
+    cross: Array
+    known: NDArray[np.bool_]
+
+    @property
+    def noise(self) -> Array:
+        """Standard deviation of what is left by name, 0 for a name that says nothing, (n,)."""
+        cells = self.known.sum(axis=0)
+        free = np.maximum(cells - OWN, 1)
+        return np.asarray(np.sqrt((self.left**2).sum(axis=0) / free))
+
+    def weighted_cross(self) -> tuple[NDArray[np.bool_], Array, Array]:
+        """Names with a response, their cross moves x over their noise, and ``W x`` of each bucket.
+
+        W is the inverse of the names' noise correlation, shrunk (Ledoit and Wolf 2004): a move
+        that hits all names alike is not evidence n times over.
+        """
+        noise = self.noise
+        loud = noise > 0
+        x, e = self.cross[:, loud] / noise[loud], self.left[:, loud] / noise[loud]
+        if not loud.any():
+            return loud, x, x
+        correlation, _ = ledoit_wolf(e, assume_centered=True)
+        return loud, x, np.linalg.solve(correlation, x.T).T
+
+
+def open_week(model: ImpactModel, panel: Panel, share: float = 0.0) -> Week:
+    """Confront the champion with its regime's buckets.
+
+    Parameters
+    ----------
+    model
+        The champion's matrix, on the panel's symbols.
+    panel
+        The week's buckets of the model's regime, plausible cells only.
+    share
+        Part of the response that is the fills' slippage; the rest is the mid move.
+    """
+    f, cross = model.flow(panel.q), model.cross_bps(panel.q)
+    columns = [f, np.sign(panel.q), panel.sector_flow, panel.factor_flow]
+    if (market := market_flow(model, panel.q)) is not None:
+        columns.append(market)  # the champion's gamma is what its market control left
+    own = np.stack(columns, axis=2)
+    response = panel.blended(share)
+    known = np.isfinite(response)
+    known &= known.sum(axis=0) >= MIN_CELLS
+    y = np.where(known, response - cross, 0.0)
+    own, cross = own * known[:, :, None], np.where(known, cross, 0.0)
+    solve = _projector(own)
+    far = np.where(known, np.abs(y - _fitted(own, solve, y)), np.nan)
+    reach = CLIP * np.maximum(
+        robust_spread(far, axis=0), tick_scale(np.where(known, response, np.nan))
+    )
+    middle = _fitted(own, solve, y)
+    y = np.where(known, middle + np.clip(y - middle, -reach, reach), 0.0)
+    root = np.sqrt(panel.adv)
+    return Week(
+        date=panel.date,
+        flow=f * root,
+        left=np.where(known, y - _fitted(own, solve, y), 0.0) * root,
+        cross=np.where(known, cross - _fitted(own, solve, cross), 0.0) * root,
+        known=known,
+    )
+
+
+def _projector(own: Array) -> Array:
+    """``(B_i'B_i)^+`` of each name's columns, shape (n, 4, 4); an empty column adds nothing."""
+    size = np.sqrt((own**2).sum(axis=0))
+    unit = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    inside = np.einsum("tik,til->ikl", own, own) * unit[:, :, None] * unit[:, None, :]
+    inverse = np.linalg.pinv(inside, rcond=1e-8, hermitian=True)
+    return np.asarray(inverse * unit[:, :, None] * unit[:, None, :])
+
+
+def _fitted(own: Array, solve: Array, y: Array) -> Array:
+    """What each name's columns explain of its response, shape (T, n)."""
+    coef = np.einsum("ikl,til,ti->ik", solve, own, y, optimize=True)
+    return np.asarray(np.einsum("tik,ik->ti", own, coef))

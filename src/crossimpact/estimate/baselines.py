@@ -1,0 +1,54 @@
+"""The rivals a matrix has to beat: what a desk would do without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from crossimpact.estimate import paths
+from crossimpact.estimate.equations import Design, Equations, folded, per_bucket, summed
+from crossimpact.estimate.gram import Moments
+from crossimpact.estimate.market_control import coefficients, loadings, weights
+from crossimpact.model import Array
+from crossimpact.panel import Panel
+
+NAMES = ("factor_rows", "lasso_rows")
+FOLDS = 5
+LAMBDAS = 50
+
+
+def fit(
+    days: Sequence[Moments], panel: Panel, beta: Array, reference: Array | None,
+    market: Array | None = None,
+) -> dict[str, Array]:  # fmt: skip
+    """Scaled matrices (n, n) of each rival, by name; `market` as for `equations.summed`.
+
+    ``factor_rows``: every name answers the sum of the others' scaled flow, weighted as
+    `market_control` says, one coefficient per row; not symmetric in dollars, so it never ships.
+    ``lasso_rows``: the lasso on each row by itself, penalty by blocked folds of days (LassoCV).
+    """
+    whole = summed(days, panel, reference, market)
+    folds = folded(days, panel, reference, FOLDS, market)
+    return {
+        "factor_rows": factor_rows(whole.equations, weights(whole.equations, beta, panel.adv)),
+        "lasso_rows": lasso_rows(whole, folds),
+    }
+
+
+def factor_rows(equations: Equations, root: Array) -> Array:
+    """Least squares of each row on the others' flows weighted by `root`."""
+    return loadings(coefficients(equations, root), root)
+
+
+def lasso_rows(whole: Design, folds: Sequence[tuple[Design, Design]]) -> Array:
+    """LassoCV of every row, on the shared Gram; folds as `folded` cuts."""
+    equations, n = per_bucket(whole), len(whole.factors)
+    penalty = paths.Penalty(l1_ratio=1.0)
+    lambdas = paths.row_lambdas(equations, penalty, LAMBDAS)
+    if not folds or not lambdas.any():
+        return np.zeros((n, n))
+    trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)
+    judged = paths.cross_validate_rows(trained, held_out, penalty, lambdas)
+    chosen = lambdas[judged.best, np.arange(n)]
+    return np.asarray(paths.row_paths(equations, penalty, chosen[None, :])[0])

@@ -1,0 +1,90 @@
+"""Are a release's numbers fit to trade on? Asked anew on loading, whatever gates once said.
+
+Of every model of every rung: all numbers finite, no impact beyond `MAX_BPS`, and no round trip that
+makes money within a bucket: the couplings symmetric in dollars and, with the names' own impacts,
+positive semidefinite. An override may promote what a gate refuses; nothing overrides this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.linalg import LinAlgError, cholesky  # scipy's takes longer to import than to run
+
+from crossimpact.errors import ModelError
+from crossimpact.model import Array, ImpactModel
+from crossimpact.release.bundle import Release
+
+#: bps per unit of ADV fraction (beta, gamma) or per trade (alpha); real ones are 100 times smaller.
+MAX_BPS = 1e6
+#: Asymmetries and eigenvalues below it are rounding (units of the names' own impacts).
+TOLERANCE = 1e-9
+
+
+def check(release: Release) -> None:
+    """Refuse a release with numbers nobody should trade on.
+
+    Raises
+    ------
+    ModelError
+        Naming the regime, the rung and the number against its limit.
+    """
+    for regime in release.models:
+        for rung, model in release.rungs(regime).items():
+            _check_model(model, f"rung {rung} of regime {regime}")
+    for regime, policy in release.fallback.items():
+        _check_numbers(policy["max_pov"], f"max_pov of regime {regime}", 1.0)
+    for regime, levels in release.guardrails.items():
+        for quantity, level in levels.items():
+            _check_numbers(level, f"guardrail {quantity} of regime {regime}", math.inf)
+
+
+def coupling(model: ImpactModel) -> Array:
+    """gamma in the space where it is symmetric, in units of the names' own impacts, ones on the
+    diagonal, shape (n, n); a coupled name without own impact has a zero there."""
+    own = np.where(model.beta > 0, model.beta, model.beta.max(initial=0.0) or 1.0)
+    matrix = model.gamma * np.sqrt(model.adv / own)[:, None]
+    matrix /= np.sqrt(model.adv * own)
+    coupled = matrix.any(axis=0) | matrix.any(axis=1)
+    np.fill_diagonal(matrix, np.where((model.beta > 0) | ~coupled, 1.0, 0.0))
+    return matrix
+
+
+def _check_model(model: ImpactModel, where: str) -> None:
+    for name, low in (("alpha", -MAX_BPS), ("beta", 0.0), ("gamma", -MAX_BPS)):
+        value = getattr(model, name)
+        if value.size and not (low <= value.min() and value.max() <= MAX_BPS):
+            raise ModelError(f"{name} of {where} is not within {low:g} and {MAX_BPS:g} bps")
+    for name in ("adv", "reference"):
+        value = getattr(model, name)
+        if value.size and not 0 < value.min() <= value.max() < np.inf:
+            raise ModelError(f"{name} of {where} is not finite and > 0")
+    if model.gamma.any():
+        _check_round_trips(model, where)
+
+
+def _check_round_trips(model: ImpactModel, where: str) -> None:
+    matrix = coupling(model)
+    skew = float((matrix - matrix.T).max())
+    if not skew <= TOLERANCE:
+        raise ModelError(
+            f"couplings of {where} differ by {skew:.2g} of own impact from symmetric ones, "
+            f"at most {TOLERANCE:g}"
+        )
+    matrix[np.diag_indices_from(matrix)] += TOLERANCE
+    try:
+        cholesky(matrix)
+    except LinAlgError as error:
+        raise ModelError(
+            f"couplings of {where} are not positive semidefinite: a round trip would make money"
+        ) from error
+
+
+def _check_numbers(values: Mapping[str, Any], where: str, most: float) -> None:
+    for name, value in values.items():
+        good = isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= most
+        if not good:
+            raise ModelError(f"{where}: {name} is {value}, must be finite, >= 0, <= {most:g}")
