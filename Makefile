@@ -37,7 +37,7 @@ bench: .venv/.ready  ## measure the refit at 20, 50 and 100 symbols
 
 lock: .venv/.ready  ## resolve requirements.lock anew from pyproject.toml
 	@$(UV) pip compile -q --upgrade --generate-hashes --no-annotate --no-header --python-version 3.11 \
-		pyproject.toml --group dev -o requirements.lock
+		pyproject.toml --extra platform --group dev -o requirements.lock
 
 up: .venv/.ready  ## start Airflow and an MLflow server on this machine (loopback only)
 	@$(BIN)/python -m ops.serve up

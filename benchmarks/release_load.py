@@ -8,7 +8,8 @@ self-only model. `first` is the first load of a fresh process, after its imports
 the loads after it; both wall milliseconds on one BLAS thread, the best of the processes for
 `first`, over all of them for `median`. `cpu` is the median's processor time: on a busy machine the
 number to believe. A load reads the files, checks their sha256 and canonical form, builds the
-models, and checks the numbers (`registry.numerics`), all as `registry.client` does when it starts.
+models, and checks the numbers (`crossimpact.release.admissible`), all as
+`crossimpact.consumer.client` does when it starts.
 """
 
 from __future__ import annotations

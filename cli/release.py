@@ -126,7 +126,7 @@ def pull(home: Home = None, json_: Json = False) -> None:
 
     served = step.ask(place, who=who(), clock=now)
     try:
-        print_result(step.told(served), as_json=json_)
+        print_result(served.to_dict(), as_json=json_)
     finally:  # the answer first: a ledger that is held or full must not keep it
         if unseen := step.witness(place, served, who=who(), now=now()):
             print(f"warning: {unseen}", file=sys.stderr)

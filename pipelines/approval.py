@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crossimpact.consumer import source
+from crossimpact.consumer.address import USER
 from crossimpact.consumer.lookup import Version
 from crossimpact.errors import GateRefused, UsageError
 from crossimpact.release.ledger import Identity
-from registry.connection import USER
 
 #: Tag of who triggered the DAG run that made a version.
 TRIGGERED_BY = "airflow.triggered_by"

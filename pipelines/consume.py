@@ -24,7 +24,7 @@ def pull(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> dict
     """What answers now, and its witness; see `ask` and `witness`."""
     served = ask(settings, who=who, clock=clock)
     unseen = witness(settings, served, who=who, now=clock())
-    found = told(served)
+    found = served.to_dict()
     return found | {"reason": "; ".join(filter(None, (found["reason"], unseen)))}
 
 
@@ -32,18 +32,6 @@ def ask(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> Serve
     """What answers now, within the client's deadline."""
     cache = settings.home / "consumer" / quote(who, safe="").replace(".", "%2E")
     return Client(settings.mlflow_uri, settings.ledger_path, cache, clock=clock).pull()
-
-
-def told(served: Served) -> dict[str, Any]:
-    """The answer as plain data: per regime which rung and how fast it may trade."""
-    return {
-        "state": served.state,
-        "reason": served.reason,
-        "digest": served.digest,
-        "version": served.version,
-        "confirmed_at": served.confirmed_at.isoformat() if served.confirmed_at else None,
-        "regimes": [_answer(served, regime) for regime in _regimes(served)],
-    }
 
 
 def witness(settings: Settings, served: Served, *, who: str, now: datetime) -> str:
@@ -56,7 +44,7 @@ def witness(settings: Settings, served: Served, *, who: str, now: datetime) -> s
     """
     if served.state == "live":
         return ""
-    rungs = {regime: served.answer(regime).rung for regime in _regimes(served)}
+    rungs = {regime: served.answer(regime).rung for regime in served.regimes()}
     write = partial(
         promotion.witness, settings, "fallback", who=who, reason=f"{served.state}: {served.reason}",
         now=now, rungs=rungs, wait_s=0.8 * WITNESS_S,
@@ -66,13 +54,3 @@ def witness(settings: Settings, served: Served, *, who: str, now: datetime) -> s
     except (CrossImpactError, OSError) as error:
         return f"the ledger does not have it: {error}"
     return ""
-
-
-def _regimes(served: Served) -> list[str]:
-    return sorted(served.good.release.fallback) if served.good else ["unknown"]
-
-
-def _answer(served: Served, regime: str) -> dict[str, Any]:
-    model, rung, reason, max_pov = served.answer(regime)
-    edges = model.edges if model else None
-    return {"regime": regime, "rung": rung, "edges": edges, "max_pov": max_pov, "reason": reason}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from crossimpact.drift.weekly import bucket_cross
+from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.estimate.guardrail_levels import levels
 from crossimpact.estimate.refit import RegimeFit
 from crossimpact.model import ImpactModel

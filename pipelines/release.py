@@ -16,7 +16,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from crossimpact.consumer import source
+from crossimpact.consumer import address, source
+from crossimpact.consumer.address import MODEL
 from crossimpact.consumer.client import NothingPromoted, nothing_promoted
 from crossimpact.consumer.deadline import Worker
 from crossimpact.consumer.lookup import Version
@@ -27,8 +28,7 @@ from crossimpact.release import bundle, ledger, release_files
 from crossimpact.release.bundle import MANIFEST, Release
 from crossimpact.release.ledger import Entry, Standing
 from pipelines.store.settings import Settings
-from registry import artifacts, tracking
-from registry.pages import MODEL
+from registry import tracking
 from registry.tracking import CHAMPION
 
 #: How long a ledger on a disk that hangs is waited for, seconds.
@@ -187,7 +187,7 @@ def standing(settings: Settings, lines: Sequence[Entry], as_of: datetime | None 
 
 def unpromoted(settings: Settings) -> NothingPromoted:
     """What to say when the ledger knows no champion: there was none, or MLflow knows better."""
-    if artifacts.absent(settings.mlflow_uri):
+    if address.absent(settings.mlflow_uri):
         return NothingPromoted(settings.ledger_path, None, "")
     ask = partial(nothing_promoted, settings.ledger_path)
     try:

@@ -7,22 +7,18 @@ may be moved, copied, restored or served, and always means its own files.
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from crossimpact.consumer.address import database, folder
 from crossimpact.errors import Unavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SQLITE = "sqlite:///"
 ROOT = "mlflow-artifacts:/"
-PROXIED = re.compile(r"mlflow-artifacts:/+((?:(?!\.{1,2}(?:/|$))[\w.-]+/?)+)")
-#: As homes wrote it before: the last two parts are the run's, the rest is where the home once was.
-ABSOLUTE = re.compile(r"(?:file:)?/.*/([0-9a-f]{32}/artifacts)/?")
 
 RELATIVE = (
     f"UPDATE experiments SET artifact_location = '{ROOT}' "
@@ -33,31 +29,6 @@ RELATIVE = (
     "storage_location = NULL "
     f"WHERE run_id IS NOT NULL AND source NOT LIKE '{ROOT}%'",
 )
-
-
-def database(uri: str) -> Path | None:
-    """File of the embedded database, None for a server."""
-    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
-
-
-def absent(uri: str) -> bool:
-    """Whether the embedded database is not there, as before the first registration."""
-    file = database(uri)
-    return file is not None and not file.exists()
-
-
-def folder(database: Path, artifact_uri: str) -> Path:
-    """The files of a run of that database, whatever place its location named once.
-
-    Raises
-    ------
-    Unavailable
-        When the location is not of a run of this home.
-    """
-    found = PROXIED.fullmatch(artifact_uri) or ABSOLUTE.fullmatch(artifact_uri)
-    if not found:
-        raise Unavailable(f"the files of a run lie at {artifact_uri[:200]!r}, not in this home")
-    return database.parent / "artifacts" / found[1]
 
 
 def log(client: MlflowClient, uri: str, run: str, files: Path, path: str | None = None) -> None:

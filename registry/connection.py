@@ -1,8 +1,4 @@
-"""A client of MLflow, on SQLite or on a server, whose failures name the store and what to do.
-
-A server's user and password come from `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`
-alone, which MLflow sends as a header: an address that holds them would end up in logs and messages.
-"""
+"""A client of MLflow, on SQLite or on a server, whose failures name the store and what to do."""
 
 from __future__ import annotations
 
@@ -16,17 +12,22 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from crossimpact.errors import Unavailable, UsageError
+from crossimpact.consumer.address import (
+    PASSWORD,
+    SQLITE,
+    USER,
+    database,
+    is_server,
+    refuse_credentials,
+)
+from crossimpact.errors import Unavailable
 from crossimpact.release import hash_chain
 from registry import artifacts
-from registry.artifacts import SQLITE as SQLITE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 #: How long the first use of a new database, which makes its tables, may keep others waiting.
 TABLES_S = 300.0
 ENDPOINT = re.compile(r"endpoint /api/[\d.]+/mlflow/(\S+)")
@@ -52,7 +53,7 @@ def session(uri: str) -> Iterator[MlflowClient]:
         When the store does not answer, does not know the user, or does not let him.
     """
     refuse_credentials(uri)
-    served(uri)
+    is_server(uri)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -60,37 +61,6 @@ def session(uri: str) -> Iterator[MlflowClient]:
         yield _client(uri)
     except (MlflowException, SQLAlchemyError) as error:
         raise _told(uri, error) from error
-
-
-def refuse_credentials(uri: str) -> None:
-    """An address that holds them would end up in logs; it is not repeated."""
-    if not uri.startswith(SQLITE) and "@" in uri:
-        raise UsageError(
-            "the address of MLflow holds credentials", f"give them as {USER} and {PASSWORD}"
-        )
-
-
-def served(uri: str) -> bool:
-    """Whether a server answers there, which keeps the artefacts too.
-
-    Raises
-    ------
-    UsageError
-        When it is neither a server's address nor a file of SQLite.
-    """
-    if uri.startswith(SQLITE):
-        return False
-    try:
-        parts = urlsplit(uri)
-        name = (parts.hostname or "").encode("idna")  # no part of a name has over 63 letters
-        whole = parts.scheme in ("http", "https") and name and parts.port != 0
-    except ValueError:
-        whole = False
-    if not whole:
-        raise UsageError(
-            f"{uri[:200]!r} is no address of MLflow", "write http://HOST:PORT, or sqlite:///FILE"
-        )
-    return True
 
 
 def user() -> str:
@@ -126,7 +96,7 @@ def _client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # `session` tells it
-    file = artifacts.database(uri)
+    file = database(uri)
     if file is None:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     with contextlib.nullcontext() if artifacts.made(file) else _making(file):

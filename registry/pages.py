@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from crossimpact.consumer.address import FOLDER, MODEL
 from crossimpact.release import bundle
 from crossimpact.release.bundle import Release
 
-MODEL = "crossimpact-gamma"
 EXPERIMENT = "crossimpact-refit"
-FOLDER = "release"  # of the run's artefacts
 CARD = "model_card.md"
 MODEL_FILE = "MLmodel"
 EXAMPLE = "input_example.json"
@@ -48,7 +47,7 @@ the fallback ladder, and guardrail levels. Each version is one refit; its card d
 always has an answer, within its deadline.
 
 ```python
-from registry.client import Client
+from crossimpact.consumer.client import Client
 client = Client(uri, ledger, cache, clock=clock)
 client.pull()
 model, rung, reason, max_pov = client.answer("normal")

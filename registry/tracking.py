@@ -18,7 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from crossimpact.consumer import lookup, source
+from crossimpact.consumer import address, lookup, source
+from crossimpact.consumer.address import FOLDER, MODEL
 from crossimpact.consumer.lookup import RELEASE_ID, Version
 from crossimpact.consumer.source import Source
 from crossimpact.errors import CrossImpactError, StaleModel
@@ -27,7 +28,7 @@ from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import Entry
 from registry import artifacts, connection, pages
 from registry.connection import session
-from registry.pages import CARD, EXPERIMENT, FOLDER, MODEL
+from registry.pages import CARD, EXPERIMENT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -122,7 +123,7 @@ def resolve(uri: str, which: str, book: Sequence[Entry] = ()) -> tuple[Release, 
     StaleModel
         When there is none, or its files are not what was promoted (or registered).
     """
-    if artifacts.absent(uri):
+    if address.absent(uri):
         raise StaleModel(
             f"no release {which}: nothing was registered", "run `crossimpact refit` first"
         )
@@ -189,7 +190,7 @@ def _start(
 def _experiment(client: MlflowClient, uri: str) -> str:
     with _unless_there():
         if client.get_experiment_by_name(EXPERIMENT) is None:
-            location = None if connection.served(uri) else artifacts.ROOT
+            location = None if address.is_server(uri) else artifacts.ROOT
             client.create_experiment(EXPERIMENT, location, pages.EXPERIMENT_TAGS)
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:

@@ -89,8 +89,8 @@ def test_sources_of_the_four_keys_hold_what_decides_them():
         name.removesuffix(".sql") for name in read("pipelines.features").texts
     }
     assert "crossimpact.estimate.pilot" in read("pipelines.moments").texts
-    templates = (ROOT / "pipelines/templates").glob("*.j2")
-    assert {f"pipelines/templates/{path.name}" for path in templates} < set(pages)
+    templates = (ROOT / "pipelines/pages/templates").glob("*.j2")
+    assert {f"pipelines/pages/templates/{path.name}" for path in templates} < set(pages)
     assert {"crossimpact.tca", "crossimpact.model", "pipelines.pages.plots"} < set(pages)
     assert not any(name.startswith(("cli", "dags", "ops", "tests")) for name in pages)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import connection
+from crossimpact.consumer import address
 from tests.registry import servers
 from tests.registry.servers import Server, Store
 
@@ -34,7 +34,7 @@ def embedded(tables: Path, tmp_path: Path) -> Store:
     home = tmp_path / "home"
     (home / "mlflow").mkdir(parents=True)
     shutil.copy(tables, home / "mlflow" / "mlflow.db")
-    uri = f"{connection.SQLITE}{home}/mlflow/mlflow.db"
+    uri = f"{address.SQLITE}{home}/mlflow/mlflow.db"
     return Store(uri, home, home / "mlflow" / "artifacts")
 
 

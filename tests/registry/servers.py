@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crossimpact.consumer import address
 from crossimpact.model import ImpactModel
 from crossimpact.release import ledger, release_files
 from crossimpact.release.bundle import Release
@@ -119,7 +120,7 @@ def sample(as_of: str, gamma: float = 5.0) -> Release:
 
 def migrated(path: Path) -> Path:
     """An empty SQLite registry; making its tables costs seconds, copying the file nothing."""
-    with connection.session(f"{connection.SQLITE}{path}"):
+    with connection.session(f"{address.SQLITE}{path}"):
         return path
 
 

@@ -240,7 +240,7 @@ def test_mlflow_is_not_imported(embedded: Store) -> None:
     desk.write(release=FIRST, version=embedded.register(FIRST).version)
     code = (
         "import sys; from datetime import datetime, UTC; from pathlib import Path;"
-        "from registry.client import Client;"
+        "from crossimpact.consumer.client import Client;"
         "c = Client(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), deadline_s=30,"
         " clock=lambda: datetime(2026, 2, 10, tzinfo=UTC));"
         "assert c.pull().state == 'live', c.served; assert 'mlflow' not in sys.modules;"

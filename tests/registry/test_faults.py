@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from crossimpact.consumer.address import MODEL, SQLITE
 from crossimpact.consumer.cache import Good, LastGood, Seen
 from crossimpact.release import ledger, release_files
 from registry import tracking
-from registry.connection import SQLITE, session
-from registry.pages import MODEL
+from registry.connection import session
 from tests.registry import faulty, promoters, servers
 from tests.registry.desk import (
     FIRST,

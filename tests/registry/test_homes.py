@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from crossimpact.consumer import source
+from crossimpact.consumer import address, source
 from crossimpact.errors import Unavailable, UsageError
 from ops.airflow_env import ROOT, confined
-from registry import artifacts, connection, tracking
+from registry import artifacts, tracking
 from tests.registry import faulty
 from tests.registry.servers import Store, sample
 
@@ -29,7 +29,7 @@ PLACES = (
 
 def at(home: Path) -> Store:
     """The registry of a home of SQLite."""
-    return Store(f"{connection.SQLITE}{home}/mlflow/mlflow.db", home, home / "mlflow" / "artifacts")
+    return Store(f"{address.SQLITE}{home}/mlflow/mlflow.db", home, home / "mlflow" / "artifacts")
 
 
 def read(store: Store) -> None:
@@ -123,7 +123,7 @@ def test_a_database_that_cannot_be_opened_is_told_before_mlflow_retries(
             db.execute("CREATE TABLE experiments (x)")
             db.execute("BEGIN EXCLUSIVE")
             file = tmp_path / "other.db"
-        uri = f"{connection.SQLITE}{file}"
+        uri = f"{address.SQLITE}{file}"
         with pytest.raises(Unavailable, match=f"{file} cannot be opened: ") as told:
             tracking.move_alias(uri, "champion", 1)
         with pytest.raises(Unavailable, match=f"{file} cannot be opened: "):

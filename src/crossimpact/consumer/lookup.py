@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from crossimpact.consumer.address import MODEL
 from crossimpact.errors import StaleModel, UsageError
 from crossimpact.release import bundle, ledger
 from crossimpact.release.ledger import Entry
-from registry.pages import MODEL
 
 if TYPE_CHECKING:
     from crossimpact.consumer.source import Source

@@ -22,13 +22,20 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from crossimpact.consumer.address import (
+    FOLDER,
+    MODEL,
+    PASSWORD,
+    SQLITE,
+    USER,
+    folder,
+    is_server,
+    refuse_credentials,
+)
 from crossimpact.consumer.deadline import Worker
 from crossimpact.consumer.lookup import Version
 from crossimpact.errors import StaleModel, Unavailable, UsageError
 from crossimpact.release import release_files
-from registry import artifacts
-from registry.connection import PASSWORD, SQLITE, USER, refuse_credentials, served
-from registry.pages import FOLDER, MODEL
 
 T = TypeVar("T")
 API = "/api/2.0/mlflow"
@@ -85,7 +92,7 @@ def connect(uri: str, timeout_s: float) -> Source:
     """The registry at `uri`, for one pull; no single step of it waits longer than `timeout_s`."""
     refuse_credentials(uri)
     try:
-        if served(uri):
+        if is_server(uri):
             return Server(uri, timeout_s)
     except (ValueError, HTTPException) as error:
         raise UsageError(
@@ -242,7 +249,7 @@ class Embedded:
         if not rows:
             raise StaleModel(f"{self._path} has no version {version} of {MODEL}")
         where = f"version {version} of {MODEL}"
-        return release_files.contents(artifacts.folder(self._path, str(rows[0][0])) / FOLDER, where)
+        return release_files.contents(folder(self._path, str(rows[0][0])) / FOLDER, where)
 
     def author(self, run: str) -> str:
         rows = self._rows(AUTHOR, run)

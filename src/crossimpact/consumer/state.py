@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from crossimpact import contract
 from crossimpact.consumer.cache import Good
@@ -80,6 +80,28 @@ class Served:
         policy = policies.get(regime) or policies.get(UNKNOWN)
         pov = policy["max_pov"]["fixed_pov"] if policy else FIXED_POV
         return Answer(None, "fixed_pov", self.reason, pov)
+
+    def regimes(self) -> list[str]:
+        """Those the release has an answer for, beside `unknown`."""
+        return sorted(self.good.release.fallback) if self.good else [UNKNOWN]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as plain data: per regime which rung and how fast it may trade."""
+        return {
+            "state": self.state,
+            "reason": self.reason,
+            "digest": self.digest,
+            "version": self.version,
+            "confirmed_at": self.confirmed_at.isoformat() if self.confirmed_at else None,
+            "regimes": [self._row(regime) for regime in self.regimes()],
+        }
+
+    def _row(self, regime: str) -> dict[str, Any]:
+        model, rung, reason, max_pov = self.answer(regime)
+        edges = model.edges if model else None
+        return {
+            "regime": regime, "rung": rung, "edges": edges, "max_pov": max_pov, "reason": reason,
+        }  # fmt: skip
 
     @property
     def who(self) -> tuple[object, ...]:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from crossimpact.drift.week import OWN, Week
-from crossimpact.estimate.market_control import market_move
-from crossimpact.estimate.walk_forward import bucket_costs
+from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel
 
@@ -70,19 +69,6 @@ def fit_slope(information: Array, score: Array, date: NDArray[np.str_]) -> Slope
     between = float((by_day**2).sum()) * len(by_day) if free else 0.0  # times free, over free
     variance = (PRIOR_DAYS * by_bucket + between) / (PRIOR_DAYS + free)
     return Slope(value, float(np.sqrt(variance)) / total, PRIOR_DAYS + free) if variance else None
-
-
-def bucket_cross(model: ImpactModel, panel: Panel) -> tuple[Array, Array]:
-    """Predicted and realized cross cost per bucket, per root-sum-square of its notionals, bps.
-
-    Realized is what slippage leaves after the model's own terms and what peer flow moved (the
-    coefficients the model was fitted with, in its provenance), and the market's own move likewise.
-    """
-    own = np.sign(panel.q) * model.alpha + model.self_bps(panel.q)
-    if "peer_bps" in model.provenance:
-        own = own + panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
-    own = own + market_move(model, panel.q)
-    return bucket_costs(panel, model.cross_bps(panel.q), panel.response - own)
 
 
 def cost_slope(model: ImpactModel, panel: Panel) -> Slope | None:

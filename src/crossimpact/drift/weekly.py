@@ -20,7 +20,7 @@ from scipy.stats import t
 from threadpoolctl import ThreadpoolController
 
 from crossimpact.drift import distance, e_detector
-from crossimpact.drift.calibration import bucket_cross, move_slope
+from crossimpact.drift.calibration import move_slope
 from crossimpact.drift.conditions import CONDITIONS, Shift
 from crossimpact.drift.null_hypothesis import (
     NOTHING,
@@ -36,7 +36,7 @@ from crossimpact.ladder import COUPLED
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
 
-__all__ = ["Drift", "Evidence", "Promise", "bucket_cross", "weekly_drift"]
+__all__ = ["Drift", "Evidence", "Promise", "weekly_drift"]
 
 Verdict = Literal["ok", "watch", "refit", "demote"]
 SEVERITY: dict[Verdict, int] = {"ok": 0, "watch": 1, "refit": 2, "demote": 3}

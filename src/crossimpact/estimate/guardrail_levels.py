@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossimpact.drift.weekly import bucket_cross
+from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from crossimpact.estimate.bucket_costs import bucket_costs
 from crossimpact.estimate.market_control import market_move
 from crossimpact.estimate.self_impact import robust_scale
 from crossimpact.model import Array, ImpactModel
@@ -230,19 +231,6 @@ def _left(model: ImpactModel, panel: Panel, share: float) -> tuple[Array, Array]
 
 def _responses(panel: Panel, share: float) -> tuple[Array, Array]:
     return panel.blended(share), panel.response
-
-
-def bucket_costs(panel: Panel, cross: Array, realized: Array) -> tuple[Array, Array]:
-    """Predicted and realized cross cost per bucket over the root-sum-square of its notionals, bps.
-
-    Buckets without a known, traded cell are left out; the scaling makes the noise of small and
-    large buckets comparable.
-    """
-    Q = np.where(np.isfinite(realized), panel.q * panel.adv, 0.0)
-    size = np.sqrt((Q**2).sum(axis=1))
-    rows = size > 0
-    x, y = (Q * cross).sum(axis=1), (Q * np.nan_to_num(realized)).sum(axis=1)
-    return x[rows] / size[rows], y[rows] / size[rows]
 
 
 def _weights(residual: Array, response: Array) -> Array:

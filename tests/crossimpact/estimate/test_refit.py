@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from crossimpact.drift.weekly import bucket_cross
 from crossimpact.estimate import gram
+from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.estimate.refit import MIN_BUCKETS, RegimeFit, fit_regime
 from crossimpact.estimate.walk_forward import slope
 from crossimpact.ladder import COUPLED, FITTED

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from crossimpact.drift.calibration import bucket_cross, cost_slope, fit_slope, move_slope
+from crossimpact.drift.calibration import cost_slope, fit_slope, move_slope
 from crossimpact.drift.week import open_week
+from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.walk_forward import slope
 from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
