@@ -24,7 +24,7 @@ demo: .venv/.ready  ## run the whole job on a demo desk through Airflow and prin
 	@$(BIN)/python -m ops.demo
 
 test: .venv/.ready  ## run the test suite
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 15
 
 lint: .venv/.ready  ## lint, formatting, types and import floors
 	@$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from crossimpact.manipulation import certificate
 from crossimpact.model import Array, from_scaled, to_scaled
 
 from .desk import BUCKETS, draw
-from .test_rivals import days_of
+from .test_baselines import days_of
 from .test_shrinkage import drawn
 
 Desk = tuple[etf.EtfDesk, RegimeFit]

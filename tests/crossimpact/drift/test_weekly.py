@@ -17,9 +17,8 @@ from crossimpact.drift.weekly import MIN_BUCKETS, STATISTICS, Drift, Promise, we
 from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.model import Array
 from crossimpact.panel import Panel
-
-from .desk import BUCKETS, draw, with_cells, without_cross
-from .test_week import champion, moved
+from tests.crossimpact.drift.test_week import champion, moved
+from tests.crossimpact.estimate.desk import BUCKETS, draw, with_cells, without_cross
 
 WEEK, WINDOW = 5, 15  # days
 

@@ -470,7 +470,7 @@ def test_unknown_sources_are_named(settings: Settings, tmp_path: Path) -> None:
 
 def real_folder() -> Path:
     """`$CROSSIMPACT_REALDATA`, else `shared/realdata` beside the checkout; skips when absent."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "realdata"
+    beside = Path(__file__).resolve().parents[4] / "shared" / "realdata"
     folder = Path(os.environ.get("CROSSIMPACT_REALDATA") or beside) / "cn10"
     if not (folder / "trades.parquet").is_file():
         pytest.skip(f"the public data are not at {folder} (set CROSSIMPACT_REALDATA)")

@@ -182,10 +182,9 @@ def acknowledge(path: Path) -> None:
 def test_a_forged_line_in_the_file_alone_counts_for_nobody_is_named_and_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        hash_chain.LOG, "disabled", False
-    )  # as another test's logging set-up left it
+    monkeypatch.setattr(hash_chain.LOG, "disabled", False)  # another's logging set-up may do it
     monkeypatch.setattr(hash_chain.LOG, "handlers", [caplog.handler])
+    caplog.set_level("WARNING", hash_chain.LOG.name)  # Airflow's level in the tests is ERROR
     path = filled(tmp_path / "ledger.jsonl", 2)
     line = forged(path, who="mallory", action="rollback", new=digest(1), version=1)
     path.write_bytes(path.read_bytes() + line)

@@ -18,7 +18,7 @@ from pipelines.store.settings import Settings
 from pipelines.validate import run
 from tests.pipelines import desk
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 KEYS = ("pipelines.validate", "pipelines.features", "pipelines.moments", "pipelines.tca")
 OURS = ("crossimpact", "expectations", "pipelines", "registry")
 

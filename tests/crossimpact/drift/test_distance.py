@@ -10,9 +10,8 @@ from crossimpact.drift.distance import STATISTICS, Distance, distances
 from crossimpact.drift.week import open_week
 from crossimpact.model import Array, from_scaled
 from crossimpact.panel import Panel
-
-from .desk import draw, without_cross
-from .test_week import champion, moved
+from tests.crossimpact.drift.test_week import champion, moved
+from tests.crossimpact.estimate.desk import draw, without_cross
 
 
 def compare(

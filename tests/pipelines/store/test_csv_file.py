@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from crossimpact.errors import UsageError
 from pipelines.store import csv_file
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 EVIL = ["=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", "\t=1", "\r=1", "-", "=1"]
 
 

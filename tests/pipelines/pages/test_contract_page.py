@@ -7,7 +7,7 @@ from pathlib import Path
 from crossimpact import contract
 from pipelines.pages.contract import markdown
 
-PAGE = Path(__file__).parents[2] / "docs" / "contract.md"
+PAGE = Path(__file__).parents[3] / "docs" / "contract.md"
 
 
 def test_the_page_in_the_docs_is_the_generated_one():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.test_reports import make
+from tests.pipelines.pages.test_reports import make
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [

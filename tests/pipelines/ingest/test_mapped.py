@@ -25,7 +25,7 @@ from pipelines.store.warehouse import Warehouse
 from tests.pipelines import ingest_samples as samples
 from tests.pipelines import tca_desk
 
-MAPS = Path(__file__).parents[2] / "docs" / "maps"
+MAPS = Path(__file__).parents[3] / "docs" / "maps"
 MINIMAL = """
 [market]
 time_zone = "America/New_York"

@@ -21,11 +21,11 @@ from crossimpact.policy.sequential.problem import tthc, ttsc
 from pipelines.pages import sequence_figures, sequence_page, sequence_series, sequence_text
 from pipelines.sequence import problem_file
 from pipelines.sequence import solve as sequence
-from tests.pipelines.test_figures import HOSTILE, png_size
-from tests.pipelines.test_page_in_browser import BROWSER, look
-from tests.pipelines.test_reports import Page
+from tests.pipelines.pages.test_figures import HOSTILE, png_size
+from tests.pipelines.pages.test_page_in_browser import BROWSER, look
+from tests.pipelines.pages.test_reports import Page
 
-DOCS = Path(__file__).parents[2] / "docs" / "sequences.md"
+DOCS = Path(__file__).parents[3] / "docs" / "sequences.md"
 UNIT = Exponential(np.ones((1, 1)), rho=1.0)
 ARTICLE = tthc([0, 1, 2], [1, 3], UNIT)
 COUPLED = Exponential(np.array([[1.0, 0.4], [0.4, 2.0]]), rho=3.0)

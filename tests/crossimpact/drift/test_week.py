@@ -15,8 +15,7 @@ from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.walk_forward import slope
 from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
 from crossimpact.panel import Panel
-
-from .desk import draw, without_cross
+from tests.crossimpact.estimate.desk import draw, without_cross
 
 
 def champion(panel: Panel, truth: dict[str, Array]) -> ImpactModel:
