@@ -45,6 +45,32 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     return ByFile(config, log)
 
 
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's SQLite database without a release, to copy: made once for all workers, as MLflow's
+    migrations take seconds."""
+    from crossimpact.consumer.address import SQLITE
+    from crossimpact.release.hash_chain import hold
+    from registry import connection
+
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow-tables"
+    with hold(made.with_suffix(".lock"), 300):
+        if not made.exists():
+            with connection.session(f"{SQLITE}{made}.new"):
+                Path(f"{made}.new").rename(made)
+    return made
+
+
+@pytest.fixture
+def fresh_home(tmp_path: Path, mlflow_tables: Path) -> Path:
+    """A home in which nothing was done yet but making MLflow's tables."""
+    home = tmp_path / "home"
+    (home / "mlflow").mkdir(parents=True)
+    shutil.copy(mlflow_tables, home / "mlflow" / "mlflow.db")
+    return home
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave nothing behind."""
     shutil.rmtree(HOME, ignore_errors=True)

@@ -102,8 +102,10 @@ def test_a_broken_table_blocks_names_itself_and_mends(crossimpact, landing, tmp_
     assert code == OK and json.loads(out)["verdict"] == "ok"
 
 
-def test_a_desk_without_stress_is_answered_by_the_fallback(crossimpact, landing, tmp_path):
-    home = tmp_path / "home"
+def test_a_desk_without_stress_is_answered_by_the_fallback(
+    crossimpact, landing, fresh_home, tmp_path
+):
+    home = fresh_home
     code, out, _ = crossimpact("refit", landing, "--home", home, "--json")
     found = json.loads(out)
     assert code == OK
@@ -132,9 +134,9 @@ def test_a_desk_without_stress_is_answered_by_the_fallback(crossimpact, landing,
     assert crossimpact("ledger", "verify", "--home", home)[0] == OK
 
 
-def test_one_symbol_only(crossimpact, tmp_path):
+def test_one_symbol_only(crossimpact, fresh_home, tmp_path):
     simulate.run(None, tmp_path, DeskSpec(symbols=1, days=2, stressed=False))
-    code, out, _ = crossimpact("refit", tmp_path / "landing", "--home", tmp_path / "h", "--json")
+    code, out, _ = crossimpact("refit", tmp_path / "landing", "--home", fresh_home, "--json")
     normal = json.loads(out)["regimes"]["normal"]
     assert code == OK
     assert (normal["rung"], normal["edges"]) == ("self_only", 0)
@@ -193,11 +195,14 @@ def test_a_fit_of_other_data_never_ships(landing, tmp_path):
     assert not (settings.home / "mlflow").exists()
 
 
-def test_a_window_has_one_release_whatever_the_home_did_before(crossimpact, landing, tmp_path):
+def test_a_window_has_one_release_whatever_the_home_did_before(
+    crossimpact, landing, fresh_home, tmp_path
+):
+    used_before = shutil.copytree(fresh_home, tmp_path / "used")
     words = ("refit", landing, "--window-days", 1, "--json", "--home")
-    fresh = json.loads(crossimpact(*words, tmp_path / "fresh")[1])
-    crossimpact("refit", landing, "--json", "--home", tmp_path / "used")
-    used = json.loads(crossimpact(*words, tmp_path / "used")[1])
+    fresh = json.loads(crossimpact(*words, fresh_home)[1])
+    crossimpact("refit", landing, "--json", "--home", used_before)
+    used = json.loads(crossimpact(*words, used_before)[1])
     assert used["digest"] == fresh["digest"]
 
 

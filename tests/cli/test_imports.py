@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,6 @@ import pytest
 
 from pipelines import promotion
 from pipelines.store.settings import Settings
-from registry import connection
 from tests.pipelines.test_release import register, sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,11 +35,11 @@ except SystemExit as end:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -> Path:
     """Two releases of the day before yesterday, promoted one after the other."""
     settings = Settings(tmp_path_factory.mktemp("lean") / "home")
-    with connection.session(settings.mlflow_uri):
-        pass
+    (settings.home / "mlflow").mkdir(parents=True)
+    shutil.copy(mlflow_tables, settings.home / "mlflow" / "mlflow.db")
     now = datetime.now(UTC)  # the command line reads it, too
     for beta in (30.0, 31.0):
         as_of = (now - timedelta(days=2)).date().isoformat()

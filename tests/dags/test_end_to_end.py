@@ -14,7 +14,6 @@ from pipelines import release
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 from registry import tracking
-from tests.dags.desk import run_demo, state
 
 
 def test_rows_in_are_rows_accepted_plus_quarantined(first):
@@ -67,21 +66,14 @@ def test_there_are_reports(first):
     assert all(Path(path).stat().st_size > 1000 for path in first["reports"])
 
 
-def test_a_broken_table_blocks_and_takes_its_date_out(first, home):
-    before, date = state(home), first["shortfall"]["dates"][-1]
-    (file,) = (home / "demo" / "landing" / "child_fills" / f"date={date}").glob("*.parquet")
-    whole = file.read_bytes()
-    pq.write_table(pq.read_table(file, partitioning=None).drop_columns(["fill_px"]), file)
-    try:
-        done = run_demo(home)
-    finally:
-        file.write_bytes(whole)
-    assert done.returncode == 3
-    message = done.stderr.splitlines()[-1]
+def test_a_broken_table_blocks_and_takes_its_date_out(first, demos):
+    broken, date = demos["broken"], first["shortfall"]["dates"][-1]
+    assert broken["code"] == 3
+    message = broken["error"]
     assert "child_fills.fill_px" in message
     assert date in message
-    after = state(home)
-    assert after.items() <= before.items()
+    after = broken["state"]
+    assert after.items() <= demos["first"]["state"].items()
     assert not [path for path in after if path.startswith("warehouse/accepted/") and date in path]
 
 
@@ -97,11 +89,9 @@ def test_the_champion_leads_back_to_the_run_that_made_it(first, home):
     assert version.tags["airflow.run_id"].startswith("manual__")
 
 
-def test_a_rerun_gives_everything_again_bit_by_bit(first, home):
+def test_a_rerun_gives_everything_again_bit_by_bit(first, demos):
     """Also after a broken table was mended: what was taken out comes back as it was."""
-    done = run_demo(home)
-    assert done.returncode == 0, done.stderr
-    again = json.loads(done.stdout)
+    again = demos["mended"]["found"]
     for name in ("tables", "regimes", "edges", "champion", "shortfall", "reports"):
         assert again[name] == first[name]
-    assert state(home) == first["state"]
+    assert demos["mended"]["state"] == demos["first"]["state"]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.consumer.client import Client
+from crossimpact.errors import ContractViolation
 from crossimpact.simulate import DeskSpec
 from ops import demo
 
@@ -64,6 +65,16 @@ def test_a_kept_desks_release_answers_live():
     from inspect import signature
 
     assert signature(Client).parameters["valid_for"].default > demo.KEPT
+
+
+def test_a_demo_that_fails_says_why_and_ends_with_the_errors_code(tmp_path, capfd):
+    def blocked(terminal):
+        print("what the stages said")
+        raise ContractViolation("child_fills.fill_px is missing")
+
+    assert demo.show(tmp_path / "demo.log", blocked, as_json=True) == 3
+    out, err = capfd.readouterr()
+    assert out == "" and "child_fills.fill_px" in err.splitlines()[-1]
 
 
 def test_today_is_a_date(capsys):

@@ -10,7 +10,7 @@ from crossimpact.release import ledger
 from pipelines import consume
 from pipelines import release as life
 from pipelines.store.settings import Settings
-from tests.pipelines.test_release import START, at, desk, empty_store, promoted  # noqa: F401
+from tests.pipelines.test_release import START, at, desk, promoted  # noqa: F401
 
 NOW = at(2)
 

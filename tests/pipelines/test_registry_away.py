@@ -25,7 +25,6 @@ from tests.pipelines.test_release import (
     at,
     champion_id,
     desk,  # noqa: F401
-    empty_store,  # noqa: F401
     forget_copies,
     promoted,
     register,
@@ -65,7 +64,7 @@ def away(settings: Settings, name: str, patch: pytest.MonkeyPatch) -> Iterator[N
 def lock_is_free_within(settings: Settings, act: Callable[[], object]) -> float:
     """Longest time, seconds, for which the ledger could not be had while `act` ran."""
     code = (
-        "import sys, time; from pathlib import Path; from registry import ledger\n"
+        "import sys, time; from pathlib import Path; from crossimpact.release import ledger\n"
         "worst = 0.0\n"
         "print('ready', flush=True)\n"
         "while not Path(sys.argv[2]).exists():\n"

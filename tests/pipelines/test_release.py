@@ -75,19 +75,11 @@ def sample(beta: float, **metrics: float) -> Release:
     )
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with its schema, made once: that takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with tracking.session(f"sqlite:///{path}"):
-        return path
-
-
 @pytest.fixture
-def desk(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def desk(tmp_path: Path, mlflow_tables: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow").mkdir()
-    shutil.copy(empty_store, tmp_path / "mlflow" / "mlflow.db")
+    shutil.copy(mlflow_tables, tmp_path / "mlflow" / "mlflow.db")
     return Settings(home=tmp_path)
 
 

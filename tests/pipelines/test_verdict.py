@@ -13,7 +13,7 @@ from pipelines.drift import Result
 from pipelines.store.settings import Settings
 from pipelines.verdict import announce
 from registry import tracking
-from tests.pipelines.test_release import at, desk, empty_store, promoted, rung  # noqa: F401
+from tests.pipelines.test_release import at, desk, promoted, rung  # noqa: F401
 
 
 def verdict(release: str, verdict: str = "ok", **demote: str) -> Result:

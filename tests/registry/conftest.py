@@ -18,22 +18,16 @@ from tests.registry.servers import Server, Store
 
 
 @pytest.fixture(scope="session")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite registry without a release, to copy."""
-    return servers.migrated(tmp_path_factory.mktemp("tables") / "mlflow.db")
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with servers.serve(tmp_path_factory.mktemp("server")) as running:
+def server(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(mlflow_tables, folder / "mlflow.db")
+    with servers.serve(folder) as running:
         yield running
 
 
 @pytest.fixture
-def embedded(tables: Path, tmp_path: Path) -> Store:
-    home = tmp_path / "home"
-    (home / "mlflow").mkdir(parents=True)
-    shutil.copy(tables, home / "mlflow" / "mlflow.db")
+def embedded(fresh_home: Path) -> Store:
+    home = fresh_home
     uri = f"{address.SQLITE}{home}/mlflow/mlflow.db"
     return Store(uri, home, home / "mlflow" / "artifacts")
 

@@ -21,11 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from crossimpact.consumer import address
 from crossimpact.model import ImpactModel
 from crossimpact.release import ledger, release_files
 from crossimpact.release.bundle import Release
-from registry import connection, tracking
+from registry import tracking
 
 READY_S = 120
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -116,12 +115,6 @@ def sample(as_of: str, gamma: float = 5.0) -> Release:
         },
         report={},
     )
-
-
-def migrated(path: Path) -> Path:
-    """An empty SQLite registry; making its tables costs seconds, copying the file nothing."""
-    with connection.session(f"{address.SQLITE}{path}"):
-        return path
 
 
 @contextmanager

@@ -243,13 +243,13 @@ def test_a_ledger_set_back_in_time_is_not_believed(
 
 @pytest.fixture(scope="module", params=["embedded", "served"])
 def store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tables: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path
 ) -> Iterator[Store]:
     """A registry with the second release, which each test puts back as it was."""
     home = tmp_path_factory.mktemp("home")
     if request.param == "embedded":
         (home / "mlflow").mkdir()
-        database = shutil.copy(tables, home / "mlflow" / "mlflow.db")
+        database = shutil.copy(mlflow_tables, home / "mlflow" / "mlflow.db")
         yield _with_second(Store(f"{SQLITE}{database}", home, home / "mlflow" / "artifacts"))
     else:
         server = request.getfixturevalue("server")

@@ -82,7 +82,7 @@ def test_write_leaves_a_device_a_device(tmp_path):
 @pytest.mark.parametrize("end", ["read", "closed"])
 def test_write_to_stdout_reaches_the_pipe_and_a_reader_may_leave(end):
     code = (
-        "from pathlib import Path; from pipelines import csv_file;"
+        "from pathlib import Path; from pipelines.store import csv_file;"
         "print(csv_file.write(Path('/dev/stdout'), ['a'], ([n] for n in range(99999))),"
         " file=__import__('sys').stderr)"
     )

@@ -22,7 +22,7 @@ def test_what_a_killed_process_left_is_cleared_by_the_next_and_what_works_is_not
     tmp_path: Path,
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from pipelines import scratch\n"
+        "import sys; from pathlib import Path; from pipelines.store import scratch\n"
         "with scratch.folder(Path(sys.argv[1])) as place:\n"
         "    (place / 'spill').write_text('x'); print(place, flush=True); sys.stdin.read()"
     )
