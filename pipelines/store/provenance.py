@@ -144,7 +144,7 @@ def _files(tree: ast.AST, folder: Path, package: str) -> dict[str, str]:
     paths = [folder / word for word in named if not (folder / word / "__init__.py").exists()]
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
     return {
-        f"{package}/{file.relative_to(folder).as_posix()}": file.read_text()
+        f"{package.replace('.', '/')}/{file.relative_to(folder).as_posix()}": file.read_text()
         for file in files
         if file.is_file() and file.suffix not in (".py", ".pyc")
     }

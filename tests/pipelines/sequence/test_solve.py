@@ -96,7 +96,7 @@ def test_two_orders_compile_nothing(tmp_path: Path) -> None:
     path.write_text(json.dumps(BASE))
     heavy = "{'numba', 'mlflow', 'duckdb', 'matplotlib', 'sklearn'}"
     script = (
-        "import sys; from pathlib import Path; from pipelines import sequence;"
+        "import sys; from pathlib import Path; from pipelines.sequence import solve as sequence;"
         f"sequence.run(Path({str(path)!r}), comparison=True);"
         f"sys.exit(bool({heavy} & {{*sys.modules}}))"
     )
