@@ -14,7 +14,8 @@ install: .venv/.ready  ## create the environment from the lock (done by the othe
 
 .venv/.ready: requirements.lock pyproject.toml
 	@test -x $(UV) || $(PY) -m pip --version >/dev/null || { echo "pip is missing: apt-get install python3-pip"; exit 1; }
-	@test -x $(UV) || $(PY) -m pip install -q --disable-pip-version-check --root-user-action ignore --target .boot uv==0.13.9
+	@test -x $(UV) || { mkdir -p .boot && sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .boot/uv.lock && \
+		$(PY) -m pip install -q --disable-pip-version-check --root-user-action ignore --require-hashes --target .boot -r .boot/uv.lock; }
 	@$(UV) venv -q --allow-existing --python $(PY) --no-python-downloads .venv
 	@$(UV) pip sync -q -p $(BIN)/python --compile-bytecode requirements.lock
 	@$(UV) pip install -q -p $(BIN)/python --no-deps --no-build-isolation -e .

@@ -143,8 +143,8 @@ def note(
     uri: str,
     version: Version,
     tags: Mapping[str, str],
-    metrics: Mapping[str, float] | None = None,
-    on: str | None = None,
+    metrics: Mapping[str, float] = MappingProxyType({}),
+    on: str = "",
 ) -> None:
     """Tag a version and its run with what was found out later, drift or gates, say.
 
@@ -155,20 +155,22 @@ def note(
     metrics
         Of the run, a curve over its age in days. What is not finite is left out.
     on
-        Date the metrics speak of, 'YYYY-MM-DD'; today by default.
+        Date the metrics speak of, 'YYYY-MM-DD'; needed with them.
     """
     from mlflow.entities import Metric, RunTag
 
-    on = on or datetime.now(UTC).date().isoformat()
-    at, step = _millis(on), _age(version, on)
-    finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
+    points = [
+        Metric(name, float(value), _millis(on), _age(version, on))
+        for name, value in metrics.items()
+        if math.isfinite(value)
+    ]
     short = {name: text[:TAG_LENGTH] for name, text in tags.items()}
     with session(uri) as client:
         for name, text in short.items():
             client.set_model_version_tag(MODEL, str(version.version), name, text)
         client.log_batch(
             version.run_id,
-            metrics=[Metric(name, float(value), at, step) for name, value in finite.items()],
+            metrics=points,
             tags=[RunTag(name, text) for name, text in short.items()],
         )
 
