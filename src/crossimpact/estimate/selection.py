@@ -2,10 +2,10 @@
 
 A rung that couples names earns its place when, on days nobody had seen when it was fitted, it gains
 R2 over self-only, pooled over all cells *and* in the mean over names, and more than the placebo
-does. Of those that do, the one with the largest pooled gain ships. Pooled R2 weighs every cell by
-one over its name's noise variance: it is the likelihood's measure, the surest there is, and no name
-owns it by its size or its volatility; the mean over names vetoes a gain that one well-explained
-name makes at the others' expense.
+does. Of those that do, the one with the largest pooled gain ships, or one common factor where it
+gains as much. Pooled R2 weighs every cell by one over its name's noise variance: it is the
+likelihood's measure, the surest there is, and no name owns it by its size or its volatility; the
+mean over names vetoes a gain that one well-explained name makes at the others' expense.
 
 Where a factor that is not symmetric in dollars beats every rung by more than chance
 (`market_wins`), it becomes a control (`market_control`) and the ladder is judged again on what it
@@ -39,6 +39,9 @@ from crossimpact.ladder import COUPLED, FITTED, Rung
 from crossimpact.model import Array, from_scaled
 
 CANDIDATES = (*FITTED, "placebo", *baselines.NAMES)
+#: Gains within this share of the larger are the same to a walk-forward of a few days; then the one
+#: common factor ships, which has a number per name where pairs have one per pair.
+SAME = 0.01
 CONFIDENCE = 0.95  # of the interval of gain over the best rung that the market's factor must clear
 COMMON = {"sector_block": "the blocks", "one_factor": "one common factor"}
 
@@ -187,6 +190,8 @@ def choose(found: Found, scores: Mapping[str, Score]) -> tuple[Rung, str]:
         there.remove("full")
     if there:
         best = max(there, key=lambda name: gain[name])
+        if "one_factor" in there and gain["one_factor"] >= (1 - SAME) * gain[best]:
+            best = "one_factor"
         return best, _why_not_above(found, best, gain, fair)
     top = max(COUPLED, key=lambda name: gain[name])
     if found.reason and top == "full":
