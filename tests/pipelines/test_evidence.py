@@ -91,30 +91,26 @@ def test_a_refit_is_reproduced_by_another_kind_of_processor(
 
 
 def test_the_refit_run_again_in_another_process_gives_the_same_release(desk) -> None:
-    settings, release = desk
-    attested(settings).unlink(missing_ok=True)
-    assert evidence.reproduced(settings, release) == "same bytes"
-    said = json.loads(attested(settings).read_text())
-    assert said == {"release": release.digest, "verdict": "same bytes"}
-    attested(settings).write_text(json.dumps(said | {"verdict": "as attested"}))
-    assert evidence.reproduced(settings, release) == "as attested"
-    attested(settings).write_text("{")  # of a full disk, say
-    assert evidence.reproduced(settings, release) == "same bytes"
-    attested(settings).unlink()
-
-
-def test_a_refit_whose_plan_changed_is_told_apart(desk) -> None:
+    """Another plan is told apart and nothing kept of it; nor does a torn verdict count."""
     settings, release = desk
     (folder,) = (settings.home / "refits").iterdir()
     plan = folder / refit.PLAN
     before = plan.read_text()
+    attested(settings).unlink(missing_ok=True)
     plan.write_text(json.dumps(json.loads(before) | {"loss": "quantile"}))
     try:
         said = evidence.reproduced(settings, release)
         assert said.startswith("different: ") and ", run again " in said
+        assert not attested(settings).exists()
     finally:
         plan.write_text(before)
-    assert evidence.reproduced(settings, release) == "same bytes"  # mended: nothing else is kept
+    attested(settings).write_text("{")  # of a full disk, say
+    assert evidence.reproduced(settings, release) == "same bytes"
+    kept = json.loads(attested(settings).read_text())
+    assert kept == {"release": release.digest, "verdict": "same bytes"}
+    attested(settings).write_text(json.dumps(kept | {"verdict": "as attested"}))
+    assert evidence.reproduced(settings, release) == "as attested"
+    attested(settings).unlink()
 
 
 def test_a_refit_whose_features_are_gone_says_so(desk, tmp_path: Path) -> None:
