@@ -25,7 +25,8 @@ from crossimpact.model import Array, ImpactModel, canonical_json
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import utc
-from crossimpact.tca import Prediction, calibration, pair_costs, predict
+from crossimpact.slope import with_intercept
+from crossimpact.tca import Prediction, pair_costs, predict
 from pipelines import features, refit, release, validate
 from pipelines.pages import reports
 from pipelines.store.landing import Landing
@@ -308,8 +309,14 @@ def _slope(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     traded = connection.table("tca_bucket").filter("n_fills > 0").order("ts")
     columns = ("cross_predicted_usd::DOUBLE AS predicted", "cross_usd::DOUBLE AS realized")
     points = traded.project(", ".join(columns)).to_arrow_table()
-    slope = calibration(points["predicted"].to_numpy(), points["realized"].to_numpy())
-    return {name: None if value != value else value for name, value in asdict(slope).items()}
+    slope = with_intercept(points["predicted"].to_numpy(), points["realized"].to_numpy())
+    numbers = {
+        "slope": slope.value,
+        "intercept": slope.intercept,
+        "slope_se": slope.se,
+        "n": slope.n,
+    }
+    return {name: None if value != value else value for name, value in numbers.items()}
 
 
 def _result(

@@ -22,7 +22,7 @@ from crossimpact.errors import CrossImpactError
 from crossimpact.model import Array
 from crossimpact.release import ledger
 from crossimpact.release.bundle import Release
-from crossimpact.tca import Slope, calibration
+from crossimpact.slope import Slope, with_intercept
 from pipelines.pages import plots
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse, write_atomic
@@ -130,7 +130,7 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
     )
     manifest = warehouse.manifest("marts", "tca_summary", date)
     predicted, realized = _bucket_cross(buckets)
-    slope = calibration(predicted, realized)
+    slope = with_intercept(predicted, realized)
     baskets = _grouped(parents, "basket_id", "no basket")
     return {
         "date": date,

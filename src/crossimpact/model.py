@@ -338,6 +338,26 @@ def from_scaled(scaled: Array, adv: Array) -> Array:
     return np.asarray(scaled * root[None, :] / root[:, None])
 
 
+def impact_units(model: ImpactModel) -> Array:
+    """What a name's couplings are measured against: its beta, the largest one where it is zero."""
+    return np.where(model.beta > 0, model.beta, model.beta.max(initial=0.0) or 1.0)
+
+
+def normalised(model: ImpactModel) -> Array:
+    """``C_ij = M_ij / sqrt(beta_i beta_j)``: couplings in units of the names' own impacts, shape
+    (n, n), ones on the diagonal, not symmetrised.
+
+    A name with zero beta is measured against the largest beta instead; its diagonal is 0, or 1 when
+    it has no cross terms either (it moves nothing, and condemns nothing).
+    """
+    own = impact_units(model)
+    matrix = model.gamma * np.sqrt(model.adv / own)[:, None]
+    matrix /= np.sqrt(model.adv * own)
+    coupled = matrix.any(axis=0) | matrix.any(axis=1)
+    np.fill_diagonal(matrix, np.where((model.beta > 0) | ~coupled, 1.0, 0.0))
+    return matrix
+
+
 def canonical_json(data: Any) -> bytes:
     """One byte string per value: sorted keys, no spaces, shortest round-trip floats, no NaN."""
     return json.dumps(

@@ -15,11 +15,10 @@ from crossimpact.manipulation import (
     certificate,
     margin,
     mismatch,
-    normalised,
     sequence_cost,
     worst_flow,
 )
-from crossimpact.model import ImpactModel, from_scaled
+from crossimpact.model import ImpactModel, from_scaled, normalised
 
 seeds = st.integers(0, 10_000)
 property_test = settings(max_examples=60, deadline=None)

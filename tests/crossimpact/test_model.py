@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import ModelError
-from crossimpact.model import ImpactModel, canonical_json, from_scaled, to_scaled
+from crossimpact.model import ImpactModel, canonical_json, from_scaled, normalised, to_scaled
 
 
 def make(seed: int, n: int = 5, *, symmetric: bool = False) -> ImpactModel:
@@ -164,3 +164,15 @@ def test_a_gamma_index_outside_the_symbols_is_refused(index):
     data["gamma"] = {"i": index, "j": [0], "bps": [1.0], "se": [None]}
     with pytest.raises(ModelError, match="index outside"):
         ImpactModel.from_dict(data)
+
+
+@given(seeds, st.integers(1, 9))
+@settings(max_examples=50, deadline=None)
+def test_normalised_couplings_are_scaled_over_the_roots_of_beta(seed, n):
+    model, silent = make(seed, n), np.random.default_rng(seed).random(n) < 0.3
+    model = replace(model, beta=np.where(silent, 0.0, model.beta))
+    root = np.sqrt(np.where(model.beta > 0, model.beta, model.beta.max() or 1.0))
+    expected = model.scaled / np.outer(root, root)
+    alone = ~(model.gamma.any(axis=0) | model.gamma.any(axis=1))
+    expected[alone, alone] = 1.0
+    np.testing.assert_allclose(normalised(model), expected, rtol=2e-15, atol=0)

@@ -15,9 +15,9 @@
 A table is a header and rows, cells parted by `|`; `null` is a missing cell. A column's type is the
 contract's, that of `file` and `row`, or the one written behind its name (`q_usd DOUBLE`). Contract
 tables that a case does not mention are there and empty, as are their unmentioned columns (null).
-`expect` names the columns to compare, in any order of rows; numbers agree to 1e-9. A query that is a
-statement (it makes, fills or empties a relation) says in `gives` whose rows are compared after it;
-`variables` are the connection's, as `getvariable` reads them.
+`expect` names the columns to compare, in any order of rows; numbers agree to 1e-9. A query that is
+a statement (it makes, fills or empties a relation) says in `gives` whose rows are compared after
+it; `variables` are the connection's, as `getvariable` reads them.
 """
 
 from __future__ import annotations
