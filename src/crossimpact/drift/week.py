@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from crossimpact.estimate.market_control import market_flow
-from crossimpact.estimate.pilot import CLIP, robust_spread
+from crossimpact.estimate.pilot import CLIP
+from crossimpact.estimate.robust import robust_spread
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import OWN, Panel, tick_scale
 

@@ -18,7 +18,8 @@ from functools import reduce
 import numpy as np
 
 from crossimpact.alignment import Alignment
-from crossimpact.estimate.pilot import CLIP, Pilot, fit_pilot, robust_spread
+from crossimpact.estimate.pilot import CLIP, Pilot, fit_pilot
+from crossimpact.estimate.robust import robust_spread
 from crossimpact.model import Array, Transform
 from crossimpact.panel import OWN, REGIMES, Panel
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from crossimpact.estimate.bucket_costs import bucket_costs
 from crossimpact.estimate.market_control import market_move
-from crossimpact.estimate.self_impact import robust_scale
+from crossimpact.estimate.robust import robust_scale
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel, tick_scale
 from crossimpact.slope import Slope, through_origin
