@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossimpact import contract
+from crossimpact.atomic import write_atomic
 from crossimpact.errors import UsageError
 from crossimpact.model import Array, canonical_json, to_scaled
 from crossimpact.progress import each
@@ -26,7 +27,6 @@ from crossimpact.simulate import (
 )
 from crossimpact.simulate.market import REGIMES
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import write_atomic
 
 FILE_NAME = "part-0.parquet"
 _ARROW_TYPE: dict[contract.Type, pa.DataType] = {

@@ -236,8 +236,7 @@ def _views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, date: st
         ((warehouse.settings.feature_layer, table) for table in FEATURES),
     )
     for layer, table in layers:
-        files = warehouse.files(layer, table, [date])
-        connection.read_parquet(files, hive_partitioning=False).create_view(table)
+        warehouse.attach(connection, layer, table, [date], view=True)
 
 
 def _day(connection: duckdb.DuckDBPyConnection) -> Day:

@@ -14,7 +14,8 @@ import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.bounds import bounds, units
-from crossimpact.policy.sequential.plan import Contingent, Plan
+from crossimpact.policy.sequential.contingent import Contingent
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.program import Program, residual
 
 #: Where within a piece `continuous_residual` looks, shares of its length.
