@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 #: A planted pair is strong when its coupling is at least this share of its regime's strongest.
 STRONG = 0.5
-PARTS = ("self", "cross", "delay", "fees_spread", "opportunity")
 #: Rows of the printed split: realized cross is shown with what the model predicted of it.
 SPLIT = {
     "self": "self",

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from crossimpact import contract
 from crossimpact.atomic import write_atomic
 from crossimpact.errors import UsageError
+from crossimpact.ladder import REGIMES
 from crossimpact.model import Array, canonical_json, to_scaled
 from crossimpact.progress import each
 from crossimpact.simulate import (
@@ -25,7 +26,6 @@ from crossimpact.simulate import (
     simulate_day,
     spoil,
 )
-from crossimpact.simulate.market import REGIMES
 from pipelines.store.settings import Settings
 
 FILE_NAME = "part-0.parquet"

@@ -26,7 +26,7 @@ from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import utc
 from crossimpact.slope import with_intercept
-from crossimpact.tca import Prediction, pair_costs, predict
+from crossimpact.tca import PARTS, Prediction, pair_costs, predict
 from pipelines import features, refit, release, validate
 from pipelines.pages import reports
 from pipelines.store.landing import Landing
@@ -335,7 +335,7 @@ def _result(
         rows={table: manifest.rows for table, manifest in manifests.items()},
         split={
             part: {"usd": plain[f"{part}_usd"], "bps": plain[f"{part}_bps"]}
-            for part in ("total", *reports.PARTS, "cross_predicted", "unexplained")
+            for part in ("total", *PARTS, "cross_predicted", "unexplained")
         },
         summary=plain,
         slope=dict(extra["slope"]),

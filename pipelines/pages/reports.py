@@ -28,7 +28,6 @@ from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
 #: The five parts that add up to the shortfall.
-PARTS = ("self", "cross", "delay", "fees_spread", "opportunity")
 TEMPLATES = Path(__file__).parent / "templates"
 QUALITY_LAYERS = ("accepted", "quarantine", "violations")
 WORST_PARENTS = 15

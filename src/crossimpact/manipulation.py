@@ -32,10 +32,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 
 from crossimpact.errors import ModelError
-from crossimpact.model import BPS, Array, Cost, ImpactModel, impact_units, normalised
+from crossimpact.model import BPS, Array, Cost, ImpactModel
+from crossimpact.scaled import TOLERANCE, impact_units, normalised
 
-#: Eigenvalues above minus this and asymmetries below it are rounding (units of the diagonal).
-TOLERANCE = 1e-9
 #: Largest leg of a returned round trip, ADV fraction, unless its gain has a spread to cover.
 TRIP_SIZE = 0.01
 #: A loop that needs more buckets than this is not spelt out.

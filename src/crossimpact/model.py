@@ -29,8 +29,6 @@ from crossimpact.plain_data import canonical_json as canonical_json
 from crossimpact.plain_data import dense, nan_null, null_nan
 from crossimpact.scaled import Array as Array
 from crossimpact.scaled import from_scaled as from_scaled
-from crossimpact.scaled import impact_units as impact_units
-from crossimpact.scaled import normalised as normalised
 from crossimpact.scaled import to_scaled as to_scaled
 
 BPS = 1e-4
@@ -222,12 +220,6 @@ class ImpactModel:
         return np.asarray(BPS * self.adv[:, None] * self.gamma * (q.T @ self.flow(q)))
 
     # -- the symmetric object ------------------------------------------------------------------
-
-    @property
-    def dollar_matrix(self) -> Array:
-        """``S_ij = 1e-4 gamma_ij / adv_j`` (USD cost per USD x USD), zero diagonal; a square-root
-        model's at the reference flow."""
-        return np.asarray(BPS * self.gamma / self.adv)
 
     @property
     def scaled(self) -> Array:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+#: Asymmetries, and eigenvalues below zero, smaller than this are rounding (units of own impact).
+TOLERANCE = 1e-9
 
 
 class Coupled(Protocol):

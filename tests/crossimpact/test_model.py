@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import ModelError
-from crossimpact.model import ImpactModel, canonical_json, from_scaled, normalised, to_scaled
+from crossimpact.model import ImpactModel, canonical_json, from_scaled, to_scaled
+from crossimpact.scaled import normalised
 
 
 def make(seed: int, n: int = 5, *, symmetric: bool = False) -> ImpactModel:

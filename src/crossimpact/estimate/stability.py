@@ -16,7 +16,8 @@ import numpy as np
 
 from crossimpact.manipulation import margin, worst_flow
 from crossimpact.manipulation import smallest_eigenvalue as smallest_eigenvalue
-from crossimpact.model import Array, ImpactModel, from_scaled, normalised, to_scaled
+from crossimpact.model import Array, ImpactModel
+from crossimpact.scaled import from_scaled, normalised, to_scaled
 
 #: The two sides of a pair may differ by this share of their size before they are averaged.
 SYMMETRY = 1e-12

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.linalg import LinAlgError, cholesky  # scipy's takes longer to import than to run
 
 from crossimpact.errors import ModelError
-from crossimpact.model import ImpactModel, normalised
+from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
+from crossimpact.scaled import TOLERANCE, normalised
 
 #: bps per unit of ADV fraction (beta, gamma) or per trade (alpha); real ones are 100 times smaller.
 MAX_BPS = 1e6
-#: Asymmetries and eigenvalues below it are rounding (units of the names' own impacts).
-TOLERANCE = 1e-9
 
 
 def check(release: Release) -> None:

@@ -14,7 +14,6 @@ from scipy.optimize import minimize
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential import active_set, grid, solve
-from crossimpact.policy.sequential.certificate import grid_residual
 from crossimpact.policy.sequential.closed import unconstrained
 from crossimpact.policy.sequential.contingent import kkt_residual
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
@@ -22,6 +21,7 @@ from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem, hybrid, stsh, tthc, ttsc
 from crossimpact.policy.sequential.state_form import Grid
+from tests.crossimpact.policy.residuals import grid_residual
 
 UNIT = Exponential(1.0, rho=1.0)
 OBJECTIVES = {"ttsc": ttsc, "tthc": tthc}

@@ -33,7 +33,8 @@ from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.limits import Limits, broadcast, column, numbers
 from crossimpact.policy.sequential.risk import Risk
 
-#: Rows of a benchmark that miss their volume by less than this share of it are rounding.
+#: A benchmark's rows that miss their volume, and a mean its law's, by less than this share of the
+#: largest volume are rounding.
 TOLERANCE = 1e-9
 #: Powers of ten a cost may reach, up or down, before floating point gives out.
 POWERS = 280

@@ -29,6 +29,7 @@ from crossimpact.policy.sequential.contingent import Contingent
 from crossimpact.policy.sequential.grid import STEPS, Pose, in_state_form, refine
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.kernel_qp import Stakes
+from crossimpact.policy.sequential.law import TOLERANCE
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.mesh import coarsest
 from crossimpact.policy.sequential.plan import Accuracy, Plan
@@ -36,9 +37,6 @@ from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.program import Index
 from crossimpact.policy.sequential.risk import Risk
 from crossimpact.policy.sequential.state_form import Grid
-
-#: Probabilities of siblings that miss 1 by less are rounding.
-TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
