@@ -308,13 +308,8 @@ def _slope(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     traded = connection.table("tca_bucket").filter("n_fills > 0").order("ts")
     columns = ("cross_predicted_usd::DOUBLE AS predicted", "cross_usd::DOUBLE AS realized")
     points = traded.project(", ".join(columns)).to_arrow_table()
-    slope = with_intercept(points["predicted"].to_numpy(), points["realized"].to_numpy())
-    numbers = {
-        "slope": slope.value,
-        "intercept": slope.intercept,
-        "slope_se": slope.se,
-        "n": slope.n,
-    }
+    fit = with_intercept(points["predicted"].to_numpy(), points["realized"].to_numpy())
+    numbers = {"slope": fit.value, "intercept": fit.intercept, "slope_se": fit.se, "n": fit.n}
     return {name: None if value != value else value for name, value in numbers.items()}
 
 

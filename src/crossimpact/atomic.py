@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -58,12 +59,20 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
             (draft / name).write_bytes(content)
             _sync(draft / name)
         sync_folder(draft)
-        if not (folder.exists() and _exchange(draft, folder)):
-            if folder.exists():
-                folder.replace(Path(scratch) / "old")
-            draft.replace(folder)
-        with suppress(OSError):
-            sync_folder(folder.parent)
+        move_folder(draft, folder)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Make a finished folder of the same file system the one at `target`; the old one goes."""
+    if not (target.exists() and _exchange(source, target)):
+        old = source.with_name(f"{source.name}.old")
+        with suppress(FileNotFoundError):
+            target.replace(old)
+        source.replace(target)
+        source = old
+    with suppress(OSError):
+        sync_folder(target.parent)
+    shutil.rmtree(source, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from crossimpact import atomic
 from crossimpact.atomic import move, replace_folder, replacing, write_atomic
 
+ROOT = Path(__file__).parents[2]
 #: Versions 0, 1, 2 ... of one file and of one folder of two files, as fast as they can be written.
 WRITER = """
 import sys
@@ -105,3 +107,19 @@ def test_content_is_on_disk_before_its_name_is(
     (tmp_path / "draft").write_bytes(b"x")
     move(tmp_path / "draft", tmp_path / "file")
     assert order == ["draft: False", f"{tmp_path.name}: True"]
+
+
+@pytest.mark.parametrize("folder", ["src/crossimpact", "pipelines", "registry", "expectations"])
+def test_nobody_else_renames_files_into_place(folder: str) -> None:
+    """`Path.replace` takes one argument, the other kinds of `replace` two or a keyword."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / folder).rglob("*.py")
+        if path != Path(atomic.__file__)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr in ("rename", "renames")
+        or (node.func.attr == "replace" and len(node.args) == 1 and not node.keywords)
+        or ast.unparse(node.func) == "os.replace"
+    ]
+    assert found == []
