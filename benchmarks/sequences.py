@@ -43,6 +43,7 @@ from crossimpact.policy.sequential import adapt, grid, solve, tree
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.law import Scenarios
 from crossimpact.policy.sequential.problem import Problem, hybrid, tthc
+from crossimpact.policy.sequential.state_form import Grid, StateForm
 
 try:
     import cvxpy as cp
@@ -66,7 +67,7 @@ def timed(work: Callable[[], Any], repeats: int) -> tuple[Any, float]:
 # -- peers ---------------------------------------------------------------------------------------
 
 
-def dense(system: grid.StateForm, program: Any) -> tuple[float, float]:
+def dense(system: StateForm, program: Any) -> tuple[float, float]:
     """Cost and solver seconds of one quadratic form in all trades."""
     mesh, shape = system.grid, program.lower.shape
     kernel = Exponential(system.K, rho=system.rho)
@@ -84,7 +85,7 @@ def dense(system: grid.StateForm, program: Any) -> tuple[float, float]:
     return settle(cost + gained, x, program, mesh, [])
 
 
-def state(system: grid.StateForm, program: Any) -> tuple[float, float]:
+def state(system: StateForm, program: Any) -> tuple[float, float]:
     """Cost and solver seconds of impact states and trades, a sparse program."""
     mesh, shape = system.grid, program.lower.shape
     x, y = cp.Variable(shape), cp.Variable(shape)  # y after each trade
@@ -111,9 +112,7 @@ def state(system: grid.StateForm, program: Any) -> tuple[float, float]:
     return settle(cost - gained, x, program, mesh, rules)
 
 
-def settle(
-    cost: Any, x: Any, program: Any, mesh: grid.Grid, rules: list[Any]
-) -> tuple[float, float]:
+def settle(cost: Any, x: Any, program: Any, mesh: Grid, rules: list[Any]) -> tuple[float, float]:
     """Add volumes and bounds, solve, and give the cost and the solver's own seconds."""
     rules += [
         cp.sum(x[mesh.first[j] : mesh.first[j + 1]], axis=0) == program.volumes[j]
@@ -127,7 +126,7 @@ def settle(
     return float(problem.value), float(problem.solver_stats.solve_time)
 
 
-def ancestry(mesh: grid.Grid) -> Array:
+def ancestry(mesh: Grid) -> Array:
     """Which legs lie on the way to which leaf, (L, leaves)."""
     leaves = np.setdiff1d(np.arange(len(mesh.orders)), mesh.parents)
     on = np.zeros((len(mesh.orders), len(leaves)))
@@ -139,7 +138,7 @@ def ancestry(mesh: grid.Grid) -> Array:
     return on
 
 
-def leaf_weights(system: grid.StateForm) -> Array:
+def leaf_weights(system: StateForm) -> Array:
     return system.weights[np.setdiff1d(np.arange(len(system.weights)), system.grid.parents)]
 
 
@@ -149,7 +148,7 @@ def leaf_weights(system: grid.StateForm) -> Array:
 def seed_example(steps: int) -> tuple[Problem, Callable[[], Any], Callable[[], Any], Any]:
     problem = tthc([0, 1, 2], [1, 3], UNIT)
     legs = np.arange(2)
-    mesh = grid.Grid.of(problem.times, legs, legs - 1, steps)
+    mesh = Grid.of(problem.times, legs, legs - 1, steps)
     credit = np.vstack((problem.c, np.zeros((1, 1))))
     posed = grid.pose(problem, mesh, problem.volumes, credit, np.ones(2))
     return problem, lambda: solve(problem), lambda: grid.solve(problem, steps), posed
@@ -167,7 +166,7 @@ def scenarios(count: int, steps: int) -> tuple[Problem, Callable[[], Any], Calla
         np.concatenate(([1.0], volumes)),
         UNIT,
     )
-    mesh = grid.Grid.of(star.times, star.orders, star.parents, steps)
+    mesh = Grid.of(star.times, star.orders, star.parents, steps)
     widest = star.scenario(int(star.leaves[np.argmax(np.abs(volumes))]))
     credit = np.zeros_like(star.volumes)
     posed = grid.pose(widest, mesh, star.volumes, credit, star.weights)
@@ -183,7 +182,7 @@ def desk(orders: int, assets: int, steps: int) -> tuple[Problem, None, Callable[
     times = np.concatenate(([0.0], np.cumsum(rng.uniform(0.5, 1.5, orders))))
     problem = hybrid(times, parts.sum(axis=1), Exponential((K + K.T) / 2, rho=2.0), parts)
     legs = np.arange(orders)
-    mesh = grid.Grid.of(problem.times, legs, legs - 1, steps)
+    mesh = Grid.of(problem.times, legs, legs - 1, steps)
     credit = np.vstack((problem.c, np.zeros((1, assets))))
     posed = grid.pose(problem, mesh, problem.volumes, credit, np.ones(orders))
     return problem, None, lambda: grid.solve(problem, steps), posed

@@ -1,7 +1,7 @@
 """How often a week's slope is called significantly negative when it is zero, by simulation.
 
 A true slope of zero is the worst case of "below zero": nothing is predicted rightly or wrongly. The
-t of `calibration.fit_slope` (buckets and days together) is held against the plain ones: buckets
+t of `slope.between_days` (buckets and days together) is held against the plain ones: buckets
 taken as independent, and days as the only independent draws. Flows come in spells of one side with
 log-normal sizes; the noise is one of several worlds, among them some in which a day's buckets go
 together.
@@ -21,8 +21,8 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import t
 
-from crossimpact.drift.calibration import fit_slope
 from crossimpact.model import Array
+from crossimpact.slope import between_days
 
 LEVELS = (1e-2, 1e-3)
 SHAPES = ((5, 60), (4, 60), (5, 18), (4, 20))  # days, buckets a day: of a calm regime, a stressed
@@ -65,7 +65,7 @@ def p_values(rng: np.random.Generator, world: str, days: int, buckets: int) -> I
     for information, score in zip(
         (x * x).reshape(CHUNK, -1), (x * y).reshape(CHUNK, -1), strict=True
     ):
-        slope = fit_slope(information, score, date)
+        slope = between_days(information, score, date)
         if slope is None:
             continue
         left = (score - slope.value * information).reshape(days, buckets)

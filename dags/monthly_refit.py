@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, Param, dag, task
 
+from crossimpact.ladder import REGIMES
 from dags.approval import SecondLoginApproval
 from dags.common import (
     DEFAULTS,
@@ -26,7 +27,6 @@ from dags.common import (
 )
 from dags.runs import log
 
-REGIMES = ["normal", "stressed"]
 ANSWER_WITHIN = timedelta(days=3)  # a weekend; who is silent has said no
 WAIT = ANSWER_WITHIN + timedelta(hours=5)  # for the run before to be over
 UNFINISHED = ("queued", "running")
@@ -293,7 +293,7 @@ def monthly_refit() -> None:
     challenger = register(window)
     features.partial(plan=window).expand(date=dates) >> labelled
     sums = moments.partial(plan=window).expand(dates=labelled)
-    sums >> fit.partial(plan=window).expand(regime=REGIMES) >> challenger
+    sums >> fit.partial(plan=window).expand(regime=list(REGIMES)) >> challenger
     asked = gates(window, challenger)
     approve = SecondLoginApproval(
         task_id="approve",

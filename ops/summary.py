@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 #: A planted pair is strong when its coupling is at least this share of its regime's strongest.
 STRONG = 0.5
-PARTS = ("self", "cross", "delay", "fees_spread", "opportunity")
 #: Rows of the printed split: realized cross is shown with what the model predicted of it.
 SPLIT = {
     "self": "self",
@@ -142,10 +141,8 @@ def drift(settings: Settings) -> list[dict[str, Any]]:
 
 
 def published(warehouse: Warehouse, mart: str, dates: Iterable[str]) -> list[dict[str, Any]]:
-    """Rows of a mart; its files are opened by their paths, which hold whatever characters."""
-    manifests = (warehouse.manifest("marts", mart, date) for date in dates)
-    files = [warehouse.file(manifest) for manifest in manifests if manifest]
-    return [row for file in files for row in pq.ParquetFile(file).read().to_pylist()]
+    """Rows of a mart."""
+    return [row for date in dates for row in warehouse.rows("marts", mart, date) or ()]
 
 
 def total(rows: Iterable[Mapping[str, Any]], column: str) -> str:

@@ -13,7 +13,7 @@ from crossimpact.consumer.client import Client
 from crossimpact.consumer.deadline import Worker
 from crossimpact.consumer.state import Served
 from crossimpact.errors import CrossImpactError
-from pipelines import promotion
+from pipelines import ledger_events
 from pipelines.store.settings import Settings
 
 #: How long the ledger is waited for to take the witness, seconds; the answer is out by then.
@@ -46,8 +46,8 @@ def witness(settings: Settings, served: Served, *, who: str, now: datetime) -> s
         return ""
     rungs = {regime: served.answer(regime).rung for regime in served.regimes()}
     write = partial(
-        promotion.witness, settings, "fallback", who=who, reason=f"{served.state}: {served.reason}",
-        now=now, rungs=rungs, wait_s=0.8 * WITNESS_S,
+        ledger_events.record, settings, "fallback", who=who, now=now, rungs=rungs,
+        reason=f"{served.state}: {served.reason}", wait_s=0.8 * WITNESS_S,
     )  # fmt: skip
     try:
         Worker(f"ledger {settings.ledger_path}").run(write, time.monotonic() + WITNESS_S)

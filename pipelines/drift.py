@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 
@@ -144,12 +143,11 @@ def _past(settings: Settings, champion: Release, monday: str) -> Past:
     """What the champion's earlier weeks said."""
     warehouse = Warehouse(settings)
     dates = [d for d in warehouse.dates("marts", "drift_evidence") if d < monday]
-    files = warehouse.files("marts", "drift_evidence", dates)
     past: dict[str, dict[str, list[float]]] = {}
-    if not files:
+    if not dates:
         return past
     with warehouse.connect() as connection:
-        _table(connection, "drift_evidence", files)
+        warehouse.attach(connection, "marts", "drift_evidence", dates, dated=True)
         asked = {"release": champion.id, "monday": datetime.date.fromisoformat(monday)}
         rows = connection.execute(sql("marts/drift_past"), asked).fetchall()
     for _, regime, statistic, p in rows:
@@ -170,7 +168,7 @@ def _conditions(
         return {}
     with warehouse.connect() as connection:
         for name in ("buckets", "regimes"):
-            _table(connection, name, warehouse.files(layer, name, [*window, *unseen]))
+            warehouse.attach(connection, layer, name, [*window, *unseen], dated=True)
         frame = connection.execute(sql("marts/drift_conditions")).df()
     frame["date"] = frame["date"].astype(str)
     week = frame["date"].isin(list(unseen))
@@ -179,15 +177,6 @@ def _conditions(
         for regime in frame["regime"].unique()
         for rows in [frame["regime"] == regime]
     }
-
-
-def _table(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[str]) -> None:
-    """Partitions as one table with a `date` column from their folders."""
-    connection.execute(
-        f"CREATE TABLE {name} AS SELECT * FROM read_parquet(?, hive_partitioning = true, "
-        "hive_types = {'date': DATE})",
-        [list(files)],
-    )
 
 
 def _by_day(frame: pd.DataFrame, rows: pd.Series) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from crossimpact.atomic import write_atomic
 from crossimpact.consumer.state import VALID_FOR, age
 from crossimpact.drift.turnover import edge_turnover
 from crossimpact.errors import CrossImpactError, StaleModel
@@ -81,8 +82,6 @@ def reproduced(settings: Settings, release: Release) -> str:
         return said
     verdict = _again(settings, folder, release)
     if verdict.startswith(SAME):
-        from pipelines.store.warehouse import write_atomic
-
         write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))
     return verdict
 

@@ -78,13 +78,13 @@ def export_violations(settings: Settings, landing: Landing | None, path: Path) -
         for table, published in dates.items():
             for date in published:
                 if wanted is None or date in wanted:
-                    (file,) = warehouse.files("violations", table, [date])
+                    warehouse.attach(connection, "violations", table, [date], view=True)
                     connection.execute(
                         "INSERT INTO all_violations"
-                        " SELECT $name, $date, file, row, key, rule_id, severity"
-                        " FROM read_parquet($file, hive_partitioning = false)",
-                        {"name": table, "date": date, "file": file},
+                        f" SELECT $name, $date, file, row, key, rule_id, severity FROM {table}",
+                        {"name": table, "date": date},
                     )
+                    connection.execute(f"DROP VIEW {table}")
         query = 'SELECT * FROM all_violations ORDER BY "table", date, file, row, rule_id'
         return csv_file.write(path, *_result(connection, query))
 
@@ -103,9 +103,8 @@ def export_regimes(settings: Settings, path: Path) -> int:
         raise UsageError(
             f"no bucket is labelled in {settings.feature_layer}", "run `crossimpact refit` first"
         )
-    files = warehouse.files(settings.feature_layer, "regimes", dates)
     with warehouse.connect() as connection:
-        connection.execute("CREATE TABLE regimes AS SELECT * FROM read_parquet(?)", [files])
+        warehouse.attach(connection, settings.feature_layer, "regimes", dates)
         query = (
             "SELECT strftime(ts, '%Y-%m-%dT%H:%M:%SZ') AS ts, regime FROM regimes"
             " ORDER BY regimes.ts"

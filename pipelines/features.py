@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -112,7 +112,7 @@ def label(settings: Settings, dates: Sequence[str], read: Sequence[str]) -> dict
         if kept is not None and kept.inputs == inputs:
             continue
         with warehouse.connect() as connection:
-            _partitions(connection, "buckets", warehouse, settings, trailing)
+            warehouse.attach(connection, settings.feature_layer, "buckets", trailing, dated=True)
             parameters = {"date": datetime.date.fromisoformat(date), **REGIME_PARAMETERS}
             _table(connection, "regimes", query, parameters)
             warehouse.publish(
@@ -147,7 +147,7 @@ def load_panel(settings: Settings, dates: Sequence[str]) -> Panel:
     warehouse = Warehouse(settings)
     with warehouse.connect() as connection:
         for name in ("buckets", "regimes"):
-            _partitions(connection, name, warehouse, settings, dates)
+            warehouse.attach(connection, settings.feature_layer, name, dates, dated=True)
         share = {"min_net_share": MIN_NET_SHARE[settings.flow]}
         cells = connection.execute(sql("features/panel"), share).fetchnumpy()
     if not len(cells["t"]):
@@ -204,34 +204,12 @@ def _view(
     connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, table: str, date: str
 ) -> None:
     """The accepted partition as a table of its name; an absent one is empty."""
-    columns = contract.TABLES[table].columns
-    declared = ", ".join(f"{c.name} {contract.SQL_TYPE[c.type]}" for c in columns)
-    connection.execute(f"CREATE TABLE {table} ({declared})")
-    for file in warehouse.files("accepted", table, [date]):
-        connection.execute(
-            f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet(?, hive_partitioning = false)",
-            [file],
-        )
-
-
-def _partitions(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    warehouse: Warehouse,
-    settings: Settings,
-    dates: Iterable[str],
-) -> None:
-    """The feature partitions of `dates` as one table with a `date` column from their folders."""
-    layer, dates = settings.feature_layer, list(dates)
-    absent = [date for date in dates if warehouse.manifest(layer, name, date) is None]
-    if absent:
-        raise CrossImpactError(f"{', '.join(absent)} have no {name} in {layer}", "rerun the refit")
-    files = warehouse.files(layer, name, dates)
-    connection.execute(
-        f"CREATE TABLE {name} AS SELECT * FROM read_parquet(?, hive_partitioning = true, "
-        "hive_types = {'date': DATE})",
-        [files],
-    )
+    if warehouse.manifest("accepted", table, date):
+        warehouse.attach(connection, "accepted", table, [date])
+    else:
+        columns = contract.TABLES[table].columns
+        declared = ", ".join(f"{c.name} {contract.SQL_TYPE[c.type]}" for c in columns)
+        connection.execute(f"CREATE TABLE {table} ({declared})")
 
 
 def _table(

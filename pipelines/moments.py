@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
@@ -23,7 +22,7 @@ from crossimpact.progress import each
 from pipelines import features
 from pipelines.store.provenance import code_digest
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import Warehouse, readable
+from pipelines.store.warehouse import Warehouse
 
 SOURCES = ("buckets", "regimes")
 #: One row per regime and array: its shape, and its numbers as little-endian float64 in C order.
@@ -135,15 +134,11 @@ def _read(
             "rerun the refit",
         )
     with warehouse.connect() as connection:
-        found = _fetch(connection, readable(warehouse.file(manifest)))
+        warehouse.attach(connection, settings.feature_layer, manifest.table, [date], view=True)
+        columns = ", ".join(SCHEMA.names)
+        found = connection.execute(f"SELECT {columns} FROM {manifest.table}").fetchall()
     regimes = dict.fromkeys(row[0] for row in found)
     return {regime: _moments([row for row in found if row[0] == regime]) for regime in regimes}
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, file: str) -> list[tuple[Any, ...]]:
-    columns = ", ".join(SCHEMA.names)
-    query = f"SELECT {columns} FROM read_parquet(?, hive_partitioning = false)"
-    return connection.execute(query, [file]).fetchall()
 
 
 def _moments(rows: Sequence[tuple[Any, ...]]) -> Moments:

@@ -1,4 +1,4 @@
-"""What changes the champion: promote, roll back, demote; and what only bears witness.
+"""What changes the champion: promote, roll back, demote.
 
 The ledger's line is the change. It is written under the ledger's lock, inside which nobody waits
 for a server; what it takes to judge is gathered before, and judged again when another change came
@@ -17,7 +17,7 @@ from typing import Any
 from crossimpact.consumer.lookup import Version
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
 from crossimpact.ladder import RUNGS
-from crossimpact.release import bundle, gates, hash_chain, ledger
+from crossimpact.release import bundle, gates, ledger
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import Action, Entry, Identity, Standing
 from pipelines import alias
@@ -203,33 +203,6 @@ def demote(
             if held.standing == live:
                 done = held.append(when=now, who=who, action="demote", why=reason, rungs=lower)
                 return _promotion(done)
-
-
-def witness(
-    settings: Settings, action: Action, *, who: str, reason: str, now: datetime,
-    rungs: Mapping[str, str] | None = None, of: str = "", wait_s: float = hash_chain.WAIT_S,
-) -> bool:  # fmt: skip
-    """Write down what was seen of the champion (`fallback`, `drift`); nothing live changes.
-
-    Returns
-    -------
-    bool
-        False when the ledger had it already (the same witness of the same champion is one), or
-        when the release `of` that it speaks of is not champion.
-    """
-    with ledger.locked(settings.ledger_path, wait_s) as held:
-        digest = held.standing.digest if held.standing else ""
-        if not digest.startswith(of) or witnessed(held.entries, action, who, reason):
-            return False
-        held.append(when=now, who=who, action=action, why=reason, rungs=rungs)
-        return True
-
-
-def witnessed(lines: Sequence[Entry], action: Action, who: str, reason: str) -> bool:
-    """Whether the ledger has this witness of the present champion."""
-    live = ledger.standing(lines)
-    seen = (action, who, reason, live.digest if live else None)
-    return any((e.action, e.who, e.why, e.new) == seen for e in lines)
 
 
 def _live(settings: Settings) -> Standing | None:

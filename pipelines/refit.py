@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crossimpact import __version__, contract
+from crossimpact.atomic import write_atomic
 from crossimpact.consumer.lookup import Version
 from crossimpact.errors import CrossImpactError, EstimationError, UsageError
 from crossimpact.estimate.gram import History
@@ -32,7 +33,7 @@ from pipelines.pages.card import model_card
 from pipelines.store import layout
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Flow, Settings
-from pipelines.store.warehouse import Warehouse, text_sha256, write_atomic
+from pipelines.store.warehouse import Warehouse, text_sha256
 from registry import tracking
 
 #: Trading dates in a refit unless asked otherwise.

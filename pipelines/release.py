@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from crossimpact.atomic import replace_folder
 from crossimpact.consumer import address, source
 from crossimpact.consumer.address import MODEL
 from crossimpact.consumer.client import NothingPromoted, nothing_promoted
@@ -95,7 +96,7 @@ def keep(settings: Settings, release: Release) -> None:
         release_files.read(folder, release.digest)
         return
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    release_files.put(release.files | {MANIFEST: release.manifest}, folder)
+    replace_folder(folder, release.files | {MANIFEST: release.manifest})
 
 
 def champion(settings: Settings) -> tuple[Release, dict[str, Any]]:

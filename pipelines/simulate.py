@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossimpact import contract
+from crossimpact.atomic import move_folder, write_atomic
 from crossimpact.errors import UsageError
+from crossimpact.ladder import REGIMES
 from crossimpact.model import Array, canonical_json, to_scaled
 from crossimpact.progress import each
 from crossimpact.simulate import (
@@ -24,9 +26,7 @@ from crossimpact.simulate import (
     simulate_day,
     spoil,
 )
-from crossimpact.simulate.market import REGIMES
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import write_atomic
 
 FILE_NAME = "part-0.parquet"
 _ARROW_TYPE: dict[contract.Type, pa.DataType] = {
@@ -73,8 +73,7 @@ def run(settings: Settings | None, out: Path, spec: DeskSpec, dirt: bool = False
             rows[name] += count
         broken += [{**asdict(item), "date": date, "file": FILE_NAME} for item in spoiled]
     write_atomic(truth_file, canonical_json(truth_dict(truth, broken)).decode())
-    shutil.rmtree(landing, ignore_errors=True)
-    draft.rename(landing)
+    move_folder(draft, landing)
     return Result(str(landing), str(truth_file), spec.dates, rows, len(broken))
 
 

@@ -25,7 +25,8 @@ from crossimpact.model import Array, ImpactModel, canonical_json
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import utc
-from crossimpact.tca import Prediction, calibration, pair_costs, predict
+from crossimpact.slope import with_intercept
+from crossimpact.tca import PARTS, Prediction, pair_costs, predict
 from pipelines import features, refit, release, validate
 from pipelines.pages import reports
 from pipelines.store.landing import Landing
@@ -235,8 +236,7 @@ def _views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, date: st
         ((warehouse.settings.feature_layer, table) for table in FEATURES),
     )
     for layer, table in layers:
-        files = warehouse.files(layer, table, [date])
-        connection.read_parquet(files, hive_partitioning=False).create_view(table)
+        warehouse.attach(connection, layer, table, [date], view=True)
 
 
 def _day(connection: duckdb.DuckDBPyConnection) -> Day:
@@ -308,8 +308,9 @@ def _slope(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     traded = connection.table("tca_bucket").filter("n_fills > 0").order("ts")
     columns = ("cross_predicted_usd::DOUBLE AS predicted", "cross_usd::DOUBLE AS realized")
     points = traded.project(", ".join(columns)).to_arrow_table()
-    slope = calibration(points["predicted"].to_numpy(), points["realized"].to_numpy())
-    return {name: None if value != value else value for name, value in asdict(slope).items()}
+    fit = with_intercept(points["predicted"].to_numpy(), points["realized"].to_numpy())
+    numbers = {"slope": fit.value, "intercept": fit.intercept, "slope_se": fit.se, "n": fit.n}
+    return {name: None if value != value else value for name, value in numbers.items()}
 
 
 def _result(
@@ -329,7 +330,7 @@ def _result(
         rows={table: manifest.rows for table, manifest in manifests.items()},
         split={
             part: {"usd": plain[f"{part}_usd"], "bps": plain[f"{part}_bps"]}
-            for part in ("total", *reports.PARTS, "cross_predicted", "unexplained")
+            for part in ("total", *PARTS, "cross_predicted", "unexplained")
         },
         summary=plain,
         slope=dict(extra["slope"]),

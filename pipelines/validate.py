@@ -111,11 +111,6 @@ def accept(settings: Settings, landing: Landing, dates: Iterable[str]) -> None:
         raise LandingBlocked(_summary(broken), _HINT, {"problems": [asdict(p) for p in broken]})
 
 
-def validate_date(settings: Settings, landing: Landing, date: str) -> dict[str, Any]:
-    """`validate_dates` for one date."""
-    return validate_dates(settings, landing, [date])[0]
-
-
 def validate_dates(
     settings: Settings, landing: Landing, dates: Iterable[str]
 ) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from crossimpact.release import ledger
-from pipelines import promotion
+from pipelines import ledger_events, promotion
 from pipelines.drift import Result
 from pipelines.store.settings import Settings
 from registry import tracking
@@ -32,15 +32,15 @@ def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> 
     book = ledger.entries(settings.ledger_path)
     live, why = ledger.standing(book), _told(result)
     if live and live.digest.startswith(result.release):
-        if result.demote and not promotion.witnessed(book, "drift", who, why):
+        if result.demote and not ledger_events.recorded(book, "drift", who, why):
             done = promotion.demote(
                 settings, result.demote, who=who, reason=f"drift {why}", now=now, of=live.digest
             )
             said["demoted"] = done.held
         # Last: a kill before this line leaves the week to be announced again.
-        promotion.witness(settings, "drift", who=who, reason=why, now=now, of=live.digest)
+        ledger_events.record(settings, "drift", who=who, reason=why, now=now, of=live.digest)
         book = ledger.entries(settings.ledger_path)
-        said["recorded"] = promotion.witnessed(book, "drift", who, why)
+        said["recorded"] = ledger_events.recorded(book, "drift", who, why)
     _note(settings, result)
     return said
 

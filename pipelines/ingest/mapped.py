@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from crossimpact import contract
+from crossimpact.atomic import write_atomic
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.progress import each
 from pipelines.ingest import mapping
@@ -24,7 +25,7 @@ from pipelines.ingest.mapping import Map, Market
 from pipelines.ingest.public import Account, Result, account_of, create, first_line, move, staging
 from pipelines.ingest.source import UNDATED, Reader, Staged
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import Warehouse, file_sha256, quoted, scalar, sql, write_atomic
+from pipelines.store.warehouse import Warehouse, file_sha256, quoted, scalar, sql
 
 #: Names the queries know the staged rows by.
 RELATIONS = {

@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from crossimpact import contract
+from crossimpact import atomic, contract
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.progress import each
 from pipelines.store.settings import Settings
@@ -30,7 +30,6 @@ from pipelines.store.warehouse import (
     readable,
     scalar,
     sql,
-    write_atomic,
 )
 
 TABLES = ("instruments", "market_snapshots", "public_trades", "peer_flow")
@@ -155,7 +154,7 @@ def run(settings: Settings, source: str, src: Path, out: Path) -> Result:
                 "mend the source and rerun",
             ) from error
     text = json.dumps(result.to_dict(), indent=1, sort_keys=True)
-    write_atomic(out / "ingest.json", text + "\n")
+    atomic.write_atomic(out / "ingest.json", text + "\n")
     return result
 
 
@@ -328,4 +327,4 @@ def move(staging: Path, landing: Path) -> None:
             )
     for relative in staged:
         (landing / relative).parent.mkdir(parents=True, exist_ok=True)
-        (staging / relative).replace(landing / relative)
+        atomic.move(staging / relative, landing / relative)

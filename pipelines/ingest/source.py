@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from crossimpact import contract
 from crossimpact.errors import UsageError
 from crossimpact.progress import each
-from pipelines.ingest.mapping import CODES, KINDS, REQUIRED, Cell, Filter, Kind, Map, Source, Unit
+from pipelines.ingest.columns import CODES, KINDS, REQUIRED, Kind, Unit
+from pipelines.ingest.mapping import Cell, Filter, Map, Source
 from pipelines.store.warehouse import file_sha256, quoted, readable
 
 #: DuckDB type of a staged column.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from crossimpact import contract
 from crossimpact.contract import Column, Table
+from pipelines.pages.markdown import table as table_lines
 
 HEAD = f"""# Calibration data contract, version {contract.VERSION}
 
@@ -57,7 +56,7 @@ def markdown() -> str:
 def _table(table: Table) -> str:
     title = f"## {table.name}{' (optional)' if table.optional else ''}"
     grain = f"One row is {table.grain}; key: {', '.join(table.key) or 'none'}."
-    columns = _grid(
+    columns = table_lines(
         ("column", "type", "meaning", "allowed"),
         ((f"`{c.name}`", c.type, c.doc, _allowed(c)) for c in table.columns),
     )
@@ -65,7 +64,7 @@ def _table(table: Table) -> str:
     rules += [
         (f"`{r.id}`", r.severity, r.doc) for r in contract.CROSS_RULES if r.table == table.name
     ]
-    more = ["", *_grid(("rule", "severity", "a good row"), rules)] if rules else []
+    more = ["", *table_lines(("rule", "severity", "a good row"), rules)] if rules else []
     return "\n".join([title, "", grain, "", *columns, *more, ""])
 
 
@@ -76,7 +75,7 @@ def _allowed(column: Column) -> str:
         if limit is not None and abs(limit) < contract.BIG
     ]
     texts = [", ".join(map(str, column.values))] if column.values else []
-    texts += [f"`{column.pattern}`".replace("|", "\\|")] if column.pattern else []
+    texts += [f"`{column.pattern}`"] if column.pattern else []
     numbers = [" and ".join(bounds) or "finite"] if column.type in ("f64", "i64") else []
     nullable = ["may be null"] if column.nullable else []
     return "; ".join(texts + (numbers if not column.values else []) + nullable) or "not null"
@@ -92,8 +91,3 @@ def _everywhere() -> list[str]:
         f"`{contract.DATE_IN_PARTITION}` (within {contract.MAX_HOURS_FROM_NOON} h of noon UTC of "
         "the partition's date).",
     ]
-
-
-def _grid(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    head = tuple(head)
-    return ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)]

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from crossimpact.model import Array, ImpactModel, to_scaled
-from crossimpact.tca import calibration
+from crossimpact.slope import with_intercept
 from pipelines.pages.plots import INK, MUTED, slope_lines, style, to_png
 
 #: Flow of the heatmap: gamma is per unit of ADV fraction, nobody trades that much.
@@ -319,7 +319,7 @@ def calibration_plot(
             capsize=2,
             label=f"bin means ± 2 se, {len(x):,} points",
         )
-        slope_lines(axes, centre, calibration(x, y))
+        slope_lines(axes, centre, with_intercept(x, y))
         axes.set_xlabel(f"predicted, {unit}")
         axes.set_ylabel(f"realized, {unit}")
         axes.set_title(title)

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from crossimpact.model import Array
-from crossimpact.tca import Slope
+from crossimpact.slope import Slope
 
 #: What a bar is stacked from: name, what a reader calls it, colour (safe for colour-blind eyes).
 #: Realized cross is drawn as its two halves, so that noise never looks like cross impact.
@@ -148,9 +148,9 @@ def slope_lines(axes: Axes, predicted: Array, slope: Slope) -> None:
         return
     ends = np.array([predicted.min(), predicted.max()])
     axes.plot(ends, ends, "--", color=MUTED, linewidth=1, label="slope 1")
-    if np.isfinite(slope.slope):
-        fit = slope.intercept + slope.slope * ends
-        label = f"slope {slope.slope:.2f} ± {slope.slope_se:.2f}"
+    if np.isfinite(slope.value):
+        fit = slope.intercept + slope.value * ends
+        label = f"slope {slope.value:.2f} ± {slope.se:.2f}"
         axes.plot(ends, fit, color=INK, linewidth=1.6, label=label)
 
 

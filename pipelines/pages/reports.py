@@ -13,22 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from crossimpact import contract
+from crossimpact.atomic import write_atomic
 from crossimpact.errors import CrossImpactError
 from crossimpact.model import Array
 from crossimpact.release import ledger
 from crossimpact.release.bundle import Release
-from crossimpact.tca import Slope, calibration
+from crossimpact.slope import Slope, with_intercept
 from pipelines.pages import plots
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import Warehouse, write_atomic
+from pipelines.store.warehouse import Warehouse
 
 #: The five parts that add up to the shortfall.
-PARTS = ("self", "cross", "delay", "fees_spread", "opportunity")
 TEMPLATES = Path(__file__).parent / "templates"
 QUALITY_LAYERS = ("accepted", "quarantine", "violations")
 WORST_PARENTS = 15
@@ -100,13 +99,10 @@ def read_mart(
     warehouse: Warehouse, table: str, date: str, *, missing_ok: bool = False
 ) -> list[Row]:
     """Rows of a published mart, in its order."""
-    manifest = warehouse.manifest("marts", table, date)
-    if manifest is None:
-        if missing_ok:
-            return []
+    rows = warehouse.rows("marts", table, date)
+    if rows is None and not missing_ok:
         raise CrossImpactError(f"no {table} of {date} in the marts", "run `crossimpact tca` first")
-    rows: list[Row] = pq.ParquetFile(warehouse.file(manifest)).read().to_pylist()
-    return rows
+    return rows or []
 
 
 def quality_partitions(warehouse: Warehouse, date: str) -> list[tuple[str, str]]:
@@ -130,7 +126,7 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
     )
     manifest = warehouse.manifest("marts", "tca_summary", date)
     predicted, realized = _bucket_cross(buckets)
-    slope = calibration(predicted, realized)
+    slope = with_intercept(predicted, realized)
     baskets = _grouped(parents, "basket_id", "no basket")
     return {
         "date": date,
@@ -268,8 +264,8 @@ def _quality(warehouse: Warehouse, date: str) -> list[Row]:
             continue
         rules: Counter[str] = Counter()
         if broken is not None and broken.rows:
-            file = pq.ParquetFile(warehouse.file(broken))
-            rules.update(file.read(["rule_id"])["rule_id"].to_pylist())
+            rows = warehouse.rows(broken.layer, table, date, ["rule_id"]) or []
+            rules.update(row["rule_id"] for row in rows)
         tables.append(
             {
                 "table": table,

@@ -19,11 +19,10 @@ from matplotlib.transforms import ScaledTranslation
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.kernel import Kernel
-from crossimpact.policy.sequential.plan import Contingent, Plan
+from crossimpact.policy.sequential.plan import Plan
 from pipelines.pages.plots import INK, MUTED, style, to_png, to_svg
 from pipelines.pages.sequence_series import (
     LONG,
-    Answer,
     Trace,
     blocks_of,
     horizon,
@@ -31,11 +30,10 @@ from pipelines.pages.sequence_series import (
     number,
     rates_of,
     short,
-    traces,
 )
 from pipelines.pages.sequence_text import ordinal
 
-_WIDE, _NARROW = 11.3, 5.6  # inches: the page's width, and half of it
+_WIDE, NARROW = 11.3, 5.6  # inches: the page's width, and half of it
 _ROOM = 0.3  # share of a panel in which an order's numbers fit
 _AHEAD = 5.0  # points that blocks at one time stand apart
 BLOCK = "\N{BLACK UP-POINTING TRIANGLE} volume of a block"
@@ -83,7 +81,7 @@ def schedules(drawn: Sequence[Trace], symbols: Sequence[str], alt: str) -> Drawi
         _name_panels(grid, cells, symbols, table)
         _scales(figure, grid, cells, tall=not table)
         figure.supxlabel("time", fontsize=11)
-        return _written(figure, alt)
+        return written(figure, alt)
 
 
 def _panel(axes: Axes, trace: Trace, asset: int, *, tall: bool) -> None:
@@ -103,7 +101,7 @@ def _panel(axes: Axes, trace: Trace, asset: int, *, tall: bool) -> None:
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.margins(x=0.05, y=0.26)
     axes.yaxis.set_major_locator(MaxNLocator(5 if tall else 3))
-    _engineering(axes)
+    engineering(axes)
 
 
 def _triangle(
@@ -217,7 +215,7 @@ def impact(
     columns = min(len(assets), 3)
     rows = -(-len(assets) // columns)
     with style():
-        size = (_WIDE, 1.0 + 2.2 * rows) if len(assets) > 1 else (_NARROW, 4.2)
+        size = (_WIDE, 1.0 + 2.2 * rows) if len(assets) > 1 else (NARROW, 4.2)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
         paths = [_path(trace.plan) for trace in drawn]
@@ -228,14 +226,14 @@ def impact(
                 _walk(axes, trace, t, unit * move[:, asset], unit, asset, aside)
             _boundaries(axes, drawn[0].plan.problem.times, named=len(assets) == 1)
             axes.set_title(short(symbols[asset]) if len(assets) > 1 else "", loc="left")
-            _engineering(axes)
+            engineering(axes)
         for axes in grid.ravel()[len(assets) :]:
             axes.axis("off")
         for axes in grid[:, 0]:
             axes.set_ylabel("price move" + ", bps" * relative)
         figure.supxlabel("time", fontsize=11)
         _legend(figure, drawn)
-        return _written(figure, alt)
+        return written(figure, alt)
 
 
 def _legend(figure: Figure, drawn: Sequence[Trace]) -> None:
@@ -289,80 +287,7 @@ def _path(plan: Plan, points: int = 24) -> tuple[Array, Array]:
     return np.concatenate(times), np.concatenate(moves)
 
 
-# -- costs ---------------------------------------------------------------------------------------
-
-
-class Bar(NamedTuple):
-    """A schedule's cost under every metric."""
-
-    label: str
-    colour: str
-    ttsc: float
-    tthc: float
-    full: float
-
-
-def bars(answer: Answer) -> list[Bar]:
-    """One bar a schedule; of scenarios their expectation last. None for a single plan."""
-    drawn = [] if isinstance(answer, Plan) else traces(answer)
-    rows = [
-        Bar(trace.label, trace.colour, trace.plan.ttsc, trace.plan.tthc, trace.plan.full)
-        for trace in drawn
-    ]
-    if isinstance(answer, Contingent):
-        rows.append(Bar("Expected", INK, answer.ttsc, answer.tthc, answer.full))
-    return rows
-
-
-def costs(rows: Sequence[Bar], alt: str) -> Drawing:
-    """What separate costs show of each schedule (hollow), what it costs (filled), the rest hatched.
-
-    The full cost is drawn where it is another number: amendments are held against the price at
-    their arrival, and a spread is no impact.
-    """
-    apart = any(not np.isclose(row.full, row.tthc, rtol=1e-9) for row in rows)
-    names = ("TTSC", "TTHC", "full") if apart else ("TTSC", "TTHC = full")
-    step = len(names) + 1
-    with style():
-        figure = Figure(figsize=(_NARROW, 1.2 + 0.3 * step * len(rows)), layout="constrained")
-        axes = figure.subplots()
-        for place, row in enumerate(rows):
-            values = (row.ttsc, row.tthc, row.full)[: len(names)]
-            for k, (name, value) in enumerate(zip(names, values, strict=True)):
-                _bar(axes, place * step + k, value, row, name)
-        middle = (len(names) - 1) / 2
-        axes.set_yticks([i * step + middle for i in range(len(rows))], [row.label for row in rows])
-        axes.tick_params(axis="y", length=0, labelcolor=INK)
-        axes.invert_yaxis()
-        axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_xlabel("cost")
-        axes.margins(x=0.34)
-        axes.set_xlim(left=min(0.0, axes.get_xlim()[0]) if _least(rows) < 0 else 0.0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        _engineering(axes, "x")
-        return _written(figure, alt)
-
-
-def _bar(axes: Axes, y: float, value: float, row: Bar, name: str) -> None:
-    """Hollow what separate costs show, hatched what they do not."""
-    seen = min(max(row.ttsc, 0.0), value) if name.startswith("TTHC") and value > 0 else value
-    solid = name.startswith("TTHC") or name == "full"
-    edge: dict[str, Any] = {"edgecolor": row.colour, "linewidth": 1.4}
-    axes.barh(y, seen, 0.8, color=row.colour if solid else "none", **edge)
-    text = f"{name} {number(value)}"
-    if seen < value:
-        axes.barh(y, value - seen, 0.8, left=seen, color="none", hatch="////", **edge)
-        text += f" ({1 - row.ttsc / value:.0%} unseen)"
-    axes.annotate(
-        text, (max(value, 0.0), y), (5, 0), textcoords="offset points", fontsize=9, va="center"
-    )
-
-
-def _least(rows: Sequence[Bar]) -> float:
-    return min(min(row[2:]) for row in rows)
-
-
-def _written(figure: Figure, alt: str) -> Drawing:
+def written(figure: Figure, alt: str) -> Drawing:
     """Laid out once for both."""
     svg = to_svg(figure, alt)
     figure.set_layout_engine("none")
@@ -374,7 +299,7 @@ def _points(axes: Axes, right: float, up: float = 0.0) -> ScaledTranslation:
     return ScaledTranslation(right / 72, up / 72, axes.get_figure(root=True).dpi_scale_trans)  # type: ignore[union-attr]
 
 
-def _engineering(axes: Axes, which: str = "y") -> None:
+def engineering(axes: Axes, which: str = "y") -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     if np.abs(axis.get_view_interval()).max() >= LONG:
         axis.set_major_formatter(EngFormatter(sep=""))

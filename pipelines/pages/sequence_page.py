@@ -14,11 +14,14 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
+from crossimpact.atomic import write_atomic
 from crossimpact.model import Array
 from crossimpact.policy.sequential.compare import Comparison, back_loading, understatement
-from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
+from crossimpact.policy.sequential.contingent import Contingent, kkt_residual
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.risk import Risk
+from pipelines.pages import sequence_costs as costs
 from pipelines.pages import sequence_figures as figures
 from pipelines.pages.reports import render
 from pipelines.pages.sequence_series import (
@@ -39,7 +42,6 @@ from pipelines.pages.sequence_text import (
     rates_in_words,
     small,
 )
-from pipelines.store.warehouse import write_atomic
 
 #: Who answered, by `Plan.method`.
 METHODS = {
@@ -143,8 +145,8 @@ def _drawings(
             drawn, names, "Price moves of the schedules over time", relative=relative
         ),
     }
-    if rows := figures.bars(answer):
-        drawings["costs"] = figures.costs(rows, "Costs of the schedules under each metric")
+    if rows := costs.bars(answer):
+        drawings["costs"] = costs.costs(rows, "Costs of the schedules under each metric")
     return drawings
 
 
@@ -165,7 +167,7 @@ def _content(answer: Answer, drawn: Sequence[Trace], names: Sequence[str]) -> Ro
         "answer": None if isinstance(answer, Comparison) else answer,
         "best": answer.plans["tthc"] if isinstance(answer, Comparison) else None,
         "warning": _warning(answer, names) if isinstance(answer, Comparison) else "",
-        "bars": figures.bars(answer),
+        "bars": costs.bars(answer),
         "rows": _table(answer) if isinstance(answer, Comparison) else [],
         "schedule": [row for t in _traded(answer, drawn) for row in _schedule(t, shown, names)],
         "kernel": kernel_in_words(problem.kernel),

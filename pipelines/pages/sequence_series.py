@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib.ticker import EngFormatter
 
 from crossimpact.policy.sequential.compare import Comparison
-from crossimpact.policy.sequential.plan import Contingent, Plan
+from crossimpact.policy.sequential.contingent import Contingent
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import at_start
 from pipelines.pages.plots import INK
 from pipelines.pages.sequence_text import DUST, ordinal

@@ -9,6 +9,7 @@ import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.compare import Comparison
+from crossimpact.policy.sequential.contingent import Contingent
 from crossimpact.policy.sequential.kernel import (
     Exponential,
     ExponentialByAsset,
@@ -17,7 +18,6 @@ from crossimpact.policy.sequential.kernel import (
     SumOfExponentials,
 )
 from crossimpact.policy.sequential.limits import Limits
-from crossimpact.policy.sequential.plan import Contingent
 from crossimpact.policy.sequential.problem import Problem, at_arrival, at_start
 
 if TYPE_CHECKING:

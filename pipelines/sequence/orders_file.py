@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from crossimpact.alignment import Alignment, Index
 from crossimpact.errors import Inadmissible, ProblemError, StaleModel, UsageError
 from crossimpact.model import BPS, Array, ImpactModel
 from crossimpact.policy.sequential.kernel import Exponential
@@ -181,15 +182,14 @@ def _check_room(rows: list[Row], times: list[float] | None, fastest: dict[str, f
             )
 
 
-def _places(symbols: tuple[str, ...], model: ImpactModel) -> list[int]:
-    known = {symbol: i for i, symbol in enumerate(model.symbols)}
-    missing = [symbol for symbol in symbols if symbol not in known]
+def _places(symbols: tuple[str, ...], model: ImpactModel) -> Index:
+    missing = [symbol for symbol in symbols if symbol not in set(model.symbols)]
     if missing:
         raise ProblemError(
             f"the model of regime {model.regime} does not know {', '.join(missing[:5])}",
             f"it has {model.n} symbols, {model.symbols[0]} among them",
         )
-    return [known[symbol] for symbol in symbols]
+    return Alignment.between(model.symbols, symbols).source
 
 
 def _boundaries(rows: list[Row], n: int, times: list[float] | None) -> Array:

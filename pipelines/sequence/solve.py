@@ -13,8 +13,9 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential import adapt, branch, cells, solve, value_of_adapting
 from crossimpact.policy.sequential.certificate import continuous_residual
 from crossimpact.policy.sequential.compare import compare, myopic, understatement, warning
+from crossimpact.policy.sequential.contingent import Contingent, kkt_residual
 from crossimpact.policy.sequential.law import Normal, Scenarios
-from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.recourse import two_stage
 from pipelines.sequence.problem_file import Task, read

@@ -7,12 +7,12 @@ replaced whole; a device, a pipe or a link is written through, for it is not our
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from crossimpact.atomic import replacing
 from crossimpact.errors import UsageError
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -79,11 +79,5 @@ def _opened(path: Path) -> Iterator[TextIO]:
         with path.open("w", newline="") as stream:
             yield stream
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with draft.open("w", newline="") as stream:
-            yield stream
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as draft, draft.open("w", newline="") as stream:
+        yield stream

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from crossimpact.atomic import write_atomic
 from crossimpact.release.hash_chain import hold
-from pipelines.store.warehouse import write_atomic
 
 
 def take(path: Path, run: str, lives: Callable[[str], bool]) -> str | None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import duckdb
 
-from crossimpact import __version__, contract
+from crossimpact import __version__, atomic, contract
 from crossimpact.errors import CrossImpactError
 from pipelines.store import scratch
 from pipelines.store.settings import SQL_DIR, Settings
@@ -121,10 +121,10 @@ class Warehouse:
             manifest = Manifest(
                 layer, table, date, f"{sha256[:16]}.parquet", rows, sha256, inputs, extra or {}
             )
-            draft.replace(folder / manifest.file)
+            atomic.move(draft, folder / manifest.file)
         finally:
             draft.unlink(missing_ok=True)
-        write_atomic(folder / "_manifest.json", json.dumps(asdict(manifest), sort_keys=True))
+        atomic.write_atomic(folder / "_manifest.json", json.dumps(asdict(manifest), sort_keys=True))
         return manifest
 
     def file(self, manifest: Manifest) -> Path:
@@ -143,6 +143,59 @@ class Warehouse:
         """Verified files of the published partitions among `dates`, in order, as `readable`."""
         manifests = (self.manifest(layer, table, date) for date in dates)
         return [readable(self.file(manifest)) for manifest in manifests if manifest]
+
+    def attach(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        layer: str,
+        table: str,
+        dates: Iterable[str],
+        *,
+        dated: bool = False,
+        view: bool = False,
+    ) -> None:
+        """Give the connection the partitions of `dates`, in order, as one table of its name.
+
+        Parameters
+        ----------
+        dates
+            Each must be published.
+        dated
+            Add the `date` column that the folders' names hold.
+        view
+            Read the files when they are asked for instead of now.
+
+        Raises
+        ------
+        CrossImpactError
+            When a partition was never published, or does not match its manifest.
+        """
+        dates = list(dates)
+        absent = [date for date in dates if self.manifest(layer, table, date) is None]
+        if absent:
+            raise CrossImpactError(
+                f"{', '.join(absent)} have no {table} in {layer}", "rerun the step that makes them"
+            )
+        files = ", ".join(f"'{quoted(file)}'" for file in self.files(layer, table, dates))
+        folders = "true, hive_types = {'date': DATE}" if dated else "false"
+        connection.execute(
+            f"CREATE {'VIEW' if view else 'TABLE'} {table} AS"
+            f" SELECT * FROM read_parquet([{files}], hive_partitioning = {folders})"
+        )
+
+    def rows(
+        self, layer: str, table: str, date: str, columns: list[str] | None = None
+    ) -> list[dict[str, Any]] | None:
+        """Rows of a partition in its order; None when it was never published."""
+        from pyarrow import parquet  # not for those who only publish
+
+        manifest = self.manifest(layer, table, date)
+        if manifest is None:
+            return None
+        rows: list[dict[str, Any]] = (
+            parquet.ParquetFile(self.file(manifest)).read(columns).to_pylist()
+        )
+        return rows
 
     def dates(self, layer: str, table: str) -> list[str]:
         """Published dates, ascending."""
@@ -188,14 +241,3 @@ def file_sha256(path: Path) -> str:
     """Digest of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Replace `path` in one step; a reader sees the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        draft.write_text(text)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+#: What `sql/features/regimes.sql` labels buckets; each has a model and a ladder of its own.
+REGIMES: tuple[str, ...] = ("normal", "stressed")
 Rung = Literal["full", "sector_block", "one_factor", "self_only", "fixed_pov"]
 RUNGS: tuple[Rung, ...] = ("full", "sector_block", "one_factor", "self_only", "fixed_pov")
 #: Rungs with a model.

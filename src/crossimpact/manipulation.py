@@ -33,9 +33,8 @@ from scipy.optimize import minimize
 
 from crossimpact.errors import ModelError
 from crossimpact.model import BPS, Array, Cost, ImpactModel
+from crossimpact.scaled import TOLERANCE, impact_units, normalised
 
-#: Eigenvalues above minus this and asymmetries below it are rounding (units of the diagonal).
-TOLERANCE = 1e-9
 #: Largest leg of a returned round trip, ADV fraction, unless its gain has a spread to cover.
 TRIP_SIZE = 0.01
 #: A loop that needs more buckets than this is not spelt out.
@@ -148,19 +147,6 @@ def sequence_cost(model: ImpactModel, sequence: ArrayLike, carry: float = 1.0) -
     )
 
 
-def normalised(model: ImpactModel) -> Array:
-    """``C``: the scaled matrix in units of its diagonal, shape (n, n), not symmetrised.
-
-    A name with zero beta is measured against the largest beta instead; its diagonal is 0, or 1 when
-    it has no cross terms either (it moves nothing, and condemns nothing).
-    """
-    root = np.sqrt(_units(model))
-    matrix = np.asarray(model.scaled / np.outer(root, root))
-    alone = ~((model.gamma != 0).any(axis=0) | (model.gamma != 0).any(axis=1))
-    matrix[alone, alone] = 1.0
-    return matrix
-
-
 def smallest_eigenvalue(model: ImpactModel) -> float:
     """Smallest eigenvalue of the symmetric part of `normalised`; negative when not PSD."""
     matrix = normalised(model)
@@ -187,7 +173,7 @@ def margin(model: ImpactModel) -> float:
         return eigenvalue
     size = np.abs(normalised(model))
     np.fill_diagonal(size, 0.0)
-    h = model.reference * np.sqrt(model.adv * _units(model))
+    h = model.reference * np.sqrt(model.adv * impact_units(model))
     taken = np.maximum(size, size.T) * mismatch(h[:, None] / h)
     return eigenvalue - float(taken.sum(axis=1).max(initial=0.0))
 
@@ -207,7 +193,7 @@ def worst_flow(model: ImpactModel) -> tuple[float, Array]:
         Dimensionless; and ADV fractions of no particular size, shape (n,).
     """
     matrix = normalised(model)
-    root = np.sqrt(model.adv * _units(model))
+    root = np.sqrt(model.adv * impact_units(model))
     if model.transform == "linear":
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         return float(values[0]), np.asarray(vectors[:, 0] / root)
@@ -238,19 +224,13 @@ def mismatch(ratio: ArrayLike) -> Array:
     return np.asarray(h * high * (1 - low) / (1 + h**2 * low**3))
 
 
-def _units(model: ImpactModel) -> Array:
-    """beta, the largest one where it is zero."""
-    largest = float(model.beta.max(initial=0.0)) or 1.0
-    return np.where(model.beta > 0, model.beta, largest)
-
-
 def _loop(model: ImpactModel, skew: Array) -> Array | None:
     """Buy a, buy b, sell a, sell b, sliced until the instantaneous cost is half of the gain."""
     b, a = np.unravel_index(np.argmin(skew), skew.shape)
     slices = int(np.ceil(2 / -skew[b, a]))
     if 4 * slices > MAX_BUCKETS:
         return None
-    leg = 1 / np.sqrt(model.adv * _units(model)) / slices
+    leg = 1 / np.sqrt(model.adv * impact_units(model)) / slices
     trip = np.zeros((4, slices, model.n))
     trip[0, :, a], trip[1, :, b] = leg[a], leg[b]
     trip[2:] = -trip[:2]

@@ -17,8 +17,7 @@ beta and gamma are bps per unit of ADV fraction.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -26,8 +25,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossimpact.errors import ModelError
+from crossimpact.plain_data import canonical_json as canonical_json
+from crossimpact.plain_data import dense, nan_null, null_nan
+from crossimpact.scaled import Array as Array
+from crossimpact.scaled import from_scaled as from_scaled
+from crossimpact.scaled import to_scaled as to_scaled
 
-Array = NDArray[np.float64]
 BPS = 1e-4
 Transform = Literal["linear", "sqrt"]
 
@@ -219,12 +222,6 @@ class ImpactModel:
     # -- the symmetric object ------------------------------------------------------------------
 
     @property
-    def dollar_matrix(self) -> Array:
-        """``S_ij = 1e-4 gamma_ij / adv_j`` (USD cost per USD x USD), zero diagonal; a square-root
-        model's at the reference flow."""
-        return np.asarray(BPS * self.gamma / self.adv)
-
-    @property
     def scaled(self) -> Array:
         """``S + diag(1e-4 beta/adv)`` scaled by ``1e4 sqrt(adv_i adv_j)``: bps, `beta` on the
         diagonal. Positive semidefinite exactly when the dollar matrix is, and well conditioned."""
@@ -253,9 +250,9 @@ class ImpactModel:
         selection frequency where they differ from the default."""
         pairs = self.pairs()
         gamma = {name: pairs[name].tolist() for name in ("i", "j", "bps")}
-        gamma["se"] = _null_nan(pairs["se"])
+        gamma["se"] = null_nan(pairs["se"])
         if not np.isnan(pairs["frequency"]).all():
-            gamma["frequency"] = _null_nan(pairs["frequency"])
+            gamma["frequency"] = null_nan(pairs["frequency"])
         return {**self.terms(), "gamma": gamma}
 
     def terms(self) -> dict[str, Any]:
@@ -267,8 +264,8 @@ class ImpactModel:
             "adv": self.adv.tolist(),
             "alpha_bps": self.alpha.tolist(),
             "beta_bps": self.beta.tolist(),
-            "alpha_se": _null_nan(self.alpha_se),
-            "beta_se": _null_nan(self.beta_se),
+            "alpha_se": null_nan(self.alpha_se),
+            "beta_se": null_nan(self.beta_se),
             "provenance": dict(self.provenance),
         }
         if self.transform != "linear" or (self.reference != 1).any():
@@ -298,7 +295,7 @@ class ImpactModel:
                 raise ModelError(
                     f"gamma of regime {data['regime']} has an index outside 0..{n - 1}"
                 )
-            gamma, gamma_se, frequency = _dense(index, cells, n)
+            gamma, gamma_se, frequency = dense(index, cells, n)
             return cls(
                 symbols=tuple(data["symbols"]),
                 sectors=tuple(data["sectors"]),
@@ -307,8 +304,8 @@ class ImpactModel:
                 alpha=np.array(data["alpha_bps"], dtype=float),
                 beta=np.array(data["beta_bps"], dtype=float),
                 gamma=gamma,
-                alpha_se=_nan_null(data["alpha_se"]),
-                beta_se=_nan_null(data["beta_se"]),
+                alpha_se=nan_null(data["alpha_se"]),
+                beta_se=nan_null(data["beta_se"]),
                 gamma_se=gamma_se,
                 provenance=data["provenance"],
                 transform=data.get("transform", "linear"),
@@ -326,25 +323,6 @@ class ImpactModel:
         return hashlib.sha256(canonical_json(self.to_dict())).hexdigest()
 
 
-def to_scaled(gamma: Array, adv: Array) -> Array:
-    """gamma in the space where it is symmetric and well scaled: ``gamma_ij sqrt(adv_i/adv_j)``."""
-    root = np.sqrt(adv)
-    return np.asarray(gamma * root[:, None] / root[None, :])
-
-
-def from_scaled(scaled: Array, adv: Array) -> Array:
-    """Inverse of `to_scaled`."""
-    root = np.sqrt(adv)
-    return np.asarray(scaled * root[None, :] / root[:, None])
-
-
-def canonical_json(data: Any) -> bytes:
-    """One byte string per value: sorted keys, no spaces, shortest round-trip floats, no NaN."""
-    return json.dumps(
-        data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
-    ).encode()
-
-
 def _frozen(values: ArrayLike) -> Array:
     """As an array nobody can write to: itself when it is one, else a copy."""
     if isinstance(values, np.ndarray) and values.dtype == np.float64:
@@ -353,27 +331,3 @@ def _frozen(values: ArrayLike) -> Array:
         if isinstance(owner, np.ndarray) and not owner.flags.writeable:
             return whole
     return np.array(values, dtype=np.float64)
-
-
-def _dense(index: tuple[Array, Array], cells: Mapping[str, Any], n: int) -> Sequence[Array]:
-    """gamma, its standard errors and its frequencies, each (n, n) and none writeable.
-
-    One piece of memory, which the system hands out much faster than three.
-    """
-    if not index[0].size:
-        return np.zeros((n, n)), np.empty(0), np.empty(0)
-    dense = np.empty((3, n, n))
-    dense[0], dense[1:] = 0.0, np.nan
-    for matrix, name in zip(dense, ("bps", "se", "frequency"), strict=True):
-        if name in cells:
-            matrix[index] = _nan_null(cells[name])
-    dense.setflags(write=False)
-    return list(dense)
-
-
-def _null_nan(values: Array) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]  # NaN is not itself
-
-
-def _nan_null(values: ArrayLike) -> Array:
-    return np.array(values, dtype=float)  # None becomes NaN

@@ -15,10 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from crossimpact.alignment import Alignment
 from crossimpact.errors import EstimationError
+from crossimpact.ladder import REGIMES as REGIMES
 from crossimpact.model import Array
 
-REGIMES = ("normal", "stressed")
+OWN = 4  # nuisance columns of a name: own flow, its sign, sector flow, factor flow
+MIN_BUCKETS = 60  # of a regime: with fewer no matrix is fitted, and no week of a fitted one judged
 MAX_FLOW = 10.0  # days of volume; a desk that trades more in one bucket is a wrong number
 MAX_PEER = 1e5  # the same of the whole market's net flow, in days of one name's volume
 MAX_BPS = 5000.0  # a price that halves, or goes up by half, within one bucket
@@ -128,25 +131,17 @@ class Panel:
 
     def on(self, symbols: tuple[str, ...], sectors: tuple[str, ...], adv: Array) -> Panel:
         """The panel on a model's symbols: others are left out, missing ones did not trade."""
-        at = {symbol: column for column, symbol in enumerate(self.symbols)}
-        into = [k for k, symbol in enumerate(symbols) if symbol in at]
-        take = [at[symbols[k]] for k in into]
-
-        def wide(values: Array, missing: float) -> Array:
-            array = np.full((len(self.ts), len(symbols)), missing)
-            array[:, into] = values[:, take]
-            return array
-
+        wide = Alignment.between(self.symbols, symbols)
         return replace(
             self,
             symbols=symbols,
             sectors=sectors,
             adv=adv,
-            q=wide(self.q, 0.0),
-            s=wide(self.s, np.nan),
-            move=wide(self.move, np.nan),
-            sector_flow=wide(self.sector_flow, 0.0),
-            factor_flow=wide(self.factor_flow, 0.0),
+            q=wide(self.q),
+            s=wide(self.s, missing=np.nan),
+            move=wide(self.move, missing=np.nan),
+            sector_flow=wide(self.sector_flow),
+            factor_flow=wide(self.factor_flow),
         )
 
     def in_parts(self, parts: int) -> Panel:

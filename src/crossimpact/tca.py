@@ -14,11 +14,13 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from crossimpact.alignment import Alignment
 from crossimpact.errors import ModelError
 from crossimpact.model import Array, ImpactModel
 
 Bool = NDArray[np.bool_]
-Index = NDArray[np.intp]
+#: Parts of the shortfall, which sum to it.
+PARTS = ("self", "cross", "delay", "fees_spread", "opportunity")
 
 
 @dataclass(frozen=True)
@@ -68,25 +70,6 @@ class PairCost:
     gamma_ji: float
 
 
-@dataclass(frozen=True)
-class Slope:
-    """Least squares of realized on predicted: 1 is a calibrated model, 0 a useless one.
-
-    Attributes
-    ----------
-    slope, intercept, slope_se
-        `slope_se` is White's (HC1): bucket noise grows with the notional traded. NaN when fewer
-        than three points or no spread of the prediction.
-    n
-        Points used.
-    """
-
-    slope: float
-    intercept: float
-    slope_se: float
-    n: int
-
-
 def predict(
     models: Mapping[str, ImpactModel],
     regimes: Sequence[str],
@@ -120,11 +103,11 @@ def predict(
     priced = np.zeros(q.shape, dtype=bool)
     for regime, model in models.items():
         rows = np.flatnonzero(np.array(regimes) == regime)
-        day, place = _shared(model, symbols)
-        flow = _scatter(q[rows], day, place, model.n)
-        cells = np.ix_(rows, day)
-        self_bps[cells] = model.self_bps(flow)[:, place]
-        cross_bps[cells] = model.cross_bps(flow)[:, place]
+        align = Alignment.between(symbols, model.symbols)
+        flow = align(q[rows])  # names the day does not have trade nothing
+        cells = np.ix_(rows, align.source)
+        self_bps[cells] = model.self_bps(flow)[:, align.target]
+        cross_bps[cells] = model.cross_bps(flow)[:, align.target]
         priced[cells] = True
     missing = ((q != 0) & ~priced).any(axis=0)
     return Prediction(
@@ -175,36 +158,14 @@ def pair_costs(
     return ranked[:top]
 
 
-def calibration(predicted: Array, realized: Array) -> Slope:
-    """Slope of realized on predicted cost with its standard error.
-
-    Parameters
-    ----------
-    predicted, realized
-        Same length and unit; pairs with a non-finite member are left out.
-    """
-    keep = np.isfinite(predicted) & np.isfinite(realized)
-    x, y = np.asarray(predicted)[keep], np.asarray(realized)[keep]
-    n = len(x)
-    if n < 3 or np.ptp(x) <= 1e-12 * np.abs(x).max():
-        return Slope(np.nan, np.nan, np.nan, n)
-    centred = x - x.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ y) / spread
-    intercept = float(y.mean() - slope * x.mean())
-    residual = y - intercept - slope * x
-    variance = float((centred**2) @ (residual**2)) / spread**2 * n / (n - 2)
-    return Slope(slope, intercept, float(np.sqrt(variance)), n)
-
-
 def _regime_pairs(
     model: ImpactModel, q: Array, symbols: Sequence[str], adv: Array, top: int
 ) -> list[PairCost]:
     """Top pairs of one regime, priced at the day's ADV."""
-    day, place = _shared(model, symbols)
+    align = Alignment.between(symbols, model.symbols)
     model_adv = model.adv.copy()
-    model_adv[place] = np.asarray(adv, dtype=np.float64)[day]
-    ordered = replace(model, adv=model_adv).pair_cost(_scatter(q, day, place, model.n))
+    model_adv[align.target] = np.asarray(adv, dtype=np.float64)[align.source]
+    ordered = replace(model, adv=model_adv).pair_cost(align(q))
     both = np.triu(ordered + ordered.T, 1)
     best = np.argsort(-np.abs(both), axis=None, kind="stable")[:top]
     rows, columns = np.unravel_index(best, both.shape)
@@ -235,18 +196,3 @@ def _checked(regimes: Sequence[str], q: Array, symbols: Sequence[str]) -> Array:
         t, i = np.argwhere(~np.isfinite(q))[0]
         raise ModelError(f"q of {symbols[i]} in bucket {t} is not finite", "give 0 for no flow")
     return q
-
-
-def _shared(model: ImpactModel, symbols: Sequence[str]) -> tuple[Index, Index]:
-    """Columns of the day that the model knows, and their places in the model."""
-    places = {symbol: place for place, symbol in enumerate(model.symbols)}
-    known = [(i, places[symbol]) for i, symbol in enumerate(symbols) if symbol in places]
-    pairs = np.array(known, dtype=np.intp).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
-
-
-def _scatter(q: Array, day: Index, place: Index, n: int) -> Array:
-    """The day's flow in the model's order; names the day does not have trade nothing."""
-    flow = np.zeros((len(q), n))
-    flow[:, place] = q[:, day]
-    return flow

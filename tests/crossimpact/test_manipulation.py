@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from crossimpact.errors import ModelError
 from crossimpact.manipulation import (
-    TOLERANCE,
     certificate,
     margin,
     mismatch,
-    normalised,
     sequence_cost,
     worst_flow,
 )
-from crossimpact.model import ImpactModel, from_scaled
+from crossimpact.model import ImpactModel
+from crossimpact.scaled import TOLERANCE, from_scaled, normalised
 
 seeds = st.integers(0, 10_000)
 property_test = settings(max_examples=60, deadline=None)

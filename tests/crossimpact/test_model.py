@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from crossimpact.errors import ModelError
 from crossimpact.model import ImpactModel, canonical_json, from_scaled, to_scaled
+from crossimpact.scaled import normalised
 
 
 def make(seed: int, n: int = 5, *, symmetric: bool = False) -> ImpactModel:
@@ -120,7 +121,8 @@ def test_plain_data_round_trip_keeps_every_bit(seed):
 
 def test_scaled_space_is_symmetric_exactly_when_dollars_are():
     model = make(3, symmetric=True)
-    np.testing.assert_allclose(model.dollar_matrix, model.dollar_matrix.T, rtol=1e-12)
+    dollars = model.gamma / model.adv
+    np.testing.assert_allclose(dollars, dollars.T, rtol=1e-12)
     np.testing.assert_allclose(model.scaled, model.scaled.T, rtol=1e-12)
     np.testing.assert_allclose(
         from_scaled(to_scaled(model.gamma, model.adv), model.adv), model.gamma
@@ -164,3 +166,15 @@ def test_a_gamma_index_outside_the_symbols_is_refused(index):
     data["gamma"] = {"i": index, "j": [0], "bps": [1.0], "se": [None]}
     with pytest.raises(ModelError, match="index outside"):
         ImpactModel.from_dict(data)
+
+
+@given(seeds, st.integers(1, 9))
+@settings(max_examples=50, deadline=None)
+def test_normalised_couplings_are_scaled_over_the_roots_of_beta(seed, n):
+    model, silent = make(seed, n), np.random.default_rng(seed).random(n) < 0.3
+    model = replace(model, beta=np.where(silent, 0.0, model.beta))
+    root = np.sqrt(np.where(model.beta > 0, model.beta, model.beta.max() or 1.0))
+    expected = model.scaled / np.outer(root, root)
+    alone = ~(model.gamma.any(axis=0) | model.gamma.any(axis=1))
+    expected[alone, alone] = 1.0
+    np.testing.assert_allclose(normalised(model), expected, rtol=2e-15, atol=0)

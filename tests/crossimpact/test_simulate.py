@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
+from crossimpact.ladder import REGIMES
 from crossimpact.simulate import (
     DeskSpec,
     Tables,
@@ -23,7 +24,7 @@ from crossimpact.simulate import (
     simulate_day,
     spoil,
 )
-from crossimpact.simulate.market import PEER_FACTOR_BPS, PEER_SECTOR_BPS, REGIMES
+from crossimpact.simulate.market import PEER_FACTOR_BPS, PEER_SECTOR_BPS
 
 SMALL = DeskSpec(symbols=10, days=5, seed=3)
 QUIET = DeskSpec(symbols=6, days=6, seed=5, noise_scale=0.05)
@@ -93,7 +94,7 @@ def test_planted_matrices_are_symmetric_in_dollars_and_definite(symbols: int, se
     truth = plan_market(DeskSpec(symbols=symbols, days=1, seed=seed))
     for regime in REGIMES:
         model = truth.models[regime]
-        np.testing.assert_allclose(model.dollar_matrix, model.dollar_matrix.T, rtol=1e-12)
+        np.testing.assert_allclose(model.scaled, model.scaled.T, rtol=1e-12)
         floor = 0.05 * model.beta.min()
         assert np.linalg.eigvalsh(model.scaled)[0] >= floor * (1 - 1e-9)
 

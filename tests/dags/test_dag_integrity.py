@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crossimpact.errors import ContractViolation, GateRefused, Unavailable, UsageError
-from crossimpact.panel import REGIMES
+from crossimpact.ladder import REGIMES
 from ops import dagrun
 from ops.airflow_env import DAGS, ROOT
 
@@ -128,7 +128,7 @@ def test_drift_asks_for_the_refit_that_waits_for_it_or_the_clock(dags):
     assert not others
 
 
-def test_the_regimes_of_the_refit_are_those_of_the_panel(dags):
+def test_the_refit_fits_every_regime(dags):
     assert dags["monthly_refit"].get_task("fit").op_kwargs_expand_input.value == {
         "regime": list(REGIMES)
     }

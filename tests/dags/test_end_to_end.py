@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from crossimpact import contract
-from ops.summary import PARTS
+from crossimpact.tca import PARTS
 from pipelines import release
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse

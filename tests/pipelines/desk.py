@@ -12,6 +12,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from crossimpact import contract
+from pipelines.store.landing import Landing
+from pipelines.store.settings import Settings
+from pipelines.validate import validate_dates
 
 DATE = "2024-01-03"
 OPEN = datetime(2024, 1, 3, 14, 30, tzinfo=UTC)
@@ -149,3 +152,8 @@ def write_csv(root: Path, table: str, rows: Rows, date: str = DATE) -> Path:
     path = folder(root, table, date) / "part-0.csv"
     pa.csv.write_csv(data, path)
     return path
+
+
+def validate_date(settings: Settings, landing: Landing, date: str) -> dict[str, Any]:
+    """The report of one date."""
+    return validate_dates(settings, landing, [date])[0]

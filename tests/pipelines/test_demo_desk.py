@@ -18,7 +18,7 @@ from crossimpact.simulate.dirt import KINDS
 from pipelines import simulate
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
-from pipelines.validate import validate_date
+from tests.pipelines.desk import validate_date
 
 SPEC = DeskSpec(symbols=10, days=5, seed=11)
 
@@ -77,7 +77,7 @@ def test_truth_reads_back_as_admissible_models(out: Path) -> None:
             beta=numbers["beta_bps"],
             gamma=numbers["gamma_bps"],
         )
-        np.testing.assert_allclose(model.dollar_matrix, model.dollar_matrix.T, rtol=1e-12)
+        np.testing.assert_allclose(model.scaled, model.scaled.T, rtol=1e-12)
         assert model.edges == len(numbers["edges"]) > 0
         assert np.isfinite(model.condition_number)
 

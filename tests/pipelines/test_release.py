@@ -19,7 +19,7 @@ from crossimpact.errors import GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release import hash_chain, ledger, release_files
 from crossimpact.release.bundle import Release
-from pipelines import evidence, export, promotion
+from pipelines import evidence, export, ledger_events, promotion
 from pipelines import release as life
 from pipelines.alias import pointed
 from pipelines.store.settings import Settings
@@ -329,7 +329,7 @@ def test_a_demotion_is_of_the_release_that_is_meant(desk: Settings) -> None:
     said = {"who": "drift", "reason": "0.1", "now": at(3), "of": first.digest}
     done = promotion.demote(desk, {"normal": "self_only"}, **said)
     assert (done.changed, done.note) == (False, f"release {first.id} is not champion")
-    assert promotion.witness(desk, "drift", **said) is False
+    assert ledger_events.record(desk, "drift", **said) is False
     assert rung(desk)[0] == "full"
     assert [entry.action for entry in ledger.entries(desk.ledger_path)] == ["promote", "promote"]
     assert promotion.demote(desk, {"normal": "self_only"}, **said | {"of": second.digest}).changed
@@ -339,7 +339,7 @@ def test_what_takes_risk_away_does_not_wait_for_the_right_clock(desk: Settings) 
     first, _ = promoted(desk, 30.0, 31.0)
     early = {"who": "bob", "reason": "late", "now": at(-9)}
     assert promotion.demote(desk, {"normal": "self_only"}, **early).changed
-    assert promotion.witness(desk, "drift", **early)
+    assert ledger_events.record(desk, "drift", **early)
     assert promotion.rollback(desk, **early).new == first.digest
     assert {entry.when for entry in ledger.entries(desk.ledger_path)[1:]} == {at(2).isoformat()}
     assert life.ledger_verify(desk).ok
@@ -386,7 +386,9 @@ def test_the_same_witness_is_one_line(desk: Settings) -> None:
     (release,) = promoted(desk, 30.0)
     for hour, fresh in ((2, True), (3, False)):
         said = {"who": "scheduler-1", "reason": "registry refused", "now": at(hour)}
-        assert promotion.witness(desk, "fallback", rungs={"normal": "fixed_pov"}, **said) is fresh
+        assert (
+            ledger_events.record(desk, "fallback", rungs={"normal": "fixed_pov"}, **said) is fresh
+        )
     assert champion_id(desk) == release.id
     assert rung(desk)[0] == "full"
     assert [line["action"] for line in life.ledger_lines(desk)["ledger"]] == ["promote", "fallback"]

@@ -17,8 +17,9 @@ from markupsafe import escape
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
+from crossimpact.tca import PARTS
 from pipelines import tca
-from pipelines.pages.reports import PARTS, Row, read_mart
+from pipelines.pages.reports import Row, read_mart
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 from tests.pipelines.tca_desk import (

@@ -26,8 +26,9 @@ from pipelines.split import LAYERS
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
-from pipelines.validate import LandingBlocked, run, validate_date, validate_dates
+from pipelines.validate import LandingBlocked, run, validate_dates
 from tests.pipelines import desk
+from tests.pipelines.desk import validate_date
 
 FILE = "part-0.parquet"
 NAN = float("nan")

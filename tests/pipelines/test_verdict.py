@@ -8,7 +8,7 @@ import pytest
 
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.release import ledger
-from pipelines import promotion
+from pipelines import ledger_events, promotion
 from pipelines.drift import Result
 from pipelines.store.settings import Settings
 from pipelines.verdict import announce
@@ -73,7 +73,7 @@ def test_a_kill_between_demotion_and_witness_is_completed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(promotion, "witness", die)
+        patch.setattr(ledger_events, "record", die)
         with pytest.raises(KeyboardInterrupt):
             announce(desk, week, who="ann", now=at(2))
     announce(desk, week, who="ann", now=at(3))

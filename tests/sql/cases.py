@@ -15,7 +15,9 @@
 A table is a header and rows, cells parted by `|`; `null` is a missing cell. A column's type is the
 contract's, that of `file` and `row`, or the one written behind its name (`q_usd DOUBLE`). Contract
 tables that a case does not mention are there and empty, as are their unmentioned columns (null).
-`expect` names the columns to compare, in any order of rows; numbers agree to 1e-9.
+`expect` names the columns to compare, in any order of rows; numbers agree to 1e-9. A query that is
+a statement (it makes, fills or empties a relation) says in `gives` whose rows are compared after
+it; `variables` are the connection's, as `getvariable` reads them.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ class Case:
     expect: str
     given: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    gives: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,22 +89,33 @@ def run(case: Case) -> tuple[list[Row], list[Row]]:
     """(found, expected) rows of the columns `expect` names, both sorted."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        for name, value in case.variables.items():
+            connection.execute(f"SET VARIABLE {name} = $value", {"value": value})
         for name, types in _relations(case).items():
             _create(connection, name, types, parse(case.given.get(name, next(iter(types)))))
-        query = case.query.read_text()
-        wanted = {name: case.params[name] for name in re.findall(r"\$(\w+)", query)}
-        connection.execute(f"CREATE TABLE found AS {query}", wanted)
+        result = _execute(connection, case)
         types = dict(
-            connection.execute("SELECT name, type FROM pragma_table_info('found')").fetchall()
+            connection.execute("SELECT name, type FROM pragma_table_info($1)", [result]).fetchall()
         )
         expect = parse(case.expect)
         _create(connection, "expected", {name: types[name] for name in expect.columns}, expect)
         columns = ", ".join(_text(name, types[name]) for name in expect.columns)
         found, expected = (
             connection.execute(f"SELECT {columns} FROM {name} ORDER BY ALL").fetchall()
-            for name in ("found", "expected")
+            for name in (result, "expected")
         )
     return found, expected
+
+
+def _execute(connection: duckdb.DuckDBPyConnection, case: Case) -> str:
+    """Run the case's query; the relation its rows are in."""
+    query = case.query.read_text()
+    wanted = {name: case.params[name] for name in re.findall(r"\$(\w+)", query)}
+    if case.gives:
+        connection.execute(query, wanted)
+        return case.gives
+    connection.execute(f"CREATE TABLE query_result AS {query}", wanted)
+    return "query_result"
 
 
 def agree(found: list[Row], expected: list[Row]) -> bool:
@@ -131,6 +146,8 @@ def _relations(case: Case) -> dict[str, dict[str, str]]:
         known = relations.get(name, COMMON)
         named = {column: given.types.get(column, known.get(column, "")) for column in given.columns}
         relations[name] = (known if name in relations else {}) | named
+    if case.gives not in case.given:  # the query makes it
+        relations.pop(case.gives, None)
     return relations
 
 

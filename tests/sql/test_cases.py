@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,15 @@ CASES = list(all_cases())
 def test_the_query_gives_what_the_case_expects(case: Case) -> None:
     found, expected = run(case)
     assert agree(found, expected), f"found {found}, expected {expected}"
+
+
+@pytest.mark.parametrize(
+    "query",
+    sorted(path for path in SQL_DIR.rglob("*.sql") if path.parent.name != "ingest"),
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
+)
+def test_every_query_outside_ingest_has_cases(query: Path) -> None:
+    assert any(case.query == query for case in CASES), f"write {query.stem}.cases.toml beside it"
 
 
 @pytest.mark.parametrize("rule", contract.CROSS_RULES, ids=lambda rule: rule.id)

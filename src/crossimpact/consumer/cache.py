@@ -6,7 +6,6 @@ The folder belongs to one client. What is read back is verified like what comes 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crossimpact.atomic import replace_folder, write_atomic
 from crossimpact.errors import StaleModel
 from crossimpact.model import canonical_json
 from crossimpact.release import admissible, hash_chain, release_files
@@ -90,21 +90,18 @@ class LastGood:
         """Make `good` what the next process starts with, its files too if they are new."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if contents is not None:
-            release_files.put(contents, self.folder / good.digest)
+            replace_folder(self.folder / good.digest, contents)
             self._drop_all_but(good.digest)
-        scratch = (
-            self.folder / f".{POINTER}.{os.getpid()}"
-        )  # two pulls of one user share the folder
-        scratch.write_bytes(
+        write_atomic(  # two pulls of one user share the folder
+            self.folder / POINTER,
             canonical_json({
                 "digest": good.digest,
                 "version": good.version,
                 "held": good.release.held,
                 "confirmed_at": good.confirmed_at.isoformat(),
                 "seen": vars(seen),
-            })
+            }),
         )  # fmt: skip
-        scratch.replace(self.folder / POINTER)
 
     def forget(self) -> None:
         """Start the next process without a release."""

@@ -42,10 +42,6 @@ class Shift:
     high: float
     p: float
 
-    @property
-    def large(self) -> bool:
-        return self.value < self.low or self.value > self.high
-
 
 def shifts(week: Mapping[str, Array], reference: Mapping[str, Array]) -> dict[str, Shift]:
     """Compare a week's days with the champion's, condition by condition.

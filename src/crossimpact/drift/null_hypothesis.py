@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from crossimpact.drift.calibration import Slope, cost_slope, move_slope
+from crossimpact.drift.calibration import cost_slope, move_slope
 from crossimpact.drift.distance import distances
 from crossimpact.drift.week import open_week
 from crossimpact.model import Array, ImpactModel, to_scaled
 from crossimpact.panel import Panel
+from crossimpact.slope import Slope
 
 WORTHLESS = 0.5  # slope at which a prediction's squared error is that of none
 ALLOWANCE = 1.5  # standard errors that the champion's pairs may have been off at promotion

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from crossimpact.alignment import Alignment, Index
 from crossimpact.model import Array, ImpactModel, to_scaled
 
 
@@ -14,14 +15,12 @@ def edge_turnover(new: ImpactModel, old: ImpactModel) -> float:
     sign differs has nothing in common: 0 for the same matrix, 1 for no pair in common, 0 when
     neither has any. Typical from one month to the next: 0.1 to 0.4.
     """
-    place = {symbol: i for i, symbol in enumerate(old.symbols)}
-    shared = [symbol for symbol in new.symbols if symbol in place]
-    a = _scaled(new, [new.symbols.index(symbol) for symbol in shared])
-    b = _scaled(old, [place[symbol] for symbol in shared])
+    shared = Alignment.between(old.symbols, new.symbols)
+    a, b = _scaled(new, shared.target), _scaled(old, shared.source)
     both = np.where(a * b > 0, np.minimum(np.abs(a), np.abs(b)), 0.0).sum()
     either = np.maximum(np.abs(a), np.abs(b)).sum()
     return float(1 - both / either) if either > 0 else 0.0
 
 
-def _scaled(model: ImpactModel, rows: list[int]) -> Array:
+def _scaled(model: ImpactModel, rows: Index) -> Array:
     return to_scaled(model.gamma, model.adv)[np.ix_(rows, rows)]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from crossimpact.estimate.market_control import market_flow
-from crossimpact.estimate.pilot import CLIP, robust_spread
+from crossimpact.estimate.pilot import CLIP
+from crossimpact.estimate.robust import robust_spread
 from crossimpact.model import Array, ImpactModel
-from crossimpact.panel import Panel, tick_scale
+from crossimpact.panel import OWN, Panel, tick_scale
 
-OWN = 4  # nuisance columns of a name
 MIN_CELLS = 5 * OWN  # a name whose response is known less often says nothing
 
 

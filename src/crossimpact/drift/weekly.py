@@ -34,7 +34,7 @@ from crossimpact.drift.null_hypothesis import (
 from crossimpact.drift.week import open_week
 from crossimpact.ladder import COUPLED
 from crossimpact.model import ImpactModel
-from crossimpact.panel import Panel
+from crossimpact.panel import MIN_BUCKETS, Panel
 
 __all__ = ["Drift", "Evidence", "Promise", "weekly_drift"]
 
@@ -45,7 +45,6 @@ STATISTICS: dict[str, Verdict] = {
     "harm": "demote", "move_slope": "refit", "cost_slope": "refit",
     **dict.fromkeys(distance.STATISTICS, "refit"),
 }  # fmt: skip
-MIN_BUCKETS = 60  # fewer and the week says nothing about the regime
 BLAS = ThreadpoolController()  # finding the libraries takes as long as a week of few names
 TRUTH = Promise()
 SURE = 0.95  # one-sided, that a lower rung predicts better than none

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crossimpact.estimate.gram import OWN, Moments, total
+from crossimpact.estimate.gram import Moments, total
 from crossimpact.model import Array
-from crossimpact.panel import Panel, blocked_folds
+from crossimpact.panel import OWN, Panel, blocked_folds
 
 MIN_COVERAGE = 0.2  # of the buckets; a name whose mid is known less often has no row
 STALE = 1e-6  # of other names' squared moves: below it a mid is no book, and its name has no row

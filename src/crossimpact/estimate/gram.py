@@ -17,12 +17,13 @@ from functools import reduce
 
 import numpy as np
 
-from crossimpact.estimate.pilot import CLIP, Pilot, fit_pilot, robust_spread
+from crossimpact.alignment import Alignment
+from crossimpact.estimate.pilot import CLIP, Pilot, fit_pilot
+from crossimpact.estimate.robust import robust_spread
 from crossimpact.model import Array, Transform
-from crossimpact.panel import REGIMES, Panel
+from crossimpact.panel import OWN, REGIMES, Panel
 
 TRANSFORMS: tuple[Transform, ...] = ("linear", "sqrt")
-OWN = 4  # nuisance columns of a row: own flow, its sign, sector flow, factor flow
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,9 @@ class Moments:
         """The same sums on other names: an absent one neither traded nor moved."""
         if symbols == self.symbols:
             return self
-        at = {symbol: k for k, symbol in enumerate(self.symbols)}
-        into = np.array([k for k, s in enumerate(symbols) if s in at], dtype=int)
-        take = np.array([at[symbols[k]] for k in into], dtype=int)
-        n, old = len(symbols), len(self.symbols)
-
-        def wide(name: str, value: Array) -> Array:
-            named = _NAMED[name]
-            array = np.zeros(
-                [n if axis in named else size for axis, size in enumerate(value.shape)]
-            )
-            target = [into if axis in named else np.arange(s) for axis, s in enumerate(value.shape)]
-            source = [take if axis in named else np.arange(s) for axis, s in enumerate(value.shape)]
-            array[np.ix_(*target)] = value[np.ix_(*source)]
-            return array
-
-        moved = {name: wide(name, value) for name, value in self.arrays().items()}
-        if old:
+        wide = Alignment.between(self.symbols, symbols)
+        moved = {name: wide(value, _NAMED[name]) for name, value in self.arrays().items()}
+        if self.symbols:
             moved["seen"][1] = self.seen[1].max()  # the buckets happened whoever was listed
         return Moments(symbols, self.buckets, **moved)
 

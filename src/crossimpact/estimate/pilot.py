@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from crossimpact.estimate.robust import huber_weight, robust_spread
 from crossimpact.model import Array
 from crossimpact.panel import Panel, tick_scale
 
@@ -25,7 +26,6 @@ NOISY = 2.0  # times its regime's median noise, from where a bucket counts less
 PRIOR_NAMES = 5.0  # names' worth of belief that a bucket is as noisy as others of its regime
 STEPS = 6  # of the day's robust fit
 PILOT_RIDGE = 2.0  # buckets' worth of belief that a day's own terms are flat
-HUBER_K = 1.345  # 95% efficiency under Gaussian noise
 
 
 @dataclass(frozen=True)
@@ -66,31 +66,11 @@ def fit_pilot(panel: Panel, B: Array) -> Pilot:
         name = np.maximum(robust_spread(far / bucket[:, None], axis=0), tick)
         bucket = _bucket_noise(robust_spread(far / name, axis=1), known.sum(axis=1), panel.regime)
         noise = name * bucket[:, None]
-        w = np.where(known, np.minimum(1.0, HUBER_K * noise / np.maximum(far, 1e-12)), 0.0)
+        w = np.where(known, huber_weight(far, noise), 0.0)
         w = np.nan_to_num(w) / bucket[:, None] ** 2
     residual = np.where(known, np.clip(y - fitted, -CLIP * noise, CLIP * noise), 0.0)
     weight = np.minimum(1.0, (NOISY / _relative(bucket, panel.regime)) ** 2)
     return Pilot(np.where(known, fitted, 0.0) + residual, residual, known, weight)
-
-
-def robust_spread(size: Array, axis: int) -> Array:
-    """Robust standard deviation of absolute residuals along `axis`, NaN ignored, never 0.
-
-    The median, with the mean of the moderate ones as a floor for names that tick rarely.
-    """
-    known = np.isfinite(size)
-    count = known.sum(axis=axis)
-    ordered = np.sort(np.where(known, size, np.inf), axis=axis)
-
-    def ranked(share: float) -> Array:
-        at = (np.maximum(count - 1, 0) * share).astype(int)
-        value = np.take_along_axis(ordered, np.expand_dims(at, axis), axis=axis).squeeze(axis)
-        return np.asarray(np.where(np.isfinite(value), value, 0.0))
-
-    capped = np.where(known, np.minimum(size, np.expand_dims(ranked(0.95), axis)), 0.0)
-    mean = capped.sum(axis=axis) / np.maximum(count, 1)
-    scale = np.maximum(ranked(0.5) / 0.6745, mean / 4)
-    return np.asarray(np.where(scale > 0, scale, 1.0))
 
 
 def _bucket_noise(noise: Array, names: NDArray[np.int64], regime: NDArray[np.str_]) -> Array:

@@ -25,9 +25,7 @@ from crossimpact.estimate.window import Found, Window, estimate, open_window
 from crossimpact.ladder import Rung, below
 from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform
-from crossimpact.panel import Panel
-
-MIN_BUCKETS = 60  # fewer labelled buckets than this and no matrix is fitted
+from crossimpact.panel import MIN_BUCKETS, Panel
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Verdict:
             return {**zero, "placebo_gain": 0.0, "oos_r2_shipped": 0.0, "oos_name_r2_shipped": 0.0}
         base, shipped = self.scores["self_only"], self.scores[self.rung]
         gain, se = shipped.gain_over(base)
-        slope, slope_se = shipped.slope()
+        slope = shipped.slope()
         per_name = shipped.name_gains(base)
         known = per_name[np.isfinite(per_name)]
         return {
@@ -88,8 +88,8 @@ class Verdict:
             "oos_names_better": float((known > 0).mean()) if known.size else 0.0,
             "oos_basket_r2": shipped.basket_r2,
             "oos_slippage_gain": shipped.slippage_r2 - base.slippage_r2,
-            "oos_slope": slope,
-            "oos_slope_se": slope_se,
+            "oos_slope": slope.value,
+            "oos_slope_se": slope.se,
         }
 
 
@@ -224,7 +224,7 @@ def _why_not_above(found: Found, best: Rung, gain: Mapping[str, float], fair: Se
 
 def _told(score: Score) -> bool:
     """Whether it predicted something on the days held out."""
-    return bool(np.isfinite(score.slope()[0]))
+    return bool(np.isfinite(score.slope().value))
 
 
 def _nothing_held_out(window: Window) -> str:

@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from sklearn.linear_model import QuantileRegressor
 
 from crossimpact.errors import EstimationError
+from crossimpact.estimate.robust import HUBER_K, TINY, huber_weight, robust_scale
 from crossimpact.model import Array
 from crossimpact.panel import Panel, controls, tick_scale
 
 Loss = Literal["huber", "quantile"]
-HUBER_K = 1.35  # 95% efficiency under Gaussian noise
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
 LEVERAGE = 30.0  # typical flows beyond which a bucket weighs less, by its size (Mallows)
 SAME_SIZE = 1e-3  # relative spread of |q| below which its effect is not identified
-TINY = 1e-9  # bps; a scale is never zero, and less than it is no impact
 STEPS, SETTLE = 100, 10  # of the reweighting, and those in which the scale still moves
 
 
@@ -162,30 +161,12 @@ def _huber(X: Array, y: Array, least: float = TINY) -> Array:
         residual = y - X @ coef
         if step < SETTLE:
             sigma = max(robust_scale(residual), least)
-        w = np.minimum(1.0, HUBER_K * sigma / np.maximum(np.abs(residual), TINY))
-        weighted = (X * w[:, None]).T
+        weighted = (X * huber_weight(residual, sigma)[:, None]).T
         moved = np.linalg.lstsq(weighted @ X, weighted @ y, rcond=1e-12)[0]
         step_taken, coef = moved - coef, np.asarray(moved)
         if step >= SETTLE and np.abs(X @ step_taken).max() < 1e-8 * sigma:
             break
     return coef
-
-
-def robust_scale(residual: Array) -> float:
-    """Standard deviation of Gaussian data, read off the 80% quantile of ``|residual|``.
-
-    A name whose price ticks in few buckets has residuals of mostly zero: a quarter of the
-    winsorised mean deviation is the floor, so that its scale never vanishes; nor does one outlier
-    in twenty raise it.
-    """
-    if not residual.size:
-        return TINY
-    size, last = np.abs(residual), len(residual) - 1
-    at80, at99 = round(0.8 * last), round(0.99 * last)
-    ranked = np.partition(size, (at80, at99))
-    far = 50 * ranked[at80] if ranked[at80] > TINY else np.inf
-    winsorised = float(np.minimum(size, min(ranked[at99], far)).mean())
-    return max(float(ranked[at80]) / 1.2816, winsorised / 4, TINY)
 
 
 def _pool(panel: Panel, raw: Array) -> SelfFit:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from crossimpact.manipulation import margin, normalised, worst_flow
+from crossimpact.manipulation import margin, worst_flow
 from crossimpact.manipulation import smallest_eigenvalue as smallest_eigenvalue
-from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
+from crossimpact.model import Array, ImpactModel
+from crossimpact.scaled import from_scaled, normalised, to_scaled
 
 #: The two sides of a pair may differ by this share of their size before they are averaged.
 SYMMETRY = 1e-12
@@ -64,10 +65,11 @@ def _off(model: ImpactModel) -> Array:
 
 def coupling(model: ImpactModel) -> Array:
     """Correlation-like ``M_ij / sqrt(beta_i beta_j)``, zero diagonal; inf where a beta is 0."""
-    root = np.sqrt(np.outer(model.beta, model.beta))
-    off = _off(model)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(off == 0, 0.0, off / root)
+    matrix = normalised(model)
+    np.fill_diagonal(matrix, 0.0)
+    silent = model.beta == 0
+    matrix[(silent[:, None] | silent) & (matrix != 0)] = np.inf
+    return matrix
 
 
 def symmetrise(model: ImpactModel) -> tuple[ImpactModel, RuleRow]:

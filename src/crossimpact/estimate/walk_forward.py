@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from crossimpact.estimate.bucket_costs import bucket_costs
 from crossimpact.estimate.market_control import market_move
-from crossimpact.estimate.self_impact import robust_scale
+from crossimpact.estimate.robust import robust_scale
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel, tick_scale
+from crossimpact.slope import Slope, through_origin
 
 BLOCKS = 12  # of dates; what is summed by block, training windows and folds alike, adds up
 STEPS = 3
@@ -99,18 +100,9 @@ class Score:
         gained = np.sum(other.error, axis=0) - np.sum(self.error, axis=0)
         return np.asarray(np.where(total > 0, gained / np.where(total > 0, total, 1.0), np.nan))
 
-    def slope(self) -> tuple[float, float]:
-        """Realized on predicted cross cost through the origin, and its sandwich error."""
-        return slope(np.concatenate(self.predicted), np.concatenate(self.realized))
-
-
-def slope(predicted: Array, realized: Array) -> tuple[float, float]:
-    """Slope through the origin and its sandwich error; NaN when nothing is predicted."""
-    norm = float(predicted @ predicted)
-    if not norm > 0:
-        return float("nan"), float("nan")
-    fit = float(predicted @ realized) / norm
-    return fit, float(np.sqrt((predicted**2 * (realized - fit * predicted) ** 2).sum())) / norm
+    def slope(self) -> Slope:
+        """Realized on predicted cross cost, by bucket."""
+        return through_origin(np.concatenate(self.predicted), np.concatenate(self.realized))
 
 
 def date_blocks(dates: Sequence[str]) -> list[list[str]]:

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.linalg import LinAlgError, cholesky  # scipy's takes longer to import than to run
 
 from crossimpact.errors import ModelError
-from crossimpact.model import Array, ImpactModel
+from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
+from crossimpact.scaled import TOLERANCE, normalised
 
 #: bps per unit of ADV fraction (beta, gamma) or per trade (alpha); real ones are 100 times smaller.
 MAX_BPS = 1e6
-#: Asymmetries and eigenvalues below it are rounding (units of the names' own impacts).
-TOLERANCE = 1e-9
 
 
 def check(release: Release) -> None:
@@ -42,17 +41,6 @@ def check(release: Release) -> None:
             _check_numbers(level, f"guardrail {quantity} of regime {regime}", math.inf)
 
 
-def coupling(model: ImpactModel) -> Array:
-    """gamma in the space where it is symmetric, in units of the names' own impacts, ones on the
-    diagonal, shape (n, n); a coupled name without own impact has a zero there."""
-    own = np.where(model.beta > 0, model.beta, model.beta.max(initial=0.0) or 1.0)
-    matrix = model.gamma * np.sqrt(model.adv / own)[:, None]
-    matrix /= np.sqrt(model.adv * own)
-    coupled = matrix.any(axis=0) | matrix.any(axis=1)
-    np.fill_diagonal(matrix, np.where((model.beta > 0) | ~coupled, 1.0, 0.0))
-    return matrix
-
-
 def _check_model(model: ImpactModel, where: str) -> None:
     for name, low in (("alpha", -MAX_BPS), ("beta", 0.0), ("gamma", -MAX_BPS)):
         value = getattr(model, name)
@@ -67,7 +55,7 @@ def _check_model(model: ImpactModel, where: str) -> None:
 
 
 def _check_round_trips(model: ImpactModel, where: str) -> None:
-    matrix = coupling(model)
+    matrix = normalised(model)
     skew = float((matrix - matrix.T).max())
     if not skew <= TOLERANCE:
         raise ModelError(

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from crossimpact.atomic import sync_folder, write_atomic
 from crossimpact.errors import CrossImpactError, StaleModel, Unavailable
 from crossimpact.model import canonical_json
 
@@ -109,7 +110,7 @@ def append(path: Path, known: Sequence[bytes], new: bytes) -> None:
     except OSError as error:
         _take_back(path, whole)
         raise _not_written(path, error) from error
-    _sync_folder(path)
+    sync_folder(path.parent)
 
 
 def line(body: Mapping[str, Any]) -> bytes:
@@ -205,12 +206,7 @@ def _acknowledged(path: Path) -> tuple[int, str] | None:
 
 
 def _acknowledge(path: Path, seq: int, last: str) -> None:
-    scratch = path.with_name(path.name + ".head.new")
-    with scratch.open("wb") as file:
-        file.write(canonical_json({"seq": seq, "sha256": last}))
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(_head(path))
+    write_atomic(_head(path), canonical_json({"seq": seq, "sha256": last}))
 
 
 def _write(path: Path, whole: int, content: bytes) -> None:
@@ -249,11 +245,3 @@ def _not_written(path: Path, error: OSError) -> CrossImpactError:
         f"ledger {path} cannot be written: {error.strerror or error}; nothing was changed",
         "see that its folder is there and yours to write",
     )
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -11,11 +11,11 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
+from crossimpact.atomic import replace_folder
 from crossimpact.errors import StaleModel, UsageError
 from crossimpact.model import canonical_json
 from crossimpact.release import bundle
@@ -44,20 +44,8 @@ def write(release: Release, folder: Path) -> str:
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
         raise UsageError(f"{folder} holds something that is no release", "name an empty folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    put(release.files | {MANIFEST: release.manifest}, folder)
+    replace_folder(folder, release.files | {MANIFEST: release.manifest})
     return release.digest
-
-
-def put(contents: Mapping[str, bytes], folder: Path) -> None:
-    """Make `contents` the content of `folder` by way of a private folder beside it."""
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".release-") as scratch:
-        draft = Path(scratch) / "new"
-        draft.mkdir()
-        for name, content in contents.items():
-            (draft / name).write_bytes(content)
-        if folder.exists():
-            folder.replace(Path(scratch) / "old")
-        draft.replace(folder)
 
 
 def read(folder: Path, digest: str | None = None) -> Release:

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from crossimpact.ladder import REGIMES
 from crossimpact.model import Array, ImpactModel, from_scaled
 from crossimpact.simulate.spec import MAX_SYMBOLS, TICK, DeskSpec, Ints, Times
 
-REGIMES = ("normal", "stressed")
 #: Stress multiplies volatility, spread and depth by these.
 STRESS_VOL, STRESS_SPREAD, STRESS_DEPTH = 2.0, 1.8, 0.5
 #: Share of aggressive fills, and what part of the half-spread a passive fill earns.

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from crossimpact.drift.calibration import cost_slope, fit_slope, move_slope
+from crossimpact.drift.calibration import cost_slope, move_slope
 from crossimpact.drift.week import open_week
 from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.estimate.refit import fit_regime
-from crossimpact.estimate.walk_forward import slope
 from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
 from crossimpact.panel import Panel
+from crossimpact.slope import between_days, through_origin
 from tests.crossimpact.estimate.desk import draw, without_cross
 
 
@@ -78,17 +78,17 @@ def test_peer_flow_is_not_taken_for_cross_impact():
     panel, _ = draw(5, T=2500, confounded=True)
     found = fit_regime(panel, "normal").model
     assert found is not None
-    seen, se = slope(*bucket_cross(found, panel))
+    seen = through_origin(*bucket_cross(found, panel))
     blind = replace(found, provenance={})
-    assert abs(seen - 1) < 3 * se
-    assert slope(*bucket_cross(blind, panel))[0] > seen + 3 * se
+    assert abs(seen.value - 1) < 3 * seen.se
+    assert through_origin(*bucket_cross(blind, panel)).value > seen.value + 3 * seen.se
 
 
 def test_the_slope_is_least_squares_and_its_error_lies_between_days_and_buckets():
     rng = np.random.default_rng(0)
     x, date = rng.normal(size=390), np.repeat([f"2026-03-0{d}" for d in range(2, 7)], 78)
     y = 0.7 * x + rng.normal(size=390)
-    found = fit_slope(x**2, x * y, date)
+    found = between_days(x**2, x * y, date)
     assert found is not None
     assert found.value == pytest.approx(np.linalg.lstsq(x[:, None], y, rcond=None)[0][0])
     left = x * (y - found.value * x)
@@ -106,7 +106,7 @@ def test_p_values_hold_when_buckets_of_a_day_go_together():
         x = rng.normal(size=390)
         score = x**2 + x * rng.standard_t(3, 390) / np.sqrt(3)
         score += np.repeat(np.sqrt(0.5 / 78) * rng.normal(size=5), 78)
-        found = fit_slope(x**2, score, date)
+        found = between_days(x**2, score, date)
         assert found is not None
         hits += found.p_outside(1, 1) < 0.05
     assert binomtest(hits, weeks, 0.05, alternative="greater").pvalue > 0.01
@@ -121,7 +121,7 @@ def test_a_slope_of_zero_is_rarely_called_negative(days, buckets):
     hits = 0
     for _ in range(weeks):
         x = np.exp(0.8 * rng.normal(size=len(date))) * rng.integers(-1, 2, len(date))
-        found = fit_slope(x**2, x * rng.normal(size=len(date)), date)
+        found = between_days(x**2, x * rng.normal(size=len(date)), date)
         assert found is not None
         hits += found.upper(1 - level) < 0
         assert (found.upper(1 - level) < 0) == (found.p_below(0.0) < level)

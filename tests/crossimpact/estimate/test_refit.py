@@ -11,10 +11,10 @@ from threadpoolctl import threadpool_limits
 from crossimpact.estimate import gram
 from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.estimate.refit import MIN_BUCKETS, RegimeFit, fit_regime
-from crossimpact.estimate.walk_forward import slope
 from crossimpact.ladder import COUPLED, FITTED
 from crossimpact.model import Array, from_scaled, to_scaled
 from crossimpact.panel import Panel
+from crossimpact.slope import through_origin
 
 from .desk import BUCKETS, draw, spread_sizes, without_cross
 
@@ -111,8 +111,8 @@ def test_predicted_cross_cost_is_calibrated(coupled):
     for panel, truth, found in coupled:
         x = panel.q @ found.model.gamma.T
         slopes.append((x * truth["cross"]).sum() / (x * x).sum())
-        realized, se = slope(*bucket_cross(found.model, panel))
-        assert abs(realized - 1) < 4 * se
+        realized = through_origin(*bucket_cross(found.model, panel))
+        assert abs(realized.value - 1) < 4 * realized.se
     assert abs(np.mean(slopes) - 1) < 0.08
 
 

@@ -9,8 +9,9 @@ import pytest
 from sklearn.linear_model import HuberRegressor
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import self_impact
-from crossimpact.estimate.self_impact import HUBER_K, MIN_ROWS, fit_self, robust_scale
+from crossimpact.estimate import robust, self_impact
+from crossimpact.estimate.robust import HUBER_K, robust_scale
+from crossimpact.estimate.self_impact import MIN_ROWS, fit_self
 from crossimpact.panel import Panel
 
 from .desk import draw, permuted, with_cells, without_cross
@@ -51,7 +52,7 @@ def test_the_huber_fit_is_scikit_learns_but_for_the_scale(seed):
 
 
 def test_without_outliers_and_with_a_wide_knee_it_is_least_squares(monkeypatch):
-    monkeypatch.setattr(self_impact, "HUBER_K", 1e6)
+    monkeypatch.setattr(robust, "HUBER_K", 1e6)
     X, y = sample(heavy=False)
     np.testing.assert_allclose(
         self_impact._huber(X, y), np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-8

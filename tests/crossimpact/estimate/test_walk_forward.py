@@ -22,12 +22,12 @@ from crossimpact.estimate.walk_forward import (
     bucket_costs,
     date_blocks,
     parts_of_session,
-    slope,
     splits,
     walk_forward,
 )
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
+from crossimpact.slope import through_origin
 
 from .desk import BUCKETS, draw, with_cells, without_cross
 
@@ -256,8 +256,8 @@ def test_the_slope_is_one_over_what_the_prediction_exaggerates(factor):
         "self_only": Candidate(model(panel, truth, cross=0.0)),
         "scaled": Candidate(model(panel, truth, cross=factor)),
     }
-    fit, se = scored(panel, candidates)[0]["scaled"].slope()
-    assert abs(fit - 1 / factor) < 3.5 * se < 1
+    fit = scored(panel, candidates)[0]["scaled"].slope()
+    assert abs(fit.value - 1 / factor) < 3.5 * fit.se < 1
 
 
 def test_the_slopes_error_covers():
@@ -266,10 +266,10 @@ def test_the_slopes_error_covers():
         rng = np.random.default_rng(seed)
         x = rng.standard_t(5, 200)
         y = 0.8 * x + (1 + np.abs(x)) * rng.normal(size=200)
-        fit, se = slope(x, y)
-        z.append((fit - 0.8) / se)
+        fit = through_origin(x, y)
+        z.append((fit.value - 0.8) / fit.se)
     assert abs(np.mean(z)) < 0.25 and 0.85 < np.std(z) < 1.25
-    assert np.isnan(slope(np.zeros(4), np.ones(4))).all()
+    assert np.isnan(through_origin(np.zeros(4), np.ones(4)).value)
 
 
 # -- parts of sessions -------------------------------------------------------------------------

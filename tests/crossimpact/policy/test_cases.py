@@ -7,8 +7,9 @@ import pytest
 
 from crossimpact.policy.sequential import adapt, grid, kernel_qp, solve
 from crossimpact.policy.sequential.compare import myopic
+from crossimpact.policy.sequential.contingent import Contingent, kkt_residual
 from crossimpact.policy.sequential.kernel import Exponential
-from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
+from crossimpact.policy.sequential.plan import Plan
 from pipelines.sequence.problem_file import Task
 from tests.crossimpact.policy import cases
 

@@ -21,8 +21,8 @@ from crossimpact.policy.sequential.closed import (
     two_orders,
     unconstrained,
 )
+from crossimpact.policy.sequential.contingent import kkt_residual
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
-from crossimpact.policy.sequential.plan import kkt_residual
 from crossimpact.policy.sequential.problem import Problem, hybrid, stsh, tthc, ttsc
 from tests.crossimpact.policy.problems import pairs, sequences, volumes
 

@@ -14,12 +14,14 @@ from scipy.optimize import minimize
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential import active_set, grid, solve
-from crossimpact.policy.sequential.certificate import grid_residual
 from crossimpact.policy.sequential.closed import unconstrained
+from crossimpact.policy.sequential.contingent import kkt_residual
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
 from crossimpact.policy.sequential.limits import Limits
-from crossimpact.policy.sequential.plan import Plan, kkt_residual
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem, hybrid, stsh, tthc, ttsc
+from crossimpact.policy.sequential.state_form import Grid
+from tests.crossimpact.policy.residuals import grid_residual
 
 UNIT = Exponential(1.0, rho=1.0)
 OBJECTIVES = {"ttsc": ttsc, "tthc": tthc}
@@ -56,7 +58,7 @@ def floors(problem: Problem) -> np.ndarray:
 def one_sided(volumes: Sequence[float], objective: str, monotone: Sequence[bool]) -> float:
     """Cost when only some of the two orders must be monotone."""
     problem = OBJECTIVES[objective]([0, 1, 2], volumes, UNIT)
-    mesh = grid.Grid.of(problem.times, np.arange(2), np.arange(2) - 1, 48)
+    mesh = Grid.of(problem.times, np.arange(2), np.arange(2) - 1, 48)
     credit = np.vstack((problem.c, np.zeros((1, 1))))
     system, program = grid.pose(problem, mesh, problem.volumes, credit, np.ones(2))
     loose = ~np.array(monotone)[mesh.legs, None]

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import ProblemError
+from crossimpact.policy.sequential.contingent import Contingent, kkt_residual
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw, SumOfExponentials
 from crossimpact.policy.sequential.limits import Limits
-from crossimpact.policy.sequential.plan import Contingent, Plan, kkt_residual
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem, at_arrival, tthc, ttsc
 from tests.crossimpact.policy.problems import sequences
 

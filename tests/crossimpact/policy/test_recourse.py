@@ -11,9 +11,9 @@ from scipy.stats import norm
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential import adapt
 from crossimpact.policy.sequential.closed import two_orders
+from crossimpact.policy.sequential.contingent import kkt_residual
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
 from crossimpact.policy.sequential.law import Normal, Scenarios
-from crossimpact.policy.sequential.plan import kkt_residual
 from crossimpact.policy.sequential.problem import tthc, ttsc
 from crossimpact.policy.sequential.recourse import two_stage, value_of_stochastic_solution
 

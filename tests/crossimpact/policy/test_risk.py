@@ -10,7 +10,7 @@ from scipy.integrate import trapezoid
 
 from crossimpact.errors import Inadmissible, ProblemError
 from crossimpact.policy.sequential import kernel_qp, solve
-from crossimpact.policy.sequential.certificate import continuous_residual, grid_residual
+from crossimpact.policy.sequential.certificate import continuous_residual
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.plan import Plan
@@ -18,6 +18,7 @@ from crossimpact.policy.sequential.problem import Problem, hybrid, stsh, tthc, t
 from crossimpact.policy.sequential.risk import Risk
 from crossimpact.policy.sequential.tree import Tree
 from crossimpact.policy.sequential.tree import solve as solve_tree
+from tests.crossimpact.policy.residuals import grid_residual
 
 UNIT = Exponential(1.0, rho=1.0)  # type: ignore[arg-type]
 

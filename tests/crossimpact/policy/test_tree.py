@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential import adapt, grid, tree
-from crossimpact.policy.sequential.certificate import grid_residual
 from crossimpact.policy.sequential.kernel import Exponential, PowerLaw, SumOfExponentials
 from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.problem import tthc, ttsc
 from crossimpact.policy.sequential.recourse import two_stage
 from crossimpact.policy.sequential.tree import Tree, follow_means, solve
+from tests.crossimpact.policy.residuals import grid_residual
 
 UNIT = Exponential(1.0, rho=1.0)
 OBJECTIVES = {"ttsc": ttsc, "tthc": tthc}

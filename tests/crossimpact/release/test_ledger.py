@@ -9,11 +9,13 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossimpact import atomic
 from crossimpact.errors import CrossImpactError, StaleModel, Unavailable, UsageError
 from crossimpact.release import hash_chain, ledger
 from tests.registry import faulty
@@ -245,9 +247,12 @@ def test_a_full_disk_is_told_changes_nothing_and_locks_nobody_out(
     assert ledger.verify(path).lines == 3
 
 
-def test_a_head_that_cannot_be_written_takes_its_line_back(tmp_path: Path) -> None:
+def test_a_head_that_cannot_be_written_takes_its_line_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic.uuid, "uuid4", lambda: UUID(int=0))
     path = filled(tmp_path / "ledger.jsonl", 2)
-    before, draft = path.read_bytes(), Path(f"{path}.head.new")
+    before, draft = path.read_bytes(), path.with_name(f".{UUID(int=0).hex}.tmp")
     draft.mkdir()
     for _ in range(3):
         with pytest.raises(CrossImpactError, match="nothing was changed"):

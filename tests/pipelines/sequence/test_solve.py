@@ -462,7 +462,7 @@ def test_the_releases_matrix_is_the_kernel(desk, tmp_path: Path) -> None:
     assert (answer["release"], answer["rung"]) == (Shipped.id, "full")
     assert answer["symbols"] == ["A", "B", "C"]
     model = normal()
-    K = model.dollar_matrix + np.diag(BPS * model.beta / model.adv)
+    K = BPS * (model.gamma + np.diag(model.beta)) / model.adv
     same = solve(
         times=[0, 6, 18],
         volumes=[[1e6, -2e6, 0], [3e6, 0, 5e5]],

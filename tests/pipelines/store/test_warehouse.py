@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import signal
@@ -130,3 +131,23 @@ def test_a_folder_whose_name_is_a_pattern_is_read_and_no_other(tmp_path: Path, n
             found = connection.execute(f"SELECT beta FROM {query}", [files]).fetchall()
             assert found == [(1,)]
         assert connection.read_parquet(files).fetchall() == [(1,)]
+
+
+def test_attach_reads_the_partitions_in_order_and_names_the_absent(tmp_path: Path) -> None:
+    warehouse = Warehouse(Settings(home=tmp_path / "it's [h]"))
+    with warehouse.connect() as connection:
+        for date, x in (("2026-03-02", 1), ("2026-03-03", 2)):
+            warehouse.publish(connection, f"SELECT {x} AS x", "layer", "t", date, inputs={})
+        for view in (False, True):
+            warehouse.attach(
+                connection, "layer", "t", ["2026-03-03", "2026-03-02"], dated=True, view=view
+            )
+            rows = connection.execute("SELECT x, date FROM t").fetchall()
+            assert rows == [(2, datetime.date(2026, 3, 3)), (1, datetime.date(2026, 3, 2))]
+            connection.execute(f"DROP {'VIEW' if view else 'TABLE'} t")
+        warehouse.attach(connection, "layer", "t", ["2026-03-02"])
+        assert connection.table("t").columns == ["x"]
+        with pytest.raises(CrossImpactError, match="2026-03-04 have no t in layer"):
+            warehouse.attach(connection, "layer", "t", ["2026-03-02", "2026-03-04"])
+    assert warehouse.rows("layer", "t", "2026-03-03") == [{"x": 2}]
+    assert warehouse.rows("layer", "t", "2026-03-04") is None

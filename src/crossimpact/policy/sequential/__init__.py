@@ -12,9 +12,10 @@ import numpy as np
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential.closed import same_way, two_orders, unconstrained
+from crossimpact.policy.sequential.contingent import Contingent
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.law import Normal, Scenarios
-from crossimpact.policy.sequential.plan import Contingent, Plan
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.recourse import (
     exact_recourse,

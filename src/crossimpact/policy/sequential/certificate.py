@@ -1,9 +1,9 @@
 """Is a schedule the best one? Certificates that ask no solver.
 
 Marginal costs come from the kernel, not from any state form or recursion, and the multipliers are
-found anew; limits and spread are included. `grid_residual` judges a schedule among all others on
-its own pieces, the program that was solved; `continuous_residual` among all others whatsoever, by
-the marginal cost at several moments within each piece: a grid that is too coarse is off there.
+found anew; limits and spread are included. `continuous_residual` judges a schedule among all others
+whatsoever, by the marginal cost at several moments within each piece: a grid that is too coarse is
+off there.
 """
 
 from __future__ import annotations
@@ -14,39 +14,22 @@ import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.bounds import bounds, units
-from crossimpact.policy.sequential.plan import Contingent, Plan
+from crossimpact.policy.sequential.contingent import Contingent
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.program import Program, residual
 
 #: Where within a piece `continuous_residual` looks, shares of its length.
 MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def grid_residual(schedule: Plan | Contingent, floors: Array | None = None) -> float:
-    """KKT residual of the schedule among all schedules on the same pieces.
-
-    Parameters
-    ----------
-    schedule
-        With every piece of its grid, those not traded included.
-    floors
-        Least rates per unit of volume under ``full_span``, shape (N,).
-
-    Returns
-    -------
-    float
-        Largest violation of the optimality conditions of `program.residual`, volumes in units of
-        the largest one and marginal costs in units of its price move. A solution has < 1e-8.
-    """
-    return _worst(schedule, floors, lambda plan, order: marginal(plan)[plan.orders == order])
-
-
 def continuous_residual(schedule: Plan | Contingent, floors: Array | None = None) -> float:
-    """KKT residual of the schedule in continuous time, in the units of `grid_residual`.
+    """KKT residual of the schedule in continuous time, volumes in units of the largest one
+    and marginal costs in units of its price move.
 
     Rounding for an exact schedule; on a mesh it falls with the square of the cells, slower where
     blocks or rates are forbidden.
     """
-    return _worst(schedule, floors, _moments)
+    return worst(schedule, floors, _moments)
 
 
 def _moments(plan: Plan, order: int) -> Array:
@@ -57,7 +40,7 @@ def _moments(plan: Plan, order: int) -> Array:
     return plan.gradient(order, times)
 
 
-def _worst(
+def worst(
     schedule: Plan | Contingent,
     floors: Array | None,
     slopes_of: Callable[[Plan, int], Array],
@@ -95,13 +78,3 @@ def _missed(
     trades = np.tile(plan.volumes[own] / scale[0], (times, 1))
     judged = Program(lower, upper, spread, times * once.volumes)
     return residual(judged, np.array([0, len(trades)]), trades, slopes)
-
-
-def marginal(plan: Plan) -> Array:
-    """Marginal cost of trading more in each piece, spread aside, shape (n, M)."""
-    slopes = np.empty_like(plan.volumes)
-    for order in range(plan.problem.orders):
-        own, inner = plan.orders == order, plan.problem.times[order + 1 : -1]
-        pieces = plan.starts[own], plan.ends[own]
-        slopes[own] = plan.slopes(pieces, (inner, inner), plan.problem.c[order:])
-    return slopes

@@ -17,7 +17,6 @@ import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential.bounds import bounds, units
-from crossimpact.policy.sequential.grid import Grid
 from crossimpact.policy.sequential.kernel_qp import (
     ENOUGH,
     Dense,
@@ -30,6 +29,7 @@ from crossimpact.policy.sequential.mesh import coarsest, settle
 from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.program import Index, Program
+from crossimpact.policy.sequential.state_form import Grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from crossimpact.errors import Inadmissible
 from crossimpact.model import Array
 from crossimpact.policy.sequential import active_set
 from crossimpact.policy.sequential.bounds import bounds, units
-from crossimpact.policy.sequential.grid import Grid, Pose, refine
+from crossimpact.policy.sequential.grid import Pose, refine
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.mesh import Legs, coarsest, settle
@@ -27,6 +27,7 @@ from crossimpact.policy.sequential.plan import Accuracy, Plan
 from crossimpact.policy.sequential.problem import Problem, stsh
 from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program, Step
 from crossimpact.policy.sequential.risk import exposure
+from crossimpact.policy.sequential.state_form import Grid
 
 #: Pieces times assets up to which a dense factor is asked for.
 LARGEST = 6000

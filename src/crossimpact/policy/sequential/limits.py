@@ -82,3 +82,9 @@ def broadcast(name: str, value: ArrayLike, shape: tuple[int, ...], *, zero: bool
     if lowest < 0 or (lowest == 0 and not zero):
         raise ProblemError(f"{name} is {lowest:g}, must be {'>= 0' if zero else '> 0'}")
     return array
+
+
+def column(volumes: ArrayLike) -> Array:
+    """Volumes of one asset as (N, 1), of several as they are."""
+    value = numbers("volumes", volumes)
+    return value[:, None] if value.ndim == 1 else value

@@ -16,10 +16,11 @@ import numpy as np
 
 from crossimpact.model import Array
 from crossimpact.policy.sequential import active_set
-from crossimpact.policy.sequential.grid import Grid, Pose, changed, prolong
+from crossimpact.policy.sequential.grid import Pose, changed, prolong
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.plan import Accuracy
 from crossimpact.policy.sequential.program import Index, Mask, Optimum, Program
+from crossimpact.policy.sequential.state_form import Grid
 
 #: Share of the kernel's memory in which cells begin, and how much wider each next one is; of many
 #: legs and assets the first growth that leaves room to refine.

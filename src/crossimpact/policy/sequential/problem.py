@@ -25,11 +25,16 @@ from numpy.typing import ArrayLike
 
 from crossimpact.errors import Inadmissible, ProblemError
 from crossimpact.model import Array
+from crossimpact.policy.sequential.benchmark import amended as amended
+from crossimpact.policy.sequential.benchmark import at_arrival as at_arrival
+from crossimpact.policy.sequential.benchmark import at_start as at_start
+from crossimpact.policy.sequential.benchmark import struck as struck
 from crossimpact.policy.sequential.kernel import Kernel
-from crossimpact.policy.sequential.limits import Limits, broadcast, numbers
+from crossimpact.policy.sequential.limits import Limits, broadcast, column, numbers
 from crossimpact.policy.sequential.risk import Risk
 
-#: Rows of a benchmark that miss their volume by less than this share of it are rounding.
+#: A benchmark's rows that miss their volume, and a mean its law's, by less than this share of the
+#: largest volume are rounding.
 TOLERANCE = 1e-9
 #: Powers of ten a cost may reach, up or down, before floating point gives out.
 POWERS = 280
@@ -281,41 +286,11 @@ class Problem:
         return float(np.abs(self.kernel.K).max() * np.abs(self.volumes).max()) or 1.0
 
 
-def struck(benchmark: Array) -> Array:
-    """``c_k = sum_j B[j, k]`` for the inner boundaries, shape (N-1, M)."""
-    return np.asarray(benchmark.sum(axis=0)[1:])
-
-
-def at_start(volumes: Array) -> Array:
-    """Everything known and struck at ``times[0]``, shape (N, N, M)."""
-    volumes = np.asarray(volumes, dtype=np.float64)
-    benchmark = np.zeros((len(volumes), *volumes.shape))
-    benchmark[:, 0] = volumes
-    return benchmark
-
-
-def at_arrival(volumes: Array) -> Array:
-    """Every order struck when it starts, shape (N, N, M)."""
-    volumes = np.asarray(volumes, dtype=np.float64)
-    benchmark = np.zeros((len(volumes), *volumes.shape))
-    index = np.arange(len(volumes))
-    benchmark[index, index] = volumes
-    return benchmark
-
-
-def amended(volumes: Array, amend: ArrayLike) -> Array:
-    """Two orders, `amend` of the second known only when it starts, shape (2, 2, M)."""
-    benchmark = at_start(volumes)
-    benchmark[1, 0] -= amend
-    benchmark[1, 1] += amend
-    return benchmark
-
-
 def stsh(
     times: ArrayLike, volume: ArrayLike, kernel: Kernel, *, limits: Limits | None = None
 ) -> Problem:
     """A single order over a single horizon."""
-    volumes = _column(volume)
+    volumes = column(volume)
     if len(volumes) != 1:
         raise ProblemError(f"stsh schedules one order, not {len(volumes)}")
     times = np.asarray(times, dtype=np.float64)
@@ -332,7 +307,7 @@ def ttsc(
     limits: Limits | None = None,
 ) -> Problem:
     """Total of the separate costs: every order is held against its own arrival price."""
-    volumes, known = _column(volumes), np.empty(0) if parts is None else np.asarray(parts, float)
+    volumes, known = column(volumes), np.empty(0) if parts is None else np.asarray(parts, float)
     times = np.asarray(times, dtype=np.float64)
     limits = limits or Limits()
     return Problem(times, volumes, kernel, at_arrival(volumes), known, monotone, limits)
@@ -351,7 +326,7 @@ def tthc(
 
     `amend` (two orders) is the part of the second known only when it starts; default none.
     """
-    volumes = _column(volumes)
+    volumes = column(volumes)
     if amend is not None and len(volumes) != 2:
         raise ProblemError(f"amend is for two orders, not {len(volumes)}", "give parts instead")
     known = at_start(volumes) if amend is None else amended(volumes, amend)
@@ -371,9 +346,4 @@ def hybrid(
     known = np.asarray(benchmark, dtype=np.float64)
     times = np.asarray(times, dtype=np.float64)
     limits = limits or Limits()
-    return Problem(times, _column(volumes), kernel, known, known, monotone, limits)
-
-
-def _column(volumes: ArrayLike) -> Array:
-    value = numbers("volumes", volumes)
-    return value[:, None] if value.ndim == 1 else value
+    return Problem(times, column(volumes), kernel, known, known, monotone, limits)

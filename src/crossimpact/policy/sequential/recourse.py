@@ -28,13 +28,11 @@ from crossimpact.policy.sequential.closed import (
     two_orders,
     unconstrained,
 )
+from crossimpact.policy.sequential.contingent import Contingent
 from crossimpact.policy.sequential.kernel import Exponential
 from crossimpact.policy.sequential.law import Normal, Scenarios
-from crossimpact.policy.sequential.plan import Accuracy, Contingent, Piece, Plan
-from crossimpact.policy.sequential.problem import Problem
-
-#: A mean that misses its law's by less is rounding.
-TOLERANCE = 1e-9
+from crossimpact.policy.sequential.plan import Accuracy, Piece, Plan
+from crossimpact.policy.sequential.problem import TOLERANCE, Problem
 
 
 def two_stage(

@@ -25,18 +25,18 @@ from crossimpact.model import Array
 from crossimpact.policy.sequential import active_set, kernel_qp, problem
 from crossimpact.policy.sequential import grid as grid_form
 from crossimpact.policy.sequential.bounds import units
-from crossimpact.policy.sequential.grid import STEPS, Grid, Pose, in_state_form, refine
+from crossimpact.policy.sequential.contingent import Contingent
+from crossimpact.policy.sequential.grid import STEPS, Pose, in_state_form, refine
 from crossimpact.policy.sequential.kernel import Kernel
 from crossimpact.policy.sequential.kernel_qp import Stakes
+from crossimpact.policy.sequential.law import TOLERANCE
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.mesh import coarsest
-from crossimpact.policy.sequential.plan import Accuracy, Contingent, Plan
+from crossimpact.policy.sequential.plan import Accuracy, Plan
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.program import Index
 from crossimpact.policy.sequential.risk import Risk
-
-#: Probabilities of siblings that miss 1 by less are rounding.
-TOLERANCE = 1e-9
+from crossimpact.policy.sequential.state_form import Grid
 
 
 @dataclass(frozen=True, eq=False)

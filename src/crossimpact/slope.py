@@ -1,0 +1,127 @@
+"""Slope of realized on predicted: 1 is a calibrated model, 0 a useless one.
+
+Least squares of y on x, with weights W inside a bucket t, adds up over buckets:
+
+    slope = sum_t score_t / sum_t information_t,   information_t = x'Wx, score_t = x'Wy
+
+and its error is read off what each bucket's score leaves, ``score_t - slope information_t`` (the
+sandwich of White 1980): bucket noise grows with the notional traded. The three fits differ in what
+they may assume of those remainders, not in the slope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit  # scipy.stats takes longer to import than a page to make
+
+from crossimpact.model import Array
+from crossimpact.panel import OWN
+
+PRIOR_DAYS = 4.0  # days' worth of belief that buckets are independent within a day
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A slope, its standard error and the degrees of freedom of that.
+
+    Attributes
+    ----------
+    value, se, df
+        NaN where nothing is predicted, or too little to tell.
+    n
+        Buckets used.
+    intercept
+        In the unit of the realized; 0 through the origin.
+    """
+
+    value: float
+    se: float
+    df: float
+    n: int
+    intercept: float = 0.0
+
+    def p_below(self, bound: float) -> float:
+        """p-value of the null that the slope is at least `bound`."""
+        return float(stdtr(self.df, (self.value - bound) / self.se))
+
+    def upper(self, confidence: float) -> float:
+        """One-sided upper bound of the slope."""
+        return self.value + self.se * float(stdtrit(self.df, confidence))
+
+    def p_outside(self, low: float, high: float) -> float:
+        """p-value of the null that the slope lies between `low` and `high`."""
+        above = float(stdtr(self.df, (high - self.value) / self.se))
+        return min(1.0, 2 * min(self.p_below(low), above))
+
+
+def through_origin(predicted: Array, realized: Array) -> Slope:
+    """Slope through the origin, buckets taken as independent; NaN when nothing is predicted.
+
+    Parameters
+    ----------
+    predicted, realized
+        Same length and unit, finite.
+    """
+    value, total, left = _fit(predicted**2, predicted * realized)
+    n = len(predicted)
+    return Slope(value, float(np.sqrt((left**2).sum())) / total, n - 1, n)
+
+
+def with_intercept(predicted: Array, realized: Array) -> Slope:
+    """Slope beside an intercept, its error corrected for both (HC1).
+
+    Parameters
+    ----------
+    predicted, realized
+        Same length and unit; pairs with a non-finite member are left out. The slope is NaN with
+        fewer than three of them, or without spread of the prediction.
+    """
+    keep = np.isfinite(predicted) & np.isfinite(realized)
+    x, y = np.asarray(predicted)[keep], np.asarray(realized)[keep]
+    n = len(x)
+    if n < 3 or np.ptp(x) <= 1e-12 * np.abs(x).max():
+        return Slope(np.nan, np.nan, np.nan, n, np.nan)
+    centred = x - x.mean()
+    value, spread, left = _fit(centred**2, centred * (y - y.mean()))
+    variance = float((left**2).sum()) * n / (n - 2)
+    intercept = float(y.mean() - value * x.mean())
+    return Slope(value, float(np.sqrt(variance)) / spread, n - 2, n, intercept)
+
+
+def between_days(information: Array, score: Array, date: NDArray[np.str_]) -> Slope | None:
+    """Slope of a few days' buckets through the origin; None without information.
+
+    Five days are too few to trust their spread and buckets of a day too dependent to trust theirs:
+    the variance between days is moderated by that between buckets (Smyth 2004, the moderated t),
+    and their degrees of freedom add up.
+
+    Parameters
+    ----------
+    information, score
+        ``x'Wx`` and ``x'Wy`` of each bucket, shape (T,).
+    date
+        Of each bucket, shape (T,).
+    """
+    value, total, left = _fit(information, score)
+    n = len(score)
+    if np.isnan(value) or n <= OWN:
+        return None
+    by_bucket = float((left**2).sum()) * n / (n - OWN)
+    days = np.unique(date, return_inverse=True)[1]
+    by_day = np.bincount(days, left)
+    free = len(by_day) - 1
+    between = float((by_day**2).sum()) * len(by_day) if free else 0.0  # times free, over free
+    variance = (PRIOR_DAYS * by_bucket + between) / (PRIOR_DAYS + free)
+    df = PRIOR_DAYS + free
+    return Slope(value, float(np.sqrt(variance)) / total, df, n) if variance else None
+
+
+def _fit(information: Array, score: Array) -> tuple[float, float, Array]:
+    """The slope, all information, and what is left of each bucket's score; NaN without any."""
+    total = float(information.sum())
+    total = total if total > 0 else np.nan
+    value = float(score.sum()) / total
+    return value, total, np.asarray(score - value * information)
