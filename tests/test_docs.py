@@ -101,7 +101,7 @@ def test_modules_run_by_name_exist(page: Path) -> None:
     assert not [name for name in sorted(named) if find_spec(name) is None]
 
 
-COMMAND = re.compile(r"^(?:\$ )?(?:\S*/)?crossimpact( .*)?$")
+COMMAND = re.compile(r"^(?:\$ )?(?:\S*/)?crossimpact(?: ([a-z-].*))?$")
 
 
 def commands(page: Path) -> Iterator[str]:
