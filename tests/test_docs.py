@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import shlex
 import subprocess
@@ -99,6 +100,18 @@ def test_files_named_exist(page: Path) -> None:
 def test_modules_run_by_name_exist(page: Path) -> None:
     named = {name for span in code(page) for name in re.findall(r"python -m ([\w.]+)", span)}
     assert not [name for name in sorted(named) if find_spec(name) is None]
+
+
+@each_page
+def test_python_shown_parses_and_what_it_imports_exists(page: Path) -> None:
+    """What is awaited of the reader (a flow, an address) is not there, so it is not run."""
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.M | re.S):
+        body = ast.parse(block).body
+        imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+        given = {name.asname or name.name for node in imports for name in node.names}
+        exec(compile(ast.Module(imports, []), str(page), "exec"), {})  # noqa: S102
+        classes = set(re.findall(r"\b[A-Z]\w+(?=\()", block))
+        assert classes <= given
 
 
 COMMAND = re.compile(r"^(?:\$ )?(?:\S*/)?crossimpact(?: ([a-z-].*))?$")
