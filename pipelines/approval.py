@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from crossimpact.consumer import source
 from crossimpact.consumer.address import USER
-from crossimpact.consumer.lookup import Version
+from crossimpact.consumer.version import Version
 from crossimpact.errors import GateRefused, UsageError
 from crossimpact.release.ledger import Identity
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from crossimpact.consumer.lookup import Version
+from crossimpact.consumer.version import Version
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
 from crossimpact.ladder import RUNGS
 from crossimpact.release import bundle, gates, ledger

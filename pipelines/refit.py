@@ -17,7 +17,7 @@ from typing import Any
 
 from crossimpact import __version__, contract
 from crossimpact.atomic import write_atomic
-from crossimpact.consumer.lookup import Version
+from crossimpact.consumer.version import Version
 from crossimpact.errors import CrossImpactError, EstimationError, UsageError
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.refit import fit_regime

@@ -21,9 +21,9 @@ from crossimpact.consumer import address, source
 from crossimpact.consumer.address import MODEL
 from crossimpact.consumer.client import NothingPromoted, nothing_promoted
 from crossimpact.consumer.deadline import Worker
-from crossimpact.consumer.lookup import Version
 from crossimpact.consumer.source import Source
 from crossimpact.consumer.state import expired
+from crossimpact.consumer.version import Version
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.release import bundle, ledger, release_files
 from crossimpact.release.bundle import MANIFEST, Release

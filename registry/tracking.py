@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from crossimpact.consumer import address, lookup, source
 from crossimpact.consumer.address import FOLDER, MODEL
-from crossimpact.consumer.lookup import RELEASE_ID, Version
+from crossimpact.consumer.lookup import RELEASE_ID
 from crossimpact.consumer.source import Source
+from crossimpact.consumer.version import Version
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.release import hash_chain, ledger, release_files
 from crossimpact.release.bundle import Release

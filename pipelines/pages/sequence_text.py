@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from crossimpact.policy.sequential.kernel import (
     SumOfExponentials,
 )
 from crossimpact.policy.sequential.limits import Limits
+from crossimpact.policy.sequential.plan import Plan
 from crossimpact.policy.sequential.problem import Problem, at_arrival, at_start
-
-if TYPE_CHECKING:
-    from pipelines.pages.sequence_series import Answer
 
 #: Rates of an order listed one by one; more are said as a range.
 MAX_RATES = 5
@@ -56,7 +54,7 @@ def kernel_in_words(kernel: Kernel) -> str:
     return f"{size}, decaying as {decay}"
 
 
-def benchmark_in_words(problem: Problem, answer: Answer) -> str:
+def benchmark_in_words(problem: Problem, answer: Plan | Contingent | Comparison) -> str:
     """What the stated objective holds orders against."""
     if isinstance(answer, Comparison):
         return "each schedule under every metric; TTHC: " + _parts(problem.parts, problem)

@@ -72,13 +72,12 @@ def _show(data: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(data, sort_keys=True))
         return
     for name, value in data.items():
-        rows = value if isinstance(value, list) else [value]
-        for row in rows:
-            print(f"{name:13s} {row if not isinstance(row, dict) else _line(row)}")
-
-
-def _line(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in row.items() if value is not None)
+        if isinstance(value, list):
+            for row in value:
+                head, *rest = ((key, cell) for key, cell in row.items() if cell not in (None, ""))
+                print(f"  {head[1]:13s} {', '.join(f'{key} {cell}' for key, cell in rest)}")
+        elif value not in (None, ""):
+            print(f"{name:15s} {value}")
 
 
 if __name__ == "__main__":

@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 from crossimpact.consumer.address import MODEL
+from crossimpact.consumer.source import Source
+from crossimpact.consumer.version import Version
 from crossimpact.errors import StaleModel, UsageError
-from crossimpact.release import bundle, ledger
+from crossimpact.release import ledger
 from crossimpact.release.ledger import Entry
-
-if TYPE_CHECKING:
-    from crossimpact.consumer.source import Source
 
 ALIAS = re.compile(r"[a-z][a-z-]{0,62}")
 RELEASE_ID = re.compile(r"[0-9a-f]{12,64}")
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered release, as MLflow tells it (its tags may lie; `resolve` verifies)."""
-
-    version: int
-    digest: str
-    run_id: str
-    as_of: str
-    aliases: tuple[str, ...]
-    tags: Mapping[str, str]
-
-    @classmethod
-    def of(
-        cls, number: int | str, run_id: str, aliases: Iterable[str], tags: Mapping[str, str]
-    ) -> Version:
-        """From what MLflow has of it; its digest and date are among the tags."""
-        told = (tags.get("digest", ""), run_id or "", tags.get("as_of", ""))
-        return cls(int(number), *told, tuple(aliases), dict(tags))
-
-    @property
-    def id(self) -> str:
-        return self.digest[: bundle.ID_LENGTH]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"id": self.id, "aliases": list(self.aliases)}
 
 
 def find(registry: Source, which: str, book: Sequence[Entry]) -> Version:

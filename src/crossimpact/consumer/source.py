@@ -33,7 +33,7 @@ from crossimpact.consumer.address import (
     refuse_credentials,
 )
 from crossimpact.consumer.deadline import Worker
-from crossimpact.consumer.lookup import Version
+from crossimpact.consumer.version import Version
 from crossimpact.errors import StaleModel, Unavailable, UsageError
 from crossimpact.release import release_files
 
