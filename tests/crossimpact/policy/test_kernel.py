@@ -13,7 +13,7 @@ from scipy.integrate import quad, trapezoid
 
 from crossimpact.errors import Inadmissible, ProblemError
 from crossimpact.policy.sequential import solve
-from crossimpact.policy.sequential.certificate import continuous_residual, grid_residual
+from crossimpact.policy.sequential.certificate import continuous_residual
 from crossimpact.policy.sequential.kernel import (
     Convex,
     Exponential,
@@ -24,6 +24,7 @@ from crossimpact.policy.sequential.kernel import (
     project,
 )
 from crossimpact.policy.sequential.problem import tthc, ttsc
+from tests.crossimpact.policy.residuals import grid_residual
 
 KERNELS: list[Kernel] = [
     Exponential(1.0, rho=1.3),

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.sequential import grid, kernel_qp, solve
-from crossimpact.policy.sequential.certificate import grid_residual
 from crossimpact.policy.sequential.kernel import (
     Convex,
     Exponential,
@@ -19,6 +18,7 @@ from crossimpact.policy.sequential.kernel import (
 )
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.problem import stsh, tthc
+from tests.crossimpact.policy.residuals import grid_residual
 from tests.crossimpact.policy.test_grid import LIMITS, OBJECTIVES, UNIT, random_problem
 
 LONG_MEMORY: list[Kernel] = [
