@@ -197,6 +197,7 @@ def _by_day(frame: pd.DataFrame, rows: pd.Series) -> dict[str, np.ndarray]:
 def _publish(settings: Settings, result: Result) -> None:
     """`marts/drift`, a row per regime, and `marts/drift_evidence`, a row per statistic."""
     head = {"release": result.release, "in_sample_dates": result.in_sample_dates}
+    tables: dict[str, Sequence[Mapping[str, Any]]]
     tables = {"drift_evidence": result.evidence, "drift": list(result.regimes.values())}
     inputs = {"release": result.release, "dates": ",".join(result.dates)}
     warehouse = Warehouse(settings)

@@ -37,7 +37,7 @@ def _rung(release: Release, regime: str, rung: str) -> str:
     policy, fitted = release.fallback[regime], regime in release.models
     models = release.rungs(regime) if fitted else {}
     there = {*models, "fixed_pov", *(("self_only",) if fitted else ())}
-    if rung not in there or RUNGS.index(rung) < RUNGS.index(policy["rung"]):  # type: ignore[arg-type]
+    if rung not in there or RUNGS.index(rung) < RUNGS.index(policy["rung"]):
         return "-"
     pairs = models[rung].edges if rung in models else 0
     text = f"{policy['max_pov'][rung]:.0%}" + (f", {pairs:,} pairs" if pairs else "")
