@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dags.runs import log
+
+if TYPE_CHECKING:
+    from pipelines.plan import RefitPlan
+    from pipelines.refit import Registered
 
 LINES = 5
 
@@ -16,23 +20,23 @@ def say(lines: Iterable[str]) -> None:
         log.info("%s", line)
 
 
-def plan(plan: Mapping[str, Any], old: str) -> Iterator[str]:
+def plan(plan: RefitPlan, old: str) -> Iterator[str]:
     """The window of a refit."""
-    dates = plan["dates"]
-    yield f"refit {plan['key']}: {len(dates)} dates, {dates[0]} to {dates[-1]}"
-    yield f"{plan['flow']} flow in buckets of {plan['bucket_s']} s, loss {plan['loss']}"
-    yield f"landing zone {plan['landing']}"
+    dates = plan.dates
+    yield f"refit {plan.key}: {len(dates)} dates, {dates[0]} to {dates[-1]}"
+    yield f"{plan.flow} flow in buckets of {plan.bucket_s} s, loss {plan.loss}"
+    yield f"landing zone {plan.landing}"
     yield old
 
 
-def release(release: Mapping[str, Any], links: Mapping[str, str]) -> Iterator[str]:
+def release(made: Registered, links: Mapping[str, str]) -> Iterator[str]:
     """What a refit registered."""
-    window = release["window"]
+    window = made.window
     yield (
-        f"release {release['release']}, version {release['version']}, challenger: {window['dates']}"
-        f" dates, {window['first']} to {window['last']}"
+        f"release {made.release}, version {made.version}, challenger: {window.dates}"
+        f" dates, {window.first} to {window.last}"
     )
-    yield "; ".join(_regime(name, facts) for name, facts in release["regimes"].items())
+    yield "; ".join(_regime(name, facts) for name, facts in made.regimes.items())
     yield from _links(links)
 
 

@@ -65,7 +65,7 @@ def weekly_drift() -> None:
 
         root, last = landing(params).root, as_of(params, dag_run)
         now = datetime.now(UTC)
-        week = refit.plan(settings(params), root, last, drift.WEEK, now=now)["dates"]
+        week = refit.plan(settings(params), root, last, drift.WEEK, now=now).dates
         old = staleness(week[-1], dag_run)
         found = drift.run(settings(params), root, last).to_dict()
         summaries.say(summaries.drift(found, old))

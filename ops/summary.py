@@ -55,7 +55,7 @@ def collect(
             for regime in planted
         },
         "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
-        "window": dict(champion.window),
+        "window": champion.window.to_dict(),
         "gates": promotion.check(settings, champion.id, now=clock())["gates"],
         "shortfall": shortfall(settings, landing.all_dates()),
         "drift": drift(settings),

@@ -16,7 +16,7 @@ from typing import Any
 
 from crossimpact.consumer.lookup import Version
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
-from crossimpact.ladder import RUNGS
+from crossimpact.ladder import RUNGS, Rung
 from crossimpact.release import bundle, gates, hash_chain, ledger
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import Action, Entry, Identity, Standing
@@ -191,12 +191,13 @@ def demote(
     StaleModel
         When nothing is promoted.
     """
+    asked = {regime: _rung(name) for regime, name in rungs.items()}
     while True:
         live = standing(settings, book(settings))
         if not live.digest.startswith(of):
             return _nothing(live.champion, f"release {of[: bundle.ID_LENGTH]} is not champion")
         known = _at_hand(settings, live)
-        lower = {k: rung for k, rung in rungs.items() if _is_lower(known, live, k, rung)}
+        lower = {k: rung for k, rung in asked.items() if _is_lower(known, live, k, rung)}
         if not lower:
             return _nothing(live.champion, "held there already")
         with ledger.locked(settings.ledger_path) as held:
@@ -207,7 +208,7 @@ def demote(
 
 def witness(
     settings: Settings, action: Action, *, who: str, reason: str, now: datetime,
-    rungs: Mapping[str, str] | None = None, of: str = "", wait_s: float = hash_chain.WAIT_S,
+    rungs: Mapping[str, Rung] | None = None, of: str = "", wait_s: float = hash_chain.WAIT_S,
 ) -> bool:  # fmt: skip
     """Write down what was seen of the champion (`fallback`, `drift`); nothing live changes.
 
@@ -319,11 +320,16 @@ def _at_hand(settings: Settings, live: Standing) -> Release | None:
         return None
 
 
-def _is_lower(release: Release | None, live: Standing, regime: str, rung: str) -> bool:
-    if rung not in RUNGS:
-        raise UsageError(f"rung {rung!r} is none of {', '.join(RUNGS)}")
+def _rung(name: str) -> Rung:
+    for rung in RUNGS:
+        if rung == name:
+            return rung
+    raise UsageError(f"rung {name!r} is none of {', '.join(RUNGS)}")
+
+
+def _is_lower(release: Release | None, live: Standing, regime: str, rung: Rung) -> bool:
     if release is None:
-        present = live.held.get(regime, {"rung": RUNGS[0]})["rung"]
+        present = live.held[regime].rung if regime in live.held else RUNGS[0]
     elif regime in release.models:
         present = release.model_for(regime).rung
     else:
@@ -352,7 +358,7 @@ def _action(refused: Sequence[str]) -> Action:
 
 def _held(live: Standing | None) -> dict[str, str]:
     """The rungs that regimes are held to."""
-    return {regime: hold["rung"] for regime, hold in live.held.items()} if live else {}
+    return {regime: hold.rung for regime, hold in live.held.items()} if live else {}
 
 
 def _told(held: Mapping[str, str]) -> str:

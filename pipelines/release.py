@@ -9,7 +9,7 @@ whether or not MLflow answers.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -26,6 +26,7 @@ from crossimpact.consumer.state import expired
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.release import bundle, ledger, release_files
 from crossimpact.release.bundle import MANIFEST, Release
+from crossimpact.release.content import Hold, Window
 from crossimpact.release.ledger import Entry, Standing
 from pipelines.store.settings import Settings
 from registry import tracking
@@ -45,7 +46,7 @@ class Shown:
     digest: str
     version: int
     as_of: str
-    window: dict[str, Any]
+    window: Window
     flow: str
     bucket_s: int
     contract_version: str
@@ -53,7 +54,7 @@ class Shown:
     data_digest: str
     regimes: list[dict[str, Any]]
     promoted: dict[str, Any]
-    held: dict[str, Any]
+    held: Mapping[str, Hold]
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -207,12 +208,12 @@ def _facts(release: Release, live: Standing) -> dict[str, Any]:
         "digest": release.digest,
         "version": live.version,
         "as_of": release.as_of,
-        "window": dict(release.window),
+        "window": release.window,
         "promoted": {
             name: getattr(live.champion, name)
             for name in ("when", "who", "action", "why", "approver")
         },
-        "held": {regime: dict(hold) for regime, hold in live.held.items()},
+        "held": live.held,
     }
 
 

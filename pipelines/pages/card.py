@@ -87,8 +87,8 @@ def model_card(release: Release) -> str:
     lines = [
         f"# Cross-impact release {release.id}",
         "",
-        f"As of {release.as_of}: {window['dates']} trading dates {window['first']} to "
-        f"{window['last']}, {release.flow} flow in buckets of {release.bucket_s} s.",
+        f"As of {release.as_of}: {window.dates} trading dates {window.first} to "
+        f"{window.last}, {release.flow} flow in buckets of {release.bucket_s} s.",
         *(f"\n**Note:** {note}." for note in report.get("contract", {}).get("notes", ())),
         *_section("Who answers", card_policy.ladder(release)),
         *_section("Guardrails", card_policy.guardrails(release)),
@@ -127,7 +127,7 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 def _verdicts(release: Release) -> Iterator[str]:
     """In a line per fitted regime: who won, by how much, and against what."""
     for regime, metrics in release.report["metrics"].items():
-        rung, reason = (release.fallback[regime][name] for name in ("rung", "reason"))
+        rung, reason = release.fallback[regime].rung, release.fallback[regime].reason
         gain, se = metrics.get("oos_gain"), metrics.get("oos_gain_se")
         yield from _controlled(regime, metrics)
         if rung in ("self_only", "fixed_pov") or not is_number(gain):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crossimpact.estimate.guardrail_levels import LEVELS
-from crossimpact.ladder import RUNGS
+from crossimpact.ladder import RUNGS, Rung
 from crossimpact.release.bundle import Release
 from pipelines.pages.markdown import number, table
 from registry.pages import example
@@ -22,7 +22,7 @@ GUARDED = {
 def ladder(release: Release) -> list[str]:
     """Per regime each rung's largest share of the volume and its pairs; who answers is bold."""
     rows = (
-        (regime, *(_rung(release, regime, rung) for rung in RUNGS), policy["reason"] or "-")
+        (regime, *(_rung(release, regime, rung) for rung in RUNGS), policy.reason or "-")
         for regime, policy in release.fallback.items()
     )
     return [
@@ -33,15 +33,15 @@ def ladder(release: Release) -> list[str]:
     ]
 
 
-def _rung(release: Release, regime: str, rung: str) -> str:
+def _rung(release: Release, regime: str, rung: Rung) -> str:
     policy, fitted = release.fallback[regime], regime in release.models
     models = release.rungs(regime) if fitted else {}
     there = {*models, "fixed_pov", *(("self_only",) if fitted else ())}
-    if rung not in there or RUNGS.index(rung) < RUNGS.index(policy["rung"]):
+    if rung not in there or RUNGS.index(rung) < RUNGS.index(policy.rung):
         return "-"
     pairs = models[rung].edges if rung in models else 0
-    text = f"{policy['max_pov'][rung]:.0%}" + (f", {pairs:,} pairs" if pairs else "")
-    return f"**{text}**" if rung == policy["rung"] else text
+    text = f"{policy.max_pov[rung]:.0%}" + (f", {pairs:,} pairs" if pairs else "")
+    return f"**{text}**" if rung == policy.rung else text
 
 
 def guardrails(release: Release) -> list[str]:
@@ -49,7 +49,7 @@ def guardrails(release: Release) -> list[str]:
     if not release.guardrails:
         return []
     rows = (
-        (regime, text, *(form.format(levels[name][colour]) for colour in LEVELS))
+        (regime, text, *(form.format(getattr(levels[name], colour)) for colour in LEVELS))
         for regime, levels in release.guardrails.items()
         for name, (text, form) in GUARDED.items()
         if name in levels

@@ -130,7 +130,7 @@ def test_a_plan_holds_wherever_it_is_run_again(desk, monkeypatch: pytest.MonkeyP
     settings, _ = desk
     monkeypatch.chdir(settings.home.parent)
     plan = refit.plan(settings, Path("landing"))
-    assert Path(plan["landing"]) == settings.home.parent / "landing"
+    assert plan.landing == settings.home.parent / "landing"
 
 
 def test_coverage_is_the_share_of_labelled_buckets_with_a_model(desk) -> None:
@@ -166,12 +166,12 @@ def test_a_champion_is_compared_with_and_a_shadow_read(desk) -> None:
 def test_what_ships_carries_its_ladder_levels_and_certificate(desk) -> None:
     _, release = desk
     for regime, model in release.models.items():
-        rung = release.fallback[regime]["rung"]
+        rung = release.fallback[regime].rung
         below = set(RUNGS[RUNGS.index(rung) + 1 : -1])  # a fixed share of volume has no model
         assert set(release.lower.get(regime, {})) == below
         levels = release.guardrails[regime]
         assert {"q_adv", "cross_bps", "unexplained_bps"} >= set(levels) >= {"q_adv"}
-        assert all(0 <= level["amber"] <= level["red"] for level in levels.values())
+        assert all(0 <= level.amber <= level.red for level in levels.values())
         proof = release.report["certificate"][regime]
         assert proof["admissible"] and proof["round_trip"] is None
         assert model.symbols == release.lower.get(regime, {}).get("self_only", model).symbols

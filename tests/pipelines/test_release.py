@@ -19,6 +19,7 @@ from crossimpact.errors import GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release import hash_chain, ledger, release_files
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Policy, Window
 from pipelines import evidence, export, promotion
 from pipelines import release as life
 from pipelines.alias import pointed
@@ -56,10 +57,10 @@ def sample(beta: float, **metrics: float) -> Release:
         gamma_se=np.array([[np.nan, 0.5, np.nan], [np.nan] * 3, [np.nan] * 3]),
         alpha_se=np.array([0.25, np.nan, 0.5]),
     )
-    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": POV}
+    fixed = Policy("fixed_pov", "3 buckets", POV)
     return Release(
         as_of="2026-02-28",
-        window={"first": "2026-01-01", "last": "2026-02-28", "dates": 40},
+        window=Window("2026-01-01", "2026-02-28", 40),
         flow="own",
         bucket_s=300,
         contract_version="1",
@@ -67,7 +68,7 @@ def sample(beta: float, **metrics: float) -> Release:
         data_digest="d" * 64,
         models={"normal": model},
         fallback={
-            "normal": {"rung": "full", "reason": "fitted", "max_pov": POV},
+            "normal": Policy("full", "fitted", POV),
             "stressed": fixed,
             "unknown": fixed,
         },
@@ -231,7 +232,7 @@ def test_a_challenger_unlike_the_champion_is_refused_by_its_turnover(desk: Setti
 def test_couplings_may_come_where_there_were_none_but_not_all_go(desk: Settings) -> None:
     promoted(desk, 30.0)
     alone = sample(31.0)
-    policy = alone.fallback | {"normal": alone.fallback["normal"] | {"rung": "self_only"}}
+    policy = alone.fallback | {"normal": replace(alone.fallback["normal"], rung="self_only")}
     alone = replace(alone, models={"normal": alone.models["normal"].self_only()}, fallback=policy)
     register(desk, alone)
     with pytest.raises(GateRefused, match=r"edge_turnover \[normal\]: 1.0, must be <= 0.8"):
@@ -298,7 +299,7 @@ def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings)
     live, facts = life.champion(desk)
     (model, *_) = live.model_for("normal")
     assert model is not None and model.edges == 0
-    assert facts["held"]["normal"]["rung"] == "self_only"  # a page of the day is made anew
+    assert facts["held"]["normal"].rung == "self_only"  # a page of the day is made anew
     assert life.show(desk, at(1.5)).regimes[0]["rung"] == "full"  # which matrix priced that fill?
 
     assert promotion.promote(desk, release.id, who="ann", now=at(4)).action == "promote"
@@ -570,7 +571,7 @@ def test_an_export_of_square_root_flow_says_what_its_numbers_are_per(desk: Setti
 
 def test_a_self_only_regime_exports_no_pairs(desk: Settings) -> None:
     release = sample(30.0)
-    policy = release.fallback | {"normal": {"rung": "self_only", "reason": "won", "max_pov": POV}}
+    policy = release.fallback | {"normal": Policy("self_only", "won", POV)}
     register(desk, replace(release, fallback=policy))
     assert export.export_gamma(desk, desk.home / "gamma.csv", "challenger").rows == 0
     assert export.export_self(desk, desk.home / "self.csv", "challenger").rows == 3

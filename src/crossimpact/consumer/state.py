@@ -78,7 +78,7 @@ class Served:
             return self.release.model_for(regime)
         policies = self.good.release.fallback if self.good else {}
         policy = policies.get(regime) or policies.get(UNKNOWN)
-        pov = policy["max_pov"]["fixed_pov"] if policy else FIXED_POV
+        pov = policy.max_pov["fixed_pov"] if policy else FIXED_POV
         return Answer(None, "fixed_pov", self.reason, pov)
 
     def regimes(self) -> list[str]:
