@@ -81,12 +81,13 @@ approves; a scheduled or backfilled run whose data are more than 45 days old fai
             "Last date of the window; empty: the run's own date, by hand the last landed one",
         ),
         "window_days": Param(
-            60,
-            type="integer",
+            None,
+            type=["null", "integer"],
             minimum=1,
             maximum=1000,
             title="Window",
-            description="Trading days in the window; fewer when fewer are landed",
+            description="Trading days in the window, fewer when fewer are landed; empty: as the "
+            "desk's policy says (60)",
         ),
         "flow": flow_param(),
         "bucket": bucket_param(),
@@ -223,13 +224,13 @@ def monthly_refit() -> None:
         summaries.say(summaries.gates(said, old, links))
         asked = question(
             challenger,
-            said["gates"],
+            said.gates,
             compare(home, challenger["release"]),
             old=old,
             user=triggered_by(dag_run),
             links=links,
         )
-        return said | live | asked
+        return said.to_dict() | live | asked
 
     @task.branch
     def decide(
@@ -288,12 +289,12 @@ def monthly_refit() -> None:
                 reason=why,
                 now=datetime.now(UTC),
                 identity="login" if approved(reply) else "name",
-            ).to_dict()
+            )
         except GateRefused as refusal:
             raise AirflowSkipException(f"the champion stays: {refusal}") from refusal
         links = mlflow_links(home, challenger["version"], challenger["run_id"])
         summaries.say(summaries.promotion(done, who, links))
-        return done
+        return done.to_dict()
 
     window = plan()
     turn() >> window

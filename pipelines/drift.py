@@ -122,6 +122,7 @@ def _confront(
             regimes=len(champion.models),
             unseen=bool(unseen),
             conditions=changed.get(regime, {}),
+            alpha=settings.policy.drift.alpha,
         )
         for regime, model in _shipped(champion).items()
     ]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from crossimpact.consumer.state import VALID_FOR, age
+from crossimpact.consumer.state import age
 from crossimpact.drift.turnover import edge_turnover
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.progress import tell
@@ -46,7 +46,7 @@ def gather(
         "coverage": coverage(candidate),
         "reproduced": again,
         "age_days": round(age(candidate, utc(now)) / DAY, 2),
-        "valid_for_days": VALID_FOR.days,
+        "valid_for_days": settings.policy.release.valid_for_days,
     }
     if live and live.digest != candidate.digest:
         facts["champion"] = _against(settings, candidate, live)

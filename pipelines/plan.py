@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints, with_config
+from pydantic import Field, StringConstraints
 
 from crossimpact.errors import UsageError
 from crossimpact.estimate.self_impact import Loss
+from crossimpact.release.policy import DEFAULT, RefitPolicy
 from pipelines.store.checked import checked
 from pipelines.store.settings import Flow, Settings
 
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
-@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class RefitPlan:
     """Which data are fitted, and how.
@@ -39,6 +39,8 @@ class RefitPlan:
         Trading dates of the window, oldest first.
     loss
         Of the self fit.
+    policy
+        What the desk decided when it was planned; the library's in a plan older than that.
     """
 
     key: Annotated[str, StringConstraints(pattern=r"^[\w-]+$")]
@@ -47,6 +49,7 @@ class RefitPlan:
     landing: Path
     dates: Annotated[tuple[Date, ...], Field(min_length=1)]
     loss: Loss
+    policy: RefitPolicy = DEFAULT.refit
 
     def under(self, settings: Settings) -> Settings:
         """`settings` with the plan's flow and bucket width."""

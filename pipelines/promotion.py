@@ -36,6 +36,23 @@ from registry.tracking import CHALLENGER
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What the gates say of a release: one row per gate and regime."""
+
+    release: str
+    gates: tuple[gates.Row, ...]
+
+    @property
+    def refused(self) -> list[str]:
+        """The failing rows as text."""
+        return [str(row) for row in gates.failures(self.gates)]
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [row.to_dict() for row in self.gates]
+        return {"release": self.release, "gates": rows, "refused": self.refused}
+
+
+@dataclass(frozen=True)
 class Promotion:
     """A change of champion, or why there was none (`changed` false); digests in `old` and `new`."""
 
@@ -45,12 +62,12 @@ class Promotion:
     version: int
     old: str | None
     new: str
-    gates: list[dict[str, Any]] = field(default_factory=list)
+    gates: tuple[gates.Row, ...] = ()
     note: str = ""
     held: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "gates": [row.to_dict() for row in self.gates]}
 
 
 def promote(
@@ -115,29 +132,18 @@ def promote(
     if not unmoved:
         _tell(settings, version, entry)
     notes = [f"lifts the demotion, {_told(lifted)}" if lifted else "", unmoved]
-    done = _promotion(entry, [row.to_dict() for row in rows])
+    done = _promotion(entry, rows)
     return replace(done, note="; ".join(filter(None, notes)))
 
 
-def check(settings: Settings, release: str | None = None, *, now: datetime) -> dict[str, Any]:
-    """What the gates say of a release (the challenger when None), without promoting it.
-
-    Returns
-    -------
-    dict
-        `release`, `gates` (one row per gate and regime) and `refused` (the failing ones as text).
-    """
+def check(settings: Settings, release: str | None = None, *, now: datetime) -> Checked:
+    """What the gates say of a release (the challenger when None), without promoting it."""
     from pipelines import evidence
 
     candidate, _ = resolve(settings, release or CHALLENGER)
     again = evidence.reproduced(settings, candidate)
     facts = evidence.gather(settings, candidate, _live(settings), again, now)
-    rows = gates.evaluate(candidate, facts)
-    return {
-        "release": candidate.id,
-        "gates": [row.to_dict() for row in rows],
-        "refused": [str(row) for row in gates.failures(rows)],
-    }
+    return Checked(candidate.id, tuple(gates.evaluate(candidate, facts)))
 
 
 def rollback(
@@ -365,9 +371,9 @@ def _told(held: Mapping[str, str]) -> str:
     return ", ".join(f"{regime} to {rung}" for regime, rung in held.items())
 
 
-def _promotion(entry: Entry, rows: list[dict[str, Any]] | None = None) -> Promotion:
+def _promotion(entry: Entry, rows: Sequence[gates.Row] = ()) -> Promotion:
     digest = entry.new or ""
     return Promotion(
         entry.action, True, digest[: bundle.ID_LENGTH], entry.version or 0, entry.old, digest,
-        rows or [], held=dict(entry.rungs),
+        tuple(rows), held=dict(entry.rungs),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.release import bundle, content
 from crossimpact.release.content import Guardrail
+from crossimpact.release.policy import DEFAULT, GuardrailQuantiles
 from pipelines.pages import figures as drawing
 
 #: A row of plain data: what JSON can hold, by name.
@@ -107,16 +108,21 @@ class FitRecord:
             raise CrossImpactError(f"fit {path} cannot be read: {error}", "refit again") from error
 
 
-def of_fit(found: RegimeFit, panel: Panel, data_digest: str) -> FitRecord:
-    """A regime's fit on a window's panel."""
+def of_fit(
+    found: RegimeFit,
+    panel: Panel,
+    data_digest: str,
+    quantiles: GuardrailQuantiles = DEFAULT.refit.guardrails,
+) -> FitRecord:
+    """A regime's fit on a window's panel; guardrail levels at these quantiles of it."""
     model = found.model
-    measured = levels(model, panel.of_regime(found.regime)) if model else {}
+    measured = levels(model, panel.of_regime(found.regime), quantiles) if model else {}
     return FitRecord(
         data_digest=data_digest,
         rung=found.rung,
         reason=found.reason,
         metrics=bundle.plain(found.metrics),
-        stability=bundle.plain(found.stability),
+        stability=bundle.plain([row.to_dict() for row in found.stability]),
         certificate=bundle.plain(found.certificate.to_dict()) if found.certificate else None,
         paths=_paths(found),
         model=model,

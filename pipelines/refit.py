@@ -21,13 +21,13 @@ from crossimpact.errors import CrossImpactError, EstimationError, UsageError
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
-from crossimpact.ladder import Rung
 from crossimpact.model import ImpactModel, Transform
 from crossimpact.panel import REGIMES, Panel
 from crossimpact.progress import tell
 from crossimpact.release import release_files
 from crossimpact.release.bundle import UNKNOWN, Release
 from crossimpact.release.content import Policy, Window
+from crossimpact.release.policy import DEFAULT
 from pipelines import features, moments, record, validate
 from pipelines.pages.card import model_card
 from pipelines.plan import RefitPlan
@@ -38,14 +38,8 @@ from pipelines.store.settings import Flow, Settings
 from pipelines.store.warehouse import Warehouse, text_sha256, write_atomic
 from registry import tracking
 
-#: Trading dates in a refit unless asked otherwise.
-WINDOW_DAYS = 60
 #: A refit's plan in its folder, for whoever runs it again.
 PLAN = "plan.json"
-#: Largest share of the market's volume to trade at, by who answers: the less is known, the slower.
-MAX_POV: dict[Rung, float] = {
-    "full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.10, "fixed_pov": 0.05,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,9 +107,11 @@ def matching(settings: Settings, release: Release) -> Settings:
 
 def plan(
     settings: Settings, landing_root: Path, as_of: str | None = None,
-    window_days: int = WINDOW_DAYS, loss: Loss = "huber", now: datetime | None = None,
+    window_days: int | None = None, loss: Loss = "huber", now: datetime | None = None,
 ) -> RefitPlan:  # fmt: skip
     """The refit's window and key: the last `window_days` landed dates up to `as_of`.
+
+    As many as the desk's policy says when that is None.
 
     Raises
     ------
@@ -125,7 +121,9 @@ def plan(
     landed = Landing(landing_root).all_dates()
     if not landed:
         raise layout.empty(landing_root)
-    dates = [date for date in landed if as_of is None or date <= as_of][-window_days:]
+    policy = settings.policy.refit
+    most = policy.window_days if window_days is None else window_days
+    dates = [date for date in landed if as_of is None or date <= as_of][-most:]
     if not dates:
         raise UsageError(
             f"landing zone {landing_root} has no date up to {as_of or 'today'}",
@@ -133,7 +131,8 @@ def plan(
         )
     if now:
         layout.refuse_future(dates[-1], now, f"landing zone {landing_root}")
-    key = text_sha256(settings.feature_layer, loss, *dates)[:8]
+    own = [] if policy == DEFAULT.refit else [json.dumps(policy.to_dict(), sort_keys=True)]
+    key = text_sha256(settings.feature_layer, loss, *dates, *own)[:8]
     return RefitPlan(
         key=f"{dates[-1]}-{settings.flow}-{key}",
         flow=settings.flow,
@@ -141,6 +140,7 @@ def plan(
         landing=landing_root.resolve(),  # it is run again from elsewhere
         dates=tuple(dates),
         loss=loss,
+        policy=policy,
     )
 
 
@@ -245,7 +245,7 @@ def summary(release: Release, version: Version) -> Registered:
 
 def run(
     settings: Settings, landing_root: Path, as_of: str | None = None,
-    window_days: int = WINDOW_DAYS, loss: Loss = "huber", now: datetime | None = None,
+    window_days: int | None = None, loss: Loss = "huber", now: datetime | None = None,
 ) -> Registered:  # fmt: skip
     """The whole refit in one process.
 
@@ -280,8 +280,9 @@ def _fitted(settings: Settings, plan: RefitPlan, regime: str) -> FitRecord:
         regime,
         loss=plan.loss,
         moments=lambda transform: _moments(settings, plan, transform),
+        policy=plan.policy,
     )
-    return record.of_fit(found, panel, data_digest)
+    return record.of_fit(found, panel, data_digest, plan.policy.guardrails)
 
 
 def _moments(settings: Settings, plan: RefitPlan, transform: Transform) -> History:
@@ -305,9 +306,10 @@ def _release(
     models: Mapping[str, ImpactModel],
     verdict: validate.Result,
 ) -> Release:
-    dates = plan.dates
-    fallback = {regime: Policy(found.rung, found.reason, MAX_POV) for regime, found in fits.items()}
-    fallback[UNKNOWN] = Policy("fixed_pov", "no label for the bucket", MAX_POV)
+    dates, max_pov = plan.dates, plan.policy.max_pov.by_rung()
+    own = {} if plan.policy == DEFAULT.refit else {"policy": plan.policy.to_dict()}
+    fallback = {regime: Policy(found.rung, found.reason, max_pov) for regime, found in fits.items()}
+    fallback[UNKNOWN] = Policy("fixed_pov", "no label for the bucket", max_pov)
     return Release(
         as_of=dates[-1],
         window=Window(dates[0], dates[-1], len(dates)),
@@ -328,6 +330,7 @@ def _release(
             "metrics": {regime: found.metrics for regime, found in fits.items()},
             "stability": {regime: found.stability for regime, found in fits.items()},
             "certificate": {regime: fits[regime].certificate for regime in models},
+            **own,
         },
     )
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from crossimpact.estimate.guardrail_levels import LEVELS
 from crossimpact.ladder import RUNGS, Rung
 from crossimpact.release.bundle import Release
+from crossimpact.release.policy import DEFAULT, RefitPolicy, refit_policy
 from pipelines.pages.markdown import number, table
 from registry.pages import example
 
+COLOURS = ("amber", "red")
 #: Quantities with a guardrail, and how a level of them is written.
 GUARDED = {
     "cross_bps": ("predicted cross cost, either way", "{:,.1f} bps"),
     "unexplained_bps": ("realized less predicted cross cost, either way", "{:,.1f} bps"),
     "q_adv": ("flow of one name, either way", "{:.2%} of ADV"),
 }
+
+
+def decided(release: Release) -> RefitPolicy:
+    """The desk's decisions it was made by; a release says them where they are not the library's."""
+    own = release.report.get("policy")
+    return refit_policy(own) if own else DEFAULT.refit
 
 
 def ladder(release: Release) -> list[str]:
@@ -49,14 +57,15 @@ def guardrails(release: Release) -> list[str]:
     if not release.guardrails:
         return []
     rows = (
-        (regime, text, *(form.format(getattr(levels[name], colour)) for colour in LEVELS))
+        (regime, text, *(form.format(getattr(levels[name], colour)) for colour in COLOURS))
         for regime, levels in release.guardrails.items()
         for name, (text, form) in GUARDED.items()
         if name in levels
     )
-    passed = ", ".join(f"{colour} by {1 - share:.0%}" for colour, share in LEVELS.items())
+    quantiles = asdict(decided(release).guardrails)
+    passed = ", ".join(f"{colour} by {1 - share:.0%}" for colour, share in quantiles.items())
     return [
-        *table(("regime", "of one bucket", *LEVELS), rows),
+        *table(("regime", "of one bucket", *COLOURS), rows),
         "",
         f"Quantiles of the window's own buckets: {passed} of them.",
     ]

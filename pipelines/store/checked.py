@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_config
 
 from crossimpact.errors import UsageError
 
@@ -21,8 +21,9 @@ def checked(kind: type[T], data: Any, what: str, hint: str) -> T:
     UsageError
         Naming every wrong key of `what`, its value and what is allowed.
     """
+    strict = with_config(ConfigDict(extra="forbid"))(kind)  # and so are the dataclasses inside it
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(data), strict=True)
+        return TypeAdapter(strict).validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         raise UsageError(f"{what}: {told(error)}", hint) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossimpact.errors import UsageError
+from crossimpact.release.policy import DEFAULT
 from pipelines.plan import RefitPlan
 
 #: As it was written when a plan was a plain dictionary.
@@ -81,3 +83,25 @@ def test_read_names_a_file_that_holds_no_plan(tmp_path: Path, content: str) -> N
     path.write_text(content)
     with pytest.raises(UsageError, match=r"plan .*plan\.json"):
         RefitPlan.read(path)
+
+
+def test_a_plan_older_than_the_policy_was_made_by_the_librarys() -> None:
+    assert RefitPlan.from_dict(BEFORE).policy == DEFAULT.refit
+
+
+def test_a_plan_keeps_the_policy_it_was_made_by() -> None:
+    own = replace(DEFAULT.refit, false_discovery_rate=0.05)
+    plan = replace(RefitPlan.from_dict(BEFORE), policy=own)
+    assert RefitPlan.from_dict(json.loads(json.dumps(plan.to_dict()))).policy == own
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"min_edge_bps": -1}, "min_edge_bps = -1, must be bps >= 0"),
+        ({"edge": 1}, "policy.edge = 1: unknown key"),
+    ],
+)
+def test_from_dict_checks_the_policy_of_a_plan(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        RefitPlan.from_dict(BEFORE | {"policy": DEFAULT.refit.to_dict() | change})

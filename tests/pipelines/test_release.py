@@ -119,7 +119,7 @@ def forget_copies(desk: Settings) -> None:
 
 def champion_id(desk: Settings) -> str:
     release, facts = life.champion(desk)
-    assert facts["id"] == release.id
+    assert facts.id == release.id
     return release.id
 
 
@@ -133,7 +133,7 @@ def test_promote_show_and_promote_again(desk: Settings) -> None:
     done = promotion.promote(desk, who="ann", reason="March", now=at(1))
     assert (done.action, done.changed, done.id) == ("promote", True, release.id)
     assert (done.old, done.new) == (None, release.digest)
-    assert {row["verdict"] for row in done.gates} == {"pass", "skipped"}
+    assert {row.verdict for row in done.gates} == {"pass", "skipped"}
     assert alias(desk) == version.version
 
     tags = tracking.find(desk.mlflow_uri, "champion").tags
@@ -149,14 +149,14 @@ def test_promote_show_and_promote_again(desk: Settings) -> None:
         "approver": "",
     }
     normal, stressed, _ = shown.regimes
-    assert (normal["regime"], normal["rung"], normal["buckets"], normal["edges"]) == (
+    assert (normal.regime, normal.rung, normal.buckets, normal.edges) == (
         "normal",
         "full",
         1500,
         1,
     )
-    assert normal["condition_number"] == pytest.approx(release.models["normal"].condition_number)
-    assert (stressed["rung"], stressed["reason"], stressed["edges"]) == (
+    assert normal.condition_number == pytest.approx(release.models["normal"].condition_number)
+    assert (stressed.rung, stressed.reason, stressed.edges) == (
         "fixed_pov",
         "3 buckets",
         None,
@@ -213,7 +213,7 @@ def test_a_refusal_tells_every_gate(desk: Settings) -> None:
     with pytest.raises(GateRefused) as refused:
         promotion.promote(desk, who="ann", now=at(1))
     told = refused.value.report["gates"]
-    assert told == promotion.check(desk, now=at(1))["gates"]
+    assert told == promotion.check(desk, now=at(1)).to_dict()["gates"]
     verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in told}
     assert verdicts["condition_number", "normal"] == "fail"
     assert verdicts["psd_margin", "normal"] == "pass"
@@ -241,7 +241,7 @@ def test_couplings_may_come_where_there_were_none_but_not_all_go(desk: Settings)
     promotion.promote(desk, now=at(2), **said)
     register(desk, sample(32.0))
     done = promotion.promote(desk, who="ann", now=at(3))
-    verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in done.gates}
+    verdicts = {(row.gate, row.regime): row.verdict for row in done.gates}
     assert verdicts["edge_turnover", "normal"] == "skipped"
 
 
@@ -284,8 +284,8 @@ def test_a_refit_nobody_can_run_again_is_refused(desk: Settings) -> None:
 
 
 def rung(desk: Settings) -> tuple[str, str]:
-    (normal,) = (row for row in life.show(desk).regimes if row["regime"] == "normal")
-    return normal["rung"], normal["reason"]
+    (normal,) = (row for row in life.show(desk).regimes if row.regime == "normal")
+    return normal.rung, normal.reason
 
 
 def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings) -> None:
@@ -299,8 +299,8 @@ def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings)
     live, facts = life.champion(desk)
     (model, *_) = live.model_for("normal")
     assert model is not None and model.edges == 0
-    assert facts["held"]["normal"].rung == "self_only"  # a page of the day is made anew
-    assert life.show(desk, at(1.5)).regimes[0]["rung"] == "full"  # which matrix priced that fill?
+    assert facts.held["normal"].rung == "self_only"  # a page of the day is made anew
+    assert life.show(desk, at(1.5)).regimes[0].rung == "full"  # which matrix priced that fill?
 
     assert promotion.promote(desk, release.id, who="ann", now=at(4)).action == "promote"
     assert rung(desk) == ("full", "fitted")

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from crossimpact import contract
-from crossimpact.consumer.state import VALID_FOR
 from crossimpact.errors import UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release import gates
 from crossimpact.release.bundle import Release
 from crossimpact.release.content import Policy, Window
+from crossimpact.release.policy import DEFAULT
 
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 
@@ -31,7 +31,7 @@ KNOWN = {
     "reproduced": "same within 1e-09: largest difference 8e-14",
     "coverage": 0.8,
     "age_days": 45.0,
-    "valid_for_days": VALID_FOR.days,
+    "valid_for_days": DEFAULT.release.valid_for_days,
 }
 PER_REGIME = (
     "psd_margin",
