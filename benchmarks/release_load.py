@@ -33,6 +33,7 @@ from crossimpact.consumer.cache import LastGood
 from crossimpact.model import ImpactModel
 from crossimpact.release import release_files
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Guardrail, Policy, Window
 
 SECTORS = 11
 #: Strongest eigenvalue of the couplings, in units of the names' own impacts.
@@ -53,13 +54,13 @@ def drawn(names: int, density: float, seed: int = 0) -> Release:
         block = _model(rng, regime, sector, same)
         lower[regime] = {"sector_block": block, "self_only": block.self_only()}
     pov = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
-    shipped = {"rung": "full", "reason": "fitted", "max_pov": pov}
-    fixed = {"rung": "fixed_pov", "reason": "no label for the bucket", "max_pov": pov}
+    shipped = Policy("full", "fitted", pov)
+    fixed = Policy("fixed_pov", "no label for the bucket", pov)
     return Release(
-        as_of="2026-01-31", window={"first": "2025-11-01", "last": "2026-01-31", "dates": 60},
+        as_of="2026-01-31", window=Window("2025-11-01", "2026-01-31", 60),
         flow="own", bucket_s=300, contract_version="1", code_version="0", data_digest="d" * 64,
         models=models, lower=lower, fallback={**dict.fromkeys(models, shipped), "unknown": fixed},
-        guardrails={r: {"cross_bps": {"amber": 1.5, "red": 3.0}} for r in models}, report={},
+        guardrails={r: {"cross_bps": Guardrail(1.5, 3.0)} for r in models}, report={},
     )  # fmt: skip
 
 

@@ -92,7 +92,9 @@ def validate(
 def refit(
     landing: LandingPath,
     as_of: AsOf = None,
-    window_days: Annotated[int, typer.Option(min=1, help="Trading dates")] = 60,
+    window_days: Annotated[
+        int | None, typer.Option(min=1, help="Trading dates [default: the policy's, 60]")
+    ] = None,
     flow: FlowOption = None,
     bucket: Bucket = "5min",
     loss: Annotated[Literal["huber", "quantile"], typer.Option(help="Self fit's loss")] = "huber",

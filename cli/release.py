@@ -36,9 +36,10 @@ def gates(release: Candidate = None, home: Home = None, json_: Json = False) -> 
     with stages("gates"):
         from pipelines import promotion as step
 
-        result = step.check(place, release, now=now())
+        checked = step.check(place, release, now=now())
+    result = checked.to_dict()
     print_result(result if json_ else views.gated(result), as_json=json_)
-    sys.exit(4 if result["refused"] else 0)
+    sys.exit(4 if checked.refused else 0)
 
 
 @app.command(rich_help_panel=MODEL)

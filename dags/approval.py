@@ -13,6 +13,7 @@ from dags.runs import log, triggered_by
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from crossimpact.release.gates import Row
     from pipelines.comparison import Change, Comparison
     from pipelines.store.settings import Settings
 
@@ -69,7 +70,7 @@ def settled(asked: Mapping[str, Any]) -> str:
 
 def question(
     challenger: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     against: Comparison,
     *,
     old: str = "",
@@ -175,9 +176,9 @@ def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Iterator[str
     yield from table(head, rows)
 
 
-def _cells(row: Mapping[str, Any]) -> Iterator[str]:
-    limit = f"{row['direction'].replace('_', ' ')} {_text(row['limit'])}"
-    shown = {**row, "limit": "" if row["verdict"] == "skipped" else limit}
+def _cells(row: Row) -> Iterator[str]:
+    limit = f"{row.direction.replace('_', ' ')} {_text(row.limit)}"
+    shown = {**vars(row), "limit": "" if row.verdict == "skipped" else limit}
     for column in COLUMNS:
         yield _text(shown[column]).replace("\n", " ")
 

@@ -13,6 +13,7 @@ from dags.runs import log
 from dags.schedule import UpcomingCronTimetable
 
 if TYPE_CHECKING:
+    from pipelines.plan import RefitPlan
     from pipelines.store.landing import Landing
     from pipelines.store.settings import Settings
 
@@ -143,11 +144,18 @@ def mlflow_links(settings: Settings, version: int, run: str) -> dict[str, str]:
     return pages.urls(settings.mlflow_uri, version, run)
 
 
-def settings_of(plan: Mapping[str, Any]) -> Settings:
+def planned(plan: Mapping[str, Any]) -> RefitPlan:
+    """The plan another task has returned, checked."""
+    from pipelines.plan import RefitPlan
+
+    return RefitPlan.from_dict(plan, "plan of another task")
+
+
+def settings_of(plan: RefitPlan) -> Settings:
     """Settings of a planned refit: what its plan says, whatever the params' defaults are by now."""
     from pipelines.store.settings import Settings, default_home
 
-    return Settings(default_home(), bucket_s=plan["bucket_s"], flow=plan["flow"])
+    return plan.under(Settings(default_home()))
 
 
 def landing(params: Mapping[str, Any]) -> Landing:

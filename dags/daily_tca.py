@@ -80,9 +80,9 @@ def daily_tca() -> None:
         from pipelines.tca import run_champion
 
         root = landing(partition).root
-        result = run_champion(settings(params), root, partition["date"]).to_dict()
+        result = run_champion(settings(params), root, partition["date"])
         summaries.say(summaries.tca(result))
-        return result
+        return result.to_dict()
 
     tca.expand(partition=partitions())
 

@@ -21,6 +21,7 @@ from dags.common import (
     landing,
     landing_param,
     mlflow_links,
+    planned,
     runs_of,
     settings,
     settings_of,
@@ -80,12 +81,13 @@ approves; a scheduled or backfilled run whose data are more than 45 days old fai
             "Last date of the window; empty: the run's own date, by hand the last landed one",
         ),
         "window_days": Param(
-            60,
-            type="integer",
+            None,
+            type=["null", "integer"],
             minimum=1,
             maximum=1000,
             title="Window",
-            description="Trading days in the window; fewer when fewer are landed",
+            description="Trading days in the window, fewer when fewer are landed; empty: as the "
+            "desk's policy says (60)",
         ),
         "flow": flow_param(),
         "bucket": bucket_param(),
@@ -140,30 +142,32 @@ def monthly_refit() -> None:
             asked["loss"],
             datetime.now(UTC),
         )
-        summaries.say(summaries.plan(found, staleness(found["dates"][-1], dag_run)))
-        return found
+        summaries.say(summaries.plan(found, staleness(found.dates[-1], dag_run)))
+        return found.to_dict()
 
     @task
     def contract(plan: dict[str, Any]) -> list[str]:
         """The window keeps the contract; its dates and those its regime labels look back on."""
         from pipelines import features, validate
 
-        validate.run(settings_of(plan), landing(plan), plan["dates"])
-        return features.readable(settings_of(plan), landing(plan), plan["dates"])
+        window = planned(plan)
+        validate.run(settings_of(window), landing(plan), window.dates)
+        return features.readable(settings_of(window), landing(plan), window.dates)
 
     @task(map_index_template="{{ task.op_kwargs['date'] }}", doc_md="Buckets of one date.")
     def features(plan: dict[str, Any], date: str) -> dict[str, Any]:
         from pipelines import features
 
-        return features.build(settings_of(plan), date)
+        return features.build(settings_of(planned(plan)), date)
 
     @task
     def regimes(plan: dict[str, Any], read: list[str]) -> list[list[str]]:
         """Label the buckets of the window; its dates in runs."""
         from pipelines import features
 
-        features.label(settings_of(plan), plan["dates"], read)
-        return runs_of(plan["dates"])
+        window = planned(plan)
+        features.label(settings_of(window), window.dates, read)
+        return runs_of(window.dates)
 
     @task(
         map_index_template="{{ task.op_kwargs['dates'][0] }}",
@@ -172,7 +176,7 @@ def monthly_refit() -> None:
     def moments(plan: dict[str, Any], dates: list[str]) -> dict[str, Any]:
         from pipelines import moments
 
-        return moments.prepare(settings_of(plan), dates, ("linear",))
+        return moments.prepare(settings_of(planned(plan)), dates, ("linear",))
 
     @task(
         map_index_template="{{ task.op_kwargs['regime'] }}",
@@ -181,7 +185,9 @@ def monthly_refit() -> None:
     def fit(plan: dict[str, Any], regime: str) -> dict[str, Any]:
         from pipelines import refit
 
-        return refit.fit(settings_of(plan), plan, regime)
+        window = planned(plan)
+        made = refit.fit(settings_of(window), window, regime)
+        return {"regime": regime, "rung": made.rung, "reason": made.reason}
 
     @task(multiple_outputs=False)
     def register(plan: dict[str, Any], dag_run: Any = None) -> dict[str, Any]:
@@ -190,10 +196,11 @@ def monthly_refit() -> None:
         from dags.runs import origin
         from pipelines import refit
 
-        made = refit.assemble(settings_of(plan), plan, origin(dag_run))
-        links = mlflow_links(settings_of(plan), made["version"], made["run_id"])
+        window = planned(plan)
+        made = refit.assemble(settings_of(window), window, origin(dag_run))
+        links = mlflow_links(settings_of(window), made.version, made.run_id)
         summaries.say(summaries.release(made, links))
-        return made
+        return made.to_dict()
 
     @task(multiple_outputs=True)
     def gates(
@@ -208,20 +215,22 @@ def monthly_refit() -> None:
         from pipelines.comparison import compare
         from pipelines.promotion import check
 
-        live = standing(settings_of(plan))  # before the gates: they judge this champion or a later
-        said = check(settings_of(plan), challenger["release"], now=datetime.now(UTC))
-        old = staleness(plan["dates"][-1], dag_run)
-        links = mlflow_links(settings_of(plan), challenger["version"], challenger["run_id"])
+        window = planned(plan)
+        home = settings_of(window)
+        live = standing(home)  # before the gates: they judge this champion or a later
+        said = check(home, challenger["release"], now=datetime.now(UTC))
+        old = staleness(window.dates[-1], dag_run)
+        links = mlflow_links(home, challenger["version"], challenger["run_id"])
         summaries.say(summaries.gates(said, old, links))
         asked = question(
             challenger,
-            said["gates"],
-            compare(settings_of(plan), challenger["release"]),
+            said.gates,
+            compare(home, challenger["release"]),
             old=old,
             user=triggered_by(dag_run),
             links=links,
         )
-        return said | live | asked
+        return said.to_dict() | live | asked
 
     @task.branch
     def decide(
@@ -262,7 +271,8 @@ def monthly_refit() -> None:
             raise AirflowSkipException("the champion stays: nobody has approved")
         if (user := triggered_by(dag_run)) and approves_own(reply or {}, user):
             raise own_approval(user)
-        live = standing(settings_of(plan))
+        home = settings_of(planned(plan))
+        live = standing(home)
         if live["changes"] != asked["changes"]:
             if live["champion"] == asked["release"]:
                 return live  # by an earlier try of this task
@@ -273,18 +283,18 @@ def monthly_refit() -> None:
         who, why = signature(reply, dag_run.run_id)
         try:
             done = promotion.promote(
-                settings_of(plan),
+                home,
                 asked["release"],
                 who=who,
                 reason=why,
                 now=datetime.now(UTC),
                 identity="login" if approved(reply) else "name",
-            ).to_dict()
+            )
         except GateRefused as refusal:
             raise AirflowSkipException(f"the champion stays: {refusal}") from refusal
-        links = mlflow_links(settings_of(plan), challenger["version"], challenger["run_id"])
+        links = mlflow_links(home, challenger["version"], challenger["run_id"])
         summaries.say(summaries.promotion(done, who, links))
-        return done
+        return done.to_dict()
 
     window = plan()
     turn() >> window

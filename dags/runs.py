@@ -64,15 +64,16 @@ def staleness(last: str, run: Run) -> str:
     UsageError
         When a run of the clock finds data so old that what is fitted on them has expired.
     """
-    from crossimpact.consumer.state import VALID_FOR  # not when a DAG is parsed
+    from pipelines.store.settings import Settings, default_home  # not when a DAG is parsed
 
     days = age(last, run)
     if days <= OLD_DAYS:
         return ""
     said = f"the data end on {last}, {days} days before this run"
-    if days > VALID_FOR.days and own_date(run):
+    most = Settings(default_home()).policy.release.valid_for_days
+    if days > most and own_date(run):
         raise UsageError(
-            f"{said}; a run of the clock takes {VALID_FOR.days} days at most",
+            f"{said}; a run of the clock takes {most} days at most",
             "land newer dates, or trigger the DAG with `as_of` if these are meant",
         )
     return said

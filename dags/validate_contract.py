@@ -117,7 +117,7 @@ def validate_contract() -> None:
 
         dates = [date for run in runs for date in run]
         recent = dates[-RECENT:]
-        result = validate.verdict(settings(params), landing(params), recent).to_dict()
+        result = validate.verdict(settings(params), landing(params), recent)
         found = {date: accepted(params, date) for date in dates}
         last = list(inlet_events[ACCEPTED].ascending(False).limit(1))
         known = last[0].extra.get("sha", {}) if last else {}
@@ -131,7 +131,7 @@ def validate_contract() -> None:
             "rows": sum(found[date]["rows"] for date in fresh),
             "sha": known | {date: found[date]["sha"] for date in dates},
         }
-        return result
+        return result.to_dict()
 
     verdict(validate.expand(dates=pending()))
 

@@ -65,11 +65,11 @@ def weekly_drift() -> None:
 
         root, last = landing(params).root, as_of(params, dag_run)
         now = datetime.now(UTC)
-        week = refit.plan(settings(params), root, last, drift.WEEK, now=now)["dates"]
+        week = refit.plan(settings(params), root, last, drift.WEEK, now=now).dates
         old = staleness(week[-1], dag_run)
-        found = drift.run(settings(params), root, last).to_dict()
+        found = drift.run(settings(params), root, last)
         summaries.say(summaries.drift(found, old))
-        return found
+        return found.to_dict()
 
     @task(multiple_outputs=False)
     def announce(found: dict[str, Any], params: Any = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import great_expectations as gx
 from great_expectations.core import ExpectationValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from sqlalchemy.pool import NullPool
 
 from crossimpact import contract
@@ -49,10 +50,11 @@ class Judge:
     def __init__(self, connection: Any) -> None:
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        engine: dict[str, Any] = {  # a field of GX's SQL source that its stub leaves out
+            "kwargs": {"creator": lambda: OwnCursorConnection(connection), "poolclass": NullPool}
+        }
         self._source = context.data_sources.add_sql(
-            "duckdb",
-            connection_string="duckdb:///:memory:",
-            kwargs={"creator": lambda: OwnCursorConnection(connection), "poolclass": NullPool},
+            "duckdb", connection_string="duckdb:///:memory:", **engine
         )
 
     def findings(self, table: contract.Table, relation: str) -> list[Finding]:
@@ -87,13 +89,19 @@ def _raised(info: Mapping[str, Any]) -> str:
     return messages[0].split("\n")[0] if messages else ""
 
 
+def _config(result: ExpectationValidationResult) -> ExpectationConfiguration:
+    if result.expectation_config is None:
+        raise CrossImpactError(f"GX gives a result without its expectation: {result}")
+    return result.expectation_config
+
+
 def _meta(result: ExpectationValidationResult) -> Mapping[str, Any]:
-    return result.expectation_config.meta
+    return _config(result).meta or {}
 
 
 def _finding(relation: str, result: ExpectationValidationResult) -> Finding:
     meta = _meta(result)
-    rows = result.expectation_config.kwargs.get("unexpected_rows_query", "")
+    rows = _config(result).kwargs.get("unexpected_rows_query", "")
     query = rows.format(batch=relation) or result.result.get("unexpected_index_query", "")
     if not (query or meta["blocks"]):
         raise CrossImpactError(f"{relation}: rule {meta['rule_id']} failed without naming rows")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -41,7 +41,8 @@ def run(dag_id: str, conf: Mapping[str, Any]) -> None:
     dag.deadline = None  # Airflow 3.3 stops at the end of a test run that has one
     for task in dag.tasks:
         task.retries = 0  # someone is watching: say it now, do not wait for a second try
-        task.on_failure_callback = [*task.on_failure_callback, keep]
+        before = task.on_failure_callback or ()
+        task.on_failure_callback = [*(before if isinstance(before, Sequence) else (before,)), keep]
     state = dag.test(run_conf=dict(conf)).state
     for task_id, error in failures:
         if isinstance(error, CrossImpactError):

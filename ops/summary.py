@@ -53,9 +53,9 @@ def collect(
             regime: recovery(champion.model_for(regime)[0], planted[regime]["edges"])
             for regime in planted
         },
-        "champion": {"id": champion.id, "digest": champion.digest, "version": facts["version"]},
-        "window": dict(champion.window),
-        "gates": promotion.check(settings, champion.id, now=clock())["gates"],
+        "champion": {"id": champion.id, "digest": champion.digest, "version": facts.version},
+        "window": champion.window.to_dict(),
+        "gates": promotion.check(settings, champion.id, now=clock()).to_dict()["gates"],
         "shortfall": shortfall(settings, landing.all_dates()),
         "drift": drift(settings),
         "reports": sorted(str(path) for path in settings.reports.rglob("*.html")),

@@ -128,7 +128,7 @@ def last_drift(lines: Sequence[Entry], digest: str) -> str:
 def _recent(settings: Settings, new: Release) -> tuple[tuple[str, ...], Panel | None]:
     """The last dates of the challenger's window that this home has features of."""
     built = Warehouse(settings).dates(settings.feature_layer, "buckets")
-    first, last = new.window["first"], new.window["last"]
+    first, last = new.window.first, new.window.last
     dates: Sequence[str] = [date for date in built if first <= date <= last][-RECENT:]
     try:
         return tuple(dates), features.load_panel(settings, dates) if dates else None
@@ -138,7 +138,7 @@ def _recent(settings: Settings, new: Release) -> tuple[tuple[str, ...], Panel | 
 
 def _gain(release: Release, answer: Answer, regime: str) -> float | None:
     """What the release measured of what answers; nothing of a rung it was demoted to."""
-    if answer.rung != release.fallback.get(regime, {}).get("rung"):
+    if regime not in release.fallback or answer.rung != release.fallback[regime].rung:
         return None
     value: Any = release.report.get("metrics", {}).get(regime, {}).get("oos_gain")
     return float(value) if isinstance(value, int | float) and answer.model is not None else None

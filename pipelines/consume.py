@@ -31,7 +31,16 @@ def pull(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> dict
 def ask(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> Served:
     """What answers now, within the client's deadline."""
     cache = settings.home / "consumer" / quote(who, safe="").replace(".", "%2E")
-    return Client(settings.mlflow_uri, settings.ledger_path, cache, clock=clock).pull()
+    policy = settings.policy.release
+    return Client(
+        settings.mlflow_uri,
+        settings.ledger_path,
+        cache,
+        clock=clock,
+        max_age=policy.max_age,
+        valid_for=policy.valid_for,
+        fixed_pov=policy.fixed_pov,
+    ).pull()
 
 
 def witness(settings: Settings, served: Served, *, who: str, now: datetime) -> str:

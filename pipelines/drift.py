@@ -72,14 +72,14 @@ def run(settings: Settings, landing_root: Path, as_of: str | None = None) -> Res
     champion, _ = release.champion(settings)
     settings = refit.matching(settings, champion)
     landing = Landing(landing_root)
-    landed = refit.plan(settings, landing_root, as_of, WEEK)["dates"]
+    landed = refit.plan(settings, landing_root, as_of, WEEK).dates
     monday = _monday(landed[-1])
     dates = [date for date in landed if date >= monday]
     validate.accept(settings, landing, dates)
     features.prepare(settings, landing, dates)
     tell("drift", f"release {champion.id} against the week of {monday}")
     found = _confront(settings, champion, dates, monday)
-    first, last = champion.window["first"], champion.window["last"]
+    first, last = champion.window.first, champion.window.last
     regimes = {drift.regime: drift.to_dict() for drift in found}
     result = Result(
         as_of=dates[-1],
@@ -108,7 +108,7 @@ def _confront(
     Shipped, whatever lower rung the regime is held to by now: a week looked at again after it
     demoted a regime says the same.
     """
-    unseen = [date for date in dates if date > champion.window["last"]]
+    unseen = [date for date in dates if date > champion.window.last]
     panel = features.load_panel(settings, unseen or dates)
     past, changed = _past(settings, champion, monday), _conditions(settings, champion, unseen)
     return [
@@ -121,13 +121,14 @@ def _confront(
             regimes=len(champion.models),
             unseen=bool(unseen),
             conditions=changed.get(regime, {}),
+            alpha=settings.policy.drift.alpha,
         )
         for regime, model in _shipped(champion).items()
     ]
 
 
 def _shipped(champion: Release) -> dict[str, ImpactModel]:
-    rungs = {regime: champion.fallback[regime]["rung"] for regime in champion.models}
+    rungs = {regime: champion.fallback[regime].rung for regime in champion.models}
     return {
         regime: model.self_only() if rungs[regime] == "self_only" else model
         for regime, model in champion.models.items()
@@ -161,7 +162,7 @@ def _conditions(
 ) -> dict[str, dict[str, Shift]]:
     """Each regime's conditions against those of the champion's window, as far as it is at hand."""
     warehouse, layer = Warehouse(settings), settings.feature_layer
-    first, last = champion.window["first"], champion.window["last"]
+    first, last = champion.window.first, champion.window.last
     built = set(warehouse.dates(layer, "regimes")) & set(warehouse.dates(layer, "buckets"))
     window = sorted(date for date in built if first <= date <= last)
     if not unseen or not window:
@@ -186,6 +187,7 @@ def _by_day(frame: pd.DataFrame, rows: pd.Series) -> dict[str, np.ndarray]:
 def _publish(settings: Settings, result: Result) -> None:
     """`marts/drift`, a row per regime, and `marts/drift_evidence`, a row per statistic."""
     head = {"release": result.release, "in_sample_dates": result.in_sample_dates}
+    tables: dict[str, Sequence[Mapping[str, Any]]]
     tables = {"drift_evidence": result.evidence, "drift": list(result.regimes.values())}
     inputs = {"release": result.release, "dates": ",".join(result.dates)}
     warehouse = Warehouse(settings)

@@ -10,20 +10,19 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from crossimpact.atomic import write_atomic
-from crossimpact.consumer.state import VALID_FOR, age
+from crossimpact.consumer.state import age
 from crossimpact.drift.turnover import edge_turnover
 from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.progress import tell
 from crossimpact.release import bundle, release_files, reproducible
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import Standing, utc
+from pipelines.plan import RefitPlan
 from pipelines.release import promoted
 from pipelines.store.settings import Settings
 
@@ -48,7 +47,7 @@ def gather(
         "coverage": coverage(candidate),
         "reproduced": again,
         "age_days": round(age(candidate, utc(now)) / DAY, 2),
-        "valid_for_days": VALID_FOR.days,
+        "valid_for_days": settings.policy.release.valid_for_days,
     }
     if live and live.digest != candidate.digest:
         facts["champion"] = _against(settings, candidate, live)
@@ -145,8 +144,8 @@ def _main(home: str, folder: str, into: str) -> None:
     """Run the refit whose plan lies in `folder` again and write its release to `into`."""
     from pipelines import refit
 
-    plan: Mapping[str, Any] = json.loads((Path(folder) / refit.PLAN).read_text())
-    settings = replace(Settings(Path(home)), flow=plan["flow"], bucket_s=plan["bucket_s"])
+    plan = RefitPlan.read(Path(folder) / refit.PLAN)
+    settings = plan.under(Settings(Path(home)))
     release_files.write(refit.build(settings, plan, refit.fits(settings, plan)), Path(into))
 
 

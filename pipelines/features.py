@@ -17,6 +17,7 @@ import numpy as np
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, EstimationError
+from crossimpact.model import Array
 from crossimpact.panel import Panel
 from crossimpact.progress import each
 from pipelines import validate
@@ -163,8 +164,8 @@ def _pivot(cells: dict[str, Any]) -> Panel:
     t, i = np.asarray(cells["t"], dtype=int), np.asarray(cells["i"], dtype=int)
     shape = (int(t[-1]) + 1, int(i.max()) + 1)
 
-    def wide(name: str, missing: float) -> np.ndarray:
-        values = np.ma.filled(np.ma.asarray(cells[name], dtype=float), np.nan)
+    def wide(name: str, missing: float) -> Array:
+        values: Array = np.ma.filled(np.ma.asarray(cells[name], dtype=float), np.nan)
         array = np.full(shape, missing)
         array[t, i] = np.where(np.isnan(values), missing, values)
         return array

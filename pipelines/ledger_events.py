@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from crossimpact.ladder import Rung
 from crossimpact.release import hash_chain, ledger
 from crossimpact.release.ledger import Action, Entry
 from pipelines.store.settings import Settings
@@ -12,7 +13,7 @@ from pipelines.store.settings import Settings
 
 def record(
     settings: Settings, action: Action, *, who: str, reason: str, now: datetime,
-    rungs: Mapping[str, str] | None = None, of: str = "", wait_s: float = hash_chain.WAIT_S,
+    rungs: Mapping[str, Rung] | None = None, of: str = "", wait_s: float = hash_chain.WAIT_S,
 ) -> bool:  # fmt: skip
     """Write down what was seen of the champion (`fallback`, `drift`); nothing live changes.
 

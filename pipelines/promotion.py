@@ -16,7 +16,7 @@ from typing import Any
 
 from crossimpact.consumer.version import Version
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
-from crossimpact.ladder import RUNGS
+from crossimpact.ladder import RUNGS, Rung
 from crossimpact.release import bundle, gates, ledger
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import Action, Entry, Identity, Standing
@@ -36,6 +36,23 @@ from registry.tracking import CHALLENGER
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What the gates say of a release: one row per gate and regime."""
+
+    release: str
+    gates: tuple[gates.Row, ...]
+
+    @property
+    def refused(self) -> list[str]:
+        """The failing rows as text."""
+        return [str(row) for row in gates.failures(self.gates)]
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [row.to_dict() for row in self.gates]
+        return {"release": self.release, "gates": rows, "refused": self.refused}
+
+
+@dataclass(frozen=True)
 class Promotion:
     """A change of champion, or why there was none (`changed` false); digests in `old` and `new`."""
 
@@ -45,12 +62,12 @@ class Promotion:
     version: int
     old: str | None
     new: str
-    gates: list[dict[str, Any]] = field(default_factory=list)
+    gates: tuple[gates.Row, ...] = ()
     note: str = ""
     held: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "gates": [row.to_dict() for row in self.gates]}
 
 
 def promote(
@@ -115,29 +132,18 @@ def promote(
     if not unmoved:
         _tell(settings, version, entry)
     notes = [f"lifts the demotion, {_told(lifted)}" if lifted else "", unmoved]
-    done = _promotion(entry, [row.to_dict() for row in rows])
+    done = _promotion(entry, rows)
     return replace(done, note="; ".join(filter(None, notes)))
 
 
-def check(settings: Settings, release: str | None = None, *, now: datetime) -> dict[str, Any]:
-    """What the gates say of a release (the challenger when None), without promoting it.
-
-    Returns
-    -------
-    dict
-        `release`, `gates` (one row per gate and regime) and `refused` (the failing ones as text).
-    """
+def check(settings: Settings, release: str | None = None, *, now: datetime) -> Checked:
+    """What the gates say of a release (the challenger when None), without promoting it."""
     from pipelines import evidence
 
     candidate, _ = resolve(settings, release or CHALLENGER)
     again = evidence.reproduced(settings, candidate)
     facts = evidence.gather(settings, candidate, _live(settings), again, now)
-    rows = gates.evaluate(candidate, facts)
-    return {
-        "release": candidate.id,
-        "gates": [row.to_dict() for row in rows],
-        "refused": [str(row) for row in gates.failures(rows)],
-    }
+    return Checked(candidate.id, tuple(gates.evaluate(candidate, facts)))
 
 
 def rollback(
@@ -191,12 +197,13 @@ def demote(
     StaleModel
         When nothing is promoted.
     """
+    asked = {regime: _rung(name) for regime, name in rungs.items()}
     while True:
         live = standing(settings, book(settings))
         if not live.digest.startswith(of):
             return _nothing(live.champion, f"release {of[: bundle.ID_LENGTH]} is not champion")
         known = _at_hand(settings, live)
-        lower = {k: rung for k, rung in rungs.items() if _is_lower(known, live, k, rung)}
+        lower = {k: rung for k, rung in asked.items() if _is_lower(known, live, k, rung)}
         if not lower:
             return _nothing(live.champion, "held there already")
         with ledger.locked(settings.ledger_path) as held:
@@ -292,11 +299,16 @@ def _at_hand(settings: Settings, live: Standing) -> Release | None:
         return None
 
 
-def _is_lower(release: Release | None, live: Standing, regime: str, rung: str) -> bool:
-    if rung not in RUNGS:
-        raise UsageError(f"rung {rung!r} is none of {', '.join(RUNGS)}")
+def _rung(name: str) -> Rung:
+    for rung in RUNGS:
+        if rung == name:
+            return rung
+    raise UsageError(f"rung {name!r} is none of {', '.join(RUNGS)}")
+
+
+def _is_lower(release: Release | None, live: Standing, regime: str, rung: Rung) -> bool:
     if release is None:
-        present = live.held.get(regime, {"rung": RUNGS[0]})["rung"]
+        present = live.held[regime].rung if regime in live.held else RUNGS[0]
     elif regime in release.models:
         present = release.model_for(regime).rung
     else:
@@ -325,16 +337,16 @@ def _action(refused: Sequence[str]) -> Action:
 
 def _held(live: Standing | None) -> dict[str, str]:
     """The rungs that regimes are held to."""
-    return {regime: hold["rung"] for regime, hold in live.held.items()} if live else {}
+    return {regime: hold.rung for regime, hold in live.held.items()} if live else {}
 
 
 def _told(held: Mapping[str, str]) -> str:
     return ", ".join(f"{regime} to {rung}" for regime, rung in held.items())
 
 
-def _promotion(entry: Entry, rows: list[dict[str, Any]] | None = None) -> Promotion:
+def _promotion(entry: Entry, rows: Sequence[gates.Row] = ()) -> Promotion:
     digest = entry.new or ""
     return Promotion(
         entry.action, True, digest[: bundle.ID_LENGTH], entry.version or 0, entry.old, digest,
-        rows or [], held=dict(entry.rungs),
+        tuple(rows), held=dict(entry.rungs),
     )  # fmt: skip

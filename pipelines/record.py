@@ -2,63 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from crossimpact.errors import CrossImpactError, ModelError
 from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.estimate.guardrail_levels import levels
 from crossimpact.estimate.refit import RegimeFit
+from crossimpact.ladder import Rung
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
-from crossimpact.release import bundle
+from crossimpact.release import bundle, content
+from crossimpact.release.content import Guardrail
+from crossimpact.release.policy import DEFAULT, GuardrailQuantiles
 from pipelines.pages import figures as drawing
 
+#: A row of plain data: what JSON can hold, by name.
+Row = Mapping[str, Any]
 
-def of_fit(found: RegimeFit, panel: Panel) -> dict[str, Any]:
-    """A regime's fit on a window's panel as JSON can hold it; what is not finite becomes text."""
+
+@dataclass(frozen=True)
+class Paths:
+    """The stability paths worth drawing: of each pair a share per penalty, and whether it ships;
+    `left_out` counts those that were selected somewhere and are not drawn."""
+
+    penalties: list[float]
+    shares: list[list[float]]
+    kept: list[bool]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """A regime's fit as it lies in its refit's folder; numbers JSON cannot hold are text.
+
+    Attributes
+    ----------
+    data_digest
+        Of the features it was fitted on.
+    rung, reason
+        Who answers, and why not the rung above.
+    metrics, stability, certificate
+        Plain data for the release's report.
+    paths
+        None when nothing was ever selected.
+    model, lower
+        What ships, None when nothing could be fitted, and the models of the rungs below.
+    guardrails
+        Levels per quantity, empty without a model.
+    """
+
+    data_digest: str
+    rung: Rung
+    reason: str
+    metrics: Row
+    stability: Sequence[Row]
+    certificate: Row | None
+    paths: Paths | None
+    model: ImpactModel | None
+    lower: Mapping[str, ImpactModel]
+    guardrails: Mapping[str, Guardrail]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON can hold it."""
+        return {
+            **vars(self),
+            "paths": self.paths and asdict(self.paths),
+            "model": self.model and self.model.to_dict(),
+            "lower": {rung: model.to_dict() for rung, model in self.lower.items()},
+            "guardrails": {name: level.to_dict() for name, level in self.guardrails.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FitRecord:
+        """Inverse of `to_dict`; of data that are no record it raises what parsing raises."""
+        paths, model = data["paths"], data["model"]
+        typed = {
+            "paths": paths and Paths(**paths),
+            "model": model and ImpactModel.from_dict(model),
+            "lower": {rung: ImpactModel.from_dict(terms) for rung, terms in data["lower"].items()},
+            "guardrails": {
+                name: content.read(Guardrail, level, f"guardrail {name}")
+                for name, level in data["guardrails"].items()
+            },
+        }
+        return cls(**{**data, **typed})
+
+    @classmethod
+    def read(cls, path: Path) -> FitRecord:
+        """The record in a file.
+
+        Raises
+        ------
+        CrossImpactError
+            When it is not there or holds something else.
+        """
+        try:
+            return cls.from_dict(json.loads(path.read_text()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
+            raise CrossImpactError(f"fit {path} cannot be read: {error}", "refit again") from error
+
+
+def of_fit(
+    found: RegimeFit,
+    panel: Panel,
+    data_digest: str,
+    quantiles: GuardrailQuantiles = DEFAULT.refit.guardrails,
+) -> FitRecord:
+    """A regime's fit on a window's panel; guardrail levels at these quantiles of it."""
     model = found.model
-    return {
-        "rung": found.rung,
-        "reason": found.reason,
-        "metrics": bundle.plain(found.metrics),
-        "stability": bundle.plain(found.stability),
-        "paths": _paths(found),
-        "model": model.to_dict() if model else None,
-        "lower": {rung: lower.to_dict() for rung, lower in found.lower.items()},
-        "certificate": found.certificate.to_dict() if found.certificate else None,
-        "guardrails": levels(model, panel.of_regime(found.regime)) if model else {},
-    }
+    measured = levels(model, panel.of_regime(found.regime), quantiles) if model else {}
+    return FitRecord(
+        data_digest=data_digest,
+        rung=found.rung,
+        reason=found.reason,
+        metrics=bundle.plain(found.metrics),
+        stability=bundle.plain([row.to_dict() for row in found.stability]),
+        certificate=bundle.plain(found.certificate.to_dict()) if found.certificate else None,
+        paths=_paths(found),
+        model=model,
+        lower=found.lower,
+        guardrails={name: Guardrail(**level) for name, level in measured.items()},
+    )
 
 
-def _paths(found: RegimeFit) -> dict[str, Any] | None:
-    """The stability paths worth drawing, as plain data; None when nothing was ever selected."""
+def _paths(found: RegimeFit) -> Paths | None:
     penalties, shares = found.paths
     if not penalties.size or not shares.any():
         return None
     kept = found.candidates["full"].gamma != 0
     first, second = drawing.followed(shares, kept)
     ever = int(np.triu(shares.any(axis=0), 1).sum())
-    return {
-        "penalties": penalties.tolist(),
-        "shares": shares[:, first, second].T.tolist(),
-        "kept": kept[first, second].tolist(),
-        "left_out": ever - len(first),
-    }
+    return Paths(
+        penalties=penalties.tolist(),
+        shares=shares[:, first, second].T.tolist(),
+        kept=kept[first, second].tolist(),
+        left_out=ever - len(first),
+    )
 
 
-def metrics(fits: Mapping[str, Any]) -> dict[str, float]:
+def metrics(fits: Mapping[str, FitRecord]) -> dict[str, float]:
     """Every regime's metrics under `<regime>/<name>`, which MLflow shows regime by regime."""
     return {
         f"{regime}/{name}": float(value)
         for regime, found in fits.items()
-        for name, value in found["metrics"].items()
+        for name, value in found.metrics.items()
     }
 
 
 def figures(
-    panel: Panel, models: Mapping[str, ImpactModel], fits: Mapping[str, Any]
+    panel: Panel, models: Mapping[str, ImpactModel], fits: Mapping[str, FitRecord]
 ) -> dict[str, bytes]:
     """PNG of each regime's matrix, network, calibration and stability paths, by name.
 
@@ -71,20 +169,20 @@ def figures(
             found[f"network-{regime}"] = drawing.network(model)
             found[f"calibration-{regime}"] = drawing.calibration_plot(
                 *bucket_cross(model, panel.of_regime(regime)),
-                _calibration_title(regime, fits[regime]["metrics"]),
+                _calibration_title(regime, fits[regime].metrics),
             )
-        if paths := fits[regime]["paths"]:
+        if paths := fits[regime].paths:
             found[f"paths-{regime}"] = drawing.stability_paths(
-                np.array(paths["penalties"]),
-                np.array(paths["shares"]).T,
-                np.array(paths["kept"]),
+                np.array(paths.penalties),
+                np.array(paths.shares).T,
+                np.array(paths.kept),
                 f"stability paths, regime {regime}",
-                paths["left_out"],
+                paths.left_out,
             )
     return found
 
 
-def _calibration_title(regime: str, metrics: Mapping[str, Any]) -> str:
+def _calibration_title(regime: str, metrics: Row) -> str:
     """What the plot shows is in sample; the verdict beside it is not."""
     title = f"cross impact by bucket, regime {regime}, IN SAMPLE"
     slope, se = (metrics.get(name) for name in ("oos_slope", "oos_slope_se"))

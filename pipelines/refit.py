@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,38 +22,59 @@ from crossimpact.errors import CrossImpactError, EstimationError, UsageError
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
-from crossimpact.ladder import Rung
 from crossimpact.model import ImpactModel, Transform
 from crossimpact.panel import REGIMES, Panel
 from crossimpact.progress import tell
 from crossimpact.release import release_files
-from crossimpact.release.bundle import Release
+from crossimpact.release.bundle import UNKNOWN, Release
+from crossimpact.release.content import Policy, Window
+from crossimpact.release.policy import DEFAULT
 from pipelines import features, moments, record, validate
 from pipelines.pages.card import model_card
+from pipelines.plan import RefitPlan
+from pipelines.record import FitRecord, Row
 from pipelines.store import layout
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Flow, Settings
 from pipelines.store.warehouse import Warehouse, text_sha256
 from registry import tracking
 
-#: Trading dates in a refit unless asked otherwise.
-WINDOW_DAYS = 60
 #: A refit's plan in its folder, for whoever runs it again.
 PLAN = "plan.json"
-#: Largest share of the market's volume to trade at, by who answers: the less is known, the slower.
-MAX_POV: dict[Rung, float] = {
-    "full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.10, "fixed_pov": 0.05,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Result:
-    """A refit as the command line prints it."""
+class Registered:
+    """A registered release as whoever asked for it wants to know it.
 
-    report: Mapping[str, Any]
+    Attributes
+    ----------
+    release, digest, version, run_id
+        Which it is, in MLflow too.
+    regimes
+        Per regime who answers, why, and its metrics; None where one is not finite.
+    contract, unplaced
+        The contract's verdict on the window, and its flow in no bucket.
+    stages
+        Seconds per step, when one process did them all.
+    """
+
+    release: str
+    digest: str
+    version: int
+    run_id: str
+    as_of: str
+    window: Window
+    flow: str
+    regimes: Mapping[str, Row]
+    contract: Row
+    unplaced: Row
+    stages: Mapping[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return dict(self.report)
+        """Plain data; no `stages` where they were not timed."""
+        told = asdict(self)
+        return told if self.stages is not None else {k: told[k] for k in told if k != "stages"}
 
 
 def settings_for(settings: Settings, landing: Landing, flow: Flow | None) -> Settings:
@@ -87,9 +108,11 @@ def matching(settings: Settings, release: Release) -> Settings:
 
 def plan(
     settings: Settings, landing_root: Path, as_of: str | None = None,
-    window_days: int = WINDOW_DAYS, loss: Loss = "huber", now: datetime | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    window_days: int | None = None, loss: Loss = "huber", now: datetime | None = None,
+) -> RefitPlan:  # fmt: skip
     """The refit's window and key: the last `window_days` landed dates up to `as_of`.
+
+    As many as the desk's policy says when that is None.
 
     Raises
     ------
@@ -99,7 +122,9 @@ def plan(
     landed = Landing(landing_root).all_dates()
     if not landed:
         raise layout.empty(landing_root)
-    dates = [date for date in landed if as_of is None or date <= as_of][-window_days:]
+    policy = settings.policy.refit
+    most = policy.window_days if window_days is None else window_days
+    dates = [date for date in landed if as_of is None or date <= as_of][-most:]
     if not dates:
         raise UsageError(
             f"landing zone {landing_root} has no date up to {as_of or 'today'}",
@@ -107,34 +132,36 @@ def plan(
         )
     if now:
         layout.refuse_future(dates[-1], now, f"landing zone {landing_root}")
-    key = text_sha256(settings.feature_layer, loss, *dates)[:8]
-    return {
-        "key": f"{dates[-1]}-{settings.flow}-{key}",
-        "flow": settings.flow,
-        "bucket_s": settings.bucket_s,
-        "landing": str(landing_root.resolve()),  # it is run again from elsewhere
-        "dates": dates,
-        "loss": loss,
-    }
+    own = [] if policy == DEFAULT.refit else [json.dumps(policy.to_dict(), sort_keys=True)]
+    key = text_sha256(settings.feature_layer, loss, *dates, *own)[:8]
+    return RefitPlan(
+        key=f"{dates[-1]}-{settings.flow}-{key}",
+        flow=settings.flow,
+        bucket_s=settings.bucket_s,
+        landing=landing_root.resolve(),  # it is run again from elsewhere
+        dates=tuple(dates),
+        loss=loss,
+        policy=policy,
+    )
 
 
-def fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
+def fit(settings: Settings, plan: RefitPlan, regime: str) -> FitRecord:
     """Fit one regime and leave it as plain data in the refit's folder."""
-    tell(f"fit {regime}", f"{len(plan['dates'])} dates")
-    data = _fitted(settings, plan, regime)
-    tell(f"fit {regime}", f"answered by {data['rung']}")
-    write_atomic(_folder(settings, plan) / f"fit-{regime}.json", json.dumps(data, sort_keys=True))
-    return {"regime": regime, "rung": data["rung"], "reason": data["reason"]}
+    tell(f"fit {regime}", f"{len(plan.dates)} dates")
+    made = _fitted(settings, plan, regime)
+    tell(f"fit {regime}", f"answered by {made.rung}")
+    write_atomic(_fit_path(settings, plan, regime), json.dumps(made.to_dict(), sort_keys=True))
+    return made
 
 
-def fits(settings: Settings, plan: Mapping[str, Any]) -> dict[str, Any]:
+def fits(settings: Settings, plan: RefitPlan) -> dict[str, FitRecord]:
     """Every regime fitted, nothing written: what a reproduction needs."""
     return {regime: _fitted(settings, plan, regime) for regime in REGIMES}
 
 
 def assemble(
-    settings: Settings, plan: Mapping[str, Any], origin: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+    settings: Settings, plan: RefitPlan, origin: Mapping[str, str] | None = None
+) -> Registered:
     """Bundle the regimes' fits as a release and register it as `challenger`.
 
     Parameters
@@ -150,11 +177,11 @@ def assemble(
         When the window's data are blocked by now.
     """
     tell("register", "release, figures, model card")
-    fits = {regime: _read_fit(settings, plan, regime) for regime in REGIMES}
+    fits = {regime: FitRecord.read(_fit_path(settings, plan, regime)) for regime in REGIMES}
     release = build(settings, plan, fits)
-    folder = _folder(settings, plan) / "release"
+    folder = plan.folder(settings) / "release"
     release_files.write(release, folder)
-    write_atomic(folder.parent / PLAN, json.dumps(plan, sort_keys=True))
+    write_atomic(folder.parent / PLAN, json.dumps(plan.to_dict(), sort_keys=True))
     models = release.models
     version = tracking.register(
         settings.mlflow_uri,
@@ -162,8 +189,8 @@ def assemble(
         folder,
         release,
         params={
-            "flow": release.flow, "bucket_s": release.bucket_s, "loss": plan["loss"],
-            "symbols": len(next(iter(models.values())).symbols), **release.window,
+            "flow": release.flow, "bucket_s": release.bucket_s, "loss": plan.loss,
+            "symbols": len(next(iter(models.values())).symbols), **release.window.to_dict(),
         },
         metrics=record.metrics(fits),
         figures=lambda: record.figures(_panel(settings, plan), models, fits),
@@ -173,7 +200,7 @@ def assemble(
     return summary(release, version)
 
 
-def build(settings: Settings, plan: Mapping[str, Any], fits: Mapping[str, Any]) -> Release:
+def build(settings: Settings, plan: RefitPlan, fits: Mapping[str, FitRecord]) -> Release:
     """The release of a window's fits.
 
     Raises
@@ -183,48 +210,44 @@ def build(settings: Settings, plan: Mapping[str, Any], fits: Mapping[str, Any]) 
     ContractViolation
         When the window's data are blocked by now.
     """
-    data_digest = _data_digest(settings, plan["dates"])
-    verdict = validate.run(settings, Landing(Path(plan["landing"])), plan["dates"]).to_dict()
-    if any(found["data_digest"] != data_digest for found in fits.values()):
+    data_digest = _data_digest(settings, plan.dates)
+    verdict = validate.run(settings, Landing(plan.landing), plan.dates)
+    if any(found.data_digest != data_digest for found in fits.values()):
         raise CrossImpactError("the features changed after a regime was fitted", "rerun the fits")
-    models = {
-        regime: ImpactModel.from_dict(found["model"])
-        for regime, found in fits.items()
-        if found["model"]
-    }
+    models = {regime: found.model for regime, found in fits.items() if found.model}
     if not models:
-        reasons = "; ".join(f"{regime}: {found['reason']}" for regime, found in fits.items())
+        reasons = "; ".join(f"{regime}: {found.reason}" for regime, found in fits.items())
         raise EstimationError(
             f"no regime could be fitted ({reasons})", "land more dates, or widen the window"
         )
     return _release(settings, plan, fits, models, verdict)
 
 
-def summary(release: Release, version: Version) -> dict[str, Any]:
+def summary(release: Release, version: Version) -> Registered:
     """What a caller wants to know of a release: digest, and per regime who answers and how."""
     regimes = {}
     for regime, policy in release.fallback.items():
         metrics = release.report["metrics"].get(regime, {})
         numbers = {k: None if isinstance(v, str) else v for k, v in metrics.items()}  # nan, inf
-        regimes[regime] = {"rung": policy["rung"], "reason": policy["reason"], **numbers}
-    return {
-        "release": release.id,
-        "digest": release.digest,
-        "version": version.version,
-        "run_id": version.run_id,
-        "as_of": release.as_of,
-        "window": dict(release.window),
-        "flow": release.flow,
-        "regimes": regimes,
-        "contract": dict(release.report["contract"]),
-        "unplaced": dict(release.report["unplaced"]),
-    }
+        regimes[regime] = {"rung": policy.rung, "reason": policy.reason, **numbers}
+    return Registered(
+        release=release.id,
+        digest=release.digest,
+        version=version.version,
+        run_id=version.run_id,
+        as_of=release.as_of,
+        window=release.window,
+        flow=release.flow,
+        regimes=regimes,
+        contract=dict(release.report["contract"]),
+        unplaced=dict(release.report["unplaced"]),
+    )
 
 
 def run(
     settings: Settings, landing_root: Path, as_of: str | None = None,
-    window_days: int = WINDOW_DAYS, loss: Loss = "huber", now: datetime | None = None,
-) -> Result:  # fmt: skip
+    window_days: int | None = None, loss: Loss = "huber", now: datetime | None = None,
+) -> Registered:  # fmt: skip
     """The whole refit in one process.
 
     Raises
@@ -237,91 +260,80 @@ def run(
     landing, stages = Landing(landing_root), dict[str, float]()
     steps = plan(settings, landing_root, as_of, window_days, loss, now)
     with _timed(stages, "validate"):
-        validate.run(settings, landing, steps["dates"])
+        validate.run(settings, landing, steps.dates)
     with _timed(stages, "features"):
-        features.prepare(settings, landing, steps["dates"])
+        features.prepare(settings, landing, steps.dates)
     with _timed(stages, "moments"):
-        moments.prepare(settings, steps["dates"], ("linear",))
+        moments.prepare(settings, steps.dates, ("linear",))
     with _timed(stages, "fit"):
         for regime in REGIMES:
             fit(settings, steps, regime)
     with _timed(stages, "register"):
-        release = assemble(settings, steps)
-    return Result({**release, "stages": stages})
+        made = assemble(settings, steps)
+    return replace(made, stages=stages)
 
 
-def _fitted(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
-    data_digest = _data_digest(settings, plan["dates"])
+def _fitted(settings: Settings, plan: RefitPlan, regime: str) -> FitRecord:
+    data_digest = _data_digest(settings, plan.dates)
     panel = _panel(settings, plan)
     found = fit_regime(
         panel,
         regime,
-        loss=plan["loss"],
+        loss=plan.loss,
         moments=lambda transform: _moments(settings, plan, transform),
+        policy=plan.policy,
     )
-    return {"data_digest": data_digest, **record.of_fit(found, panel)}
+    return record.of_fit(found, panel, data_digest, plan.policy.guardrails)
 
 
-def _moments(settings: Settings, plan: Mapping[str, Any], transform: Transform) -> History:
+def _moments(settings: Settings, plan: RefitPlan, transform: Transform) -> History:
     """The window's stored moments; the transform nobody asked for so far is made now."""
-    moments.prepare(settings, plan["dates"], (transform,))
-    return moments.stream(settings, plan["dates"], transform)
+    moments.prepare(settings, plan.dates, (transform,))
+    return moments.stream(settings, plan.dates, transform)
 
 
-def _panel(settings: Settings, plan: Mapping[str, Any]) -> Panel:
-    return features.load_panel(settings, plan["dates"])
+def _panel(settings: Settings, plan: RefitPlan) -> Panel:
+    return features.load_panel(settings, plan.dates)
 
 
-def _folder(settings: Settings, plan: Mapping[str, Any]) -> Path:
-    return settings.home / "refits" / str(plan["key"])
-
-
-def _read_fit(settings: Settings, plan: Mapping[str, Any], regime: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((_folder(settings, plan) / f"fit-{regime}.json").read_text())
-    return data
+def _fit_path(settings: Settings, plan: RefitPlan, regime: str) -> Path:
+    return plan.folder(settings) / f"fit-{regime}.json"
 
 
 def _release(
-    settings: Settings, plan: Mapping[str, Any], fits: Mapping[str, Any],
+    settings: Settings,
+    plan: RefitPlan,
+    fits: Mapping[str, FitRecord],
     models: Mapping[str, ImpactModel],
-    verdict: Mapping[str, Any],
-) -> Release:  # fmt: skip
-    dates: Sequence[str] = plan["dates"]
-    fallback = {
-        regime: {
-            "rung": found["rung"],
-            "reason": found["reason"],
-            "max_pov": MAX_POV,
-        }
-        for regime, found in fits.items()
-    }
-    fallback["unknown"] = {
-        "rung": "fixed_pov", "reason": "no label for the bucket", "max_pov": MAX_POV,
-    }  # fmt: skip
+    verdict: validate.Result,
+) -> Release:
+    dates, max_pov = plan.dates, plan.policy.max_pov.by_rung()
+    own = {} if plan.policy == DEFAULT.refit else {"policy": plan.policy.to_dict()}
+    fallback = {regime: Policy(found.rung, found.reason, max_pov) for regime, found in fits.items()}
+    fallback[UNKNOWN] = Policy("fixed_pov", "no label for the bucket", max_pov)
     return Release(
         as_of=dates[-1],
-        window={"first": dates[0], "last": dates[-1], "dates": len(dates)},
+        window=Window(dates[0], dates[-1], len(dates)),
         flow=settings.flow,
         bucket_s=settings.bucket_s,
         contract_version=contract.VERSION,
         code_version=__version__,
-        data_digest=fits[REGIMES[0]]["data_digest"],
+        data_digest=fits[REGIMES[0]].data_digest,
         models=models,
-        lower={regime: _lower(fits[regime]) for regime in models},
+        lower={regime: fits[regime].lower for regime in models},
         fallback=fallback,
-        guardrails={regime: fits[regime]["guardrails"] for regime in models},
+        guardrails={regime: fits[regime].guardrails for regime in models},
         report={
-            "contract": {name: verdict[name] for name in ("verdict", "tables", "rules", "notes")},
+            "contract": {
+                name: getattr(verdict, name) for name in ("verdict", "tables", "rules", "notes")
+            },
             "unplaced": features.unplaced(settings, dates),
-            "metrics": {regime: found["metrics"] for regime, found in fits.items()},
-            "stability": {regime: found["stability"] for regime, found in fits.items()},
-            "certificate": {regime: fits[regime]["certificate"] for regime in models},
+            "metrics": {regime: found.metrics for regime, found in fits.items()},
+            "stability": {regime: found.stability for regime, found in fits.items()},
+            "certificate": {regime: fits[regime].certificate for regime in models},
+            **own,
         },
     )
-
-
-def _lower(found: Mapping[str, Any]) -> dict[str, ImpactModel]:
-    return {rung: ImpactModel.from_dict(model) for rung, model in found["lower"].items()}
 
 
 def _data_digest(settings: Settings, dates: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ whether or not MLflow answers.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -25,8 +25,10 @@ from crossimpact.consumer.source import Source
 from crossimpact.consumer.state import expired
 from crossimpact.consumer.version import Version
 from crossimpact.errors import CrossImpactError, StaleModel
+from crossimpact.ladder import Rung
 from crossimpact.release import bundle, ledger, release_files
 from crossimpact.release.bundle import MANIFEST, Release
+from crossimpact.release.content import Hold, Window
 from crossimpact.release.ledger import Entry, Standing
 from pipelines.store.settings import Settings
 from registry import tracking
@@ -39,6 +41,36 @@ REQUEST_S, ASIDE_S = 1.6, 5.0
 
 
 @dataclass(frozen=True)
+class Champion:
+    """Which release is champion, and how it became so."""
+
+    id: str
+    digest: str
+    version: int
+    as_of: str
+    window: Window
+    promoted: Mapping[str, str | None]
+    held: Mapping[str, Hold]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RegimeAnswer:
+    """Who answers for a regime, how fast it may trade, and the model's size; None without one."""
+
+    regime: str
+    rung: Rung
+    reason: str
+    max_pov: float
+    flow: str | None
+    buckets: float | str | None
+    edges: int | None
+    condition_number: float | str | None
+
+
+@dataclass(frozen=True)
 class Shown:
     """A champion: what it is, per regime who answers, and its promotion."""
 
@@ -46,19 +78,19 @@ class Shown:
     digest: str
     version: int
     as_of: str
-    window: dict[str, Any]
+    window: Window
     flow: str
     bucket_s: int
     contract_version: str
     code_version: str
     data_digest: str
-    regimes: list[dict[str, Any]]
-    promoted: dict[str, Any]
-    held: dict[str, Any]
+    regimes: tuple[RegimeAnswer, ...]
+    promoted: Mapping[str, str | None]
+    held: Mapping[str, Hold]
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "regimes": [asdict(row) for row in self.regimes]}
 
 
 def resolve(settings: Settings, which: str) -> tuple[Release, Version]:
@@ -99,7 +131,7 @@ def keep(settings: Settings, release: Release) -> None:
     replace_folder(folder, release.files | {MANIFEST: release.manifest})
 
 
-def champion(settings: Settings) -> tuple[Release, dict[str, Any]]:
+def champion(settings: Settings) -> tuple[Release, Champion]:
     """The verified champion and its facts, the same as `show` gives; the registry is not asked when
     the home has its copy.
 
@@ -117,14 +149,14 @@ def show(settings: Settings, as_of: datetime | None = None, now: datetime | None
     release, live = _champion(settings, as_of)
     notes = [] if as_of else [note for note in _notes(settings, release, live, now) if note]
     return Shown(
-        **_facts(release, live),
+        **vars(_facts(release, live)),
         note="; ".join(notes),
         flow=release.flow,
         bucket_s=release.bucket_s,
         contract_version=release.contract_version,
         code_version=release.code_version,
         data_digest=release.data_digest,
-        regimes=[_regime(release, regime) for regime in sorted(release.fallback)],
+        regimes=tuple(_regime(release, regime) for regime in sorted(release.fallback)),
     )
 
 
@@ -202,19 +234,19 @@ def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, Stan
     return replace(promoted(settings, live.digest), held=live.held), live
 
 
-def _facts(release: Release, live: Standing) -> dict[str, Any]:
-    return {
-        "id": release.id,
-        "digest": release.digest,
-        "version": live.version,
-        "as_of": release.as_of,
-        "window": dict(release.window),
-        "promoted": {
+def _facts(release: Release, live: Standing) -> Champion:
+    return Champion(
+        id=release.id,
+        digest=release.digest,
+        version=live.version,
+        as_of=release.as_of,
+        window=release.window,
+        promoted={
             name: getattr(live.champion, name)
             for name in ("when", "who", "action", "why", "approver")
         },
-        "held": {regime: dict(hold) for regime, hold in live.held.items()},
-    }
+        held=live.held,
+    )
 
 
 def _notes(
@@ -222,7 +254,7 @@ def _notes(
 ) -> Iterator[str]:
     """What a reader should know besides: too old, or MLflow says something else."""
     if now:
-        yield expired(release, ledger.utc(now))
+        yield expired(release, ledger.utc(now), settings.policy.release.valid_for)
     try:
         compare = partial(_compared, live=live)
         yield from source.ask(settings.mlflow_uri, compare, REQUEST_S, ASIDE_S)
@@ -251,18 +283,16 @@ def _alias_note(pointed: int | None, entry: Entry) -> str:
     )
 
 
-def _regime(release: Release, regime: str) -> dict[str, Any]:
+def _regime(release: Release, regime: str) -> RegimeAnswer:
     model, rung, reason, max_pov = release.model_for(regime)
     metrics = release.report.get("metrics", {}).get(regime, {})
-    facts = {
-        "regime": regime,
-        "rung": rung,
-        "reason": reason,
-        "max_pov": max_pov,
-        "flow": model.transform if model else None,
-        "buckets": metrics.get("buckets"),
-        "edges": model.edges if model else None,
-        "condition_number": model.condition_number if model else None,
-    }
-    plain: dict[str, Any] = bundle.plain(facts)
-    return plain
+    return RegimeAnswer(
+        regime=regime,
+        rung=rung,
+        reason=reason,
+        max_pov=max_pov,
+        flow=model.transform if model else None,
+        buckets=metrics.get("buckets"),
+        edges=model.edges if model else None,
+        condition_number=bundle.plain(model.condition_number) if model else None,
+    )

@@ -139,8 +139,9 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
     landing = Landing(landing_root)
     validate.accept(settings, landing, [date])
     features.prepare(settings, landing, [date])
-    old = expired(champion, utc(datetime.fromisoformat(date))) if date > champion.as_of else ""
-    found = run(settings, landing_root, date, champion, {**facts, "note": old})
+    moment, valid_for = utc(datetime.fromisoformat(date)), settings.policy.release.valid_for
+    old = expired(champion, moment, valid_for) if date > champion.as_of else ""
+    found = run(settings, landing_root, date, champion, {**facts.to_dict(), "note": old})
     return replace(found, note=old)
 
 

@@ -220,8 +220,9 @@ def _log_numbers(
         metrics=[Metric(name, float(value), at, 0) for name, value in finite.items()],
         params=[Param(name, str(value)[:PARAM_LENGTH]) for name, value in params.items()],
     )
-    name = f"{release.flow} {release.window.get('first')}..{release.window.get('last')}"
-    digest, profile = release.data_digest, {**release.window, "bucket_s": release.bucket_s}
+    name = f"{release.flow} {release.window.first}..{release.window.last}"
+    digest = release.data_digest
+    profile = {**release.window.to_dict(), "bucket_s": release.bucket_s}
     data = Dataset(name, digest[:36], "local", digest, profile=json.dumps(profile))
     context = InputTag("mlflow.data.context", "calibration")
     client.log_inputs(run, datasets=[DatasetInput(data, [context])])

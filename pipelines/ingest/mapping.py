@@ -26,6 +26,7 @@ from pydantic import (
 from crossimpact import contract
 from crossimpact.errors import UsageError
 from pipelines.ingest.columns import CELL_KEYS, KINDS, REQUIRED, Unit
+from pipelines.store.checked import told
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -239,22 +240,9 @@ def load(path: Path) -> Map:
     try:
         return Map.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        wrong = [_told(dict(one)) for one in error.errors(include_url=False, include_context=False)]
-        raise UsageError(
-            f"map {path}: {'; '.join(wrong)}", "docs/ingest.md tells every key"
-        ) from error
+        raise UsageError(f"map {path}: {told(error)}", "docs/ingest.md tells every key") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"map {path} cannot be read ({error})", "write it as TOML") from error
-
-
-def _told(error: Mapping[str, Any]) -> str:
-    """`key = value: what is wrong`; a whole table's value says nothing."""
-    place = ".".join(map(str, error["loc"]))
-    value, message = error["input"], error["msg"].removeprefix("Value error, ")
-    if error["type"] == "missing":
-        return f"{place} is missing"
-    shown = f" = {value!r}" if place and not isinstance(value, dict | list | Cell) else ""
-    return f"{place}{shown}: {message}" if place else message
 
 
 def _zone(name: str | None) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from crossimpact.estimate.cross_impact import FDR, MIN_EDGE_BPS
 from crossimpact.estimate.selection import margin
 from crossimpact.model import ImpactModel, to_scaled
 from crossimpact.release.bundle import Release
@@ -33,7 +32,7 @@ RIVALS = {
     "placebo": "placebo (the others' flow a session late)",
 }
 
-METHOD = f"""\
+METHOD = """\
 Per regime, on normal equations that add up over days:
 
 1. **Self impact** per name by robust regression on own flow, with peer-flow controls; sparse names
@@ -41,9 +40,9 @@ Per regime, on normal equations that add up over days:
 2. **Template**: sector blocks or a Kyle-type matrix, whichever does better on held-out days.
 3. **Deviations** of single pairs: a joint symmetric elastic net, penalty by blocked folds of days.
 4. **Shrinkage**: posterior of every pair under a spike-and-slab prior: nothing, the template's
-   coupling, or its own. Kept are discoveries at a Bayesian false discovery rate of {FDR:.0%} and
+   coupling, or its own. Kept are discoveries at a Bayesian false discovery rate of {rate:.0%} and
    the pairs of one sector where their common coupling is significant, if the expected effect
-   reaches {MIN_EDGE_BPS:g} bps at typical flow.
+   reaches {least:g} bps at typical flow.
 5. **One common factor**: every pair in proportion to its two names' exposures, symmetric in
    dollars; exposures shrunk to own impact and size.
 6. **Stability rules** make the matrices admissible; **purged walk-forward** decides who ships. A
@@ -87,8 +86,8 @@ def model_card(release: Release) -> str:
     lines = [
         f"# Cross-impact release {release.id}",
         "",
-        f"As of {release.as_of}: {window['dates']} trading dates {window['first']} to "
-        f"{window['last']}, {release.flow} flow in buckets of {release.bucket_s} s.",
+        f"As of {release.as_of}: {window.dates} trading dates {window.first} to "
+        f"{window.last}, {release.flow} flow in buckets of {release.bucket_s} s.",
         *(f"\n**Note:** {note}." for note in report.get("contract", {}).get("notes", ())),
         *_section("Who answers", card_policy.ladder(release)),
         *_section("Guardrails", card_policy.guardrails(release)),
@@ -105,7 +104,7 @@ def model_card(release: Release) -> str:
         *_section("Estimation", _by_regime(report["metrics"], ESTIMATION)),
         *_section("Stability rules", _rules(report["stability"])),
         *_section("How to read it", [READING]),
-        *_section("Method", [METHOD]),
+        *_section("Method", [_method(release)]),
         *_section(
             "Provenance",
             [
@@ -115,6 +114,11 @@ def model_card(release: Release) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _method(release: Release) -> str:
+    policy = card_policy.decided(release)
+    return METHOD.format(rate=policy.false_discovery_rate, least=policy.min_edge_bps)
 
 
 def _section(title: str, lines: Iterable[str]) -> list[str]:
@@ -127,7 +131,7 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 def _verdicts(release: Release) -> Iterator[str]:
     """In a line per fitted regime: who won, by how much, and against what."""
     for regime, metrics in release.report["metrics"].items():
-        rung, reason = (release.fallback[regime][name] for name in ("rung", "reason"))
+        rung, reason = release.fallback[regime].rung, release.fallback[regime].reason
         gain, se = metrics.get("oos_gain"), metrics.get("oos_gain_se")
         yield from _controlled(regime, metrics)
         if rung in ("self_only", "fixed_pov") or not is_number(gain):

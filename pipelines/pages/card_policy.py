@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from crossimpact.estimate.guardrail_levels import LEVELS
-from crossimpact.ladder import RUNGS
+from crossimpact.ladder import RUNGS, Rung
 from crossimpact.release.bundle import Release
+from crossimpact.release.policy import DEFAULT, RefitPolicy, refit_policy
 from pipelines.pages.markdown import number, table
 from registry.pages import example
 
+COLOURS = ("amber", "red")
 #: Quantities with a guardrail, and how a level of them is written.
 GUARDED = {
     "cross_bps": ("predicted cross cost, either way", "{:,.1f} bps"),
@@ -19,10 +21,16 @@ GUARDED = {
 }
 
 
+def decided(release: Release) -> RefitPolicy:
+    """The desk's decisions it was made by; a release says them where they are not the library's."""
+    own = release.report.get("policy")
+    return refit_policy(own) if own else DEFAULT.refit
+
+
 def ladder(release: Release) -> list[str]:
     """Per regime each rung's largest share of the volume and its pairs; who answers is bold."""
     rows = (
-        (regime, *(_rung(release, regime, rung) for rung in RUNGS), policy["reason"] or "-")
+        (regime, *(_rung(release, regime, rung) for rung in RUNGS), policy.reason or "-")
         for regime, policy in release.fallback.items()
     )
     return [
@@ -33,15 +41,15 @@ def ladder(release: Release) -> list[str]:
     ]
 
 
-def _rung(release: Release, regime: str, rung: str) -> str:
+def _rung(release: Release, regime: str, rung: Rung) -> str:
     policy, fitted = release.fallback[regime], regime in release.models
     models = release.rungs(regime) if fitted else {}
     there = {*models, "fixed_pov", *(("self_only",) if fitted else ())}
-    if rung not in there or RUNGS.index(rung) < RUNGS.index(policy["rung"]):  # type: ignore[arg-type]
+    if rung not in there or RUNGS.index(rung) < RUNGS.index(policy.rung):
         return "-"
     pairs = models[rung].edges if rung in models else 0
-    text = f"{policy['max_pov'][rung]:.0%}" + (f", {pairs:,} pairs" if pairs else "")
-    return f"**{text}**" if rung == policy["rung"] else text
+    text = f"{policy.max_pov[rung]:.0%}" + (f", {pairs:,} pairs" if pairs else "")
+    return f"**{text}**" if rung == policy.rung else text
 
 
 def guardrails(release: Release) -> list[str]:
@@ -49,14 +57,15 @@ def guardrails(release: Release) -> list[str]:
     if not release.guardrails:
         return []
     rows = (
-        (regime, text, *(form.format(levels[name][colour]) for colour in LEVELS))
+        (regime, text, *(form.format(getattr(levels[name], colour)) for colour in COLOURS))
         for regime, levels in release.guardrails.items()
         for name, (text, form) in GUARDED.items()
         if name in levels
     )
-    passed = ", ".join(f"{colour} by {1 - share:.0%}" for colour, share in LEVELS.items())
+    quantiles = asdict(decided(release).guardrails)
+    passed = ", ".join(f"{colour} by {1 - share:.0%}" for colour, share in quantiles.items())
     return [
-        *table(("regime", "of one bucket", *LEVELS), rows),
+        *table(("regime", "of one bucket", *COLOURS), rows),
         "",
         f"Quantiles of the window's own buckets: {passed} of them.",
     ]

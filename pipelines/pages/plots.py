@@ -18,7 +18,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -160,11 +160,12 @@ def cumulative(times: Sequence[datetime], realized: Array, predicted: Array, alt
         figure = Figure(figsize=(5.6, 3.8), layout="constrained")
         axes = figure.subplots()
         if len(times):
-            axes.plot(times, np.cumsum(realized), color="#d1495b", linewidth=1.8, label="realized")
+            days = date2num(times)
+            axes.plot(days, np.cumsum(realized), color="#d1495b", linewidth=1.8, label="realized")
             axes.plot(
-                times, np.cumsum(predicted), "--", color="#4477aa", linewidth=1.8, label="predicted"
+                days, np.cumsum(predicted), "--", color="#4477aa", linewidth=1.8, label="predicted"
             )
-            axes.set_xlim(min(times) - HALF_HOUR, max(times) + HALF_HOUR)
+            axes.set_xlim(date2num(min(times) - HALF_HOUR), date2num(max(times) + HALF_HOUR))
             axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, maxticks=7))
             axes.legend(loc="best")
         axes.axhline(0, color=MUTED, linewidth=0.6)

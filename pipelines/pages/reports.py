@@ -284,7 +284,7 @@ def usd(value: Decimal | float | None) -> str:
     """Whole dollars above a hundred, cents below; a dash for nothing."""
     if value is None:
         return "\N{EN DASH}"
-    return _minus(f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}")
+    return _minus(f"{value:,.2f}" if -100 < value < 100 else f"{value:,.0f}")
 
 
 def bps(value: float | None) -> str:

@@ -123,7 +123,11 @@ def _pose(data: Mapping[str, Any], objective: Objective, volumes: Array) -> Call
     if objective in ("myopic", "ttsc"):
         return lambda *args, **options: problems.ttsc(*args, parts=parts, **options)
     known = problems.at_start(volumes) if parts is None else parts
-    return lambda *args, **options: problems.hybrid(*args, known, **options)
+
+    def hybrid(times: Array, volumes: Array, kernel: Kernel, **options: Any) -> Problem:
+        return problems.hybrid(times, volumes, kernel, known, **options)
+
+    return hybrid
 
 
 def _law(data: Mapping[str, Any], volumes: Array) -> Scenarios | Normal | None:
@@ -238,16 +242,24 @@ def _kernel(data: Any, project: bool) -> Kernel:
         K = kernels.project(K)
     if data["type"] == "exponential":
         if isinstance(data.get("rho"), list):
-            rhos = numbers("kernel.rho", data["rho"])
-            return kernels.ExponentialByAsset(K, rhos=tuple(rhos.ravel().tolist()))
+            return kernels.ExponentialByAsset(K, rhos=_series(data, "rho"))
         return kernels.Exponential(K, rho=_number("kernel.rho", data.get("rho")))
     if data["type"] == "power_law":
         tau = _number("kernel.tau", data.get("tau", 1.0))
         return kernels.PowerLaw(K, gamma=_number("kernel.gamma", data.get("gamma")), tau=tau)
-    weights, rhos = (
-        tuple(np.atleast_1d(numbers(f"kernel.{name}", data.get(name))).tolist()) for name in fields
+    return kernels.SumOfExponentials(
+        K, weights=_series(data, "weights"), rhos=_series(data, "rhos")
     )
-    return kernels.SumOfExponentials(K, weights=weights, rhos=rhos)
+
+
+def _series(data: Mapping[str, Any], name: str) -> tuple[float, ...]:
+    """One number or a list of them, of the kernel."""
+    if data.get(name) is None:
+        raise ProblemError(f"kernel.{name} is missing")
+    values = np.atleast_1d(numbers(f"kernel.{name}", data[name]))
+    if values.ndim != 1:
+        raise ProblemError(f"kernel.{name} has shape {values.shape}, must be a list of numbers")
+    return tuple(values.tolist())
 
 
 def _risk(data: Mapping[str, Any]) -> Risk | None:
@@ -286,7 +298,7 @@ def _dates(data: Mapping[str, Any], times: Array) -> Array | None:
 
 
 def _limits(data: Mapping[str, Any], times: Array) -> Limits:
-    limits = data.get("limits") or {}
+    limits = {} if data.get("limits") is None else data["limits"]
     if not isinstance(limits, dict):
         raise ProblemError(f"limits is {_kind(limits)}, must be an object")
     _known("limits.", limits, LIMITS)
@@ -299,7 +311,7 @@ def _limits(data: Mapping[str, Any], times: Array) -> Limits:
         no_blocks=_flag(limits, "no_blocks", default=False, where="limits."),
         full_span=_flag(data, "full_span", default=False),
         dates=_dates(data, times),
-        **given,  # type: ignore[arg-type]
+        **given,
     )
 
 

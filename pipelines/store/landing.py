@@ -154,7 +154,7 @@ def _broken_header(path: Path, table: contract.Table) -> Iterator[tuple[str, str
     """(column, rule, text) of what is wrong with a file's columns; CSV columns are all text."""
     try:
         schema = pq.read_schema(path) if path.suffix == ".parquet" else None
-        names = schema.names if schema else _csv_header(path)
+        names = _csv_header(path) if schema is None else schema.names
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
         yield "", contract.UNREADABLE, _first_line(error)
         return
@@ -167,7 +167,9 @@ def _broken_header(path: Path, table: contract.Table) -> Iterator[tuple[str, str
         yield name, contract.COLUMN_SET, "column is missing"
     for name in sorted(set(names) - set(table.column_names) - {HIVE_COLUMN}):
         yield name, contract.COLUMN_SET, "column is not in the contract"
-    for column in table.columns if schema else ():
+    if schema is None:
+        return
+    for column in table.columns:
         landed = schema.field(column.name).type if names.count(column.name) == 1 else None
         if landed is not None and not accepts(column.type, landed):
             yield column.name, contract.COLUMN_TYPE, f"{landed}, expected {_EXPECTED[column.type]}"
@@ -191,21 +193,18 @@ def accepts(type_: contract.Type, landed: pa.DataType) -> bool:
         landed = landed.value_type
     if pa.types.is_null(landed):
         return True
-    integer = pa.types.is_integer(landed) and landed != pa.uint64()
+    integer: bool = pa.types.is_integer(landed) and landed != pa.uint64()
     match type_:
         case "str":
-            return (
-                pa.types.is_string(landed)
-                or pa.types.is_large_string(landed)
-                or pa.types.is_string_view(landed)
-            )
+            kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+            return any(is_kind(landed) for is_kind in kinds)
         case "f64":
-            return integer or pa.types.is_floating(landed)
+            return integer or bool(pa.types.is_floating(landed))
         case "i64":
             return integer
         case "ts":
             utc = pa.types.is_timestamp(landed) and landed.tz in ("UTC", "Etc/UTC", "Z", "+00:00")
-            return utc and landed.unit in ("us", "ns")
+            return bool(utc) and landed.unit in ("us", "ns")
 
 
 def _csv_header(path: Path) -> list[str]:

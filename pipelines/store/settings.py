@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from crossimpact.errors import UsageError
+
+if TYPE_CHECKING:
+    from crossimpact.release.policy import DeskPolicy
 
 Flow = Literal["own", "public"]
 SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
@@ -41,6 +45,19 @@ class Settings:
                 f"a bucket of {self.bucket_s} s does not divide the day into 5 s to 1 h pieces",
                 "use 1min, 5min or 15min, say",
             )
+
+    @cached_property
+    def policy(self) -> DeskPolicy:
+        """The desk's decisions: the library's, but for what `home/policy.toml` says.
+
+        Raises
+        ------
+        UsageError
+            Naming every wrong key of the file.
+        """
+        from pipelines.store import policy_file
+
+        return policy_file.load(self.home)
 
     @property
     def mlflow_uri(self) -> str:

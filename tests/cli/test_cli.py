@@ -180,8 +180,8 @@ def test_a_fit_of_other_data_never_ships(landing, tmp_path):
     settings = Settings(tmp_path / "home")
     steps = refit.plan(settings, landing)
     zone = Landing(landing)
-    features.prepare(settings, zone, steps["dates"])
-    moments.prepare(settings, steps["dates"])
+    features.prepare(settings, zone, steps.dates)
+    moments.prepare(settings, steps.dates)
     for regime in ("normal", "stressed"):
         refit.fit(settings, steps, regime)
     instruments = part(landing, "instruments")
@@ -189,7 +189,7 @@ def test_a_fit_of_other_data_never_ships(landing, tmp_path):
     at = table.column_names.index("adv_notional")
     doubled = pa.array([2 * adv for adv in table["adv_notional"].to_pylist()])
     pq.write_table(table.set_column(at, "adv_notional", doubled), instruments)
-    features.prepare(settings, zone, steps["dates"])
+    features.prepare(settings, zone, steps.dates)
     with pytest.raises(CrossImpactError, match="features changed after a regime was fitted"):
         refit.assemble(settings, steps)
     assert not (settings.home / "mlflow").exists()

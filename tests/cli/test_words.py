@@ -129,6 +129,14 @@ def test_a_command_that_reads_a_mistyped_home_is_refused_and_makes_nothing(run, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "empty"]
 
 
+def test_a_homes_wrong_policy_is_named_on_one_line_and_exit_2(run, tmp_path):
+    text = "[release]\nvalid = 30\n[refit.max_pov]\nfixed_pov = 5\n"
+    (tmp_path / "empty" / "policy.toml").write_text(text)
+    code, out, err = run("pull", "--home", "{tmp}/empty")
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert "empty/policy.toml: " in err and "fixed_pov = 5" in err and "valid = 30" in err
+
+
 def test_export_violations_of_a_home_without_any_is_an_error(run, tmp_path):
     code, _, err = run("export", "violations", "{tmp}/v.csv", "--home", "{tmp}/empty")
     assert code == 2 and "nothing was validated" in err and not (tmp_path / "v.csv").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,14 @@ from crossimpact.errors import ContractViolation, GateRefused, Unavailable, Usag
 from crossimpact.ladder import REGIMES
 from ops import dagrun
 from ops.airflow_env import DAGS, ROOT
+from pipelines.plan import RefitPlan
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
 IDS = ("daily_tca", "monthly_refit", "validate_contract", "weekly_drift")
 FILES = sorted(path for path in DAGS.glob("*.py") if path.stem in IDS)
-PLAN = {
-    "key": "k", "flow": "own", "bucket_s": 300, "landing": "/l", "dates": ["2026-03-31"],
-    "loss": "huber",
-}  # fmt: skip
+PLAN = RefitPlan("k", "own", 300, Path("/l"), ("2026-03-31",), "huber")
 HEAVY = ("duckdb", "mlflow", "great_expectations", "sklearn", "pandas", "pyarrow", "matplotlib")
 
 
@@ -182,7 +181,7 @@ def test_an_event_brings_its_landing_zone_flow_and_bucket(dags, monkeypatch, tmp
     assert (wanted.flow, wanted.bucket_s, zone) == ("public", 60, desk)
     assert (usual.flow, usual.bucket_s, given) == ("own", 300, other)
     *asked, now = rest
-    assert asked == [None, 60, "huber"]
+    assert asked == [None, None, "huber"]
     assert abs(datetime.now(UTC) - now) < timedelta(minutes=5)  # what is later is refused
 
 

@@ -42,7 +42,7 @@ def test_every_planted_broken_row_was_found_by_its_rule(first, home):
 def test_the_release_is_champion_and_verifies(first, home):
     champion, facts = release.champion(Settings(home))
     assert champion.digest == first["champion"]["digest"]
-    assert facts["version"] == first["champion"]["version"] == 1
+    assert facts.version == first["champion"]["version"] == 1
     assert release.ledger_verify(Settings(home)).ok
     assert first["regimes"]["normal"]["buckets"] > 0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from crossimpact.consumer.state import VALID_FOR
 from crossimpact.errors import UsageError
+from crossimpact.release.policy import DEFAULT
 from dags import runs
 
 SLOT = datetime(2026, 4, 1, 3, tzinfo=UTC)
@@ -49,11 +49,11 @@ def test_old_data_are_told_and_a_run_of_the_clock_does_not_take_expired_ones(run
         return runs.staleness((moment - timedelta(days)).isoformat(), run)
 
     assert [said(days) for days in (0, 1, runs.OLD_DAYS)] == [""] * 3
-    for days in (runs.OLD_DAYS + 1, VALID_FOR.days):
+    for days in (runs.OLD_DAYS + 1, DEFAULT.release.valid_for.days):
         assert f"{days} days before this run" in said(days)
     if run in (BACKFILL, SCHEDULED):
         with pytest.raises(UsageError, match="takes 45 days at most; land newer dates"):
-            said(VALID_FOR.days + 1)
+            said(DEFAULT.release.valid_for.days + 1)
     else:
         assert "246 days before" in said(246)
 

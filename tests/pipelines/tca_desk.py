@@ -13,6 +13,7 @@ import pyarrow as pa
 from crossimpact import contract
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Policy, Window
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
@@ -217,11 +218,11 @@ def model(
 def release(*models: ImpactModel, bucket_s: int = 300) -> Release:
     """A release of the given models; a regime without one trades at a fixed POV."""
     fitted = {m.regime: m for m in models}
-    missing = {"rung": "fixed_pov", "reason": "12 buckets, 50 needed", "max_pov": POV}
-    full = {"rung": "full", "reason": "", "max_pov": POV}
+    missing = Policy("fixed_pov", "12 buckets, 50 needed", POV)
+    full = Policy("full", "", POV)
     return Release(
         as_of="2024-03-01",
-        window={"first": "2024-02-01", "last": "2024-02-29", "dates": 20},
+        window=Window("2024-02-01", "2024-02-29", 20),
         flow="own",
         bucket_s=bucket_s,
         contract_version="1",

@@ -13,6 +13,7 @@ from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.release import ledger, release_files
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Hold, Policy, Window
 from dags.approval import question
 from pipelines.comparison import Comparison, change, compare, cross_usd
 from pipelines.store.settings import Settings
@@ -20,7 +21,7 @@ from registry import tracking
 
 SYMBOLS = ("A", "B", "C", "D")
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
-FIXED = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": POV}
+FIXED = Policy("fixed_pov", "3 buckets", POV)
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 
 
@@ -42,7 +43,7 @@ def release(pairs: dict[str, float], gain: float | None = None, **fields: object
     )
     made = Release(
         as_of="2026-03-31",
-        window={"first": "2026-03-02", "last": "2026-03-31", "dates": 22},
+        window=Window("2026-03-02", "2026-03-31", 22),
         flow="own",
         bucket_s=300,
         contract_version="1",
@@ -50,7 +51,7 @@ def release(pairs: dict[str, float], gain: float | None = None, **fields: object
         data_digest="d" * 64,
         models={"normal": model},
         fallback={
-            "normal": {"rung": "full", "reason": "", "max_pov": POV},
+            "normal": Policy("full", "", POV),
             "stressed": FIXED,
             "unknown": FIXED,
         },
@@ -100,7 +101,7 @@ def test_cross_usd_prices_the_same_flow_under_both():
 
 
 def test_a_demotion_in_force_is_what_the_challenger_replaces():
-    held = replace(OLD, held={"normal": {"rung": "self_only", "reason": "drift"}})
+    held = replace(OLD, held={"normal": Hold("self_only", "drift")})
     found = change("normal", held, NEW, panel())
     assert found.rungs == ("self_only", "full")
     assert len(found.gained) == 3
@@ -146,7 +147,7 @@ def test_without_a_champion_there_is_nothing_to_compare_with(tmp_path: Path):
 
 
 SUMMARY = {
-    "release": NEW.id, "flow": "own", "window": NEW.window,
+    "release": NEW.id, "flow": "own", "window": NEW.window.to_dict(),
     "regimes": {"normal": {"rung": "full"}, "stressed": {"rung": "fixed_pov"}},
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from crossimpact.errors import StaleModel
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Hold, Window
 from crossimpact.simulate import DeskSpec
 from pipelines import drift, features, simulate, validate
 from pipelines import release as life
@@ -41,7 +42,7 @@ def desk(tmp_path_factory) -> tuple[Settings, Path, list[str], Release]:
     features.prepare(settings, landing, dates)
     panel = features.load_panel(settings, dates[:FITTED])
     model = fit_regime(panel, "normal").model
-    window = {"first": dates[0], "last": dates[FITTED - 1], "dates": FITTED}
+    window = Window(dates[0], dates[FITTED - 1], FITTED)
     return settings, root / "landing", dates, replace(release(model), window=window)
 
 
@@ -122,7 +123,7 @@ def test_a_demoted_regime_is_judged_by_what_the_release_ships(desk, monkeypatch)
     assert first.verdict == "demote" and first.demote == {"normal": "self_only"}
     assert first.regimes["normal"]["fallback"] == "self_only"
     before = state(settings)
-    held = replace(wrong, held={"normal": {"rung": "self_only", "reason": "drift"}})
+    held = replace(wrong, held={"normal": Hold("self_only", "drift")})
     assert run(desk, monkeypatch, held, SECOND) == first
     assert state(settings) == before
 

@@ -17,9 +17,11 @@ from crossimpact.errors import CrossImpactError
 from crossimpact.ladder import RUNGS
 from crossimpact.release import ledger
 from crossimpact.release.bundle import Release
+from crossimpact.release.policy import DEFAULT
 from crossimpact.simulate import DeskSpec
 from pipelines import evidence, features, promotion, refit, simulate
 from pipelines import release as life
+from pipelines.pages.card import model_card
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
@@ -126,7 +128,34 @@ def test_a_plan_holds_wherever_it_is_run_again(desk, monkeypatch: pytest.MonkeyP
     settings, _ = desk
     monkeypatch.chdir(settings.home.parent)
     plan = refit.plan(settings, Path("landing"))
-    assert Path(plan["landing"]) == settings.home.parent / "landing"
+    assert plan.landing == settings.home.parent / "landing"
+
+
+def test_a_homes_policy_decides_what_its_refit_ships(desk, tmp_path: Path) -> None:
+    """Its release and its card say so, under a key of its own; without the file all is as ever."""
+    settings, release = desk
+    landing = settings.home.parent / "landing"
+    usual = refit.plan(settings, landing)
+    assert usual.policy == DEFAULT.refit and "policy" not in release.report
+    text = "[refit.max_pov]\nfixed_pov = 0.03\n[refit.guardrails]\namber = 0.5\n[refit]\n"
+    (settings.home / "policy.toml").write_text(text + "false_discovery_rate = 0.1\n")
+    try:
+        own = Settings(settings.home)
+        plan = refit.plan(own, landing)
+        made = refit.build(own, plan, refit.fits(own, plan))
+    finally:
+        (settings.home / "policy.toml").unlink()
+    assert plan.key != usual.key and plan.dates == usual.dates
+    assert made.model_for("unknown").max_pov == 0.03 != release.model_for("unknown").max_pov
+    for regime, levels in made.guardrails.items():
+        before = release.guardrails[regime]["q_adv"]
+        assert (levels["q_adv"].amber < before.amber) and levels["q_adv"].red == before.red
+    assert made.report["policy"] == plan.policy.to_dict()
+    card = model_card(made)
+    assert "amber by 50%, red by 1%" in card and "false discovery rate of 10%" in card
+    assert "amber by 5%, red by 1%" in model_card(release)
+    again = refit.build(settings, usual, refit.fits(settings, usual))
+    assert again.digest == release.digest
 
 
 def test_coverage_is_the_share_of_labelled_buckets_with_a_model(desk) -> None:
@@ -162,12 +191,12 @@ def test_a_champion_is_compared_with_and_a_shadow_read(desk) -> None:
 def test_what_ships_carries_its_ladder_levels_and_certificate(desk) -> None:
     _, release = desk
     for regime, model in release.models.items():
-        rung = release.fallback[regime]["rung"]
+        rung = release.fallback[regime].rung
         below = set(RUNGS[RUNGS.index(rung) + 1 : -1])  # a fixed share of volume has no model
         assert set(release.lower.get(regime, {})) == below
         levels = release.guardrails[regime]
         assert {"q_adv", "cross_bps", "unexplained_bps"} >= set(levels) >= {"q_adv"}
-        assert all(0 <= level["amber"] <= level["red"] for level in levels.values())
+        assert all(0 <= level.amber <= level.red for level in levels.values())
         proof = release.report["certificate"][regime]
         assert proof["admissible"] and proof["round_trip"] is None
         assert model.symbols == release.lower.get(regime, {}).get("self_only", model).symbols

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from crossimpact.consumer.state import VALID_FOR
 from crossimpact.errors import CrossImpactError, GateRefused, StaleModel, Unavailable
 from crossimpact.release import ledger
+from crossimpact.release.policy import DEFAULT
 from pipelines import consume, promotion
 from pipelines import release as life
 from pipelines.store.settings import Settings
@@ -233,13 +233,13 @@ def test_an_expired_or_future_release_is_not_promoted_and_not_shown_without_a_wo
 ) -> None:
     (release,) = promoted(desk, 30.0)
     assert life.show(desk, now=at(2)).note == ""
-    late = at(0) + VALID_FOR
+    late = at(0) + DEFAULT.release.valid_for
     assert "has expired" in life.show(desk, now=late).note
     assert "of the future" in life.show(desk, now=at(-24 * 40)).note
     register(desk, sample(31.0))
     for now, gate in ((late, "not_expired: 46.0, must be <= 45"), (at(-96), "not_future: -3.0,")):
-        rows = {row["gate"]: row for row in promotion.check(desk, now=now)["gates"]}
-        assert rows[gate.split(":")[0]]["verdict"] == "fail"
+        rows = {row.gate: row for row in promotion.check(desk, now=now).gates}
+        assert rows[gate.split(":")[0]].verdict == "fail"
         with pytest.raises(GateRefused, match=gate):
             promotion.promote(desk, who="ann", now=now)
     assert champion_id(desk) == release.id

@@ -19,6 +19,7 @@ from crossimpact.errors import GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release import hash_chain, ledger, release_files
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Policy, Window
 from pipelines import evidence, export, ledger_events, promotion
 from pipelines import release as life
 from pipelines.alias import pointed
@@ -56,10 +57,10 @@ def sample(beta: float, **metrics: float) -> Release:
         gamma_se=np.array([[np.nan, 0.5, np.nan], [np.nan] * 3, [np.nan] * 3]),
         alpha_se=np.array([0.25, np.nan, 0.5]),
     )
-    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": POV}
+    fixed = Policy("fixed_pov", "3 buckets", POV)
     return Release(
         as_of="2026-02-28",
-        window={"first": "2026-01-01", "last": "2026-02-28", "dates": 40},
+        window=Window("2026-01-01", "2026-02-28", 40),
         flow="own",
         bucket_s=300,
         contract_version="1",
@@ -67,7 +68,7 @@ def sample(beta: float, **metrics: float) -> Release:
         data_digest="d" * 64,
         models={"normal": model},
         fallback={
-            "normal": {"rung": "full", "reason": "fitted", "max_pov": POV},
+            "normal": Policy("full", "fitted", POV),
             "stressed": fixed,
             "unknown": fixed,
         },
@@ -110,7 +111,7 @@ def forget_copies(desk: Settings) -> None:
 
 def champion_id(desk: Settings) -> str:
     release, facts = life.champion(desk)
-    assert facts["id"] == release.id
+    assert facts.id == release.id
     return release.id
 
 
@@ -124,7 +125,7 @@ def test_promote_show_and_promote_again(desk: Settings) -> None:
     done = promotion.promote(desk, who="ann", reason="March", now=at(1))
     assert (done.action, done.changed, done.id) == ("promote", True, release.id)
     assert (done.old, done.new) == (None, release.digest)
-    assert {row["verdict"] for row in done.gates} == {"pass", "skipped"}
+    assert {row.verdict for row in done.gates} == {"pass", "skipped"}
     assert alias(desk) == version.version
 
     tags = tracking.find(desk.mlflow_uri, "champion").tags
@@ -140,14 +141,14 @@ def test_promote_show_and_promote_again(desk: Settings) -> None:
         "approver": "",
     }
     normal, stressed, _ = shown.regimes
-    assert (normal["regime"], normal["rung"], normal["buckets"], normal["edges"]) == (
+    assert (normal.regime, normal.rung, normal.buckets, normal.edges) == (
         "normal",
         "full",
         1500,
         1,
     )
-    assert normal["condition_number"] == pytest.approx(release.models["normal"].condition_number)
-    assert (stressed["rung"], stressed["reason"], stressed["edges"]) == (
+    assert normal.condition_number == pytest.approx(release.models["normal"].condition_number)
+    assert (stressed.rung, stressed.reason, stressed.edges) == (
         "fixed_pov",
         "3 buckets",
         None,
@@ -204,7 +205,7 @@ def test_a_refusal_tells_every_gate(desk: Settings) -> None:
     with pytest.raises(GateRefused) as refused:
         promotion.promote(desk, who="ann", now=at(1))
     told = refused.value.report["gates"]
-    assert told == promotion.check(desk, now=at(1))["gates"]
+    assert told == promotion.check(desk, now=at(1)).to_dict()["gates"]
     verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in told}
     assert verdicts["condition_number", "normal"] == "fail"
     assert verdicts["psd_margin", "normal"] == "pass"
@@ -223,7 +224,7 @@ def test_a_challenger_unlike_the_champion_is_refused_by_its_turnover(desk: Setti
 def test_couplings_may_come_where_there_were_none_but_not_all_go(desk: Settings) -> None:
     promoted(desk, 30.0)
     alone = sample(31.0)
-    policy = alone.fallback | {"normal": alone.fallback["normal"] | {"rung": "self_only"}}
+    policy = alone.fallback | {"normal": replace(alone.fallback["normal"], rung="self_only")}
     alone = replace(alone, models={"normal": alone.models["normal"].self_only()}, fallback=policy)
     register(desk, alone)
     with pytest.raises(GateRefused, match=r"edge_turnover \[normal\]: 1.0, must be <= 0.8"):
@@ -232,7 +233,7 @@ def test_couplings_may_come_where_there_were_none_but_not_all_go(desk: Settings)
     promotion.promote(desk, now=at(2), **said)
     register(desk, sample(32.0))
     done = promotion.promote(desk, who="ann", now=at(3))
-    verdicts = {(row["gate"], row["regime"]): row["verdict"] for row in done.gates}
+    verdicts = {(row.gate, row.regime): row.verdict for row in done.gates}
     assert verdicts["edge_turnover", "normal"] == "skipped"
 
 
@@ -275,8 +276,8 @@ def test_a_refit_nobody_can_run_again_is_refused(desk: Settings) -> None:
 
 
 def rung(desk: Settings) -> tuple[str, str]:
-    (normal,) = (row for row in life.show(desk).regimes if row["regime"] == "normal")
-    return normal["rung"], normal["reason"]
+    (normal,) = (row for row in life.show(desk).regimes if row.regime == "normal")
+    return normal.rung, normal.reason
 
 
 def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings) -> None:
@@ -290,8 +291,8 @@ def test_a_demotion_is_live_until_the_champion_is_promoted_again(desk: Settings)
     live, facts = life.champion(desk)
     (model, *_) = live.model_for("normal")
     assert model is not None and model.edges == 0
-    assert facts["held"]["normal"]["rung"] == "self_only"  # a page of the day is made anew
-    assert life.show(desk, at(1.5)).regimes[0]["rung"] == "full"  # which matrix priced that fill?
+    assert facts.held["normal"].rung == "self_only"  # a page of the day is made anew
+    assert life.show(desk, at(1.5)).regimes[0].rung == "full"  # which matrix priced that fill?
 
     assert promotion.promote(desk, release.id, who="ann", now=at(4)).action == "promote"
     assert rung(desk) == ("full", "fitted")
@@ -564,7 +565,7 @@ def test_an_export_of_square_root_flow_says_what_its_numbers_are_per(desk: Setti
 
 def test_a_self_only_regime_exports_no_pairs(desk: Settings) -> None:
     release = sample(30.0)
-    policy = release.fallback | {"normal": {"rung": "self_only", "reason": "won", "max_pov": POV}}
+    policy = release.fallback | {"normal": Policy("self_only", "won", POV)}
     register(desk, replace(release, fallback=policy))
     assert export.export_gamma(desk, desk.home / "gamma.csv", "challenger").rows == 0
     assert export.export_self(desk, desk.home / "self.csv", "challenger").rows == 3

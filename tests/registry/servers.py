@@ -24,6 +24,7 @@ import numpy as np
 from crossimpact.model import ImpactModel
 from crossimpact.release import ledger, release_files
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Policy, Window
 from registry import tracking
 
 READY_S = 120
@@ -98,10 +99,10 @@ def sample(as_of: str, gamma: float = 5.0) -> Release:
         beta=np.array([30.0, 40.0]),
         gamma=np.array([[0.0, gamma], [gamma / 2, 0.0]]),
     )
-    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": POV}
+    fixed = Policy("fixed_pov", "3 buckets", POV)
     return Release(
         as_of=as_of,
-        window={"first": "2026-01-01", "last": as_of, "dates": 20},
+        window=Window("2026-01-01", as_of, 20),
         flow="own",
         bucket_s=300,
         contract_version="1",
@@ -109,7 +110,7 @@ def sample(as_of: str, gamma: float = 5.0) -> Release:
         data_digest="d" * 64,
         models={"normal": model},
         fallback={
-            "normal": {"rung": "full", "reason": "fitted", "max_pov": POV},
+            "normal": Policy("full", "fitted", POV),
             "stressed": fixed,
             "unknown": fixed,
         },

@@ -23,6 +23,7 @@ from crossimpact.errors import ModelError, Unavailable
 from crossimpact.model import ImpactModel
 from crossimpact.release import admissible, ledger
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Policy
 from registry import tracking
 from tests.registry import faulty
 from tests.registry.desk import FIRST, NOW, SECOND, Desk, contents, one_line
@@ -145,7 +146,7 @@ def test_a_release_answers_for_max_age_after_it_was_confirmed(
 def test_an_expired_release_is_not_used_and_its_own_fixed_share_is(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    own = {"rung": "full", "reason": "fitted", "max_pov": POV | {"fixed_pov": 0.02}}
+    own = Policy("full", "fitted", POV | {"fixed_pov": 0.02})
     careful = replace(FIRST, as_of="2026-01-30", fallback=FIRST.fallback | {"normal": own})
     desk.write(release=careful, version=2)
     desk.now = NOW.replace(day=11, month=3)

@@ -76,7 +76,10 @@ def alone(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_library_its_types_and_its_licence(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"crossimpact/py.typed", "crossimpact/release/gates.toml"} < set(names)
+    assert {
+        "crossimpact/py.typed",
+        *(f"crossimpact/release/{name}.toml" for name in ("gates", "policy")),
+    } < set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"crossimpact"}
 

@@ -18,6 +18,7 @@ from crossimpact.errors import StaleModel
 from crossimpact.model import canonical_json
 from crossimpact.release import admissible, hash_chain, release_files
 from crossimpact.release.bundle import ID_LENGTH, Release
+from crossimpact.release.content import Hold, read
 from crossimpact.release.ledger import Entry, Standing
 
 POINTER = "pointer.json"
@@ -72,7 +73,8 @@ class LastGood:
         try:
             pointer = json.loads((self.folder / POINTER).read_bytes())
             digest, version = str(pointer["digest"]), int(pointer["version"])
-            release = replace(self.load(digest), held=pointer["held"])
+            held = {regime: read(Hold, hold, regime) for regime, hold in pointer["held"].items()}
+            release = replace(self.load(digest), held=held)
             confirmed_at = datetime.fromisoformat(pointer["confirmed_at"]).astimezone(UTC)
             return Good(release, digest, version, confirmed_at), Seen(**pointer["seen"])
         except FileNotFoundError as error:
@@ -97,7 +99,7 @@ class LastGood:
             canonical_json({
                 "digest": good.digest,
                 "version": good.version,
-                "held": good.release.held,
+                "held": {name: hold.to_dict() for name, hold in good.release.held.items()},
                 "confirmed_at": good.confirmed_at.isoformat(),
                 "seen": vars(seen),
             }),

@@ -26,11 +26,12 @@ from crossimpact.consumer import source
 from crossimpact.consumer.cache import Good, LastGood, Seen
 from crossimpact.consumer.deadline import Worker
 from crossimpact.consumer.source import Source
-from crossimpact.consumer.state import VALID_FOR, Served, State, expired
+from crossimpact.consumer.state import Served, State, expired
 from crossimpact.errors import ModelError, StaleModel, Unavailable
 from crossimpact.release import admissible, ledger, release_files
 from crossimpact.release.bundle import Answer
 from crossimpact.release.ledger import Entry, Standing
+from crossimpact.release.policy import DEFAULT
 
 LOG = logging.getLogger("crossimpact.client")
 #: A reason is cut there; a server may answer with anything.
@@ -62,6 +63,8 @@ class Client:
         the future counts as none.
     valid_for
         How long after its `as_of` a release may answer at all.
+    fixed_pov
+        Share of the market's volume to trade at when no release is there to say another.
     on_fallback
         Called with the new `Served`, in a thread of its own, whenever a pull ends in another state
         than `live` that is new: to write the ledger's witness, say.
@@ -75,13 +78,14 @@ class Client:
         *,
         clock: Callable[[], datetime],
         deadline_s: float = 2.0,
-        max_age: timedelta = timedelta(days=3),
-        valid_for: timedelta = VALID_FOR,
+        max_age: timedelta = DEFAULT.release.max_age,
+        valid_for: timedelta = DEFAULT.release.valid_for,
+        fixed_pov: float = DEFAULT.release.fixed_pov,
         on_fallback: Callable[[Served], object] | None = None,
     ) -> None:
         self._uri, self._ledger, self._cache, self._clock = uri, ledger, LastGood(cache), clock
         self._deadline_s, self._max_age, self._valid_for = deadline_s, max_age, valid_for
-        self._on_fallback = on_fallback
+        self._on_fallback, self._fixed_pov = on_fallback, fixed_pov
         self._disk, self._registry = Worker("the disk"), Worker("the registry")
         self._pulling, self._swapping = Lock(), Lock()
         self._seen, self._pulled = Seen(), False
@@ -93,7 +97,8 @@ class Client:
         """What answers now; a release that has become too old does not."""
         present = self._served
         if present.good and present.release and (spent := self._spent(present.good)):
-            self._swap(Served("fallback", spent, self._now(), present.good), instead_of=present)
+            new = replace(present, state="fallback", reason=spent, since=self._now())
+            self._swap(new, instead_of=present)
         return self._served
 
     def answer(self, regime: str) -> Answer:
@@ -202,7 +207,7 @@ class Client:
         spent = self._spent(good) if good else ""
         if good is None or spent:
             state, reason = "fallback", "; ".join(filter(None, (spent, reason)))
-        return Served(state, reason, self._now(), good)
+        return Served(state, reason, self._now(), good, self._fixed_pov)
 
     def _spent(self, good: Good) -> str:
         """Why a release is too old to answer; empty when it is not."""

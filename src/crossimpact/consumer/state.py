@@ -9,11 +9,7 @@ from typing import Any, Literal
 from crossimpact import contract
 from crossimpact.consumer.cache import Good
 from crossimpact.release.bundle import UNKNOWN, Answer, Release
-
-#: Share of the market's volume to trade at when no release is there to say another.
-FIXED_POV = 0.05
-#: How long after its `as_of` a release may answer, be promoted, and a run of the clock be fitted.
-VALID_FOR = timedelta(days=45)
+from crossimpact.release.policy import DEFAULT
 
 State = Literal["live", "last_known_good", "fallback"]
 
@@ -23,7 +19,9 @@ def age(release: Release, now: datetime) -> timedelta:
     return now - datetime.fromisoformat(release.as_of).replace(tzinfo=UTC)
 
 
-def expired(release: Release, now: datetime, valid_for: timedelta = VALID_FOR) -> str:
+def expired(
+    release: Release, now: datetime, valid_for: timedelta = DEFAULT.release.valid_for
+) -> str:
     """Why the release must not answer at that moment, UTC; empty when it may."""
     old, what = age(release, now), f"release {release.id} as of {release.as_of}"
     if old > valid_for:
@@ -47,12 +45,15 @@ class Served:
         When the state or the release last changed.
     good
         The last release that verified; in `fallback` it answers no more, if there is one.
+    fixed_pov
+        Share of the market's volume to trade at when no release is there to say another.
     """
 
     state: State
     reason: str
     since: datetime
     good: Good | None = None
+    fixed_pov: float = DEFAULT.release.fixed_pov
 
     @property
     def release(self) -> Release | None:
@@ -78,7 +79,7 @@ class Served:
             return self.release.model_for(regime)
         policies = self.good.release.fallback if self.good else {}
         policy = policies.get(regime) or policies.get(UNKNOWN)
-        pov = policy["max_pov"]["fixed_pov"] if policy else FIXED_POV
+        pov = policy.max_pov["fixed_pov"] if policy else self.fixed_pov
         return Answer(None, "fixed_pov", self.reason, pov)
 
     def regimes(self) -> list[str]:

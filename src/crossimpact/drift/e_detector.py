@@ -8,8 +8,8 @@ change may have happened (Shin, Ramdas and Rinaldo 2024, "E-detectors"):
     R_0 = 0,    R_t = (1 + R_{t-1}) e_t,    evidence = mean of R_t over the bets.
 
 Without a change ``E R_t <= t``, so by Doob's inequality (Ville 1939 for a single start)
-``P(max_{t <= 52} R_t >= 52 / alpha) <= alpha``: no more than `ALPHA` of the years without a change
-see an alarm, although somebody looks every week; several statistics share that `ALPHA`. The
+``P(max_{t <= 52} R_t >= 52 / alpha) <= alpha``: no more than `alpha` of the years without a change
+see an alarm, although somebody looks every week; several statistics share that `alpha`. The
 detector is a function of the weeks' p-values alone: nothing is counted on and on.
 
 A detector waits for its limit even when one week leaves no doubt. What may not wait has `AT_ONCE`
@@ -25,7 +25,6 @@ from numpy.typing import ArrayLike
 
 from crossimpact.model import Array
 
-ALPHA = 0.04  # of the years without a change may see an alarm, all statistics together
 AT_ONCE = 0.01  # ... may see an alarm from one week alone
 HORIZON = 52  # weeks in which that holds
 BETS = (0.1, 0.25, 0.5)  # from rare and strong to frequent and weak evidence
@@ -77,7 +76,7 @@ def watched(history: Sequence[float], limit: float) -> bool:
     return evidence(history[-RECENT:]) >= WATCH or evidence(history) >= SLOW * limit
 
 
-def limit(tests: int, alpha: float = ALPHA) -> float:
+def limit(tests: int, alpha: float) -> float:
     """Evidence from which one of so many statistics raises an alarm."""
     return HORIZON * tests / alpha
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ from crossimpact.drift.week import open_week
 from crossimpact.ladder import COUPLED
 from crossimpact.model import ImpactModel
 from crossimpact.panel import MIN_BUCKETS, Panel
+from crossimpact.release.policy import DEFAULT
 
 __all__ = ["Drift", "Evidence", "Promise", "weekly_drift"]
 
@@ -130,6 +132,7 @@ def weekly_drift(
     regimes: int = 1,
     unseen: bool = True,
     conditions: Mapping[str, Shift] | None = None,
+    alpha: float = DEFAULT.drift.alpha,
 ) -> Drift:
     """Confront `model` with the buckets of its regime in `panel`.
 
@@ -151,6 +154,8 @@ def weekly_drift(
         False when the champion was fitted on this week: it is shown, and is no evidence.
     conditions
         Of the regime's days against those the champion was fitted on, see `conditions.shifts`.
+    alpha
+        Share of the years without a change that may see an alarm, all statistics together.
     """
     panel = panel.plausible()[0]
     days = panel.of_regime(model.regime)
@@ -162,8 +167,9 @@ def weekly_drift(
         name: Measure(shift.value, np.nan, shift.low, shift.high, shift.p)
         for name, shift in (conditions or {}).items()
     }
+    judge = partial(_judge, model.regime, regimes=regimes, unseen=unseen, alpha=alpha)
     rows = tuple(
-        _judge(model.regime, name, found.get(name, NOTHING), known.get(name, ()), regimes, unseen)
+        judge(name, found.get(name, NOTHING), known.get(name, ()))
         for name in (*STATISTICS, *CONDITIONS)
     )
     cost = found.get("cost_slope", NOTHING)
@@ -176,12 +182,18 @@ def weekly_drift(
 
 
 def _judge(
-    regime: str, name: str, found: Measure, past: Sequence[float], regimes: int, unseen: bool
+    regime: str,
+    name: str,
+    found: Measure,
+    past: Sequence[float],
+    regimes: int,
+    unseen: bool,
+    alpha: float,
 ) -> Evidence:
     p = found.p if unseen else np.nan
     history, known = [*past, p], name in STATISTICS
     total = e_detector.evidence(history)
-    limit = e_detector.limit(regimes * len(STATISTICS if known else CONDITIONS))
+    limit = e_detector.limit(regimes * len(STATISTICS if known else CONDITIONS), alpha)
     reason = f"{_told(name, found)}; evidence {total:.3g}, limit {limit:.3g}"
     verdict: Verdict
     if not known:

@@ -43,6 +43,7 @@ from crossimpact.estimate.one_factor import OneFactor, fit_one_factor
 from crossimpact.estimate.template import Template
 from crossimpact.model import Array
 from crossimpact.panel import Panel
+from crossimpact.release.policy import DEFAULT, RefitPolicy
 
 FOLDS = 5
 L1_RATIO = 0.9
@@ -50,8 +51,6 @@ LAMBDAS, SMALLEST = 20, 0.1  # penalties, and the last as a share of the first
 LOOSE = 1e-3  # tolerance of the path: it nominates, the posterior estimates
 SIZE_POWERS = (0.0, 0.25, 0.5)  # a template's pairs couple with sqrt(beta) ADV^power of each
 ROUNDS = 2  # of shrinkage; the second knows the first's residuals
-FDR = 0.2  # expected share of kept pairs that are not coupled
-MIN_EDGE_BPS = 0.1  # at typical flow: below it no schedule changes
 LEAD = (0.1, 0.5, 0.9)  # strata of the lead regime's inclusion
 MAX_JOINT = 3000  # pairs whose joint covariance is still worth a Cholesky factor
 
@@ -111,6 +110,7 @@ def fit_cross(
     lead: Lead | None = None,
     beta_se: Array | None = None,
     market: Array | None = None,
+    policy: RefitPolicy = DEFAULT.refit,
 ) -> CrossFit:
     """Estimate the cross terms of one regime.
 
@@ -130,6 +130,8 @@ def fit_cross(
         Standard errors of `beta`: a template's pair is only as sure as its scale.
     market
         Weights of the flows in the market's, which is then taken out of every row, shape (n,).
+    policy
+        Which pairs are kept: false discovery rate, and least coupling at typical flow.
     """
     whole = summed(days, panel, reference, market)
     scale = np.sqrt(np.outer(beta, beta))
@@ -140,10 +142,10 @@ def fit_cross(
     doubt = _scale_doubt(beta, beta_se)
     posterior, equations = _posterior(whole, scale, group, stratum, common, doubt, start)
     per_unit = bps_per_unit(panel)
-    coupled = _discoveries(posterior.inclusion)
+    coupled = _discoveries(posterior.inclusion, policy.false_discovery_rate)
     coupled |= _significant_sectors(whole, posterior.coupling * scale, group, scale)
     M = posterior.coupling * scale
-    keep = coupled & (np.abs(M) * per_unit >= MIN_EDGE_BPS)
+    keep = coupled & (np.abs(M) * per_unit >= policy.min_edge_bps)
     spread = _spread(equations, scale, posterior, group, keep)
     return CrossFit(
         template=common,
@@ -283,14 +285,14 @@ def _couplings(scaled: Array, scale: Array) -> Array:
     return np.divide(scaled, scale, out=np.zeros_like(scaled), where=scale > 0)
 
 
-def _discoveries(inclusion: Array) -> NDArray[np.bool_]:
-    """The largest set of pairs whose mean probability of not being coupled is at most `FDR`."""
+def _discoveries(inclusion: Array, at_most: float) -> NDArray[np.bool_]:
+    """The largest set of pairs whose mean probability of not being coupled is at most so much."""
     upper = np.triu_indices(len(inclusion), 1)
     null = 1.0 - inclusion[upper]
     order = np.argsort(null, kind="stable")
     rate = np.cumsum(null[order]) / np.arange(1, null.size + 1)
     chosen = np.zeros(null.size, dtype=bool)
-    chosen[order[: int((rate <= FDR).sum())]] = True
+    chosen[order[: int((rate <= at_most).sum())]] = True
     keep = np.zeros(inclusion.shape, dtype=bool)
     keep[upper] = chosen
     return keep | keep.T

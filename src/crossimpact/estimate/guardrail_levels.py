@@ -1,7 +1,7 @@
 """Guardrail levels: what the calibration window saw, and beyond which a model is not to be trusted.
 
-A quantile of the window's own buckets, so that a level is a statement about the desk: one bucket in
-twenty was beyond `amber`, one in a hundred beyond `red`.
+A quantile of the window's own buckets, so that a level is a statement about the desk: as many
+buckets were beyond `amber` and `red` as the desk's policy says.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import numpy as np
 from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel
+from crossimpact.release.policy import DEFAULT, GuardrailQuantiles
 
-LEVELS = {"amber": 0.95, "red": 0.99}
 
-
-def levels(model: ImpactModel, panel: Panel) -> dict[str, dict[str, float]]:
+def levels(
+    model: ImpactModel, panel: Panel, quantiles: GuardrailQuantiles = DEFAULT.refit.guardrails
+) -> dict[str, dict[str, float]]:
     """Levels of one regime from the buckets it was fitted on.
 
     Parameters
@@ -24,6 +25,8 @@ def levels(model: ImpactModel, panel: Panel) -> dict[str, dict[str, float]]:
         The regime's model.
     panel
         The regime's buckets, on the model's symbols.
+    quantiles
+        Where `amber` and `red` stand.
 
     Returns
     -------
@@ -40,9 +43,16 @@ def levels(model: ImpactModel, panel: Panel) -> dict[str, dict[str, float]]:
         "unexplained_bps": np.abs(realized - predicted),
         "q_adv": np.abs(panel.q[panel.q != 0]),
     }
-    return {name: _quantiles(values) for name, values in seen.items() if np.isfinite(values).any()}
+    return {
+        name: _levels(values, quantiles)
+        for name, values in seen.items()
+        if np.isfinite(values).any()
+    }
 
 
-def _quantiles(values: Array) -> dict[str, float]:
+def _levels(values: Array, quantiles: GuardrailQuantiles) -> dict[str, float]:
     known = values[np.isfinite(values)]
-    return {name: float(np.quantile(known, share)) for name, share in LEVELS.items()}
+    return {
+        "amber": float(np.quantile(known, quantiles.amber)),
+        "red": float(np.quantile(known, quantiles.red)),
+    }

@@ -7,10 +7,9 @@ come a session late (`selection`); otherwise the next rung answers and the repor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -20,12 +19,14 @@ from crossimpact.estimate import gram
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.selection import Verdict, judge, market_wins
 from crossimpact.estimate.self_impact import Loss
+from crossimpact.estimate.stability import RuleRow
 from crossimpact.estimate.walk_forward import parts_of_session
 from crossimpact.estimate.window import Found, Window, estimate, open_window
 from crossimpact.ladder import Rung, below
 from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform
 from crossimpact.panel import MIN_BUCKETS, Panel
+from crossimpact.release.policy import DEFAULT, RefitPolicy
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class RegimeFit:
     rung: Rung
     reason: str
     metrics: dict[str, float]
-    stability: list[dict[str, Any]]
+    stability: Sequence[RuleRow]
     paths: tuple[Array, Array]
     certificate: Certificate | None = None
 
@@ -76,6 +77,7 @@ def fit_regime(
     *,
     loss: Loss = "huber",
     moments: Callable[[Transform], History] | None = None,
+    policy: RefitPolicy = DEFAULT.refit,
 ) -> RegimeFit:
     """Fit one regime and choose its rung.
 
@@ -89,6 +91,8 @@ def fit_regime(
         Loss of the self fit.
     moments
         Where the days' moments are kept; made from the panel when None.
+    policy
+        The desk's decisions on which pairs are kept.
 
     Returns
     -------
@@ -103,12 +107,16 @@ def fit_regime(
     panel, left_out = panel.plausible()
     with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
         stored = moments or (lambda transform: gram.history(panel, transform))
-        found = _fit_regime(panel, regime, loss, stored)
+        found = _fit_regime(panel, regime, loss, stored, policy)
     return replace(found, metrics={**found.metrics, "cells_left_out": float(left_out)})
 
 
 def _fit_regime(
-    panel: Panel, regime: str, loss: Loss, moments: Callable[[Transform], History]
+    panel: Panel,
+    regime: str,
+    loss: Loss,
+    moments: Callable[[Transform], History],
+    policy: RefitPolicy,
 ) -> RegimeFit:
     rows = panel.regime == regime
     buckets = int(rows.sum())
@@ -119,7 +127,7 @@ def _fit_regime(
         panel = panel.in_parts(parts)  # a pure function of the parts: no stored day will do
         moments = partial(gram.history, panel)
     try:
-        window = open_window(panel, regime, loss, moments)
+        window = open_window(panel, regime, loss, moments, policy)
         late = panel.shifted_q(max(1, parts // 2))
         found, verdict, control = _judged(window, late)
     except EstimationError as error:

@@ -21,6 +21,7 @@ from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 from crossimpact.panel import REGIMES, Panel
+from crossimpact.release.policy import DEFAULT, RefitPolicy
 
 CONCAVE_SE = 0.5  # standard errors by which square-root flow must beat linear: a tie is linear's
 
@@ -32,7 +33,7 @@ class Window:
     `lead` is the regime with the most buckets when it is another one; `panel` holds raw flows,
     `reference` is None under linear flow; `blocks` are the regime's dates (or parts of dates, see
     `sessions`) and `moments` the sums over each block, the lead's included. `market_control`: the
-    market's own move is taken out of the responses.
+    market's own move is taken out of the responses. `policy` says which pairs are kept.
     """
 
     panel: Panel
@@ -43,6 +44,7 @@ class Window:
     transform: Transform
     reference: Array | None
     moments: list[dict[str, Moments]]
+    policy: RefitPolicy = DEFAULT.refit
     market_control: bool = False
     alone: dict[tuple[str, int], SelfFit] = field(default_factory=dict)  # see `self_impact`
 
@@ -73,7 +75,11 @@ class Window:
 
 
 def open_window(
-    panel: Panel, regime: str, loss: Loss, moments: Callable[[Transform], History]
+    panel: Panel,
+    regime: str,
+    loss: Loss,
+    moments: Callable[[Transform], History],
+    policy: RefitPolicy = DEFAULT.refit,
 ) -> Window:
     """A regime's window: its blocks of dates, its flow transform, its moments by block."""
     size = {label: int((panel.regime == label).sum()) for label in REGIMES}
@@ -84,7 +90,7 @@ def open_window(
     summed = gram.blocks(
         moments(transform), [b[-1] for b in blocks], [regime, lead] if lead else [regime]
     )
-    return Window(panel, regime, lead, blocks, loss, transform, reference, summed)
+    return Window(panel, regime, lead, blocks, loss, transform, reference, summed, policy)
 
 
 def _choose_flow(
@@ -128,7 +134,7 @@ class Found:
     alone: SelfFit
     cross: CrossFit
     share: float
-    rules: list[dict[str, Any]]
+    rules: Sequence[stability.RuleRow]
     reason: str
     counts: dict[str, float]
 
@@ -175,9 +181,7 @@ def estimate(window: Window, blocks: int) -> Found:
         # What a desk would fit that knows of no cross impact, not what is left of one.
         "self_only": model(np.zeros_like(cross.scaled), np.zeros_like(cross.se)),
     }
-    return Found(
-        ladder, alone, cross, cross.share, [row.to_dict() for row in rules], reason, counts
-    )
+    return Found(ladder, alone, cross, cross.share, rules, reason, counts)
 
 
 def net_model(
@@ -223,7 +227,10 @@ def _cross(window: Window, regime: str, blocks: int, lead: Lead | None) -> tuple
     share = summed(days, panel, window.reference).share
     own = window.self_impact(regime, blocks, share)
     market = window.market(regime, blocks, own.beta)
-    return own, fit_cross(days, panel, own.beta, window.reference, lead, own.beta_se, market)
+    cross = fit_cross(
+        days, panel, own.beta, window.reference, lead, own.beta_se, market, window.policy
+    )
+    return own, cross
 
 
 def _model(

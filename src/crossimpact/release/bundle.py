@@ -24,7 +24,8 @@ import numpy as np
 from crossimpact.errors import ModelError
 from crossimpact.ladder import RUNGS, Rung, below
 from crossimpact.model import ImpactModel, canonical_json
-from crossimpact.release import couplings
+from crossimpact.release import content, couplings
+from crossimpact.release.content import Guardrail, Guardrails, Hold, Policy, Window
 
 SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
@@ -53,7 +54,7 @@ class Release:
     as_of
         Date the release was made for, 'YYYY-MM-DD'.
     window
-        `first`, `last` (dates) and `dates` (how many) of the data.
+        The data it was fitted on.
     flow, bucket_s
         What q was, and the bucket width in seconds.
     contract_version, code_version, data_digest
@@ -61,9 +62,7 @@ class Release:
     models
         Per regime what ships; a regime without enough data is absent.
     fallback
-        Per regime, and for the regime 'unknown': `rung` that ships, `reason`, and `max_pov`
-        (fraction of volume) per rung, at least for those from that one down to `fixed_pov` that
-        the release has numbers of.
+        Who answers, per regime and for the regime 'unknown'.
     report
         Plain data. Numbers JSON cannot hold become the texts 'nan', 'inf' and '-inf'.
     lower
@@ -82,23 +81,23 @@ class Release:
     """
 
     as_of: str
-    window: Mapping[str, Any]
+    window: Window
     flow: str
     bucket_s: int
     contract_version: str
     code_version: str
     data_digest: str
     models: Mapping[str, ImpactModel]
-    fallback: Mapping[str, Mapping[str, Any]]
+    fallback: Mapping[str, Policy]
     report: Mapping[str, Any]
     lower: Mapping[str, Mapping[str, ImpactModel]] = field(default_factory=dict)
-    guardrails: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    guardrails: Guardrails = field(default_factory=dict)
+    held: Mapping[str, Hold] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("window", "fallback", "report", "guardrails"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
-        object.__setattr__(self, "models", dict(self.models))
+        object.__setattr__(self, "report", plain(self.report))
+        for name in ("models", "fallback", "guardrails"):
+            object.__setattr__(self, name, dict(getattr(self, name)))
         lower = {regime: dict(models) for regime, models in self.lower.items() if models}
         object.__setattr__(self, "lower", lower)
         self._check_date()
@@ -114,10 +113,9 @@ class Release:
                 )
         for regime, models in self.lower.items():
             self._check_lower(regime, models)
-        for regime, levels in self.guardrails.items():
-            self._check_guardrails(regime, levels)
-        for regime, hold in self.held.items():
-            self._check_hold(regime, hold)
+        for regime in self.guardrails:
+            if regime not in self.models:
+                raise ModelError(f"guardrails of regime {regime!r}, which has no model")
 
     def _check_date(self) -> None:
         try:
@@ -131,66 +129,38 @@ class Release:
     def __hash__(self) -> int:
         return hash(self.digest)
 
-    def _check_policy(self, regime: str, policy: Mapping[str, Any]) -> None:
+    def _check_policy(self, regime: str, policy: Policy) -> None:
         where = f"fallback of regime {regime!r}"
         if not REGIME.fullmatch(regime):
             raise ModelError(f"{where}: the name does not match {REGIME.pattern}")
-        if set(policy) != {"rung", "reason", "max_pov"}:
-            raise ModelError(f"{where} has the fields {sorted(policy)}, not rung, reason, max_pov")
-        if policy["rung"] not in RUNGS:
-            raise ModelError(f"{where}: rung {policy['rung']!r} is none of {', '.join(RUNGS)}")
-        self._check_pov(where, regime, policy)
-        if policy["rung"] != "fixed_pov" and regime not in self.models:
-            raise ModelError(f"{where}: rung {policy['rung']} without a model of that regime")
-
-    def _check_pov(self, where: str, regime: str, policy: Mapping[str, Any]) -> None:
-        max_pov = policy["max_pov"]
-        needed = {policy["rung"], *below(policy["rung"])}
-        if "one_factor" not in self.lower.get(regime, {}) and policy["rung"] != "one_factor":
-            needed.discard("one_factor")  # releases are older than this rung
-        if not isinstance(max_pov, Mapping) or not needed <= set(max_pov) <= set(RUNGS):
-            raise ModelError(f"{where}: max_pov is {max_pov}, needs {', '.join(sorted(needed))}")
-        for name, pov in max_pov.items():
-            if not (isinstance(pov, (int, float)) and 0 < pov <= 1):
-                raise ModelError(f"{where}: max_pov of {name} is {pov}, must be in (0, 1]")
+        if policy.rung != "fixed_pov" and regime not in self.models:
+            raise ModelError(f"{where}: rung {policy.rung} without a model of that regime")
+        missing = set(self.lower.get(regime, ())) & {*below(policy.rung)} - {*policy.max_pov}
+        if missing:
+            raise ModelError(f"{where}: max_pov says nothing of {', '.join(sorted(missing))}")
 
     def _check_lower(self, regime: str, models: Mapping[str, ImpactModel]) -> None:
-        policy = self.fallback.get(regime, {"rung": "fixed_pov"})
-        allowed = below(policy["rung"])[:-1]
+        ships = self.fallback[regime].rung if regime in self.fallback else "fixed_pov"
+        allowed = below(ships)[:-1]
         for rung, model in models.items():
             if rung not in allowed or model.regime != regime:
                 raise ModelError(
                     f"lower rung {rung!r} of regime {regime!r} holds a model of {model.regime!r}, "
-                    f"and {policy['rung']} ships there"
+                    f"and {ships} ships there"
                 )
             if model.symbols != self.models[regime].symbols:
                 raise ModelError(f"lower rung {rung!r} of regime {regime!r} has other symbols")
-
-    def _check_guardrails(self, regime: str, levels: Mapping[str, Any]) -> None:
-        for quantity, level in levels.items():
-            where = f"guardrail {quantity} of regime {regime!r}"
-            if regime not in self.models or set(level) != {"amber", "red"}:
-                raise ModelError(f"{where} has no model, or the levels {sorted(level)}")
-            amber, red = level["amber"], level["red"]
-            if not all(isinstance(v, (int, float)) for v in (amber, red)) or not amber <= red:
-                raise ModelError(f"{where}: amber {amber} must not exceed red {red}")
-
-    def _check_hold(self, regime: str, hold: Mapping[str, Any]) -> None:
-        """Whoever asks for an answer must not find out that this is none."""
-        given = isinstance(hold, Mapping) and isinstance(hold.get("reason"), str)
-        if not given or hold.get("rung") not in RUNGS:
-            raise ModelError(f"regime {regime!r} is held to {hold}, not to a rung with a reason")
 
     def model_for(self, regime: str) -> Answer:
         """Who answers for `regime`; one the release has never heard of is answered as 'unknown'."""
         known = regime if regime in self.fallback else UNKNOWN
         policy, held = self.fallback[known], self.held.get(known)
-        rung, reason = policy["rung"], policy["reason"]
+        rung, reason = policy.rung, policy.reason
         if known != regime:
             reason = f"regime {regime!r} is not in the release; {reason}"
-        if held and RUNGS.index(held["rung"]) > RUNGS.index(rung):
-            rung, reason = self._available(known, held["rung"]), held["reason"]
-        return Answer(self._model(known, rung), rung, reason, policy["max_pov"][rung])
+        if held and RUNGS.index(held.rung) > RUNGS.index(rung):
+            rung, reason = self._available(known, held.rung), held.reason
+        return Answer(self._model(known, rung), rung, reason, policy.max_pov[rung])
 
     def _available(self, regime: str, at_most: str) -> Rung:
         """The highest rung from `at_most` down that has numbers."""
@@ -201,13 +171,13 @@ class Release:
         if rung == "fixed_pov":
             return None
         shipped = self.models[regime]
-        if rung == self.fallback[regime]["rung"]:
+        if rung == self.fallback[regime].rung:
             return shipped.self_only() if rung == "self_only" else shipped
         return self.lower.get(regime, {}).get(rung) or shipped.self_only()
 
     def rungs(self, regime: str) -> dict[str, ImpactModel]:
         """Every rung of a fitted regime that has a model of its own, best first."""
-        return {self.fallback[regime]["rung"]: self.models[regime], **self.lower.get(regime, {})}
+        return {self.fallback[regime].rung: self.models[regime], **self.lower.get(regime, {})}
 
     @cached_property
     def files(self) -> dict[str, bytes]:
@@ -217,13 +187,17 @@ class Release:
 
     def _texts(self) -> dict[str, bytes]:
         """Those of them that are JSON."""
-        fields = ("as_of", "window", "flow", "bucket_s", "contract_version", "code_version")
-        head = {name: getattr(self, name) for name in (*fields, "data_digest", "report")}
+        fields = ("as_of", "flow", "bucket_s", "contract_version", "code_version", "data_digest")
+        head = {name: getattr(self, name) for name in (*fields, "report")}
         documents: dict[str, Any] = {
-            "release.json": head, "fallback.json": self.fallback,
-            "guardrails.json": self.guardrails,
+            "release.json": {**head, "window": self.window.to_dict()},
+            "fallback.json": {name: policy.to_dict() for name, policy in self.fallback.items()},
+            "guardrails.json": {
+                regime: {name: level.to_dict() for name, level in levels.items()}
+                for regime, levels in self.guardrails.items()
+            },
             **{f"model-{name}.json": model.terms() for name, model in self._named()},
-        }  # fmt: skip
+        }
         return {name: _canonical(name, document) for name, document in documents.items()}
 
     def _named(self) -> list[tuple[str, ImpactModel]]:
@@ -270,18 +244,29 @@ def parse(files: Mapping[str, bytes]) -> Release:
     ModelError
         Also when a file is spelt otherwise, or holds more, than the release would write.
     """
-    texts = {name: content for name, content in files.items() if name.endswith(".json")}
-    documents = {name: json.loads(content) for name, content in texts.items()}
-    head, fallback = documents.pop("release.json"), documents.pop("fallback.json")
-    guardrails = documents.pop("guardrails.json")
-    tables = {name: content for name, content in files.items() if name not in texts}
+    texts = {name: data for name, data in files.items() if name.endswith(".json")}
+    documents = {name: json.loads(data) for name, data in texts.items()}
+    head = documents.pop("release.json")
+    head["window"] = content.read(Window, head["window"], "window")
+    fallback = {
+        regime: content.read(Policy, policy, f"fallback of regime {regime!r}")
+        for regime, policy in documents.pop("fallback.json").items()
+    }
+    guardrails = {
+        regime: {
+            name: content.read(Guardrail, level, f"guardrail {name} of regime {regime!r}")
+            for name, level in levels.items()
+        }
+        for regime, levels in documents.pop("guardrails.json").items()
+    }
+    tables = {name: data for name, data in files.items() if name not in texts}
     models: dict[str, ImpactModel] = {}
     lower: dict[str, dict[str, ImpactModel]] = {}
     for name, terms in documents.items():
         regime, rung = name.removeprefix("model-").removesuffix(".json").split("-")
         pairs = couplings.unpack(tables.pop(f"gamma-{regime}-{rung}.npy", None), len(terms["adv"]))
         model = ImpactModel.from_dict({**terms, "gamma": pairs})
-        if rung == fallback[regime]["rung"]:
+        if rung == fallback[regime].rung:
             models[regime] = model
         else:
             lower.setdefault(regime, {})[rung] = model

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from crossimpact.ladder import RUNGS
+from crossimpact.ladder import RUNGS, Rung
 from crossimpact.release import hash_chain
 
 Action = Literal["promote", "override", "rollback", "demote", "fallback", "drift"]
@@ -46,7 +46,7 @@ class Entry:
     why: str
     approver: str
     refused: tuple[str, ...]
-    rungs: Mapping[str, str]
+    rungs: Mapping[str, Rung]
     prev: str
     identity: Identity = "name"
 

@@ -16,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from crossimpact.errors import StaleModel, UsageError
+from crossimpact.ladder import Rung
 from crossimpact.release import entry, hash_chain
+from crossimpact.release.content import Hold
 from crossimpact.release.entry import CHANGES, Action, Entry, Identity
 from crossimpact.release.hash_chain import Verdict, hold
 
@@ -28,11 +30,10 @@ SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Standing:
-    """What is live: the entry that made the champion, and per regime the `rung` it is held to and
-    the `reason`, where it was demoted."""
+    """What is live: the entry that made the champion, and what demoted regimes are held to."""
 
     champion: Entry
-    held: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    held: Mapping[str, Hold] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -85,7 +86,7 @@ class Book:
         why: str = "",
         approver: str = "",
         refused: Sequence[str] = (),
-        rungs: Mapping[str, str] | None = None,
+        rungs: Mapping[str, Rung] | None = None,
         identity: Identity = "name",
     ) -> Entry:
         """Add one line and return once it is on disk; without `new` the champion stays."""
@@ -180,13 +181,13 @@ def standing(book: Sequence[Entry], ts: datetime | None = None) -> Standing | No
     changes = [line for line in past if line.action in CHANGES]
     if not changes:
         return None
-    held: dict[str, dict[str, str]] = {}
+    held: dict[str, Hold] = {}
     for line in past:
         if line.new != changes[-1].new:
             continue
         if line.action == "demote":
             reason = f"demoted by {line.who} on {line.when[:10]}: {line.why}"
-            held |= {regime: {"rung": r, "reason": reason} for regime, r in line.rungs.items()}
+            held |= {regime: Hold(rung, reason) for regime, rung in line.rungs.items()}
         elif line.action in ("promote", "override"):
             held = {}
     return Standing(changes[-1], held)

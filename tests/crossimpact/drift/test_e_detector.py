@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from scipy.stats import binomtest
 
 from crossimpact.drift import e_detector
+from crossimpact.release.policy import DEFAULT
 
 P = st.floats(1e-12, 1.0)
 
@@ -62,14 +63,14 @@ def test_expected_evidence_is_at_most_the_number_of_weeks():
 def test_a_year_of_weekly_looks_seldom_alarms():
     """Doob's bound on the whole desk: 2 regimes with 8 statistics each, entirely dependent or
     independent, uniform p-values (the worst null there is)."""
-    years, tests = 400, 16
+    years, tests, alpha = 400, 16, DEFAULT.drift.alpha
     p = np.random.default_rng(1).random((years, tests, e_detector.HORIZON))
     p[1::2] = p[1::2, :1]
-    alarms = int((e_detector.running(p).max(axis=(1, 2)) >= e_detector.limit(tests)).sum())
-    assert binomtest(alarms, years, e_detector.ALPHA, alternative="greater").pvalue > 0.01
+    alarms = int((e_detector.running(p).max(axis=(1, 2)) >= e_detector.limit(tests, alpha)).sum())
+    assert binomtest(alarms, years, alpha, alternative="greater").pvalue > 0.01
 
 
 def test_evidence_against_the_null_grows_week_by_week():
     weak = [e_detector.evidence([0.01] * weeks) for weeks in range(1, 12)]
     assert all(b > 2 * a for a, b in pairwise(weak))
-    assert weak[0] < e_detector.limit(16) < weak[-1]
+    assert weak[0] < e_detector.limit(16, DEFAULT.drift.alpha) < weak[-1]

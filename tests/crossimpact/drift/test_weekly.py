@@ -17,10 +17,15 @@ from crossimpact.drift.weekly import MIN_BUCKETS, STATISTICS, Drift, Promise, we
 from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.model import Array
 from crossimpact.panel import Panel
+from crossimpact.release.policy import DEFAULT
 from tests.crossimpact.drift.test_week import champion, moved
 from tests.crossimpact.estimate.desk import BUCKETS, draw, with_cells, without_cross
 
 WEEK, WINDOW = 5, 15  # days
+
+
+#: Evidence at which one of a regime's statistics raises an alarm.
+LIMIT = e_detector.limit(len(STATISTICS), DEFAULT.drift.alpha)
 
 
 def statistic(found: Drift, name: str) -> Any:
@@ -81,7 +86,7 @@ def test_half_of_gamma_gained_or_lost_asks_for_a_refit_within_a_quarter(fitted, 
         verdicts = [drift.verdict for drift in found]
         assert verdicts[-1] == "refit" and "demote" not in verdicts
         assert next(k for k, verdict in enumerate(verdicts) if verdict != "ok") < 4
-        assert f"limit {e_detector.limit(len(STATISTICS)):.3g}" in found[-1].reason
+        assert f"limit {LIMIT:.3g}" in found[-1].reason
 
 
 def test_a_reversed_gamma_is_demoted_in_its_first_week(fitted):
@@ -212,7 +217,7 @@ def test_evidence_of_twenty_is_watched(share, verdict):
 def test_old_evidence_is_watched_from_a_quarter_of_the_limit(share, verdict):
     """Whatever little the last two weeks say."""
     panel, truth = draw(3, T=390)
-    model, limit = champion(panel, truth), e_detector.limit(len(STATISTICS))
+    model, limit = champion(panel, truth), LIMIT
     rest = [0.5, statistic(weekly_drift(model, panel), "move_slope").p]
     assert e_detector.evidence(rest) < e_detector.WATCH
     grid = np.geomspace(0.5, 1e-15, 4000)
@@ -286,3 +291,13 @@ def test_what_was_promised_bounds_the_slope_of_costs():
     doubled = without_cross(panel, truth, 2.0)
     found = weekly_drift(champion(panel, truth), doubled, promise=unknown)
     assert statistic(found, "cost_slope").p == 1
+
+
+def test_a_smaller_alpha_asks_for_more_evidence_in_proportion():
+    panel, truth = draw(3, T=390)
+    usual, strict = (
+        weekly_drift(champion(panel, truth), panel, alpha=alpha)
+        for alpha in (DEFAULT.drift.alpha, DEFAULT.drift.alpha / 4)
+    )
+    for row, other in zip(usual.evidence, strict.evidence, strict=True):
+        assert other.limit == pytest.approx(4 * row.limit) and other.evidence == row.evidence

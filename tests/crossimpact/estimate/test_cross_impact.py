@@ -9,8 +9,6 @@ import pytest
 
 from crossimpact.estimate import gram
 from crossimpact.estimate.cross_impact import (
-    FDR,
-    MIN_EDGE_BPS,
     CrossFit,
     Lead,
     bps_per_unit,
@@ -20,6 +18,7 @@ from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.template import kyle
 from crossimpact.model import Array
 from crossimpact.panel import Panel
+from crossimpact.release.policy import DEFAULT
 
 from .desk import BUCKETS, draw, permuted, with_cells, without_cross
 
@@ -46,7 +45,7 @@ def test_blocks_and_the_planted_edge_are_found(worlds):
         planted, edges = truth["M"] != 0, found.scaled != 0
         assert edges[0, -1]
         assert (edges & planted).sum() / planted.sum() > 0.95
-        assert (edges & planted).sum() / edges.sum() > 1 - FDR
+        assert (edges & planted).sum() / edges.sum() > 1 - DEFAULT.refit.false_discovery_rate
         assert np.linalg.norm(found.scaled - truth["M"]) < 0.2 * np.linalg.norm(truth["M"])
         assert "sector" in found.template.couplings
 
@@ -59,11 +58,24 @@ def test_what_comes_out_is_symmetric_and_of_one_support(worlds):
         assert not np.diagonal(kept).any() and found.kept == np.triu(kept).sum()
         assert (found.se[kept] > 0).all() and np.isnan(found.se[~kept]).all()
         worth = np.abs(found.scaled) * bps_per_unit(panel)
-        assert (worth[kept] >= MIN_EDGE_BPS).all()
+        assert (worth[kept] >= DEFAULT.refit.min_edge_bps).all()
         assert ((found.frequency >= 0) & (found.frequency <= 1)).all()
         lambdas, shares = found.stability
         assert (np.diff(lambdas) < 0).all() and shares.shape == (len(lambdas), panel.n, panel.n)
         assert (found.inclusion >= 0).all() and (found.inclusion <= 1 + 1e-12).all()
+
+
+def test_the_policy_says_which_pairs_are_kept(worlds):
+    panel, truth, usual = worlds[0]
+
+    def kept(**changes: float) -> CrossFit:
+        own = replace(DEFAULT.refit, **changes)
+        return fit_cross(days_of(panel), panel, truth["beta"], policy=own)
+
+    most = float((np.abs(usual.scaled) * bps_per_unit(panel)).max())
+    assert kept(min_edge_bps=most).kept >= 1 and kept(min_edge_bps=1.001 * most).kept == 0
+    sure = kept(false_discovery_rate=1e-6)
+    assert (usual.scaled[sure.scaled != 0] != 0).all() and sure.kept <= usual.kept
 
 
 def test_bps_per_unit_is_what_the_larger_side_pays(worlds):

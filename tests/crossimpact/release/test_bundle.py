@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 
 from crossimpact.errors import ModelError, StaleModel, UsageError
 from crossimpact.model import ImpactModel, canonical_json
-from crossimpact.release import bundle, release_files
+from crossimpact.release import bundle, content, release_files
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Guardrail, Hold, Policy, Window
 
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 
 NUMBER = st.floats(-1e6, 1e6)
 POSITIVE = st.floats(1e-3, 1e12)
-FIXED = {"rung": "fixed_pov", "reason": "no model", "max_pov": POV}
-FULL = {"rung": "full", "reason": "fitted", "max_pov": POV}
+FIXED = Policy("fixed_pov", "no model", POV)
+FULL = Policy("full", "fitted", POV)
 
 LOWER = ("sector_block", "self_only")
 LEVELS = st.lists(POSITIVE, min_size=2, max_size=2)
@@ -62,7 +63,7 @@ def releases(draw: st.DrawFn) -> Release:
         lower[regime] = {rung: replace(model, **names) for rung, model in fits.items()}
     return Release(
         as_of=str(draw(st.dates())),
-        window={"first": "2026-01-01", "last": "2026-01-31", "dates": 20},
+        window=Window("2026-01-01", "2026-01-31", 20),
         flow="own",
         bucket_s=300,
         contract_version="1",
@@ -70,10 +71,7 @@ def releases(draw: st.DrawFn) -> Release:
         data_digest="d" * 64,
         models=shipped,
         lower=lower,
-        guardrails={
-            regime: {"q_adv": dict(zip(("amber", "red"), sorted(draw(LEVELS)), strict=True))}
-            for regime in fitted
-        },
+        guardrails={regime: {"q_adv": Guardrail(*sorted(draw(LEVELS)))} for regime in fitted},
         fallback={"unknown": FIXED, "normal": FIXED, "stressed": FIXED}
         | dict.fromkeys(fitted, FULL),
         report={"text": draw(st.text()), "number": draw(st.floats()), "n": draw(st.integers())},
@@ -93,7 +91,7 @@ def release() -> Release:
     )
     return Release(
         as_of="2026-01-31",
-        window={"first": "2026-01-01", "last": "2026-01-31", "dates": 20},
+        window=Window("2026-01-01", "2026-01-31", 20),
         flow="own",
         bucket_s=300,
         contract_version="1",
@@ -247,7 +245,7 @@ def test_the_fallback_says_who_answers(release: Release) -> None:
     model, rung, reason, _ = release.model_for("halted")
     assert (model, rung) == (None, "fixed_pov")
     assert "'halted' is not in the release" in reason
-    policy = release.fallback | {"normal": FULL | {"rung": "self_only"}}
+    policy = release.fallback | {"normal": replace(FULL, rung="self_only")}
     alone, rung, *_ = replace(release, fallback=policy).model_for("normal")
     assert rung == "self_only"
     assert alone is not None
@@ -256,7 +254,7 @@ def test_the_fallback_says_who_answers(release: Release) -> None:
 
 
 def _held(release: Release, rung: str) -> Release:
-    return replace(release, held={"normal": {"rung": rung, "reason": "demoted: it promised more"}})
+    return replace(release, held={"normal": Hold(rung, "demoted: it promised more")})
 
 
 @pytest.mark.parametrize("rung", ["sector_block", "self_only", "fixed_pov"])
@@ -290,7 +288,7 @@ def test_a_release_older_than_a_rung_loads_and_a_newer_one_says_its_share(
     factor = replace(release.models["normal"], gamma=np.array([[0.0, 1.0], [0.5, 0.0]]))
     with pytest.raises(ModelError, match="max_pov"):
         replace(release, lower={"normal": {"one_factor": factor}})
-    policy = FULL | {"max_pov": POV | {"one_factor": 0.11}}
+    policy = replace(FULL, max_pov=POV | {"one_factor": 0.11})
     newer = replace(
         release,
         fallback={**release.fallback, "normal": policy},
@@ -313,20 +311,87 @@ def test_numbers_json_cannot_hold_are_kept_as_text(release: Release) -> None:
     [
         {"fallback": {"normal": FULL}},
         {"fallback": {"unknown": FIXED}},
-        {"fallback": {"normal": FULL, "unknown": FIXED | {"rung": "hope"}}},
-        {"fallback": {"normal": FULL, "unknown": FIXED | {"max_pov": {"fixed_pov": float("nan")}}}},
         {"fallback": {"normal": FULL, "unknown": FIXED, "../x": FIXED}},
-        {"fallback": {"normal": FULL, "unknown": {"rung": "fixed_pov"}}},
         {"as_of": "31/01/2026"},
-        {"fallback": {"normal": FULL | {"max_pov": {"full": 0.1}}, "unknown": FIXED}},
-        {"guardrails": {"normal": {"q_adv": {"amber": 2.0, "red": 1.0}}}},
-        {"guardrails": {"stressed": {"q_adv": {"amber": 1.0, "red": 2.0}}}},
-        {"guardrails": {"normal": {"q_adv": {"amber": 1.0}}}},
+        {"guardrails": {"stressed": {"q_adv": Guardrail(1.0, 2.0)}}},
     ],
 )
 def test_what_does_not_fit_together_is_no_release(release: Release, change) -> None:
     with pytest.raises(ModelError):
         replace(release, **change)
+
+
+#: Of the release below, by the code that kept its parts as dictionaries.
+DIGEST_BEFORE = "ea94835878116838cd6a551eb37fbb5a7e266fd1f9be109cdff39ef98690a70d"
+WINDOW = {"first": "2026-01-01", "last": "2026-01-31", "dates": 20}
+FIXED_TERMS = FIXED.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "told"),
+    [
+        (Policy, FIXED_TERMS | {"rung": "hope"}, "here: rung 'hope' is none of full, sector_block"),
+        (Policy, FIXED_TERMS | {"reason": 3}, "here: the reason is 3, must be a text"),
+        (Policy, FIXED_TERMS | {"max_pov": {}}, "here: max_pov is {}, needs fixed_pov"),
+        (Policy, FIXED_TERMS | {"max_pov": {"full": 0.1}}, "needs fixed_pov"),
+        (Policy, FIXED_TERMS | {"max_pov": POV | {"best": 0.1}}, "max_pov is .*best"),
+        (
+            Policy,
+            FIXED_TERMS | {"max_pov": POV | {"full": float("nan")}},
+            "full is nan, must be",
+        ),
+        (Policy, FIXED_TERMS | {"max_pov": POV | {"full": True}}, "full is True, must be in"),
+        (
+            Policy,
+            FIXED_TERMS | {"max_pov": POV | {"full": 1.01}},
+            "full is 1.01, must be",
+        ),
+        (
+            Policy,
+            {"rung": "fixed_pov"},
+            r"fields \['rung'\], not max_pov, reason, rung",
+        ),
+        (Policy, [FIXED_TERMS], "here has the fields"),
+        (Guardrail, {"amber": 2.0, "red": 1.0}, "here: amber 2.0 and red 1.0 must be finite"),
+        (Guardrail, {"amber": 1.0, "red": "inf"}, "red inf must be finite"),
+        (Guardrail, {"amber": -1.0, "red": 1.0}, "amber -1.0 and red 1.0 must be"),
+        (Guardrail, {"amber": 1.0}, r"here has the fields \['amber'\], not amber, red"),
+        (Window, WINDOW | {"last": "2025-12-31"}, "20 dates from 2026-01-01 to 2025-12-31 are no"),
+        (Window, WINDOW | {"dates": 0}, "0 dates from"),
+        (Window, WINDOW | {"first": "January"}, "'January' to '2026-01-31' are not dates"),
+        (Window, WINDOW | {"days": 31}, "days.*, not dates, first, last"),
+        (Hold, {"rung": "none", "reason": "drift"}, "held to 'none'"),
+        (Hold, {"rung": "full", "reason": None}, "for None, not to a rung with a reason"),
+    ],
+)
+def test_read_refuses_what_a_release_cannot_say_by_its_name(kind, data, told: str) -> None:
+    with pytest.raises(ModelError, match=told):
+        content.read(kind, data, "here")
+
+
+@pytest.mark.parametrize("made", [FULL, Guardrail(1, 2.5), Window(**WINDOW), Hold("full", "why")])
+def test_read_is_the_inverse_of_to_dict_through_json(made) -> None:
+    assert content.read(type(made), json.loads(json.dumps(made.to_dict())), "here") == made
+
+
+def test_a_release_of_the_version_before_keeps_its_bytes_and_digest(release: Release) -> None:
+    """The files as they were written when window, policies and levels were plain dictionaries."""
+    written = {
+        "fallback.json": b'{"normal":{"max_pov":{"fixed_pov":0.05,"full":0.15,"sector_block":0.12,'
+        b'"self_only":0.1},"reason":"fitted","rung":"full"},"stressed":{"max_pov":{"fixed_pov":'
+        b'0.05,"full":0.15,"sector_block":0.12,"self_only":0.1},"reason":"no model",'
+        b'"rung":"fixed_pov"},'
+        b'"unknown":{"max_pov":{"fixed_pov":0.05,"full":0.15,"sector_block":0.12,"self_only":0.1},'
+        b'"reason":"no model","rung":"fixed_pov"}}',
+        "guardrails.json": b'{"normal":{"q_adv":{"amber":1,"red":2.5}}}',
+        "release.json": b'{"as_of":"2026-01-31","bucket_s":300,"code_version":"0.1.0",'
+        b'"contract_version":"1","data_digest":"' + b"d" * 64 + b'","flow":"own","report":'
+        b'{"contract":{"verdict":"ok"}},"window":{"dates":20,"first":"2026-01-01",'
+        b'"last":"2026-01-31"}}',
+    }
+    guarded = replace(release, guardrails={"normal": {"q_adv": Guardrail(1, 2.5)}})
+    assert {name: guarded.files[name].strip() for name in written} == written
+    assert guarded.digest == DIGEST_BEFORE
 
 
 def test_a_lower_rung_is_below_what_ships_and_knows_the_same_names(release: Release) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from crossimpact import contract
-from crossimpact.consumer.state import VALID_FOR
 from crossimpact.errors import UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release import gates
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Policy, Window
+from crossimpact.release.policy import DEFAULT
 
 POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 
@@ -30,7 +31,7 @@ KNOWN = {
     "reproduced": "same within 1e-09: largest difference 8e-14",
     "coverage": 0.8,
     "age_days": 45.0,
-    "valid_for_days": VALID_FOR.days,
+    "valid_for_days": DEFAULT.release.valid_for_days,
 }
 PER_REGIME = (
     "psd_margin",
@@ -52,10 +53,10 @@ def release(metrics: dict[str, Any], verdict: str | None = "ok", coupling: float
         beta=np.ones(2),
         gamma=coupling * (1 - np.eye(2)),
     )
-    fixed = {"rung": "fixed_pov", "reason": "3 buckets", "max_pov": POV}
+    fixed = Policy("fixed_pov", "3 buckets", POV)
     return Release(
         as_of="2026-01-31",
-        window={},
+        window=Window("2026-01-01", "2026-01-31", 20),
         flow="own",
         bucket_s=300,
         contract_version="1",
@@ -63,7 +64,7 @@ def release(metrics: dict[str, Any], verdict: str | None = "ok", coupling: float
         data_digest="",
         models={"normal": model},
         fallback={
-            "normal": {"rung": "full", "reason": "", "max_pov": POV},
+            "normal": Policy("full", "", POV),
             "stressed": fixed,
             "unknown": fixed,
         },

@@ -353,7 +353,7 @@ def test_a_held_ledger_is_waited_for_as_long_as_asked(tmp_path: Path) -> None:
 
 def held(path: Path) -> dict[str, str]:
     live = ledger.standing(ledger.entries(path))
-    return {regime: hold["rung"] for regime, hold in live.held.items()} if live else {}
+    return {regime: hold.rung for regime, hold in live.held.items()} if live else {}
 
 
 def demote(path: Path, hours: int, **rungs: str) -> None:
@@ -367,7 +367,7 @@ def test_a_demotion_holds_until_its_champion_is_promoted_again(tmp_path: Path) -
     demote(path, 3, stressed="self_only")
     demote(path, 4, normal="sector_block")
     assert held(path) == {"stressed": "self_only", "normal": "sector_block"}
-    reason = ledger.standing(ledger.entries(path)).held["stressed"]["reason"]
+    reason = ledger.standing(ledger.entries(path)).held["stressed"].reason
     assert reason == "demoted by ann on 2026-01-01: slope 0.2"
     append(path, 5, "promote", 3)
     assert held(path) == {}  # another champion

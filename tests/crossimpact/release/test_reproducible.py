@@ -27,7 +27,7 @@ def with_model(shipped: Release, **changes: Any) -> Release:
 
 
 def with_policy(shipped: Release, **changes: Any) -> Release:
-    policy = {**shipped.fallback[REGIME], **changes}
+    policy = replace(shipped.fallback[REGIME], **changes)
     return replace(shipped, fallback={**shipped.fallback, REGIME: policy})
 
 

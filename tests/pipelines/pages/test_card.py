@@ -13,6 +13,7 @@ from scipy.stats import t as student
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Guardrail, Policy, Window
 from pipelines import record
 from pipelines.pages.card import model_card
 from tests.crossimpact.estimate.desk import draw
@@ -20,19 +21,16 @@ from tests.crossimpact.estimate.desk import draw
 POV = {"full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.1, "fixed_pov": 0.05}
 
 DIGEST = "d" * 64
-STRESS = {"rung": "fixed_pov", "reason": "0 stressed buckets, 60 needed", "max_pov": POV}
+STRESS = Policy("fixed_pov", "0 stressed buckets, 60 needed", POV)
 
 
 def release(normal: dict, stressed: dict | None = None) -> Release:
     """A release of regime fits as `record.of_fit` gives them."""
     fits = {"normal": normal} | ({"stressed": stressed} if stressed else {})
-    policy = {
-        regime: {"rung": fit["rung"], "reason": fit["reason"], "max_pov": POV}
-        for regime, fit in fits.items()
-    }
+    policy = {regime: Policy(fit["rung"], fit["reason"], POV) for regime, fit in fits.items()}
     return Release(
         as_of="2026-03-31",
-        window={"first": "2026-01-02", "last": "2026-03-31", "dates": 60},
+        window=Window("2026-01-02", "2026-03-31", 60),
         flow="own",
         bucket_s=300,
         contract_version="1",
@@ -45,7 +43,11 @@ def release(normal: dict, stressed: dict | None = None) -> Release:
             for r, f in fits.items()
             if f["rung"] == "full"
         },
-        guardrails={r: f["guardrails"] for r, f in fits.items() if f["model"]},
+        guardrails={
+            r: {name: Guardrail(**level) for name, level in f["guardrails"].items()}
+            for r, f in fits.items()
+            if f["model"]
+        },
         report={
             "certificate": {r: f["certificate"] for r, f in fits.items() if f["model"]},
             "metrics": {regime: fit["metrics"] for regime, fit in fits.items()},
@@ -59,9 +61,14 @@ def panel():
     return draw(T=2400)[0]
 
 
+def recorded(panel, regime: str) -> dict:
+    made = record.of_fit(fit_regime(panel, regime), panel, DIGEST)
+    return json.loads(json.dumps(made.to_dict()))
+
+
 @pytest.fixture(scope="module")
 def fitted(panel) -> dict:
-    return json.loads(json.dumps(record.of_fit(fit_regime(panel, "normal"), panel)))
+    return recorded(panel, "normal")
 
 
 def section(card: str, title: str) -> str:
@@ -120,7 +127,7 @@ def test_the_ladder_tells_every_rung_and_who_answers(fitted):
         f"**15%, {full} pairs**", f"12%, {lower} pairs", f"11%, {factor} pairs", "10%",
         "5%", fitted["reason"] or "-",
     ]  # fmt: skip
-    assert table["stressed"] == ["-", "-", "-", "-", "**5%**", STRESS["reason"]]
+    assert table["stressed"] == ["-", "-", "-", "-", "**5%**", STRESS.reason]
 
 
 def test_guardrails_are_told_with_their_units(fitted):
@@ -168,10 +175,10 @@ def test_every_rule_is_listed_and_what_bound_is_said(fitted):
 
 
 def test_a_regime_without_a_matrix_says_why(panel, fitted):
-    nothing = json.loads(json.dumps(record.of_fit(fit_regime(panel, "stressed"), panel)))
+    nothing = recorded(panel, "stressed")
     assert nothing["paths"] is None
     card = model_card(release(fitted, nothing))
-    assert f"- **stressed**: `fixed_pov` answers: {STRESS['reason']}." in card
+    assert f"- **stressed**: `fixed_pov` answers: {STRESS.reason}." in card
     assert cells(section(card, "Out of sample"))["R2, full matrix"][1] == "-"
 
 
@@ -203,7 +210,7 @@ def test_a_market_that_is_a_control_only_is_said(fitted):
 
 def test_what_was_never_held_out_is_a_dash_not_a_zero(panel):
     few = panel.where(panel.date == panel.date[0])
-    fit = json.loads(json.dumps(record.of_fit(fit_regime(few, "normal"), few)))
+    fit = json.loads(json.dumps(record.of_fit(fit_regime(few, "normal"), few, DIGEST).to_dict()))
     assert "no out-of-sample verdict" in fit["reason"]
     card = section(model_card(release(fit)), "Out of sample")
     numbers = cells(card)
@@ -243,14 +250,16 @@ def test_a_bar_in_a_name_does_not_break_the_table(fitted):
 
 def test_the_record_draws_what_the_fit_left(panel, fitted):
     found = fit_regime(panel, "normal")
-    pictures = record.figures(panel, {"normal": found.model}, {"normal": fitted})
+    fits = {"normal": record.FitRecord.from_dict(fitted)}
+    pictures = record.figures(panel, {"normal": found.model}, fits)
     assert set(pictures) == {
         f"{name}-normal" for name in ("gamma", "network", "calibration", "paths")
     }
-    alone = record.figures(panel, {"normal": found.candidates["self_only"]}, {"normal": fitted})
+    alone = record.figures(panel, {"normal": found.candidates["self_only"]}, fits)
     assert set(alone) == {"gamma-normal", "paths-normal"}
     paths, (penalties, shares) = fitted["paths"], found.paths
     assert paths["penalties"] == penalties.tolist()
+    assert json.loads(json.dumps(fits["normal"].to_dict())) == fitted
     ever = int(np.triu(shares.any(axis=0), 1).sum())
     assert len(paths["shares"]) + paths["left_out"] == ever
     assert sum(paths["kept"]) <= found.candidates["full"].edges

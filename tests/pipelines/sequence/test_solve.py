@@ -40,6 +40,7 @@ BRANCHES = [
     {"p": 0.5, "volume": -1, "then": [{"p": 1, "volume": 0.5}]},
 ]
 COUPLED = {"type": "exponential", "rho": 1.0, "K": [[1.0, 0.5], [0.5, 1.0]]}
+SUMS = {"type": "sum_of_exponentials", "weights": [1], "rhos": [1]}
 
 
 def solve(**changes: Any) -> dict[str, Any]:
@@ -96,8 +97,8 @@ def test_two_orders_compile_nothing(tmp_path: Path) -> None:
     path.write_text(json.dumps(BASE))
     heavy = "{'numba', 'mlflow', 'duckdb', 'matplotlib', 'sklearn'}"
     script = (
-        "import sys; from pathlib import Path; from pipelines.sequence import solve as sequence;"
-        f"sequence.run(Path({str(path)!r}), comparison=True);"
+        "import sys; from pathlib import Path; from pipelines.sequence import solve;"
+        f"solve.run(Path({str(path)!r}), comparison=True);"
         f"sys.exit(bool({heavy} & {{*sys.modules}}))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
@@ -279,7 +280,11 @@ def test_an_uncertain_order_under_any_kernel_and_limit(changes: dict[str, Any]) 
         ({"kernel": COUPLED}, "volumes of 1 assets, a kernel of 2"),
         ({"kernel": {"type": "power_law", "gamma": 0}}, "gamma of the kernel is 0"),
         ({"kernel": {"type": "power_law", "rho": 1}}, "kernel.rho is not a field"),
+        ({"kernel": SUMS | {"rhos": None}}, "kernel.rhos is missing"),
+        ({"kernel": SUMS | {"weights": [[1, 2]]}}, r"kernel.weights has shape \(1, 2\), must be a"),
+        ({"kernel": SUMS | {"rhos": [1, 2]}}, "1 weights for 2 rhos"),
         ({"monotone": 1}, "monotone is 1, must be true or false"),
+        ({"limits": False}, "limits is bool False, must be an object"),
         ({"limits": {"cap": 1}}, "limits.cap is not a field"),
         ({"limits": {"block_cap": 0}}, "block_cap is 0, must be > 0"),
         ({"limits": {"no_blocks": True, "max_rate": 2}}, "volume 3, its caps leave room for 2"),

@@ -230,6 +230,13 @@ def test_wrong_type_missing_and_extra_column_are_each_named(tmp_path: Path) -> N
     }
 
 
+def test_a_parquet_file_without_columns_names_every_one_that_is_missing(tmp_path: Path) -> None:
+    empty = pa.table({"dropped": [1]}).drop_columns(["dropped"])
+    pq.write_table(empty, desk.folder(tmp_path, "child_fills") / "part-0.parquet")
+    wanted = {c.name for c in FILLS.columns if not c.nullable}
+    assert problems(tmp_path) == {(name, contract.COLUMN_SET) for name in wanted}
+
+
 @given(cut=st.integers(min_value=0, max_value=5_000))
 @settings(deadline=None)
 def test_no_prefix_of_a_parquet_file_is_read(tmp_path_factory, cut: int) -> None:

@@ -1,0 +1,167 @@
+"""The desk's decisions: `policy.toml`, as typed and checked objects.
+
+Nothing else holds these numbers. Whoever needs one is handed it; what is in `DEFAULT` is what a
+function does that was told nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from crossimpact.ladder import RUNGS, Rung
+
+FILE = "policy.toml"
+
+
+def _within(name: str, value: float, low: float, high: float, allowed: str) -> None:
+    """Refuse a number outside ``(low, high]``."""
+    if not (math.isfinite(value) and low < value <= high):
+        raise ValueError(f"{name} = {value:g}, must be {allowed}")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{name} = {value:g}, must be a share in (0, 1)")
+
+
+@dataclass(frozen=True)
+class MaxPov:
+    """Largest share of the market's volume to trade at, by rung that answers."""
+
+    full: float
+    sector_block: float
+    one_factor: float
+    self_only: float
+    fixed_pov: float
+
+    def __post_init__(self) -> None:
+        for rung, pov in self.by_rung().items():
+            _within(rung, pov, 0, 1, "a share of volume in (0, 1]")
+
+    def by_rung(self) -> dict[Rung, float]:
+        return {rung: getattr(self, rung) for rung in RUNGS}
+
+
+@dataclass(frozen=True)
+class GuardrailQuantiles:
+    """Quantiles of the window's own buckets at which the levels stand."""
+
+    amber: float
+    red: float
+
+    def __post_init__(self) -> None:
+        _share("amber", self.amber)
+        _share("red", self.red)
+        if self.amber > self.red:
+            raise ValueError(f"amber = {self.amber:g} must not exceed red = {self.red:g}")
+
+
+@dataclass(frozen=True)
+class RefitPolicy:
+    """What a refit decides by.
+
+    Attributes
+    ----------
+    window_days
+        Trading dates in a window unless asked otherwise.
+    false_discovery_rate
+        Expected share of kept pairs that are not coupled.
+    min_edge_bps
+        Coupling at typical flow below which a pair is not kept, bps.
+    max_pov, guardrails
+        Of the release it makes.
+    """
+
+    window_days: int
+    false_discovery_rate: float
+    min_edge_bps: float
+    max_pov: MaxPov
+    guardrails: GuardrailQuantiles
+
+    def __post_init__(self) -> None:
+        _within("window_days", self.window_days, 0, 1000, "1 to 1000 trading dates")
+        _share("false_discovery_rate", self.false_discovery_rate)
+        if not 0 <= self.min_edge_bps < math.inf:
+            raise ValueError(f"min_edge_bps = {self.min_edge_bps:g}, must be bps >= 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a refit's plan and a release's report."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ReleasePolicy:
+    """How long a release may answer, and what answers without one.
+
+    Attributes
+    ----------
+    valid_for_days
+        After its `as_of`.
+    max_age_days
+        After a pull last confirmed it.
+    fixed_pov
+        Share of the market's volume to trade at without any release.
+    """
+
+    valid_for_days: int
+    max_age_days: float
+    fixed_pov: float
+
+    def __post_init__(self) -> None:
+        _within("valid_for_days", self.valid_for_days, 0, 3650, "1 to 3650 days")
+        _within("max_age_days", self.max_age_days, 0, 3650, "days, > 0 and at most 3650")
+        _within("fixed_pov", self.fixed_pov, 0, 1, "a share of volume in (0, 1]")
+
+    @property
+    def valid_for(self) -> timedelta:
+        return timedelta(days=self.valid_for_days)
+
+    @property
+    def max_age(self) -> timedelta:
+        return timedelta(days=self.max_age_days)
+
+
+@dataclass(frozen=True)
+class DriftPolicy:
+    """`alpha`: share of the years without a change that may see an alarm."""
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        _share("alpha", self.alpha)
+
+
+@dataclass(frozen=True)
+class DeskPolicy:
+    """Every decision."""
+
+    refit: RefitPolicy
+    release: ReleasePolicy
+    drift: DriftPolicy
+
+
+def refit_policy(data: Mapping[str, Any]) -> RefitPolicy:
+    """Inverse of `RefitPolicy.to_dict`."""
+    pov, levels = MaxPov(**data["max_pov"]), GuardrailQuantiles(**data["guardrails"])
+    return RefitPolicy(**{**data, "max_pov": pov, "guardrails": levels})
+
+
+def defaults() -> dict[str, Any]:
+    """The plain data of the `policy.toml` beside this module."""
+    return tomllib.loads(Path(__file__).with_name(FILE).read_text(encoding="utf-8"))
+
+
+def _shipped() -> DeskPolicy:
+    data = defaults()
+    return DeskPolicy(
+        refit_policy(data["refit"]), ReleasePolicy(**data["release"]), DriftPolicy(**data["drift"])
+    )
+
+
+DEFAULT = _shipped()
