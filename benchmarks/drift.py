@@ -29,7 +29,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks import desks
-from crossimpact.drift.weekly import Drift, Promise, weekly_drift
+from crossimpact.drift.weekly import Drift, OutOfSampleBaseline, weekly_drift
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, ImpactModel, from_scaled
 from crossimpact.panel import REGIMES, Panel
@@ -59,7 +59,7 @@ class Champion:
     """One regime's matrix with what it promised and the rung below."""
 
     model: ImpactModel
-    promise: Promise
+    baseline: OutOfSampleBaseline
     lower: Mapping[str, ImpactModel]
 
 
@@ -92,7 +92,7 @@ def fitted(window: Panel) -> dict[str, Champion]:
         fit = fit_regime(window, regime)
         if fit.model is not None and fit.model.edges:
             lower = {k: m for k, m in fit.candidates.items() if k == "sector_block" != fit.rung}
-            champions[regime] = Champion(fit.model, Promise.of(fit.metrics), lower)
+            champions[regime] = Champion(fit.model, OutOfSampleBaseline.of(fit.metrics), lower)
     return champions
 
 
@@ -112,7 +112,7 @@ def _drawn(rng: np.random.Generator, desk: desks.Desk, regime: str, strength: fl
         panel.symbols, panel.sectors, panel.adv, regime, desk.alpha[regime], desk.beta[regime],
         from_scaled(guess, panel.adv), gamma_se=from_scaled(told, panel.adv),
     )  # fmt: skip
-    return Champion(model, Promise(float(rng.normal(1, PROMISED)), PROMISED), {})
+    return Champion(model, OutOfSampleBaseline(float(rng.normal(1, PROMISED)), PROMISED), {})
 
 
 # -- a year ------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def look(models: Mapping[str, Champion], panel: Panel, past: Past) -> list[Drift
     """One look at every regime that has a matrix."""
     return [
         weekly_drift(
-            champion.model, panel, promise=champion.promise, lower=champion.lower,
+            champion.model, panel, baseline=champion.baseline, lower=champion.lower,
             past=past.get(regime, {}), regimes=len(REGIMES),
         )
         for regime, champion in models.items()

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from crossimpact.consumer.cache import LastGood
+from crossimpact.consumer.cache import ReleaseCache
 from crossimpact.model import ImpactModel
 from crossimpact.release import release_files
 from crossimpact.release.bundle import Release
@@ -85,7 +85,7 @@ def _model(
 
 def measure(folder: Path, digest: str, profile: bool) -> dict[str, list[float]]:
     """Load it again and again: wall and processor milliseconds of each."""
-    cache, wall, cpu = LastGood(folder), [], []
+    cache, wall, cpu = ReleaseCache(folder), [], []
     for _ in range(LOADS):
         start, spent = time.perf_counter(), time.process_time()
         cache.load(digest)

@@ -54,12 +54,12 @@ def settings(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Set
 
 def known_home(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:
     """Settings of a command that reads a home: one that is not there was mistyped."""
-    found = settings(home, bucket, flow)
-    if not found.home.is_dir():
+    result = settings(home, bucket, flow)
+    if not result.home.is_dir():
         raise UsageError(
-            f"home {found.home} does not exist", "give --home, or refit first to begin one"
+            f"home {result.home} does not exist", "give --home, or refit first to begin one"
         )
-    return found
+    return result
 
 
 def landing_zone(path: Path, last: str | None) -> Path:
@@ -74,19 +74,19 @@ def landing_zone(path: Path, last: str | None) -> Path:
 def date(text: str | None) -> str | None:
     """A calendar date in ISO 8601, no later than it is anywhere."""
     try:
-        found = datetime.strptime(text, "%Y-%m-%d").date() if text else None
+        result = datetime.strptime(text, "%Y-%m-%d").date() if text else None
     except ValueError as error:
         raise UsageError(f"{text!r} is not a date", "write it like 2026-03-27") from error
-    if found:
-        layout.refuse_future(found.isoformat(), now(), "date asked for")
-    return found.isoformat() if found else None
+    if result:
+        layout.refuse_future(result.isoformat(), now(), "date asked for")
+    return result.isoformat() if result else None
 
 
 def moment(text: str | None) -> datetime | None:
     """A moment that has come; one without a zone is UTC."""
     try:
-        found = datetime.fromisoformat(text) if text else None
-        moment = found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC) if found else None
+        result = datetime.fromisoformat(text) if text else None
+        moment = result.replace(tzinfo=result.tzinfo or UTC).astimezone(UTC) if result else None
     except (ValueError, OverflowError) as error:  # the latter: before year 1, after year 9999
         raise UsageError(f"{text!r} is not a moment", "write it like 2026-03-27T14:30Z") from error
     if moment and moment > now():

@@ -78,5 +78,5 @@ def sequence(
             answer = step.answer(
                 desk.task, desk.units, comparison=compare, facts=desk.facts, report=report
             )
-    found = answer.to_dict()
-    show(found if json_ else views.scheduled(found), as_json=json_)
+    result = answer.to_dict()
+    show(result if json_ else views.scheduled(result), as_json=json_)

@@ -129,6 +129,6 @@ def pull(home: Home = None, json_: Json = False) -> None:
     try:
         print_result(served.to_dict(), as_json=json_)
     finally:  # the answer first: a ledger that is held or full must not keep it
-        if unseen := step.witness(place, served, who=who(), now=now()):
+        if unseen := step.record_fallback(place, served, who=who(), now=now()):
             print(f"warning: {unseen}", file=sys.stderr)
     sys.exit(5 if served.state == "fallback" else 0)

@@ -78,9 +78,9 @@ def champion(result: Data) -> Data:
 
 def _in_words(entry: Data) -> str:
     """A promotion's line of the ledger."""
-    said = f"{entry['action']} by {entry['who']} on {entry['when'][:19].replace('T', ' ')} UTC"
-    said += f", approved by {entry['approver']}" if entry["approver"] else ""
-    return said + (f": {entry['why']}" if entry["why"] else "")
+    message = f"{entry['action']} by {entry['who']} on {entry['when'][:19].replace('T', ' ')} UTC"
+    message += f", approved by {entry['approver']}" if entry["approver"] else ""
+    return message + (f": {entry['why']}" if entry["why"] else "")
 
 
 def gated(result: Data) -> Data:

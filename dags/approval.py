@@ -121,8 +121,8 @@ def signature(reply: Mapping[str, Any] | None, run_id: str) -> tuple[str, str]:
     """Who stands for the promotion, and why: the ledger's words."""
     if not reply:
         return "monthly_refit", f"auto_promote of {run_id}"
-    said = (reply["params_input"] or {}).get("reason") or "no reason given"
-    return reply["responded_by_user"]["name"], f"approved in {run_id}: {said}"
+    message = (reply["params_input"] or {}).get("reason") or "no reason given"
+    return reply["responded_by_user"]["name"], f"approved in {run_id}: {message}"
 
 
 def _second(name: str) -> str:

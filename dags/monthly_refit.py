@@ -134,7 +134,7 @@ def monthly_refit() -> None:
         asked = dict(params)
         for event in announced(triggering_asset_events):
             asked |= {k: event.extra[k] for k in ("landing", "flow", "bucket") if k in event.extra}
-        found = refit.plan(
+        result = refit.plan(
             settings(asked),
             landing(asked).root,
             as_of(asked, dag_run),
@@ -142,8 +142,8 @@ def monthly_refit() -> None:
             asked["loss"],
             datetime.now(UTC),
         )
-        summaries.say(summaries.plan(found, staleness(found.dates[-1], dag_run)))
-        return found.to_dict()
+        summaries.say(summaries.plan(result, staleness(result.dates[-1], dag_run)))
+        return result.to_dict()
 
     @task
     def contract(plan: dict[str, Any]) -> list[str]:
@@ -218,19 +218,19 @@ def monthly_refit() -> None:
         window = planned(plan)
         home = settings_of(window)
         live = standing(home)  # before the gates: they judge this champion or a later
-        said = check(home, challenger["release"], now=datetime.now(UTC))
+        checked = check(home, challenger["release"], now=datetime.now(UTC))
         old = staleness(window.dates[-1], dag_run)
         links = mlflow_links(home, challenger["version"], challenger["run_id"])
-        summaries.say(summaries.gates(said, old, links))
+        summaries.say(summaries.gates(checked, old, links))
         asked = question(
             challenger,
-            said.gates,
+            checked.gates,
             compare(home, challenger["release"]),
             old=old,
             user=triggered_by(dag_run),
             links=links,
         )
-        return said.to_dict() | live | asked
+        return checked.to_dict() | live | asked
 
     @task.branch
     def decide(

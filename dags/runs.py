@@ -69,14 +69,14 @@ def staleness(last: str, run: Run) -> str:
     days = age(last, run)
     if days <= OLD_DAYS:
         return ""
-    said = f"the data end on {last}, {days} days before this run"
+    message = f"the data end on {last}, {days} days before this run"
     most = Settings(default_home()).policy.release.valid_for_days
     if days > most and own_date(run):
         raise UsageError(
-            f"{said}; a run of the clock takes {most} days at most",
+            f"{message}; a run of the clock takes {most} days at most",
             "land newer dates, or trigger the DAG with `as_of` if these are meant",
         )
-    return said
+    return message
 
 
 def triggered_by(run: Run) -> str | None:

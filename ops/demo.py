@@ -66,8 +66,8 @@ def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> dic
         with clock.stage(dag_id):
             dagrun.run(dag_id, everywhere)
     with clock.stage("summary"):
-        found = collect(home, desk)
-    return found | {"stages": clock.stages, "peak_mb": peak_mb()}
+        result = collect(home, desk)
+    return result | {"stages": clock.stages, "peak_mb": peak_mb()}
 
 
 def simulate(desk: Path, size: dict[str, int], today: date) -> None:
@@ -83,8 +83,8 @@ def simulate(desk: Path, size: dict[str, int], today: date) -> None:
 
 def plain(spec: DeskSpec) -> dict[str, Any]:
     """A desk's spec as its truth file holds it."""
-    found: dict[str, Any] = json.loads(json.dumps({**asdict(spec), "dates": spec.dates}))
-    return found
+    result: dict[str, Any] = json.loads(json.dumps({**asdict(spec), "dates": spec.dates}))
+    return result
 
 
 def is_recent(truth: Path, wanted: Mapping[str, Any], today: date) -> bool:
@@ -144,15 +144,15 @@ def show(log: Path, job: Callable[[TextIO], dict[str, Any]], *, as_json: bool) -
     """Run `job` with its noise in `log`, print what it found; the exit code."""
     try:
         with dagrun.output_to(log) as terminal:
-            found = job(terminal)
+            result = job(terminal)
     except CrossImpactError as error:
         print(f"\n{tail(log, 12)}\n\ndemo failed: {error} (log: {log})", file=sys.stderr)
         return error.exit_code
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(result, indent=1))
     else:
-        summary.render(Console(), found)
-    lost = summary.unbalanced(found["tables"])
+        summary.render(Console(), result)
+    lost = summary.unbalanced(result["tables"])
     if lost:
         print(f"demo failed: rows were lost in {', '.join(lost)}", file=sys.stderr)
     return 1 if lost else 0

@@ -75,14 +75,14 @@ class Process:
             return []
         if leader.get("file", here := _identity(self.pid_file)) != here:
             return []
-        found = [p for p in psutil.process_iter() if session(p.pid) == leader["pid"]]
+        result = [p for p in psutil.process_iter() if session(p.pid) == leader["pid"]]
         taken_over = any(
             p.pid == leader["pid"] and abs(p.create_time() - leader["born"]) > CLOCK_STEP_S
-            for p in found
+            for p in result
         )
         if taken_over:
             return []
-        living = (p for p in found if p.status() != psutil.STATUS_ZOMBIE)
+        living = (p for p in result if p.status() != psutil.STATUS_ZOMBIE)
         return sorted(living, key=lambda p: p.pid != leader["pid"])
 
     def ask_to_end(self) -> None:

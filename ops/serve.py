@@ -251,8 +251,8 @@ def down(home: Path) -> int:
 def pages(home: Path) -> dict[str, str]:
     """Addresses of MLflow's pages on releases, and on refits as soon as there is one."""
     server = urls(home)["mlflow"]
-    found = ask(home, f"experiments/get-by-name?experiment_name={EXPERIMENT}")
-    known = json.loads(found)["experiment"] if found else {}
+    result = ask(home, f"experiments/get-by-name?experiment_name={EXPERIMENT}")
+    known = json.loads(result)["experiment"] if result else {}
     refits = {"refits": server + REFITS.format_map(known)} if known else {}
     return {"releases": server + RELEASES, **refits}
 

@@ -98,7 +98,7 @@ def recovery(model: ImpactModel | None, planted: Sequence[Mapping[str, Any]]) ->
         for edge in planted
         if abs(edge["scaled_bps"]) >= STRONG * strongest
     }
-    found = (
+    result = (
         {
             pair(model.symbols[i], model.symbols[j]): np.sign(model.gamma[i, j])
             for i, j in np.argwhere(np.triu(model.gamma, 1))
@@ -106,12 +106,12 @@ def recovery(model: ImpactModel | None, planted: Sequence[Mapping[str, Any]]) ->
         if model
         else {}
     )
-    true = {edge for edge, found_sign in found.items() if sign.get(edge) == found_sign}
+    true = {edge for edge, found_sign in result.items() if sign.get(edge) == found_sign}
     return {
         "planted": len(sign),
         "strong": len(strong),
         "strong_found": len(strong & true),
-        "found": len(found),
+        "found": len(result),
         "found_true": len(true),
     }
 

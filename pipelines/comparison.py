@@ -121,8 +121,8 @@ def cross_usd(model: ImpactModel | None, panel: Panel | None, regime: str) -> fl
 
 def last_drift(lines: Sequence[Entry], digest: str) -> str:
     """The last weekly verdict over a release, as the ledger has it; empty when there is none."""
-    said = [entry.why for entry in lines if entry.action == "drift" and entry.new == digest]
-    return said[-1] if said else ""
+    reasons = [entry.why for entry in lines if entry.action == "drift" and entry.new == digest]
+    return reasons[-1] if reasons else ""
 
 
 def _recent(settings: Settings, new: Release) -> tuple[tuple[str, ...], Panel | None]:

@@ -16,16 +16,16 @@ from crossimpact.errors import CrossImpactError
 from pipelines import ledger_events
 from pipelines.store.settings import Settings
 
-#: How long the ledger is waited for to take the witness, seconds; the answer is out by then.
-WITNESS_S = 2.0
+#: How long the ledger is waited for to take the line, seconds; the answer is out by then.
+RECORD_S = 2.0
 
 
 def pull(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> dict[str, Any]:
-    """What answers now, and its witness; see `ask` and `witness`."""
+    """What answers now, and the line it is worth; see `ask` and `record_fallback`."""
     served = ask(settings, who=who, clock=clock)
-    unseen = witness(settings, served, who=who, now=clock())
-    found = served.to_dict()
-    return found | {"reason": "; ".join(filter(None, (found["reason"], unseen)))}
+    unseen = record_fallback(settings, served, who=who, now=clock())
+    result = served.to_dict()
+    return result | {"reason": "; ".join(filter(None, (result["reason"], unseen)))}
 
 
 def ask(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> Served:
@@ -43,7 +43,7 @@ def ask(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> Serve
     ).pull()
 
 
-def witness(settings: Settings, served: Served, *, who: str, now: datetime) -> str:
+def record_fallback(settings: Settings, served: Served, *, who: str, now: datetime) -> str:
     """Write a pull that did not end in the champion to the ledger as a `fallback`, once.
 
     Returns
@@ -56,10 +56,10 @@ def witness(settings: Settings, served: Served, *, who: str, now: datetime) -> s
     rungs = {regime: served.answer(regime).rung for regime in served.regimes()}
     write = partial(
         ledger_events.record, settings, "fallback", who=who, now=now, rungs=rungs,
-        reason=f"{served.state}: {served.reason}", wait_s=0.8 * WITNESS_S,
+        reason=f"{served.state}: {served.reason}", wait_s=0.8 * RECORD_S,
     )  # fmt: skip
     try:
-        Worker(f"ledger {settings.ledger_path}").run(write, time.monotonic() + WITNESS_S)
+        Worker(f"ledger {settings.ledger_path}").run(write, time.monotonic() + RECORD_S)
     except (CrossImpactError, OSError) as error:
         return f"the ledger does not have it: {error}"
     return ""

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from crossimpact.drift.conditions import CONDITIONS, Shift, shifts
-from crossimpact.drift.weekly import SEVERITY, Drift, Promise, weekly_drift
+from crossimpact.drift.weekly import SEVERITY, Drift, OutOfSampleBaseline, weekly_drift
 from crossimpact.errors import StaleModel
 from crossimpact.model import ImpactModel
 from crossimpact.progress import tell
@@ -115,7 +115,7 @@ def _confront(
         weekly_drift(
             model,
             panel.on(model.symbols, model.sectors, model.adv),
-            promise=Promise.of(champion.report.get("metrics", {}).get(regime, {})),
+            baseline=OutOfSampleBaseline.of(champion.report.get("metrics", {}).get(regime, {})),
             lower=champion.lower.get(regime, {}),
             past=past.get(regime, {}),
             regimes=len(champion.models),
@@ -152,8 +152,8 @@ def _past(settings: Settings, champion: Release, monday: str) -> Past:
         asked = {"release": champion.id, "monday": datetime.date.fromisoformat(monday)}
         rows = connection.execute(sql("marts/drift_past"), asked).fetchall()
     for _, regime, statistic, p in rows:
-        said = past.setdefault(regime, {}).setdefault(statistic, [])
-        said.append(np.nan if p is None else float(p))
+        values = past.setdefault(regime, {}).setdefault(statistic, [])
+        values.append(np.nan if p is None else float(p))
     return past
 
 

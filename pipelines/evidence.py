@@ -21,7 +21,7 @@ from crossimpact.errors import CrossImpactError, StaleModel
 from crossimpact.progress import tell
 from crossimpact.release import bundle, release_files, reproducible
 from crossimpact.release.bundle import Release
-from crossimpact.release.ledger import Standing, utc
+from crossimpact.release.ledger import LiveChampion, utc
 from pipelines.plan import RefitPlan
 from pipelines.release import promoted
 from pipelines.store.settings import Settings
@@ -32,7 +32,7 @@ SAME = "same"  # how a verdict begins that the gate accepts
 
 
 def gather(
-    settings: Settings, candidate: Release, live: Standing | None, again: str, now: datetime
+    settings: Settings, candidate: Release, live: LiveChampion | None, again: str, now: datetime
 ) -> dict[str, Any]:
     """Facts by the names `gates.toml` uses; what is not known is not there.
 
@@ -77,8 +77,8 @@ def reproduced(settings: Settings, release: Release) -> str:
     if folder is None:
         return "not known: its refit is not in this home"
     attested = folder / ATTESTED
-    if (said := _attested(attested, release)) is not None:
-        return said
+    if (known := _attested(attested, release)) is not None:
+        return known
     verdict = _again(settings, folder, release)
     if verdict.startswith(SAME):
         write_atomic(attested, json.dumps({"release": release.digest, "verdict": verdict}))
@@ -87,8 +87,8 @@ def reproduced(settings: Settings, release: Release) -> str:
 
 def _attested(path: Path, release: Release) -> str | None:
     try:
-        said = json.loads(path.read_text())
-        return str(said["verdict"]) if said["release"] == release.digest else None
+        kept = json.loads(path.read_text())
+        return str(kept["verdict"]) if kept["release"] == release.digest else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -102,7 +102,7 @@ def _shadow(path: Path) -> Any:
         ) from error
 
 
-def _against(settings: Settings, candidate: Release, live: Standing) -> dict[str, Any]:
+def _against(settings: Settings, candidate: Release, live: LiveChampion) -> dict[str, Any]:
     """Per regime in which the champion couples names: how much of that is given up.
 
     A champion whose files are damaged must not keep its successor out for good: nothing is
@@ -135,8 +135,8 @@ def _again(settings: Settings, folder: Path, release: Release) -> str:
         command += [str(settings.home), str(folder), str(into)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            said = done.stderr.strip().splitlines() or ["no word"]
-            return f"failed: {said[-1]}"
+            lines = done.stderr.strip().splitlines() or ["no word"]
+            return f"failed: {lines[-1]}"
         return reproducible.verdict(release, release_files.read(into))
 
 

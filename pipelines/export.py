@@ -128,10 +128,10 @@ def _export(
     columns: tuple[str, ...],
     rows_of: Callable[[ImpactModel], Iterable[tuple[str | float, ...]]],
 ) -> Export:
-    found = _exported(settings, release)
-    models = list(_shipped(found))
+    result = _exported(settings, release)
+    models = list(_shipped(result))
     rows = csv_file.write(path, columns, (row for model in models for row in rows_of(model)))
-    return Export(str(path), found.id, rows, _note(models))
+    return Export(str(path), result.id, rows, _note(models))
 
 
 def _note(models: Iterable[ImpactModel]) -> str:

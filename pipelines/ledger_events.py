@@ -20,7 +20,7 @@ def record(
     Returns
     -------
     bool
-        False when the ledger had it already (the same witness of the same champion is one), or
+        False when the ledger had it already (the same event of the same champion is one), or
         when the release `of` that it speaks of is not champion.
     """
     with ledger.locked(settings.ledger_path, wait_s) as held:
@@ -32,7 +32,7 @@ def record(
 
 
 def recorded(lines: Sequence[Entry], action: Action, who: str, reason: str) -> bool:
-    """Whether the ledger has this witness of the present champion."""
+    """Whether the ledger has this event of the present champion."""
     live = ledger.standing(lines)
     seen = (action, who, reason, live.digest if live else None)
     return any((e.action, e.who, e.why, e.new) == seen for e in lines)

@@ -136,9 +136,9 @@ def _read(
     with warehouse.connect() as connection:
         warehouse.attach(connection, settings.feature_layer, manifest.table, [date], view=True)
         columns = ", ".join(SCHEMA.names)
-        found = connection.execute(f"SELECT {columns} FROM {manifest.table}").fetchall()
-    regimes = dict.fromkeys(row[0] for row in found)
-    return {regime: _moments([row for row in found if row[0] == regime]) for regime in regimes}
+        result = connection.execute(f"SELECT {columns} FROM {manifest.table}").fetchall()
+    regimes = dict.fromkeys(row[0] for row in result)
+    return {regime: _moments([row for row in result if row[0] == regime]) for regime in regimes}
 
 
 def _moments(rows: Sequence[tuple[Any, ...]]) -> Moments:

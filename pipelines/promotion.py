@@ -19,7 +19,7 @@ from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
 from crossimpact.ladder import RUNGS, Rung
 from crossimpact.release import bundle, gates, ledger
 from crossimpact.release.bundle import Release
-from crossimpact.release.ledger import Action, Entry, Identity, Standing
+from crossimpact.release.ledger import Action, Entry, Identity, LiveChampion
 from pipelines import alias
 from pipelines.approval import Signature
 from pipelines.release import (
@@ -212,7 +212,7 @@ def demote(
                 return _promotion(done)
 
 
-def _live(settings: Settings) -> Standing | None:
+def _live(settings: Settings) -> LiveChampion | None:
     """What is live; None before the first promotion.
 
     Raises
@@ -227,7 +227,7 @@ def _live(settings: Settings) -> Standing | None:
 
 
 def _no_change(
-    live: Standing, candidate: Release, version: Version, lifted: Mapping[str, str],
+    live: LiveChampion, candidate: Release, version: Version, lifted: Mapping[str, str],
     asked: Mapping[str, str],
 ) -> str:  # fmt: skip
     """Why promoting the champion again would change nothing; empty when it would."""
@@ -241,7 +241,7 @@ def _no_change(
 
 
 def _enter(
-    settings: Settings, live: Standing | None, candidate: Release, version: Version,
+    settings: Settings, live: LiveChampion | None, candidate: Release, version: Version,
     signed: Signature, rows: Sequence[gates.Row], lifted: Mapping[str, str], when: datetime,
 ) -> Entry | None:  # fmt: skip
     """The promotion's line; None when another change came since `live` was judged against."""
@@ -285,13 +285,13 @@ def _refusal(candidate: Release, rows: Sequence[gates.Row]) -> GateRefused:
 
 def _tell(settings: Settings, version: Version, entry: Entry) -> None:
     """MLflow's tag of what the gates said; the promotion stands whether or not it hears of it."""
-    said = f"refused: {'; '.join(entry.refused)}" if entry.refused else "pass"
+    message = f"refused: {'; '.join(entry.refused)}" if entry.refused else "pass"
     with suppress(Unavailable, OSError):
         by = f"{entry.action} by {entry.who} on {entry.when[:10]}"
-        tracking.note(settings.mlflow_uri, version, {"gates": said, "promoted": by})
+        tracking.note(settings.mlflow_uri, version, {"gates": message, "promoted": by})
 
 
-def _at_hand(settings: Settings, live: Standing) -> Release | None:
+def _at_hand(settings: Settings, live: LiveChampion) -> Release | None:
     """The champion, None when nobody can give it: a demotion does not depend on that."""
     try:
         return replace(promoted(settings, live.digest), held=live.held)
@@ -306,7 +306,7 @@ def _rung(name: str) -> Rung:
     raise UsageError(f"rung {name!r} is none of {', '.join(RUNGS)}")
 
 
-def _is_lower(release: Release | None, live: Standing, regime: str, rung: Rung) -> bool:
+def _is_lower(release: Release | None, live: LiveChampion, regime: str, rung: Rung) -> bool:
     if release is None:
         present = live.held[regime].rung if regime in live.held else RUNGS[0]
     elif regime in release.models:
@@ -335,7 +335,7 @@ def _action(refused: Sequence[str]) -> Action:
     return "override" if refused else "promote"
 
 
-def _held(live: Standing | None) -> dict[str, str]:
+def _held(live: LiveChampion | None) -> dict[str, str]:
     """The rungs that regimes are held to."""
     return {regime: hold.rung for regime, hold in live.held.items()} if live else {}
 

@@ -150,8 +150,8 @@ def metrics(fits: Mapping[str, FitRecord]) -> dict[str, float]:
     """Every regime's metrics under `<regime>/<name>`, which MLflow shows regime by regime."""
     return {
         f"{regime}/{name}": float(value)
-        for regime, found in fits.items()
-        for name, value in found.metrics.items()
+        for regime, result in fits.items()
+        for name, value in result.metrics.items()
     }
 
 
@@ -162,24 +162,24 @@ def figures(
 
     A model without pairs has nothing to connect or to calibrate: its empty matrix says so alone.
     """
-    found = {}
+    result = {}
     for regime, model in models.items():
-        found[f"gamma-{regime}"] = drawing.heatmap(model)
+        result[f"gamma-{regime}"] = drawing.heatmap(model)
         if model.edges:
-            found[f"network-{regime}"] = drawing.network(model)
-            found[f"calibration-{regime}"] = drawing.calibration_plot(
+            result[f"network-{regime}"] = drawing.network(model)
+            result[f"calibration-{regime}"] = drawing.calibration_plot(
                 *bucket_cross(model, panel.of_regime(regime)),
                 _calibration_title(regime, fits[regime].metrics),
             )
         if paths := fits[regime].paths:
-            found[f"paths-{regime}"] = drawing.stability_paths(
+            result[f"paths-{regime}"] = drawing.stability_paths(
                 np.array(paths.penalties),
                 np.array(paths.shares).T,
                 np.array(paths.kept),
                 f"stability paths, regime {regime}",
                 paths.left_out,
             )
-    return found
+    return result
 
 
 def _calibration_title(regime: str, metrics: Row) -> str:

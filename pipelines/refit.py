@@ -212,11 +212,11 @@ def build(settings: Settings, plan: RefitPlan, fits: Mapping[str, FitRecord]) ->
     """
     data_digest = _data_digest(settings, plan.dates)
     verdict = validate.run(settings, Landing(plan.landing), plan.dates)
-    if any(found.data_digest != data_digest for found in fits.values()):
+    if any(result.data_digest != data_digest for result in fits.values()):
         raise CrossImpactError("the features changed after a regime was fitted", "rerun the fits")
-    models = {regime: found.model for regime, found in fits.items() if found.model}
+    models = {regime: result.model for regime, result in fits.items() if result.model}
     if not models:
-        reasons = "; ".join(f"{regime}: {found.reason}" for regime, found in fits.items())
+        reasons = "; ".join(f"{regime}: {result.reason}" for regime, result in fits.items())
         raise EstimationError(
             f"no regime could be fitted ({reasons})", "land more dates, or widen the window"
         )
@@ -276,14 +276,14 @@ def run(
 def _fitted(settings: Settings, plan: RefitPlan, regime: str) -> FitRecord:
     data_digest = _data_digest(settings, plan.dates)
     panel = _panel(settings, plan)
-    found = fit_regime(
+    result = fit_regime(
         panel,
         regime,
         loss=plan.loss,
         moments=lambda transform: _moments(settings, plan, transform),
         policy=plan.policy,
     )
-    return record.of_fit(found, panel, data_digest, plan.policy.guardrails)
+    return record.of_fit(result, panel, data_digest, plan.policy.guardrails)
 
 
 def _moments(settings: Settings, plan: RefitPlan, transform: Transform) -> History:
@@ -309,7 +309,9 @@ def _release(
 ) -> Release:
     dates, max_pov = plan.dates, plan.policy.max_pov.by_rung()
     own = {} if plan.policy == DEFAULT.refit else {"policy": plan.policy.to_dict()}
-    fallback = {regime: Policy(found.rung, found.reason, max_pov) for regime, found in fits.items()}
+    fallback = {
+        regime: Policy(result.rung, result.reason, max_pov) for regime, result in fits.items()
+    }
     fallback[UNKNOWN] = Policy("fixed_pov", "no label for the bucket", max_pov)
     return Release(
         as_of=dates[-1],
@@ -328,8 +330,8 @@ def _release(
                 name: getattr(verdict, name) for name in ("verdict", "tables", "rules", "notes")
             },
             "unplaced": features.unplaced(settings, dates),
-            "metrics": {regime: found.metrics for regime, found in fits.items()},
-            "stability": {regime: found.stability for regime, found in fits.items()},
+            "metrics": {regime: result.metrics for regime, result in fits.items()},
+            "stability": {regime: result.stability for regime, result in fits.items()},
             "certificate": {regime: fits[regime].certificate for regime in models},
             **own,
         },

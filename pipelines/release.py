@@ -29,7 +29,7 @@ from crossimpact.ladder import Rung
 from crossimpact.release import bundle, ledger, release_files
 from crossimpact.release.bundle import MANIFEST, Release
 from crossimpact.release.content import Hold, Window
-from crossimpact.release.ledger import Entry, Standing
+from crossimpact.release.ledger import Entry, LiveChampion
 from pipelines.store.settings import Settings
 from registry import tracking
 from registry.tracking import CHAMPION
@@ -197,7 +197,9 @@ def ledger_lines(settings: Settings) -> dict[str, Any]:
     }
 
 
-def standing(settings: Settings, lines: Sequence[Entry], as_of: datetime | None = None) -> Standing:
+def standing(
+    settings: Settings, lines: Sequence[Entry], as_of: datetime | None = None
+) -> LiveChampion:
     """What is live, now or at a moment.
 
     Raises
@@ -229,12 +231,12 @@ def unpromoted(settings: Settings) -> NothingPromoted:
         return NothingPromoted(settings.ledger_path, None, f"{error.what}")
 
 
-def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, Standing]:
+def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, LiveChampion]:
     live = standing(settings, book(settings), as_of)
     return replace(promoted(settings, live.digest), held=live.held), live
 
 
-def _facts(release: Release, live: Standing) -> Champion:
+def _facts(release: Release, live: LiveChampion) -> Champion:
     return Champion(
         id=release.id,
         digest=release.digest,
@@ -250,7 +252,7 @@ def _facts(release: Release, live: Standing) -> Champion:
 
 
 def _notes(
-    settings: Settings, release: Release, live: Standing, now: datetime | None
+    settings: Settings, release: Release, live: LiveChampion, now: datetime | None
 ) -> Iterator[str]:
     """What a reader should know besides: too old, or MLflow says something else."""
     if now:
@@ -262,7 +264,7 @@ def _notes(
         yield f"MLflow was not compared with: {error.what}"
 
 
-def _compared(registry: Source, live: Standing) -> list[str]:
+def _compared(registry: Source, live: LiveChampion) -> list[str]:
     """Where the registry differs from the ledger's champion."""
     notes = [_alias_note(registry.alias(CHAMPION), live.champion)]
     try:

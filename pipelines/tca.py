@@ -141,8 +141,8 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
     features.prepare(settings, landing, [date])
     moment, valid_for = utc(datetime.fromisoformat(date)), settings.policy.release.valid_for
     old = expired(champion, moment, valid_for) if date > champion.as_of else ""
-    found = run(settings, landing_root, date, champion, {**facts.to_dict(), "note": old})
-    return replace(found, note=old)
+    result = run(settings, landing_root, date, champion, {**facts.to_dict(), "note": old})
+    return replace(result, note=old)
 
 
 def _check_release(settings: Settings, release: Release) -> None:
@@ -201,8 +201,8 @@ def _accepted(warehouse: Warehouse, landing_root: Path, date: str) -> dict[str, 
 
 
 def _is_current(warehouse: Warehouse, date: str, inputs: Mapping[str, str]) -> bool:
-    found = (warehouse.manifest(LAYER, table, date) for table in MARTS)
-    return all(manifest and manifest.inputs == inputs for manifest in found)
+    result = (warehouse.manifest(LAYER, table, date) for table in MARTS)
+    return all(manifest and manifest.inputs == inputs for manifest in result)
 
 
 def build_marts(
@@ -262,7 +262,7 @@ def _who_prices(
 ) -> tuple[dict[str, ImpactModel], dict[str, str]]:
     """Models of the regimes met, and for each regime the label its rows carry."""
     answers = {regime: release.model_for(regime) for regime in sorted(set(regimes))}
-    models = {regime: found for regime, (found, *_) in answers.items() if found is not None}
+    models = {regime: result for regime, (result, *_) in answers.items() if result is not None}
     labels = {
         regime: f"{rung}/{regime}" + (f" ({reason})" if rung != "full" and reason else "")
         for regime, (_, rung, reason, _) in answers.items()

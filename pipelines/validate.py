@@ -206,7 +206,7 @@ def _absent(landing: Landing, date: str) -> list[Problem]:
 def _strangers(landing: Landing, date: str) -> Iterator[Problem]:
     """What lies in a partition and would not be read."""
     for name in contract.TABLES:
-        for path in landing.strangers(name, date):
+        for path in landing.unexpected_files(name, date):
             text = f"{path.name} is neither a .parquet nor a .csv file"
             yield Problem(name, date, "", contract.UNREADABLE, text)
 

@@ -28,7 +28,7 @@ def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> 
     Unavailable
         When MLflow could not be told; the ledger has been.
     """
-    said = {"verdict": result.verdict, "recorded": False, "demoted": {}}
+    outcome = {"verdict": result.verdict, "recorded": False, "demoted": {}}
     book = ledger.entries(settings.ledger_path)
     live, why = ledger.standing(book), _told(result)
     if live and live.digest.startswith(result.release):
@@ -36,13 +36,13 @@ def announce(settings: Settings, result: Result, *, who: str, now: datetime) -> 
             done = promotion.demote(
                 settings, result.demote, who=who, reason=f"drift {why}", now=now, of=live.digest
             )
-            said["demoted"] = done.held
+            outcome["demoted"] = done.held
         # Last: a kill before this line leaves the week to be announced again.
         ledger_events.record(settings, "drift", who=who, reason=why, now=now, of=live.digest)
         book = ledger.entries(settings.ledger_path)
-        said["recorded"] = ledger_events.recorded(book, "drift", who, why)
+        outcome["recorded"] = ledger_events.recorded(book, "drift", who, why)
     _note(settings, result)
-    return said
+    return outcome
 
 
 def _told(result: Result) -> str:

@@ -126,7 +126,7 @@ class Guard:
         if plain and method in LOOK and OPEN.fullmatch(path):
             return receive
         user = await anyio.to_thread.run_sync(self._user, scope)
-        route = found[1] if (found := API.fullmatch(path)) else ""
+        route = result[1] if (result := API.fullmatch(path)) else ""
         if not plain or not may(user, method, path, route):
             raise Refused(
                 HTTPStatus.FORBIDDEN,
@@ -165,10 +165,10 @@ def _login(headers: list[bytes]) -> tuple[str, str] | None:
         return None
     kind, _, coded = headers[0].partition(b" ")
     try:
-        said = base64.b64decode(coded.strip(), validate=True).decode()
+        plain = base64.b64decode(coded.strip(), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
-    name, colon, password = said.partition(":")
+    name, colon, password = plain.partition(":")
     return (name, password) if kind.lower() == b"basic" and colon else None
 
 
@@ -190,22 +190,22 @@ def _only_reads(body: bytes) -> None:
 def _keeps_its_place(route: str, body: bytes) -> None:
     """Let a new experiment or version pass whose files stay below the server's own root."""
     field, fields = PLACES[route]
-    said = _object(body)
-    if odd := sorted(set(said) - fields):
+    request = _object(body)
+    if odd := sorted(set(request) - fields):
         raise _bad(f"{odd[0]} is not a field of {route}")
-    place = said.get(field)
+    place = request.get(field)
     if place and not (isinstance(place, str) and PROXIED.fullmatch(place)):
         raise _bad(f"{field} may only be below this server's own root, mlflow-artifacts:/")
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
-        said = json.loads(body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise _bad("the body is not JSON") from error
-    if not isinstance(said, dict):
+    if not isinstance(parsed, dict):
         raise _bad("the body is not a JSON object")
-    return said
+    return parsed
 
 
 def _bad(message: str) -> Refused:

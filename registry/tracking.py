@@ -195,10 +195,10 @@ def _experiment(client: MlflowClient, uri: str) -> str:
         if client.get_experiment_by_name(EXPERIMENT) is None:
             location = None if address.is_server(uri) else artifacts.ROOT
             client.create_experiment(EXPERIMENT, location, pages.EXPERIMENT_TAGS)
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is None:
+    result = client.get_experiment_by_name(EXPERIMENT)
+    if result is None:
         raise CrossImpactError(f"experiment {EXPERIMENT} was deleted", "restore it in MLflow")
-    return str(found.experiment_id)
+    return str(result.experiment_id)
 
 
 def _log_numbers(

@@ -211,15 +211,15 @@ class Map(_Strict):
 
     def sources(self) -> dict[str, Source]:
         """What is read from files, by name."""
-        found = {}
+        result = {}
         for name in KINDS:
             part = getattr(self, name)
             if isinstance(part, Source):
-                found[name] = part
+                result[name] = part
             elif part is not None and part.files:
                 own = {key: getattr(part, key) for key in Source.model_fields}
-                found[name] = Source(**own)
-        return found
+                result[name] = Source(**own)
+        return result
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -204,15 +204,15 @@ def _check(connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> int
     """Rows of a source file after its columns, types and keys were found fit to read."""
     file = {"file": readable(path)}
     try:
-        found = dict(connection.execute(sql("ingest/columns"), file).fetchall())
+        result = dict(connection.execute(sql("ingest/columns"), file).fetchall())
     except duckdb.Error as error:
         raise UsageError(f"source file {path} cannot be read ({first_line(error)})") from error
     for column, types in COLUMNS[table].items():
-        if column not in found:
+        if column not in result:
             raise UsageError(f"source file {path} has no column {column!r}")
-        if found[column] not in types:
+        if result[column] not in types:
             raise UsageError(
-                f"column {column!r} of {path} is {found[column]}, expected {' or '.join(types)}"
+                f"column {column!r} of {path} is {result[column]}, expected {' or '.join(types)}"
             )
     rows, without_key = connection.execute(sql("ingest/rows"), file).fetchone() or (0, 0)
     if without_key:

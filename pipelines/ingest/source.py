@@ -87,10 +87,10 @@ class Reader:
 
     def dates(self) -> list[str]:
         """Trading dates with a row of any source, ascending."""
-        found = {
+        result = {
             path.name.removeprefix("trading_date=") for path in self.folder.glob("*/trading_date=*")
         }
-        return sorted(found - {UNDATED})
+        return sorted(result - {UNDATED})
 
     def view(self, name: str, date: str) -> str:
         """Query of the staged rows of a date, none where there are none."""
@@ -133,7 +133,7 @@ def _query(name: str, source: Source, path: Path, number: int, asked: Map) -> st
     )
     tests += [(f"f.lost_{column}", f"unreadable_{column}") for column in cells]
     tests += [(f"f.{column} IS NULL", f"missing_{column}") for column in REQUIRED[name]]
-    reason = " ".join(f"WHEN {test} THEN '{said}'" for test, said in tests)
+    reason = " ".join(f"WHEN {test} THEN '{message}'" for test, message in tests)
     kept = [f"WHEN f.is_{k} THEN {one.adv}" for k, one in enumerate(source.filter)]
     in_adv = f"CASE {' '.join(kept)} ELSE true END" if kept else "true"
     clock = ", ".join(f"f.{column}" for column in CLOCKS.get(name, ())) or "NULL::TIMESTAMPTZ"
@@ -203,8 +203,8 @@ class _Expression:
             return
         raw = self._raw(cell)
         self.sql = self._typed(cell, raw)
-        said = f"{raw} IS NOT NULL" if cell.time is None else f"{_column(cell.time)} IS NOT NULL"
-        self.lost = f"({said} AND {self.sql} IS NULL)"
+        present = f"{raw} IS NOT NULL" if cell.time is None else f"{_column(cell.time)} IS NOT NULL"
+        self.lost = f"({present} AND {self.sql} IS NULL)"
 
     def _raw(self, cell: Cell) -> str:
         if cell.constant is not None:
@@ -216,8 +216,8 @@ class _Expression:
     def _from_name(self, pattern: str) -> str:
         """The pattern's first group in the file's name."""
         try:
-            found = re.search(pattern, self.path.name)
-            text = found and found.group(1)
+            result = re.search(pattern, self.path.name)
+            text = result and result.group(1)
         except (re.error, IndexError) as error:
             raise UsageError(
                 f"filename = {pattern!r} is no pattern with a group ({error})"

@@ -284,7 +284,7 @@ def _at_reference(model: ImpactModel) -> str:
 
 def _rules(stability: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
     """What bound, in words, then what every rule saw."""
-    said = [
+    rows = [
         f"- **{regime}**: " + ("; ".join(bound) or "no rule changed anything.")
         for regime, rows in stability.items()
         if (bound := [_bound(row) for row in rows if row["changed"]]) or rows
@@ -302,7 +302,7 @@ def _rules(stability: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
         for regime, rows in stability.items()
         for row in rows
     )
-    return [*said, "", *table(head, rules)] if said else ["No matrix was fitted."]
+    return [*rows, "", *table(head, rules)] if rows else ["No matrix was fitted."]
 
 
 def _bound(row: Mapping[str, Any]) -> str:

@@ -149,13 +149,13 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
 def _facts(version_info: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the registry says beyond what the release itself does, one line a fact."""
     own = {"id", "digest", "as_of", "window"}
-    found = []
+    result = []
     for name, value in sorted(version_info.items()):
         if isinstance(value, Mapping):
             value = "; ".join(f"{key}: {item}" for key, item in value.items() if item)
         if name not in own and value not in (None, ""):
-            found.append((name.replace("_", " ").capitalize(), str(value)))
-    return found
+            result.append((name.replace("_", " ").capitalize(), str(value)))
+    return result
 
 
 def _bucket_cross(buckets: Sequence[Row]) -> tuple[Array, Array]:

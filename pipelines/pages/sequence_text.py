@@ -73,27 +73,27 @@ def _parts(benchmark: Array, problem: Problem) -> str:
         return "every order held against its own arrival price"
     held = np.abs(benchmark).sum(axis=2)
     shares = held / np.maximum(held.sum(axis=1, keepdims=True), 1e-300)
-    said = [
+    parts = [
         ", ".join(
             f"{share:.0%} at {problem.times[k]:g}" for k, share in enumerate(row) if share > 0
         )
         for row in shares
     ]
-    return "; ".join(f"{ordinal(j)} order struck {text}" for j, text in enumerate(said))
+    return "; ".join(f"{ordinal(j)} order struck {text}" for j, text in enumerate(parts))
 
 
 def limits_in_words(limits: Limits, monotone: bool) -> str:
     """What the schedule may not do."""
-    said = ["every order trades one way only" if monotone else "orders may trade both ways"]
+    parts = ["every order trades one way only" if monotone else "orders may trade both ways"]
     if limits.dates is not None:
-        said.append(f"blocks at {len(np.asarray(limits.dates))} dates only")
-    said += ["no blocks"] * limits.no_blocks + ["full span"] * limits.full_span
+        parts.append(f"blocks at {len(np.asarray(limits.dates))} dates only")
+    parts += ["no blocks"] * limits.no_blocks + ["full span"] * limits.full_span
     for name, value in (("blocks up to", limits.block_cap), ("rates up to", limits.max_rate)):
         if value is not None:
-            said.append(f"{name} {_span(np.asarray(value))}")
+            parts.append(f"{name} {_span(np.asarray(value))}")
     if np.any(limits.spread):
-        said.append(f"a spread of {_span(np.asarray(limits.spread))} per unit traded")
-    return "; ".join(said)
+        parts.append(f"a spread of {_span(np.asarray(limits.spread))} per unit traded")
+    return "; ".join(parts)
 
 
 def _span(values: Array) -> str:
@@ -172,7 +172,7 @@ def _named(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
 
 def _trades(row: Mapping[str, Any], least: float) -> list[dict[str, str]]:
     """Blocks and rates of an order in one asset, in the order of their times."""
-    found = [
+    result = [
         (t, f"{t:.4g}", "block", precise(volume))
         for t, volume in row["blocks"]
         if abs(volume) > least
@@ -181,10 +181,10 @@ def _trades(row: Mapping[str, Any], least: float) -> list[dict[str, str]]:
     if len(rates) > MAX_RATES:
         (start, *_), (_, end, _) = rates[0], rates[-1]
         values = _span(np.array([rate for *_, rate in rates]))
-        found.append((start, f"{start:.4g} to {end:.4g}", "rate", f"{values}, {len(rates)} steps"))
+        result.append((start, f"{start:.4g} to {end:.4g}", "rate", f"{values}, {len(rates)} steps"))
     else:
-        found += [(a, f"{a:.4g} to {b:.4g}", "rate", precise(rate)) for a, b, rate in rates]
-    return [{"time": time, kind: text} for _, time, kind, text in sorted(found, key=_first)]
+        result += [(a, f"{a:.4g} to {b:.4g}", "rate", precise(rate)) for a, b, rate in rates]
+    return [{"time": time, kind: text} for _, time, kind, text in sorted(result, key=_first)]
 
 
 def _first(trade: tuple[float, str, str, str]) -> tuple[float, str]:

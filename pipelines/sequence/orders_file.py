@@ -241,12 +241,12 @@ def _row(number: int, line: dict[str, Any]) -> Row:
     def value(name: str) -> float | None:
         text = (line.get(name) or "").strip()
         try:
-            found = float(text) if text else None
+            result = float(text) if text else None
         except ValueError as error:
             raise ProblemError(f"line {number}: {name} is {text!r}, must be a number") from error
-        if found is not None and not math.isfinite(found):
+        if result is not None and not math.isfinite(result):
             raise ProblemError(f"line {number}: {name} is {text}, must be finite")
-        return found
+        return result
 
     order, volume, known = value("order"), value("volume"), value("known") or 0.0
     if order is None or order < 0 or order != int(order):

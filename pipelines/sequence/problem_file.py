@@ -183,8 +183,8 @@ def _tree(
 def _siblings(where: str, rows: Any, assets: int, names: tuple[str, ...]) -> Scenarios:
     """What may happen at one node: probabilities and volumes."""
     if not isinstance(rows, list) or not rows:
-        said = "missing" if rows is None else _kind(rows)
-        raise ProblemError(f"{where} is {said}, must be a list of {{{', '.join(names)}}}")
+        kind = "missing" if rows is None else _kind(rows)
+        raise ProblemError(f"{where} is {kind}, must be a list of {{{', '.join(names)}}}")
     volumes = np.empty((len(rows), assets))
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -226,8 +226,8 @@ def _amend(data: Mapping[str, Any], volumes: Array) -> Array | None:
 
 def _kernel(data: Any, project: bool) -> Kernel:
     if not isinstance(data, dict) or data.get("type") not in KERNELS:
-        said = data.get("type") if isinstance(data, dict) else data
-        raise ProblemError(f"kernel.type is {said!r}", f"one of {', '.join(KERNELS)}")
+        given = data.get("type") if isinstance(data, dict) else data
+        raise ProblemError(f"kernel.type is {given!r}", f"one of {', '.join(KERNELS)}")
     fields = KERNELS[data["type"]]
     _known("kernel.", data, ("type", "kappa", "K", *fields))
     if "K" in data and "kappa" in data:

@@ -105,26 +105,26 @@ def answer(
     """
     problem = task.problem
     units = np.ones(problem.assets) if units is None else units
-    found = _solve(task)
-    moves = (found.benchmark_impact / units).tolist()
-    continuous, accuracy = _continuous(found), found.accuracy
-    residual = found.residual if found.method != "closed" else continuous or 0.0
-    extra = _extra(task, found, units, comparison) | (facts or {})
+    result = _solve(task)
+    moves = (result.benchmark_impact / units).tolist()
+    continuous, accuracy = _continuous(result), result.accuracy
+    residual = result.residual if result.method != "closed" else continuous or 0.0
+    extra = _extra(task, result, units, comparison) | (facts or {})
     if report is not None:
-        extra["report"] = str(_page(task, found, units, extra, report))
+        extra["report"] = str(_page(task, result, units, extra, report))
     return Answer(
-        cost=found.cost,
-        cost_ttsc=found.ttsc,
-        cost_tthc=found.tthc,
-        cost_full=found.full + found.spread_cost,
+        cost=result.cost,
+        cost_ttsc=result.ttsc,
+        cost_tthc=result.tthc,
+        cost_full=result.full + result.spread_cost,
         benchmark_impact=moves if task.vectors else [move for (move,) in moves],
-        schedule=_schedule(task, found, units),
-        status=_status(found, residual),
+        schedule=_schedule(task, result, units),
+        status=_status(result, residual),
         kkt_residual=residual,
         continuous_residual=continuous,
         accuracy_cost=_known(accuracy.cost),
         accuracy_blocks=_known(accuracy.blocks),
-        method=found.method,
+        method=result.method,
         extra=extra,
     )
 

@@ -75,11 +75,11 @@ class Landing:
         paths = [*folder.glob("*.parquet"), *folder.glob("*.csv")]
         return sorted(path for path in paths if path.name[0] not in "._" and path.is_file())
 
-    def strangers(self, table: str, date: str) -> list[Path]:
+    def unexpected_files(self, table: str, date: str) -> list[Path]:
         """What else lies in a partition's folder, a writer's own hidden names aside."""
         folder, known = self.root / table / f"date={date}", self.files(table, date)
-        found = sorted(folder.iterdir()) if folder.is_dir() else []
-        return [path for path in found if path.name[0] not in "._" and path not in known]
+        result = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [path for path in result if path.name[0] not in "._" and path not in known]
 
     def digest(self, table: str, date: str) -> str:
         """sha256 over the names and bytes of the partition's files."""
@@ -129,11 +129,11 @@ def load(
     """Add a partition's rows to `relation(table)`, nothing of a file that has a problem."""
     problems: list[Problem] = []
     for path in landing.files(table.name, date):
-        found = [
+        result = [
             Problem(table.name, date, column, rule, f"{path.name}: {text}")
             for column, rule, text in _broken_header(path, table)
         ]
-        problems += found or _insert(connection, path, table, date)
+        problems += result or _insert(connection, path, table, date)
     return problems
 
 

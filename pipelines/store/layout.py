@@ -23,7 +23,7 @@ def check(root: Path, now: datetime | None = None) -> None:
     landed = [path.name for table in zone for path in table if path.is_dir()]
     if not landed:
         raise empty(root)
-    dates = [found[1] for name in landed if (found := _DATE.fullmatch(name))]
+    dates = [result[1] for name in landed if (result := _DATE.fullmatch(name))]
     if now and dates:
         refuse_future(max(dates), now, f"landing zone {root}")
 

@@ -130,10 +130,10 @@ class Warehouse:
     def file(self, manifest: Manifest) -> Path:
         """The manifested file, verified against its digest (a flipped bit reads back silently)."""
         path = self.folder(manifest.layer, manifest.table, manifest.date) / manifest.file
-        found = file_sha256(path) if path.exists() else "missing"
-        if found != manifest.sha256:
+        result = file_sha256(path) if path.exists() else "missing"
+        if result != manifest.sha256:
             raise CrossImpactError(
-                f"{path} does not match its manifest (sha256 {found[:12]}, "
+                f"{path} does not match its manifest (sha256 {result[:12]}, "
                 f"expected {manifest.sha256[:12]})",
                 "delete the partition and rerun",
             )

@@ -17,8 +17,8 @@ T = TypeVar("T")
 def tell(stage: str, what: str = "", done: int = 0, total: int = 0) -> None:
     """Say that a stage began, or works on its `done`-th piece of `total`."""
     counted = f" {done}/{total}" if total else ""
-    said = f"{stage}{counted} {what}".rstrip()
-    LOG.info("%s", said, extra={"stage": stage, "done": done, "total": total})
+    message = f"{stage}{counted} {what}".rstrip()
+    LOG.info("%s", message, extra={"stage": stage, "done": done, "total": total})
 
 
 def each(stage: str, pieces: Collection[T]) -> Iterator[T]:

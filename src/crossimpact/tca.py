@@ -148,13 +148,13 @@ def pair_costs(
         As `predict`, and when an ADV is not positive.
     """
     q = _checked(regimes, q, symbols)
-    found = chain.from_iterable(
+    result = chain.from_iterable(
         _regime_pairs(
             replace(model, regime=regime), q[np.array(regimes) == regime], symbols, adv, top
         )
         for regime, model in models.items()
     )
-    ranked = sorted(found, key=lambda p: (-abs(p.usd), p.symbol_i, p.symbol_j, p.regime))
+    ranked = sorted(result, key=lambda p: (-abs(p.usd), p.symbol_i, p.symbol_j, p.regime))
     return ranked[:top]
 
 

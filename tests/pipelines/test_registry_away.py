@@ -268,10 +268,10 @@ def test_a_pull_answers_before_the_ledger_is_waited_for(desk: Settings) -> None:
         served = consume.ask(desk, who="s", clock=lambda: at(2))
         assert served.state == "fallback"
         start = time.monotonic()
-        unseen = consume.witness(desk, served, who="s", now=at(2))
+        unseen = consume.record_fallback(desk, served, who="s", now=at(2))
         assert time.monotonic() - start < PATIENT_S
     assert "the ledger does not have it" in unseen
-    assert consume.witness(desk, served, who="s", now=at(2)) == ""
+    assert consume.record_fallback(desk, served, who="s", now=at(2)) == ""
     assert [entry.action for entry in ledger.entries(desk.ledger_path)] == ["promote", "fallback"]
 
 

@@ -212,7 +212,7 @@ def test_each_fall_is_witnessed_once_by_whoever_asked_for_it(desk: Desk) -> None
     desk.now += timedelta(days=30)
     client.pull()
     for thread in threading.enumerate():
-        if thread.name == "witness":
+        if thread.name == "on_fallback":
             thread.join()
     assert sorted(served.state for served in told) == ["fallback", "last_known_good"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from crossimpact.consumer.address import MODEL, SQLITE
-from crossimpact.consumer.cache import Good, LastGood, Seen
+from crossimpact.consumer.cache import CachedRelease, ReleaseCache, Seen
 from crossimpact.release import ledger, release_files
 from registry import tracking
 from registry.connection import session
@@ -66,8 +66,8 @@ def desk(tmp_path: Path) -> Desk:
 
 def _after_first(desk: Desk, version: int) -> Desk:
     desk.write(release=FIRST, version=version - 1)
-    good = Good(FIRST, FIRST.digest, version - 1, NOW)
-    LastGood(desk.cache("warm")).remember(good, Seen(), contents(FIRST))
+    good = CachedRelease(FIRST, FIRST.digest, version - 1, NOW)
+    ReleaseCache(desk.cache("warm")).save(good, Seen(), contents(FIRST))
     desk.write(release=SECOND, version=version)
     return desk
 

@@ -72,7 +72,7 @@ def folder(database: Path, artifact_uri: str) -> Path:
     Unavailable
         When the location is not of a run of this home.
     """
-    found = PROXIED.fullmatch(artifact_uri) or ABSOLUTE.fullmatch(artifact_uri)
-    if not found:
+    result = PROXIED.fullmatch(artifact_uri) or ABSOLUTE.fullmatch(artifact_uri)
+    if not result:
         raise Unavailable(f"the files of a run lie at {artifact_uri[:200]!r}, not in this home")
-    return database.parent / "artifacts" / found[1]
+    return database.parent / "artifacts" / result[1]

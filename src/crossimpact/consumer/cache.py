@@ -19,13 +19,13 @@ from crossimpact.model import canonical_json
 from crossimpact.release import admissible, hash_chain, release_files
 from crossimpact.release.bundle import ID_LENGTH, Release
 from crossimpact.release.content import Hold, read
-from crossimpact.release.ledger import Entry, Standing
+from crossimpact.release.ledger import Entry, LiveChampion
 
 POINTER = "pointer.json"
 
 
 @dataclass(frozen=True)
-class Good:
+class CachedRelease:
     """A verified release, held to the ledger's rungs, and when the registry last confirmed it."""
 
     release: Release
@@ -37,7 +37,7 @@ class Good:
     def id(self) -> str:
         return self.digest[:ID_LENGTH]
 
-    def under(self, standing: Standing) -> Good:
+    def under(self, standing: LiveChampion) -> CachedRelease:
         """Held to the rungs the ledger holds it to; itself when it is already."""
         if self.release.held == standing.held:
             return self
@@ -56,13 +56,13 @@ class Seen:
         return cls(len(book), hash_chain.sha256(book[-1].line)) if book else cls()
 
 
-class LastGood:
+class ReleaseCache:
     """The releases of a client's cache folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def recall(self) -> tuple[Good, Seen]:
+    def load_last(self) -> tuple[CachedRelease, Seen]:
         """The release the pointer names.
 
         Raises
@@ -76,7 +76,7 @@ class LastGood:
             held = {regime: read(Hold, hold, regime) for regime, hold in pointer["held"].items()}
             release = replace(self.load(digest), held=held)
             confirmed_at = datetime.fromisoformat(pointer["confirmed_at"]).astimezone(UTC)
-            return Good(release, digest, version, confirmed_at), Seen(**pointer["seen"])
+            return CachedRelease(release, digest, version, confirmed_at), Seen(**pointer["seen"])
         except FileNotFoundError as error:
             raise StaleModel(f"{self.folder} holds no release yet") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -88,7 +88,7 @@ class LastGood:
         admissible.check(release)
         return release
 
-    def remember(self, good: Good, seen: Seen, contents: Mapping[str, bytes] | None) -> None:
+    def save(self, good: CachedRelease, seen: Seen, contents: Mapping[str, bytes] | None) -> None:
         """Make `good` what the next process starts with, its files too if they are new."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if contents is not None:
@@ -105,7 +105,7 @@ class LastGood:
             }),
         )  # fmt: skip
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Start the next process without a release."""
         with suppress(OSError):
             (self.folder / POINTER).unlink(missing_ok=True)

@@ -23,14 +23,14 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from crossimpact.consumer import source
-from crossimpact.consumer.cache import Good, LastGood, Seen
+from crossimpact.consumer.cache import CachedRelease, ReleaseCache, Seen
 from crossimpact.consumer.deadline import Worker
 from crossimpact.consumer.source import Source
 from crossimpact.consumer.state import Served, State, expired
 from crossimpact.errors import ModelError, StaleModel, Unavailable
 from crossimpact.release import admissible, ledger, release_files
 from crossimpact.release.bundle import Answer
-from crossimpact.release.ledger import Entry, Standing
+from crossimpact.release.ledger import Entry, LiveChampion
 from crossimpact.release.policy import DEFAULT
 
 LOG = logging.getLogger("crossimpact.client")
@@ -67,7 +67,7 @@ class Client:
         Share of the market's volume to trade at when no release is there to say another.
     on_fallback
         Called with the new `Served`, in a thread of its own, whenever a pull ends in another state
-        than `live` that is new: to write the ledger's witness, say.
+        than `live` that is new: to write the ledger's line, say.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Client:
         fixed_pov: float = DEFAULT.release.fixed_pov,
         on_fallback: Callable[[Served], object] | None = None,
     ) -> None:
-        self._uri, self._ledger, self._cache, self._clock = uri, ledger, LastGood(cache), clock
+        self._uri, self._ledger, self._cache, self._clock = uri, ledger, ReleaseCache(cache), clock
         self._deadline_s, self._max_age, self._valid_for = deadline_s, max_age, valid_for
         self._on_fallback, self._fixed_pov = on_fallback, fixed_pov
         self._disk, self._registry = Worker("the disk"), Worker("the registry")
@@ -124,7 +124,7 @@ class Client:
         good, reason = None, "the registry is not asked yet"
         until = time.monotonic() + self._deadline_s
         try:
-            good, self._seen = self._disk.run(self._cache.recall, until)
+            good, self._seen = self._disk.run(self._cache.load_last, until)
             _, good = self._disk.run(partial(self._consult, good), until)
         except Exception as error:
             reason += f"; {_line(error)}"
@@ -148,12 +148,14 @@ class Client:
                 registry.hang_up()
         if good is not None and good is not self._served.good:
             try:
-                self._disk.run(partial(self._cache.remember, good, self._seen, files), until)
+                self._disk.run(partial(self._cache.save, good, self._seen, files), until)
             except Exception as error:
                 reason += f"; not kept on disk: {_line(error)}"
         return self._made(state, good, reason)
 
-    def _consult(self, good: Good | None) -> tuple[Standing | None, Good | None]:
+    def _consult(
+        self, good: CachedRelease | None
+    ) -> tuple[LiveChampion | None, CachedRelease | None]:
         """The ledger's champion, and the release at hand that answers until it is loaded."""
         book = ledger.entries(self._ledger)
         self._continue(book)
@@ -162,7 +164,7 @@ class Client:
             return None, good
         if good and (ledger.withdrawn(book, good.digest) or not ledger.knows(book, good.digest)):
             good = None
-            self._cache.forget()
+            self._cache.clear()
         return champion, self._at_hand(champion, good)
 
     def _continue(self, book: Sequence[Entry]) -> None:
@@ -172,19 +174,21 @@ class Client:
             raise StaleModel(f"{self._ledger} was rewritten: line {seen.lines} is gone or another")
         self._seen = Seen.of(book)
 
-    def _at_hand(self, champion: Standing, good: Good | None) -> Good | None:
+    def _at_hand(self, champion: LiveChampion, good: CachedRelease | None) -> CachedRelease | None:
         """The champion if it is here, held to what the ledger says; else what there is."""
         if good is None or good.digest != champion.digest:
             try:
                 release = self._cache.load(champion.digest)
             except (StaleModel, ModelError):
                 return good
-            good = Good(release, champion.digest, champion.version, champion.champion.moment)
+            good = CachedRelease(
+                release, champion.digest, champion.version, champion.champion.moment
+            )
         return good.under(champion)
 
     def _load(
-        self, registry: Source, champion: Standing | None, good: Good | None
-    ) -> tuple[Good, Mapping[str, bytes] | None, str]:
+        self, registry: Source, champion: LiveChampion | None, good: CachedRelease | None
+    ) -> tuple[CachedRelease, Mapping[str, bytes] | None, str]:
         """The verified champion, its files if they are new, and what there is to say."""
         if champion is None:
             raise nothing_promoted(self._ledger, registry)
@@ -197,19 +201,21 @@ class Client:
             files = registry.files(champion.version)
             release = release_files.verified(files, champion.digest, f"version {champion.version}")
             admissible.check(release)
-            good = Good(release, champion.digest, champion.version, self._now()).under(champion)
+            good = CachedRelease(release, champion.digest, champion.version, self._now()).under(
+                champion
+            )
         return replace(good, version=champion.version, confirmed_at=self._now()), files, reason
 
     # -- serving -------------------------------------------------------------------------------
 
-    def _made(self, state: State, good: Good | None, reason: str) -> Served:
+    def _made(self, state: State, good: CachedRelease | None, reason: str) -> Served:
         """`good` in that state, or the fallback when it cannot answer."""
         spent = self._spent(good) if good else ""
         if good is None or spent:
             state, reason = "fallback", "; ".join(filter(None, (spent, reason)))
         return Served(state, reason, self._now(), good, self._fixed_pov)
 
-    def _spent(self, good: Good) -> str:
+    def _spent(self, good: CachedRelease) -> str:
         """Why a release is too old to answer; empty when it is not."""
         now = self._now()
         if why := expired(good.release, now, self._valid_for):
@@ -233,7 +239,7 @@ class Client:
         if changed:
             LOG.log(logging.INFO if new.state == "live" else logging.WARNING, "%s", new)
             if new.state != "live" and self._on_fallback:
-                Thread(target=self._on_fallback, args=(new,), name="witness").start()
+                Thread(target=self._on_fallback, args=(new,), name="on_fallback").start()
 
     def _now(self) -> datetime:
         return ledger.utc(self._clock())

@@ -19,15 +19,15 @@ RELEASE_ID = re.compile(r"[0-9a-f]{12,64}")
 def find(registry: Source, which: str, book: Sequence[Entry]) -> Version:
     """The version of an alias or a release id; see `tracking.find`."""
     if RELEASE_ID.fullmatch(which):
-        found = _by_id(registry, which, book)
+        result = _by_id(registry, which, book)
     elif ALIAS.fullmatch(which):
         number = registry.alias(which)
-        found = registry.version(number) if number is not None else None
+        result = registry.version(number) if number is not None else None
     else:
         raise UsageError(f"{which!r} is neither an alias nor a release id of 12 or more hex digits")
-    if found is None:
+    if result is None:
         raise StaleModel(f"no release {which} in {MODEL}", "run `crossimpact refit` first")
-    return found
+    return result
 
 
 def _by_id(registry: Source, which: str, book: Sequence[Entry]) -> Version | None:
@@ -36,7 +36,7 @@ def _by_id(registry: Source, which: str, book: Sequence[Entry]) -> Version | Non
             if there := registry.version(entry.version or 0):
                 return there
             break  # of another store than the ledger tells of; the digest decides
-    found = registry.by_digest(which)
-    if len({version.digest for version in found}) > 1:
-        raise UsageError(f"{which} fits {len(found)} releases", "give more digits")
-    return found[0] if found else None
+    result = registry.by_digest(which)
+    if len({version.digest for version in result}) > 1:
+        raise UsageError(f"{which} fits {len(result)} releases", "give more digits")
+    return result[0] if result else None

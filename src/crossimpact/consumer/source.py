@@ -131,27 +131,27 @@ class Server:
         self._ended = False
 
     def alias(self, name: str) -> int | None:
-        found = self._ask("registered-models/alias", name=MODEL, alias=name)
+        result = self._ask("registered-models/alias", name=MODEL, alias=name)
         with _sense(self._where, "registered-models/alias"):
-            return int(found["model_version"]["version"]) if found else None
+            return int(result["model_version"]["version"]) if result else None
 
     def version(self, number: int) -> Version | None:
-        found = self._ask("model-versions/get", name=MODEL, version=number)
+        result = self._ask("model-versions/get", name=MODEL, version=number)
         with _sense(self._where, "model-versions/get"):
-            return _version(found["model_version"]) if found else None
+            return _version(result["model_version"]) if result else None
 
     def by_digest(self, prefix: str) -> list[Version]:
         query = f"name = '{MODEL}' AND tags.digest LIKE '{prefix}%'"
-        found = self._ask("model-versions/search", filter=query, max_results=MAX_FOUND) or {}
+        result = self._ask("model-versions/search", filter=query, max_results=MAX_FOUND) or {}
         with _sense(self._where, "model-versions/search"):
-            versions = map(_version, found.get("model_versions", []))
+            versions = map(_version, result.get("model_versions", []))
             return sorted(versions, key=lambda version: -version.version)
 
     def files(self, version: int) -> dict[str, bytes]:
-        found = self.version(version)
-        if found is None:
+        result = self.version(version)
+        if result is None:
             raise StaleModel(f"{self._where} has no version {version} of {MODEL}")
-        listed = self._ask("artifacts/list", run_id=found.run_id, path=FOLDER) or {}
+        listed = self._ask("artifacts/list", run_id=result.run_id, path=FOLDER) or {}
         with _sense(self._where, "artifacts/list"):
             sizes = {
                 str(entry["path"]).removeprefix(f"{FOLDER}/"): _size(entry)
@@ -159,12 +159,12 @@ class Server:
             }
         where = f"version {version} of {MODEL}"
         release_files.expect(sizes, where)
-        return {n: self._file(found.run_id, n, size or 0, where) for n, size in sizes.items()}
+        return {n: self._file(result.run_id, n, size or 0, where) for n, size in sizes.items()}
 
     def author(self, run: str) -> str:
-        found = self._ask("runs/get", run_id=run) or {"run": {"data": {}}}
+        result = self._ask("runs/get", run_id=run) or {"run": {"data": {}}}
         with _sense(self._where, "runs/get"):
-            tags = {tag["key"]: tag["value"] for tag in found["run"]["data"].get("tags", [])}
+            tags = {tag["key"]: tag["value"] for tag in result["run"]["data"].get("tags", [])}
             return str(tags.get("mlflow.user", ""))
 
     def login(self, name: str, password: str) -> str | None:
@@ -240,12 +240,12 @@ class Embedded:
         return Version.of(number, rows[0][0], aliases, dict(self._rows(TAGS, MODEL, number)))
 
     def by_digest(self, prefix: str) -> list[Version]:
-        found = (self.version(number) for (number,) in self._rows(BY_DIGEST, MODEL, f"{prefix}%"))
-        return [version for version in found if version]
+        result = (self.version(number) for (number,) in self._rows(BY_DIGEST, MODEL, f"{prefix}%"))
+        return [version for version in result if version]
 
     def files(self, version: int) -> dict[str, bytes]:
-        found = self.version(version)
-        rows = self._rows(ARTIFACTS, found.run_id) if found else []
+        result = self.version(version)
+        rows = self._rows(ARTIFACTS, result.run_id) if result else []
         if not rows:
             raise StaleModel(f"{self._path} has no version {version} of {MODEL}")
         where = f"version {version} of {MODEL}"

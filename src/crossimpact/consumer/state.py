@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from crossimpact import contract
-from crossimpact.consumer.cache import Good
+from crossimpact.consumer.cache import CachedRelease
 from crossimpact.release.bundle import UNKNOWN, Answer, Release
 from crossimpact.release.policy import DEFAULT
 
@@ -52,7 +52,7 @@ class Served:
     state: State
     reason: str
     since: datetime
-    good: Good | None = None
+    good: CachedRelease | None = None
     fixed_pov: float = DEFAULT.release.fixed_pov
 
     @property

@@ -23,7 +23,7 @@ def cost_slope(model: ImpactModel, panel: Panel) -> Slope | None:
     return between_days(predicted**2, predicted * realized, panel.date[traded])
 
 
-def move_slope(week: Week, doubt: Array) -> tuple[Slope, float] | None:
+def move_slope(week: Week, gamma_se: Array) -> tuple[Slope, float] | None:
     """The factor on the champion's cross moves, and how far the champion's own standard errors
     alone put it off 1; None when nothing is predicted.
 
@@ -34,13 +34,13 @@ def move_slope(week: Week, doubt: Array) -> tuple[Slope, float] | None:
     doubt
         Standard errors of the champion's couplings in scaled space, shape (n, n).
     """
-    loud, x, weighted = week.weighted_cross()
+    has_response, x, weighted = week.weighted_cross()
     information = (x * weighted).sum(axis=1)
-    e = week.left[:, loud] / week.noise[loud]
+    e = week.left[:, has_response] / week.noise[has_response]
     slope = between_days(information, information + (weighted * e).sum(axis=1), week.date)
     if slope is None:
         return None
-    pull = np.zeros_like(doubt)
-    pull[loud] = (weighted / week.noise[loud]).T @ week.flow
-    pull = np.triu(pull + pull.T, 1) * doubt
+    pull = np.zeros_like(gamma_se)
+    pull[has_response] = (weighted / week.noise[has_response]).T @ week.flow
+    pull = np.triu(pull + pull.T, 1) * gamma_se
     return slope, float(np.sqrt((pull**2).sum())) / float(information.sum())

@@ -49,7 +49,7 @@ class Distance:
     p: float
 
 
-def distances(scaled: Array, doubt: Array, allowance: float, week: Week) -> dict[str, Distance]:
+def distances(scaled: Array, gamma_se: Array, allowance: float, week: Week) -> dict[str, Distance]:
     """Compare a week with the champion; empty when there are no edges, no flow or no noise.
 
     Parameters
@@ -66,7 +66,7 @@ def distances(scaled: Array, doubt: Array, allowance: float, week: Week) -> dict
     if not scaled.any() or not (week.noise > 0).any() or not week.flow.any():
         return {}
     solve, weigh = _ridge(week, scaled)
-    noise, error = map(np.concatenate, zip(*_draws(week, solve, weigh, doubt), strict=True))
+    noise, error = map(np.concatenate, zip(*_draws(week, solve, weigh, gamma_se), strict=True))
     se = noise.std(axis=0)
     spread = np.hypot(se, error.std(axis=0))
     fresh = _symmetric(solve @ week.left, weigh)
@@ -94,7 +94,9 @@ def _ridge(week: Week, scaled: Array) -> tuple[Array, Array]:
     return inverse @ week.flow.T, np.outer(weight, 1 / np.diagonal(inverse))
 
 
-def _draws(week: Week, solve: Array, weigh: Array, doubt: Array) -> Iterator[tuple[Array, Array]]:
+def _draws(
+    week: Week, solve: Array, weigh: Array, gamma_se: Array
+) -> Iterator[tuple[Array, Array]]:
     """Estimated changes that noise makes and that the champion's errors make, (draws, n, n)."""
     n, length = solve.shape
     first = int(np.datetime64(week.date[0], "D").astype(int))
@@ -105,7 +107,7 @@ def _draws(week: Week, solve: Array, weigh: Array, doubt: Array) -> Iterator[tup
         size = min(step, DRAWS - start)
         signs = rng.integers(0, 2, (size, 1, length)) * 2.0 - 1
         noise = ((signs * solve).reshape(-1, length) @ week.left).reshape(size, n, n)
-        error = np.triu(rng.standard_normal((size, n, n)), 1) * doubt
+        error = np.triu(rng.standard_normal((size, n, n)), 1) * gamma_se
         error = keep @ (error + error.transpose(0, 2, 1))
         yield _symmetric(noise, weigh), _symmetric(error, weigh)
 

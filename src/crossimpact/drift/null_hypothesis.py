@@ -28,7 +28,7 @@ DROPPED = 0.5  # standard error of a pair the champion left out, over that of th
 
 
 @dataclass(frozen=True)
-class Promise:
+class OutOfSampleBaseline:
     """What the champion showed at promotion: its out-of-sample slope of realized on predicted cross
     cost with its standard error, and the part of its response that is the fills' slippage."""
 
@@ -37,7 +37,7 @@ class Promise:
     share: float = 0.0
 
     @classmethod
-    def of(cls, metrics: Mapping[str, Any]) -> Promise:
+    def of(cls, metrics: Mapping[str, Any]) -> OutOfSampleBaseline:
         """From a release's metrics of one regime; unknown where nothing could be held out."""
         number = {name: float(metrics.get(name, "nan")) for name in ("oos_slope", "oos_slope_se")}
         share = float(metrics.get("slippage_share", 0.0))
@@ -45,7 +45,7 @@ class Promise:
 
     @property
     def cost_slopes(self) -> tuple[float, float]:
-        """Slopes compatible with the promise: 1, what was seen out of sample, and two of its
+        """Slopes compatible with the baseline: 1, what was seen out of sample, and two of its
         standard errors around; everything when nothing was seen."""
         if not np.isfinite(self.slope + self.se):
             return -np.inf, np.inf
@@ -68,32 +68,32 @@ class Measure:
 NOTHING = Measure()
 
 
-def measure(model: ImpactModel, panel: Panel, promise: Promise) -> dict[str, Measure]:
+def measure(model: ImpactModel, panel: Panel, baseline: OutOfSampleBaseline) -> dict[str, Measure]:
     """The week's statistics with what is compatible with an unchanged champion."""
-    week, doubt = open_week(model, panel, promise.share), champion_doubt(model)
-    found = {}
-    cost, moves = cost_slope(model, panel), move_slope(week, doubt)
+    week, gamma_se = open_week(model, panel, baseline.share), champion_gamma_se(model)
+    result = {}
+    cost, moves = cost_slope(model, panel), move_slope(week, gamma_se)
     if cost is not None:
-        found["cost_slope"] = _slope(cost, *promise.cost_slopes)
+        result["cost_slope"] = _slope(cost, *baseline.cost_slopes)
     if moves is not None:
         slope, doubted = moves
         margin = TOLERANCE + ALLOWANCE * doubted
         low = 1 - margin
-        found["move_slope"] = _slope(slope, low, 1 + margin)
+        result["move_slope"] = _slope(slope, low, 1 + margin)
         bound = min(WORTHLESS, low)
-        found["harm"] = Measure(
+        result["harm"] = Measure(
             slope.value, slope.se, bound, np.nan, slope.p_below(bound), slope.upper(SIGN)
         )
-    for name, d in distances(to_scaled(model.gamma, model.adv), doubt, ALLOWANCE, week).items():
-        found[name] = Measure(d.value, np.nan, d.low, d.high, d.p)
-    return found
+    for name, d in distances(to_scaled(model.gamma, model.adv), gamma_se, ALLOWANCE, week).items():
+        result[name] = Measure(d.value, np.nan, d.low, d.high, d.p)
+    return result
 
 
 def _slope(slope: Slope, low: float, high: float) -> Measure:
     return Measure(slope.value, slope.se, low, high, slope.p_outside(low, high))
 
 
-def champion_doubt(model: ImpactModel) -> Array:
+def champion_gamma_se(model: ImpactModel) -> Array:
     """Standard error of each pair in scaled space, bps, (n, n): the model's own, and `DROPPED`
     times the typical one for a pair it left out, whose coupling need not be nothing."""
     se = to_scaled(model.gamma_se, model.adv)

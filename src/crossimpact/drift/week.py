@@ -60,12 +60,15 @@ class Week:
         that hits all names alike is not evidence n times over.
         """
         noise = self.noise
-        loud = noise > 0
-        x, e = self.cross[:, loud] / noise[loud], self.left[:, loud] / noise[loud]
-        if not loud.any():
-            return loud, x, x
+        has_response = noise > 0
+        x, e = (
+            self.cross[:, has_response] / noise[has_response],
+            self.left[:, has_response] / noise[has_response],
+        )
+        if not has_response.any():
+            return has_response, x, x
         correlation, _ = ledoit_wolf(e, assume_centered=True)
-        return loud, x, np.linalg.solve(correlation, x.T).T
+        return has_response, x, np.linalg.solve(correlation, x.T).T
 
 
 def open_week(model: ImpactModel, panel: Panel, share: float = 0.0) -> Week:

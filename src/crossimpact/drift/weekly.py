@@ -28,8 +28,8 @@ from crossimpact.drift.null_hypothesis import (
     SIGN,
     WORTHLESS,
     Measure,
-    Promise,
-    champion_doubt,
+    OutOfSampleBaseline,
+    champion_gamma_se,
     measure,
 )
 from crossimpact.drift.week import open_week
@@ -38,7 +38,7 @@ from crossimpact.model import ImpactModel
 from crossimpact.panel import MIN_BUCKETS, Panel
 from crossimpact.release.policy import DEFAULT
 
-__all__ = ["Drift", "Evidence", "Promise", "weekly_drift"]
+__all__ = ["Drift", "Evidence", "OutOfSampleBaseline", "weekly_drift"]
 
 Verdict = Literal["ok", "watch", "refit", "demote"]
 SEVERITY: dict[Verdict, int] = {"ok": 0, "watch": 1, "refit": 2, "demote": 3}
@@ -48,7 +48,7 @@ STATISTICS: dict[str, Verdict] = {
     **dict.fromkeys(distance.STATISTICS, "refit"),
 }  # fmt: skip
 BLAS = ThreadpoolController()  # finding the libraries takes as long as a week of few names
-TRUTH = Promise()
+TRUTH = OutOfSampleBaseline()
 SURE = 0.95  # one-sided, that a lower rung predicts better than none
 
 
@@ -126,7 +126,7 @@ def weekly_drift(
     model: ImpactModel,
     panel: Panel,
     *,
-    promise: Promise = TRUTH,
+    baseline: OutOfSampleBaseline = TRUTH,
     lower: Mapping[str, ImpactModel] | None = None,
     past: Mapping[str, Sequence[float]] | None = None,
     regimes: int = 1,
@@ -142,7 +142,7 @@ def weekly_drift(
         The champion's matrix of one regime, on the panel's symbols.
     panel
         One week, all regimes.
-    promise
+    baseline
         What the champion showed at promotion; by default that it is the truth.
     lower
         Models of the rungs below, by rung, that may answer instead; self-only always may.
@@ -162,19 +162,19 @@ def weekly_drift(
     buckets, dates = len(days.ts), len(np.unique(days.date))
     known = past or {}
     with BLAS.limit(limits=1):  # the same digits whatever the machine's cores
-        found = measure(model, days, promise) if buckets >= MIN_BUCKETS else {}
-    found |= {
+        result = measure(model, days, baseline) if buckets >= MIN_BUCKETS else {}
+    result |= {
         name: Measure(shift.value, np.nan, shift.low, shift.high, shift.p)
         for name, shift in (conditions or {}).items()
     }
     judge = partial(_judge, model.regime, regimes=regimes, unseen=unseen, alpha=alpha)
     rows = tuple(
-        judge(name, found.get(name, NOTHING), known.get(name, ()))
+        judge(name, result.get(name, NOTHING), known.get(name, ()))
         for name in (*STATISTICS, *CONDITIONS)
     )
-    cost = found.get("cost_slope", NOTHING)
+    cost = result.get("cost_slope", NOTHING)
     verdict, reason = _verdict(rows, buckets, unseen)
-    fallback = _fallback(days, promise, lower or {}) if verdict == "demote" else ""
+    fallback = _fallback(days, baseline, lower or {}) if verdict == "demote" else ""
     return Drift(model.regime, buckets, dates, cost.value, cost.se, verdict, reason, fallback, rows)
 
 
@@ -267,18 +267,18 @@ def _verdict(rows: Sequence[Evidence], buckets: int, unseen: bool) -> tuple[Verd
     )
 
 
-def _fallback(panel: Panel, promise: Promise, lower: Mapping[str, ImpactModel]) -> str:
+def _fallback(panel: Panel, baseline: OutOfSampleBaseline, lower: Mapping[str, ImpactModel]) -> str:
     """The best rung that this week shows to predict better than none, else self-only."""
     if len(panel.ts) < MIN_BUCKETS:
         return "self_only"
     for rung in COUPLED:
-        if rung in lower and _surely_worth(panel, promise, lower[rung]):
+        if rung in lower and _surely_worth(panel, baseline, lower[rung]):
             return rung
     return "self_only"
 
 
-def _surely_worth(panel: Panel, promise: Promise, model: ImpactModel) -> bool:
-    moves = move_slope(open_week(model, panel, promise.share), champion_doubt(model))
+def _surely_worth(panel: Panel, baseline: OutOfSampleBaseline, model: ImpactModel) -> bool:
+    moves = move_slope(open_week(model, panel, baseline.share), champion_gamma_se(model))
     if moves is None:
         return False
     slope, _ = moves

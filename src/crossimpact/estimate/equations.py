@@ -155,14 +155,14 @@ def folded(
         total(day.on(panel.symbols) for day, f in zip(days, fold, strict=True) if f == k)
         for k in range(int(fold.max()) + 1)
     ]
-    adv, found = panel.adv, []
+    adv, result = panel.adv, []
     for k, part in enumerate(parts):
         rest = total(other for at, other in enumerate(parts) if at != k)
         train, test = design(rest, adv, reference), design(part, adv, reference)
         if market is not None:
             train, test = _without_market(train, market), _without_market(test, market)
-        found.append((train, test))
-    return found
+        result.append((train, test))
+    return result
 
 
 def per_bucket(design: Design) -> Equations:

@@ -191,11 +191,11 @@ def blocks(days: History, last: Sequence[str], regimes: Sequence[str]) -> list[d
     regimes
         Whose moments are wanted.
     """
-    found: list[dict[str, Moments]] = [{} for _ in last]
+    result: list[dict[str, Moments]] = [{} for _ in last]
     for date, by_regime in days:
-        block = found[min(bisect_left(last, date), len(last) - 1)]
+        block = result[min(bisect_left(last, date), len(last) - 1)]
         for regime in regimes:
             if regime in by_regime:
                 day = by_regime[regime]
                 block[regime] = block[regime] + day if regime in block else day
-    return found
+    return result

@@ -165,9 +165,9 @@ def cross_validate_rows(
     for fold, (train, test) in enumerate(zip(training, held_out, strict=True)):
         residual, at_offset = _at_offset(test, penalty)
         for rows, block in _row_deviations(train, penalty, lambdas):
-            found = np.empty(block.shape[:2])
-            losses(test.gram, test.basis[rows], test.weight[rows], residual[rows], block, found)
-            loss[fold, :, rows] = (at_offset[rows, None] + found).T
+            result = np.empty(block.shape[:2])
+            losses(test.gram, test.basis[rows], test.weight[rows], residual[rows], block, result)
+            loss[fold, :, rows] = (at_offset[rows, None] + result).T
             selected[:, rows] += (block != 0).swapaxes(0, 1)
     return CrossValidation(loss, selected)
 
@@ -180,10 +180,10 @@ def cross_validate_pairs(
     loss, selected = np.empty((len(training), L, 1)), np.zeros((L, n, n), dtype=np.uint8)
     for fold, (train, test) in enumerate(zip(training, held_out, strict=True)):
         residual, at_offset = _at_offset(test, penalty)
-        found = np.empty((n, 1))
+        result = np.empty((n, 1))
         for at, deviation in enumerate(_pair_deviations(train, penalty, lambdas)):
-            losses(test.gram, test.basis, test.weight, residual, deviation[:, None], found)
-            loss[fold, at] = at_offset.sum() + found.sum()
+            losses(test.gram, test.basis, test.weight, residual, deviation[:, None], result)
+            loss[fold, at] = at_offset.sum() + result.sum()
             selected[at] += deviation != 0
     return CrossValidation(loss, selected)
 

@@ -107,8 +107,8 @@ def fit_regime(
     panel, left_out = panel.plausible()
     with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
         stored = moments or (lambda transform: gram.history(panel, transform))
-        found = _fit_regime(panel, regime, loss, stored, policy)
-    return replace(found, metrics={**found.metrics, "cells_left_out": float(left_out)})
+        result = _fit_regime(panel, regime, loss, stored, policy)
+    return replace(result, metrics={**result.metrics, "cells_left_out": float(left_out)})
 
 
 def _fit_regime(
@@ -129,10 +129,10 @@ def _fit_regime(
     try:
         window = open_window(panel, regime, loss, moments, policy)
         late = panel.shifted_q(max(1, parts // 2))
-        found, verdict, control = _judged(window, late)
+        result, verdict, control = _judged(window, late)
     except EstimationError as error:
         return _fixed_pov(regime, buckets, error.what)
-    model = found.ladder[verdict.rung]
+    model = result.ladder[verdict.rung]
     proof = certificate(model)
     metrics = {
         "buckets": float(buckets),
@@ -140,9 +140,9 @@ def _fit_regime(
         "condition_number": model.condition_number,
         "psd_margin": smallest_eigenvalue(model),
         "no_profitable_round_trip": float(proof.admissible),
-        **found.counts,
+        **result.counts,
         "sqrt_flow": float(window.transform == "sqrt"),
-        "slippage_share": found.share,
+        "slippage_share": result.share,
         "parts_of_session": float(parts),
         **control,
         **verdict.metrics(),
@@ -150,12 +150,12 @@ def _fit_regime(
     return RegimeFit(
         regime,
         model,
-        found.ladder,
+        result.ladder,
         verdict.rung,
         verdict.reason,
         metrics,
-        found.rules,
-        found.cross.stability,
+        result.rules,
+        result.cross.stability,
         proof,
     )
 
@@ -163,15 +163,15 @@ def _fit_regime(
 def _judged(window: Window, late: Array) -> tuple[Found, Verdict, dict[str, float]]:
     """The ladder and its verdict; both again with the market's own move as a control where only a
     factor without symmetry explains it."""
-    found = estimate(window, len(window.blocks))
-    verdict = judge(window, found, late)
+    result = estimate(window, len(window.blocks))
+    verdict = judge(window, result, late)
     wins, gain, se = market_wins(window, verdict.scores)
     control = {"market_control": float(wins), "market_gain": gain, "market_gain_se": se}
     if wins:
         window = replace(window, market_control=True)
-        found = estimate(window, len(window.blocks))
-        verdict = judge(window, found, late)
-    return found, verdict, control
+        result = estimate(window, len(window.blocks))
+        verdict = judge(window, result, late)
+    return result, verdict, control
 
 
 def _fixed_pov(regime: str, buckets: int, reason: str) -> RegimeFit:

@@ -136,18 +136,18 @@ def _candidates(
     window: Window, fake: Window, share: float, late: Array, train: int
 ) -> dict[str, Candidate]:
     """Everything that is scored, fitted on the first so many blocks."""
-    found = estimate(window, train)
-    candidates = {str(name): Candidate(found.ladder[name]) for name in FITTED}
+    result = estimate(window, train)
+    candidates = {str(name): Candidate(result.ladder[name]) for name in FITTED}
     part, days = window.part(window.regime, train), window.days(window.regime, train)
-    beta, unknown = found.alone.beta, np.full((window.panel.n, window.panel.n), np.nan)
+    beta, unknown = result.alone.beta, np.full((window.panel.n, window.panel.n), np.nan)
     others = baselines.fit(
         days, part, beta, window.reference, window.market(window.regime, train, beta)
     )
     for name, scaled in others.items():
-        model = net_model(window, train, share, found.alone, scaled, unknown, {})
+        model = net_model(window, train, share, result.alone, scaled, unknown, {})
         candidates[name] = Candidate(model)
     _, cross = fit_cross_of(fake, train)
-    placebo = replace(found.ladder["self_only"], gamma=from_scaled(cross.scaled, part.adv))
+    placebo = replace(result.ladder["self_only"], gamma=from_scaled(cross.scaled, part.adv))
     placebo, _, _ = stability.stabilise(placebo, cross.template.scaled)
     candidates["placebo"] = Candidate(placebo, late)
     return candidates

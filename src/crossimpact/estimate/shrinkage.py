@@ -104,8 +104,8 @@ def fit_posterior(
     fixed = (equations.gram, equations.basis, equations.weight, scale, curvature, label)
     for _ in range(SWEEPS):
         moved = _sweep(*state, *fixed, prior, centre)
-        found = (a[upper][seen] for a in (shared, own, slab, spread))
-        learned = _learn(label[upper][seen], groups, strata, *found)
+        result = (a[upper][seen] for a in (shared, own, slab, spread))
+        learned = _learn(label[upper][seen], groups, strata, *result)
         prior = np.column_stack((_overshoot(prior[:, :2], learned[:, :2]), learned[:, 2:]))
         if moved < TOLERANCE:
             break

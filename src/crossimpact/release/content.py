@@ -135,8 +135,8 @@ def read(kind: type[T], data: Any, where: str) -> T:
     """
     names = {field.name for field in fields(cast(Any, kind))}
     if not isinstance(data, Mapping) or set(data) != names:
-        said = sorted(data) if isinstance(data, Mapping) else repr(data)
-        raise ModelError(f"{where} has the fields {said}, not {', '.join(sorted(names))}")
+        message = sorted(data) if isinstance(data, Mapping) else repr(data)
+        raise ModelError(f"{where} has the fields {message}, not {', '.join(sorted(names))}")
     return within(where, lambda: kind(**data))
 
 

@@ -79,17 +79,17 @@ def read(path: Path) -> tuple[list[dict[str, Any]], Verdict]:
     """The fields of every acknowledged line before the first bad one, and whether there is one."""
     lines, head = _snapshot(path)
     count, last = head or (0, GENESIS)
-    found: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     for number, content in enumerate(lines[:count], start=1):
         prev = sha256(lines[number - 2]) if number > 1 else GENESIS
         body, problem = _parse(content, number, prev)
         if body is None:
-            return found, Verdict(len(found), number, problem)
-        found.append(body)
+            return result, Verdict(len(result), number, problem)
+        result.append(body)
     verdict = _against_head(lines, count, last)
     if head is None and lines:
         verdict = Verdict(0, 1, "its .head file is gone, so nobody knows what was acknowledged")
-    return found[: verdict.lines], verdict
+    return result[: verdict.lines], verdict
 
 
 def append(path: Path, known: Sequence[bytes], new: bytes) -> None:

@@ -2,9 +2,9 @@
 
 Kept outside MLflow, whose aliases and tags any editor can move. Four actions change what is live:
 `promote`, `override` (promoted in spite of a gate) and `rollback` name a champion, `demote` holds
-regimes of it to lower rungs of the fallback ladder until it is promoted again. Two only bear
-witness: `fallback` (a reader could not use the champion, and who answered instead) and `drift` (a
-weekly verdict). How lines are kept and checked is `chain`'s business.
+regimes of it to lower rungs of the fallback ladder until it is promoted again. Two only
+record what was seen: `fallback` (a reader could not use the champion, and who answered instead) and
+`drift` (a weekly verdict). How lines are kept and checked is the business of `hash_chain`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,23 @@ from crossimpact.release.content import Hold
 from crossimpact.release.entry import CHANGES, Action, Entry, Identity
 from crossimpact.release.hash_chain import Verdict, hold
 
-__all__ = ["CHANGES", "Action", "Book", "Entry", "Identity", "Standing", "Verdict", "hold"]
+__all__ = [
+    "CHANGES",
+    "Action",
+    "Entry",
+    "Identity",
+    "LedgerWriter",
+    "LiveChampion",
+    "Verdict",
+    "hold",
+]
 
 #: By how much the clocks of two machines may differ and both still promote.
 SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Standing:
+class LiveChampion:
     """What is live: the entry that made the champion, and what demoted regimes are held to."""
 
     champion: Entry
@@ -44,7 +53,7 @@ class Standing:
         return self.champion.version or 0
 
 
-class Book:
+class LedgerWriter:
     """The ledger while its lock is held; see `locked`."""
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +61,7 @@ class Book:
         self.entries = entries(path)
 
     @property
-    def standing(self) -> Standing | None:
+    def standing(self) -> LiveChampion | None:
         """What is live now."""
         return standing(self.entries)
 
@@ -119,7 +128,7 @@ class Book:
 
 
 @contextmanager
-def locked(path: Path, wait_s: float = hash_chain.WAIT_S) -> Iterator[Book]:
+def locked(path: Path, wait_s: float = hash_chain.WAIT_S) -> Iterator[LedgerWriter]:
     """Hold the ledger: whoever writes to it does it one at a time, and waits for nobody inside.
 
     Raises
@@ -128,7 +137,7 @@ def locked(path: Path, wait_s: float = hash_chain.WAIT_S) -> Iterator[Book]:
         When another process does not let go within `wait_s`.
     """
     with hold(path.with_suffix(".lock"), wait_s):
-        yield Book(path)
+        yield LedgerWriter(path)
 
 
 def entries(path: Path) -> list[Entry]:
@@ -139,13 +148,13 @@ def entries(path: Path) -> list[Entry]:
     StaleModel
         Naming the first bad line when the chain is broken, or a line that is no entry.
     """
-    found, verdict = _read(path)
+    result, verdict = _read(path)
     if not verdict.usable:
         raise StaleModel(
             f"ledger {path} is broken at line {verdict.line}: {verdict.problem}",
             "restore it and its .head from a copy; `crossimpact ledger verify` checks them",
         )
-    return found
+    return result
 
 
 def verify(path: Path) -> Verdict:
@@ -155,13 +164,13 @@ def verify(path: Path) -> Verdict:
 
 def _read(path: Path) -> tuple[list[Entry], Verdict]:
     bodies, verdict = hash_chain.read(path)
-    found: list[Entry] = []
+    result: list[Entry] = []
     for number, body in enumerate(bodies, start=1):
         try:
-            found.append(_after(found, entry.parse(body)))
+            result.append(_after(result, entry.parse(body)))
         except ValueError as error:
-            return found, Verdict(len(found), number, f"it is no entry: {error}")
-    return found, verdict
+            return result, Verdict(len(result), number, f"it is no entry: {error}")
+    return result, verdict
 
 
 def _after(past: Sequence[Entry], new: Entry) -> Entry:
@@ -171,7 +180,7 @@ def _after(past: Sequence[Entry], new: Entry) -> Entry:
     return new
 
 
-def standing(book: Sequence[Entry], ts: datetime | None = None) -> Standing | None:
+def standing(book: Sequence[Entry], ts: datetime | None = None) -> LiveChampion | None:
     """What is live, now or at the moment `ts`; None before the first promotion.
 
     A demotion holds for its champion, also after a rollback to it, until the same champion is
@@ -190,7 +199,7 @@ def standing(book: Sequence[Entry], ts: datetime | None = None) -> Standing | No
             held |= {regime: Hold(rung, reason) for regime, rung in line.rungs.items()}
         elif line.action in ("promote", "override"):
             held = {}
-    return Standing(changes[-1], held)
+    return LiveChampion(changes[-1], held)
 
 
 def record(book: Sequence[Entry], version: int) -> Entry | None:

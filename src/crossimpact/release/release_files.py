@@ -73,9 +73,9 @@ def verified(contents: Mapping[str, bytes], digest: str | None, where: str) -> R
     if MANIFEST not in files:
         raise refused(where, f"has no {MANIFEST}")
     manifest = files.pop(MANIFEST)
-    found = bundle.sha256(manifest)
-    if digest is not None and found != digest:
-        raise refused(where, f"has digest {found}, expected {digest}")
+    result = bundle.sha256(manifest)
+    if digest is not None and result != digest:
+        raise refused(where, f"has digest {result}, expected {digest}")
     _check_files(where, files, _listed(where, manifest))
     try:
         release = bundle.parse(files)
@@ -141,8 +141,8 @@ def refused(where: str, what: str) -> StaleModel:
 
 
 def _size(entry: os.DirEntry[str]) -> int | None:
-    found = entry.stat(follow_symlinks=False)
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    result = entry.stat(follow_symlinks=False)
+    return result.st_size if stat.S_ISREG(result.st_mode) else None
 
 
 def _bytes(handle: int, name: str, size: int, where: str) -> bytes:
@@ -181,6 +181,6 @@ def _check_files(where: str, contents: Mapping[str, bytes], listed: Mapping[str,
     for name in sorted(set(contents) ^ set(listed)):
         raise refused(where, f"{'lacks' if name in listed else 'holds unexpected'} {name}")
     for name, content in contents.items():
-        found = bundle.sha256(content)
-        if found != listed[name]:
-            raise refused(f"{where}/{name}", f"has sha256 {found}, expected {listed[name]}")
+        result = bundle.sha256(content)
+        if result != listed[name]:
+            raise refused(f"{where}/{name}", f"has sha256 {result}, expected {listed[name]}")

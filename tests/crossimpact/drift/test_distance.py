@@ -15,10 +15,10 @@ from tests.crossimpact.estimate.desk import draw, without_cross
 
 
 def compare(
-    panel: Panel, truth: dict[str, Array], doubt: float = 0.0, allowance: float = 1.5
+    panel: Panel, truth: dict[str, Array], gamma_se: float = 0.0, allowance: float = 1.5
 ) -> dict[str, Distance]:
     week = open_week(champion(panel, truth), panel)
-    return distances(truth["M"], np.full_like(truth["M"], doubt), allowance, week)
+    return distances(truth["M"], np.full_like(truth["M"], gamma_se), allowance, week)
 
 
 def test_a_planted_change_is_measured():
@@ -53,8 +53,8 @@ def test_a_champion_that_is_an_estimate_is_granted_its_errors():
     panel, truth = draw(2, T=390, noise=2.0, fill=1.0)
     error = np.triu(np.random.default_rng(1).normal(0, 500, truth["M"].shape), 1)
     off = moved(panel, panel.q @ from_scaled(error + error.T, panel.adv).T)
-    assert compare(off, truth, doubt=500.0)["frobenius"].p > 0.05
-    assert compare(off, truth, doubt=0.0)["frobenius"].p < 0.01
+    assert compare(off, truth, gamma_se=500.0)["frobenius"].p > 0.05
+    assert compare(off, truth, gamma_se=0.0)["frobenius"].p < 0.01
 
 
 def test_turned_signs_are_counted_and_fall_outside_the_intervals():

@@ -131,14 +131,14 @@ def test_a_slope_of_zero_is_rarely_called_negative(days, buckets):
 def test_what_the_champion_may_be_off_is_what_its_errors_make():
     """The slope's doubt, against slopes of champions drawn with those errors."""
     panel, truth = draw(4, T=390, noise=1e-3, fill=0.0)
-    doubt = 0.2 * np.abs(truth["M"]) + 60
+    gamma_se = 0.2 * np.abs(truth["M"]) + 60
     rng, slopes = np.random.default_rng(0), []
     for _ in range(150):
-        error = np.triu(rng.normal(size=doubt.shape) * doubt, 1)
+        error = np.triu(rng.normal(size=gamma_se.shape) * gamma_se, 1)
         extra = panel.q @ from_scaled(error + error.T, panel.adv).T
         noisy = moved(panel, extra + rng.normal(0, 8, panel.q.shape))
         week = open_week(champion(panel, truth), noisy)
-        found = move_slope(week, doubt)
+        found = move_slope(week, gamma_se)
         assert found is not None
         slopes.append((found[0].value, found[0].se, found[1]))
     value, se, doubted = np.array(slopes).T

@@ -13,7 +13,13 @@ from scipy.stats import binomtest
 from crossimpact.drift import e_detector, weekly
 from crossimpact.drift.conditions import Shift
 from crossimpact.drift.null_hypothesis import Measure
-from crossimpact.drift.weekly import MIN_BUCKETS, STATISTICS, Drift, Promise, weekly_drift
+from crossimpact.drift.weekly import (
+    MIN_BUCKETS,
+    STATISTICS,
+    Drift,
+    OutOfSampleBaseline,
+    weekly_drift,
+)
 from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.model import Array
 from crossimpact.panel import Panel
@@ -47,7 +53,9 @@ def followed(
     found = []
     for week in weeks(panel, first, count):
         assert fit.model is not None
-        drift = weekly_drift(fit.model, week, promise=Promise.of(fit.metrics), past=past, **kwargs)
+        drift = weekly_drift(
+            fit.model, week, baseline=OutOfSampleBaseline.of(fit.metrics), past=past, **kwargs
+        )
         for row in drift.evidence:
             past.setdefault(row.statistic, []).append(row.p)
         found.append(drift)
@@ -120,7 +128,9 @@ def test_bad_cells_are_no_drift(fitted, spoilt):
     for fit, panel, _ in fitted:
         assert fit.model is not None
         for week in weeks(panel, WINDOW, 2):
-            found = weekly_drift(fit.model, spoilt(week), promise=Promise.of(fit.metrics))
+            found = weekly_drift(
+                fit.model, spoilt(week), baseline=OutOfSampleBaseline.of(fit.metrics)
+            )
             assert found.verdict == "ok"
 
 
@@ -181,7 +191,7 @@ def test_a_week_is_what_it_is_whatever_came_before(fitted):
     found, past = followed(fit, panel, WINDOW, 3)
     assert fit.model is not None
     alone = weekly_drift(fit.model, next(weeks(panel, WINDOW + 10, 1)),
-                         promise=Promise.of(fit.metrics))  # fmt: skip
+                         baseline=OutOfSampleBaseline.of(fit.metrics))  # fmt: skip
     for row, other in zip(found[-1].evidence, alone.evidence, strict=True):
         assert (row.value, row.p, row.e) == pytest.approx(
             (other.value, other.p, other.e), nan_ok=True
@@ -283,13 +293,13 @@ def test_one_impossible_cell_is_no_drift():
 
 
 def test_what_was_promised_bounds_the_slope_of_costs():
-    assert Promise().cost_slopes == (1, 1)
-    assert Promise(0.8, 0.1).cost_slopes == pytest.approx((0.6, 1.2))
-    unknown = Promise.of({"oos_slope": "nan", "oos_slope_se": "nan"})
+    assert OutOfSampleBaseline().cost_slopes == (1, 1)
+    assert OutOfSampleBaseline(0.8, 0.1).cost_slopes == pytest.approx((0.6, 1.2))
+    unknown = OutOfSampleBaseline.of({"oos_slope": "nan", "oos_slope_se": "nan"})
     assert unknown.cost_slopes == (-np.inf, np.inf)
     panel, truth = draw(1, T=390, noise=2.0, fill=1.0)
     doubled = without_cross(panel, truth, 2.0)
-    found = weekly_drift(champion(panel, truth), doubled, promise=unknown)
+    found = weekly_drift(champion(panel, truth), doubled, baseline=unknown)
     assert statistic(found, "cost_slope").p == 1
 
 

@@ -95,18 +95,18 @@ def solve(problem: Problem, largest: int = ENOUGH // 2) -> Plan:
     groups = Groups.of(problem)
     group, periods = groups.legs
     legs = problem.times, periods, np.full(len(periods), -1)
-    found, grid, accuracy = settle(
+    result, grid, accuracy = settle(
         lambda grid: _pose(problem, grid, groups),
         coarsest(problem.kernel, legs, largest),
         largest,
         together=True,
         tidy=_pooled,
     )
-    trades = found.x * units(problem)[0]
+    trades = result.x * units(problem)[0]
     orders = groups.orders[group][grid.legs]
     pieces = orders.astype(np.intp), grid.starts, grid.ends
     moved = grid.pieces[0]
-    return Plan(problem, *pieces, trades, found.residual, "discretion", accuracy, moved)
+    return Plan(problem, *pieces, trades, result.residual, "discretion", accuracy, moved)
 
 
 def _pose(problem: Problem, grid: Grid, groups: Groups) -> tuple[Dense, Program]:

@@ -32,7 +32,7 @@ def edges(starts: Array, ends: Array, lower: Array, upper: Array, x: Array) -> A
         Bounds and trades of the pieces, shape (n, M).
     """
     width = ends - starts
-    found = []
+    result = []
     for asset in range(x.shape[1]):
         traded = x[:, asset]
         held = (traded <= lower[:, asset]) | (traded >= upper[:, asset])
@@ -42,10 +42,10 @@ def edges(starts: Array, ends: Array, lower: Array, upper: Array, x: Array) -> A
             if stops[piece] and held[piece]:  # free, then held: the mirror image
                 back = slice(None, None, -1)
                 mirror = -ends[back], -starts[back], stops[back], traded[back], rates[back]
-                found.append(-_step(*mirror, len(x) - piece))
+                result.append(-_step(*mirror, len(x) - piece))
             elif stops[piece - 1] and held[piece - 1]:
-                found.append(_step(starts, ends, stops, traded, rates, piece))
-    times = np.unique([time for time in found if np.isfinite(time)])
+                result.append(_step(starts, ends, stops, traded, rates, piece))
+    times = np.unique([time for time in result if np.isfinite(time)])
     margin = CLOSE * (ends[-1] - starts[0])
     inside = (times > starts[0] + margin) & (times < ends[-1] - margin)
     return np.asarray(times[inside])

@@ -60,15 +60,15 @@ def solve(problem: Problem, steps: int = STEPS, *, sharpen: int = 0, largest: in
     credit = np.vstack((problem.c, np.zeros((1, problem.assets))))
     orders = np.arange(problem.orders)
     ones = np.ones(problem.orders)
-    found, grid, accuracy = refine(
+    result, grid, accuracy = refine(
         lambda cells: Grid.of(problem.times, orders, orders - 1, cells),
         lambda grid: pose(problem, grid, problem.volumes, credit, ones),
         steps,
         sharpen,
         largest,
     )
-    trades = found.x * units(problem)[0]
-    return Plan(problem, *grid.pieces, trades, found.residual, "grid", accuracy)
+    trades = result.x * units(problem)[0]
+    return Plan(problem, *grid.pieces, trades, result.residual, "grid", accuracy)
 
 
 Pose = Callable[[Grid], tuple[System, Program]]
@@ -84,43 +84,43 @@ def refine(
     first, *finer = levels(steps)
     grid = build(first)
     posed = pose(grid)
-    found, accuracy = active_set.solve(*posed), Accuracy()
-    room = largest / (found.x.size / first)
+    result, accuracy = active_set.solve(*posed), Accuracy()
+    room = largest / (result.x.size / first)
     finer += [steps * 2**k for k in range(1, 10) if steps * 2**k <= room]
     for cells in finer:
         if cells > steps and accuracy.reached:
             break
-        last = grid, *posed, found.x
+        last = grid, *posed, result.x
         coarse, grid = grid, build(cells)
         posed = pose(grid)
-        found = active_set.solve(*posed, prolong(found, coarse, grid))
-        accuracy = changed(last, (grid, *posed, found.x))
+        result = active_set.solve(*posed, prolong(result, coarse, grid))
+        accuracy = changed(last, (grid, *posed, result.x))
     even = [grid.nodes(leg) for leg in range(len(grid.orders))]
     for _ in range(sharpen):
-        at = [edges(*grid.leg(leg, posed[1], found.x)) for leg in range(len(even))]
+        at = [edges(*grid.leg(leg, posed[1], result.x)) for leg in range(len(even))]
         sharper = Grid.at(list(map(with_edges, even, at)), grid.orders, grid.parents)
         reposed = pose(sharper)
         try:
-            better = active_set.solve(*reposed, prolong(found, grid, sharper))
+            better = active_set.solve(*reposed, prolong(result, grid, sharper))
         except active_set.ScheduleError:
             break
-        if not value(*posed, found.x) - value(*reposed, better.x) > ROUNDING:
+        if not value(*posed, result.x) - value(*reposed, better.x) > ROUNDING:
             break
-        found, grid, posed = better, sharper, reposed
-    return found, grid, _halving(grid, pose, (*posed, found)) if sharpen else accuracy
+        result, grid, posed = better, sharper, reposed
+    return result, grid, _halving(grid, pose, (*posed, result)) if sharpen else accuracy
 
 
 def _halving(grid: Grid, pose: Pose, solved: tuple[System, Program, Optimum]) -> Accuracy:
     """What halving every cell would change: nothing once all edges are nodes."""
-    system, program, found = solved
+    system, program, result = solved
     nodes = [grid.nodes(leg) for leg in range(len(grid.orders))]
     finer = Grid.at([np.union1d(n, (n[1:] + n[:-1]) / 2) for n in nodes], grid.orders, grid.parents)
     reposed = pose(finer)
     try:
-        better = active_set.solve(*reposed, prolong(found, grid, finer))
+        better = active_set.solve(*reposed, prolong(result, grid, finer))
     except active_set.ScheduleError:
         return Accuracy()
-    return changed((grid, system, program, found.x), (finer, *reposed, better.x))
+    return changed((grid, system, program, result.x), (finer, *reposed, better.x))
 
 
 Solved = tuple[Grid, System, Program, Array]

@@ -101,15 +101,15 @@ def solve(problem: Problem, steps: int | None = None, *, largest: int = ENOUGH) 
         When the optimum could not be certified.
     """
     orders, least = np.arange(problem.orders), floors(problem, steps)
-    found, grid, accuracy = refined(
+    result, grid, accuracy = refined(
         problem,
         (problem.times, orders, orders - 1),
         lambda grid: pose(problem, grid, Stakes.of(problem), least),
         steps,
         largest,
     )
-    trades = found.x * units(problem)[0]
-    return Plan(problem, *grid.pieces, trades, found.residual, "kernel_qp", accuracy)
+    trades = result.x * units(problem)[0]
+    return Plan(problem, *grid.pieces, trades, result.residual, "kernel_qp", accuracy)
 
 
 def refined(
@@ -120,8 +120,8 @@ def refined(
     if problem.limits.dates is not None:
         _, orders, parents = legs
         grid = Grid.points([problem.dates(int(j)) for j in orders], orders, parents)
-        found = active_set.solve(*pose(grid))
-        return found, grid, Accuracy(found.residual, found.residual)
+        result = active_set.solve(*pose(grid))
+        return result, grid, Accuracy(result.residual, result.residual)
     if steps is None:
         return settle(pose, coarsest(problem.kernel, legs, largest), largest)
     return refine(lambda cells: Grid.of(*legs, cells), pose, steps)

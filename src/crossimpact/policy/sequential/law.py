@@ -74,7 +74,7 @@ class Normal:
     location
         Its mean, the predicted part.
     sd
-        Standard deviation of the amend part, > 0, of a size with `mean`.
+        Standard deviation of the amended part, > 0, in the unit of `location`.
     """
 
     location: float

@@ -74,23 +74,23 @@ def settle(
 
     def solved(grid: Grid, guess: Optimum | None) -> Optimum:
         system, program = posed
-        found = active_set.solve(system, program, guess)
-        return replace(found, x=tidy(grid, found.x))
+        result = active_set.solve(system, program, guess)
+        return replace(result, x=tidy(grid, result.x))
 
     posed = pose(grid)
-    found = solved(grid, None)
+    result = solved(grid, None)
     accuracy = Accuracy()
     for _ in range(ROUNDS):
-        finer = _within(largest // found.x.shape[1], grid, posed[1], found.x, together)
+        finer = _within(largest // result.x.shape[1], grid, posed[1], result.x, together)
         if finer is None:
             break
-        last = grid, *posed, found.x
+        last = grid, *posed, result.x
         posed = pose(finer)
-        found = solved(finer, prolong(found, grid, finer))
-        accuracy, grid = changed(last, (finer, *posed, found.x)), finer
+        result = solved(finer, prolong(result, grid, finer))
+        accuracy, grid = changed(last, (finer, *posed, result.x)), finer
         if accuracy.reached:
             break
-    return found, grid, accuracy
+    return result, grid, accuracy
 
 
 def _within(pieces: int, grid: Grid, program: Program, x: Array, together: bool) -> Grid | None:

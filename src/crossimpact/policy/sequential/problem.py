@@ -271,14 +271,14 @@ class Problem:
         for value in fields.values():
             value.setflags(write=False)
         kept = {name: value for name, value in vars(self).items() if name not in ("c", "strikes")}
-        found = []
+        result = []
         for each in zip(*fields.values(), strict=True):
             problem = object.__new__(Problem)
             problem.__dict__.update(kept, **dict(zip(fields, each, strict=True)))
-            found.append(problem)
-        for problem in found if self.limits.bind else ():
+            result.append(problem)
+        for problem in result if self.limits.bind else ():
             problem._check_room()
-        return found
+        return result
 
     @property
     def scale(self) -> float:

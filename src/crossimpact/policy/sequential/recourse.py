@@ -171,12 +171,12 @@ def _second(problem: Problem, volumes: Array, left: Array, z2: float) -> tuple[A
         return starts, ends, np.stack((level - left, z2 * level, level), axis=1)
     check_pair(problem)
     side = np.where(left < 0, -1.0, 1.0)
-    found = [
+    result = [
         following(abs(y), s * v, z2)
         for volume in volumes.tolist()
         for v, y, s in zip(volume, left.tolist(), side.tolist(), strict=True)
     ]
-    start, pause, resting, last = np.array(found).reshape(count, m, 4).transpose(2, 0, 1)
+    start, pause, resting, last = np.array(result).reshape(count, m, 4).transpose(2, 0, 1)
     since = np.minimum(end, begin + pause * (end - begin) / z2)
     traded = np.stack((start, resting * (z2 - pause), last), axis=2) * side[:, None]
     first, final = np.full_like(since, begin), np.full_like(since, end)

@@ -215,13 +215,13 @@ def solve(tree: Tree, steps: int | None = STEPS, *, sharpen: int = 0) -> Conting
     if in_state_form(tree):
         cells = steps or STEPS
         most = 0 if sharpen else grid_form.ENOUGH
-        found, grid, accuracy = refine(
+        result, grid, accuracy = refine(
             lambda cells: Grid.of(*legs, cells), pose, cells, sharpen, most if steps is None else 0
         )
     else:
-        found, grid, accuracy = kernel_qp.refined(tree.widest, legs, pose, steps)
-    trades = np.split(found.x * tree.unit, grid.first[1:-1])
-    return _contingent(tree, grid, trades, found.residual, accuracy)
+        result, grid, accuracy = kernel_qp.refined(tree.widest, legs, pose, steps)
+    trades = np.split(result.x * tree.unit, grid.first[1:-1])
+    return _contingent(tree, grid, trades, result.residual, accuracy)
 
 
 def follow_means(tree: Tree, steps: int | None = STEPS) -> Contingent:
@@ -244,9 +244,9 @@ def value_of_stochastic_solution(tree: Tree, steps: int | None = STEPS) -> float
     Both on the same cells, so that what a mesh costs is in neither.
     """
     grid = _grid(tree, steps)
-    found = active_set.solve(*_pose(tree, steps)(grid))
-    trades = np.split(found.x * tree.unit, grid.first[1:-1])
-    best = _contingent(tree, grid, trades, found.residual, Accuracy())
+    result = active_set.solve(*_pose(tree, steps)(grid))
+    trades = np.split(result.x * tree.unit, grid.first[1:-1])
+    best = _contingent(tree, grid, trades, result.residual, Accuracy())
     return follow_means(tree, steps).cost - best.cost
 
 
@@ -263,9 +263,9 @@ def _planned(
     for leg, trades in enumerate(done):
         rows = slice(grid.first[leg], grid.first[leg + 1])
         program.lower[rows] = program.upper[rows] = trades / units(mean)[0]
-    found = active_set.solve(system, program)
+    result = active_set.solve(system, program)
     rows = slice(grid.first[order], grid.first[order + 1])
-    return found.x[rows] * units(mean)[0], found.residual
+    return result.x[rows] * units(mean)[0], result.residual
 
 
 def _grid(tree: Tree, steps: int | None) -> Grid:
