@@ -32,20 +32,24 @@ SAME = "same"  # how a verdict begins that the gate accepts
 
 
 def gather(
-    settings: Settings, candidate: Release, live: LiveChampion | None, again: str, now: datetime
+    settings: Settings,
+    candidate: Release,
+    live: LiveChampion | None,
+    reproduction: str,
+    now: datetime,
 ) -> dict[str, Any]:
     """Facts by the names `gates.toml` uses; what is not known is not there.
 
     Parameters
     ----------
-    again
-        What `reproduced` said; that takes its time, so it is asked once.
+    reproduction
+        The answer of `reproduced`, which runs the refit again.
     now
         When, UTC: a release may be too old to be promoted, or of the future.
     """
     facts: dict[str, Any] = {
         "coverage": coverage(candidate),
-        "reproduced": again,
+        "reproduced": reproduction,
         "age_days": round(age(candidate, utc(now)) / DAY, 2),
         "valid_for_days": settings.policy.release.valid_for_days,
     }

@@ -1,4 +1,4 @@
-"""Work that may be given up on."""
+"""Run something in a thread that is abandoned at a deadline."""
 
 from __future__ import annotations
 
