@@ -5,8 +5,9 @@
 A *module* is a file, a *function* any `def`; percentiles are over all, empty files aside. An
 *arrow* of a package is an import between two of its direct members (a module, or a subpackage as a
 whole; imports inside functions and for type checkers count), its *layers* the longest chain of
-such imports. *Untyped dicts* are annotations `dict[str, Any]` and `Mapping[str, Any]`. Prints
-Markdown.
+such imports. *Untyped dicts* are annotations `dict[str, Any]` and `Mapping[str, Any]`, and those
+*between modules* the ones in signatures of public functions (`to_dict` and `from_dict` aside) and
+in fields of public classes. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Sizes:
     modules: Sequence[int]
     functions: Sequence[int]
     untyped: int
+    between: int
 
     @classmethod
     def of(cls, files: Iterable[Path]) -> Sizes:
@@ -47,15 +49,39 @@ class Sizes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         ]
         modules = [len(text.splitlines()) for text in texts]
-        return cls(modules, functions, sum(len(UNTYPED.findall(text)) for text in texts))
+        untyped = sum(len(UNTYPED.findall(text)) for text in texts)
+        shared = sum(between_modules(ast.parse(text).body) for text in texts)
+        return cls(modules, functions, untyped, shared)
 
     def cells(self) -> list[str]:
         modules = [lines for lines in self.modules if lines > 1]
         over = sum(lines > LONG for lines in modules)
         return [
             str(len(self.modules)), f"{sum(self.modules):,}",
-            summary(modules), str(over), summary(self.functions), str(self.untyped),
+            summary(modules), str(over), summary(self.functions),
+            str(self.untyped), str(self.between),
         ]  # fmt: skip
+
+
+def between_modules(body: Iterable[ast.stmt]) -> int:
+    """Untyped dicts that other modules are given or give."""
+    count = 0
+    for node in body:
+        name = getattr(node, "name", "")
+        if name.startswith("_") or name in ("to_dict", "from_dict"):
+            continue
+        if isinstance(node, ast.ClassDef):
+            fields = [line for line in node.body if isinstance(line, ast.AnnAssign)]
+            count += sum(is_untyped(field.annotation) for field in fields)
+            count += between_modules(node.body)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            count += sum(map(is_untyped, [node.returns, *(one.annotation for one in given)]))
+    return count
+
+
+def is_untyped(annotation: ast.expr | None) -> bool:
+    return annotation is not None and bool(UNTYPED.search(ast.unparse(annotation)))
 
 
 def summary(lengths: Sequence[int]) -> str:
@@ -103,7 +129,7 @@ def main() -> None:
     root = parser.parse_args().root.resolve()
     head = (
         "folder", "modules", "lines", "module med / p90 / max", f"over {LONG}",
-        "function med / p90 / max", "untyped dicts",
+        "function med / p90 / max", "untyped dicts", "between modules",
     )  # fmt: skip
     print(f"| {' | '.join(head)} |\n| --- |{' ---: |' * (len(head) - 1)}")
     found = {name: sorted((root / name).rglob("*.py")) for name in FOLDERS}
