@@ -22,14 +22,7 @@ from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import Action, Entry, Identity, LiveChampion
 from pipelines import alias
 from pipelines.approval import Signature
-from pipelines.release import (
-    book,
-    keep,
-    promoted,
-    resolve,
-    standing,
-    unpromoted,
-)
+from pipelines.release import book, keep, promoted, resolve, standing, unpromoted
 from pipelines.store.settings import Settings
 from registry import tracking
 from registry.tracking import CHALLENGER

@@ -23,7 +23,7 @@ from crossimpact.estimate.gram import History
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.model import ImpactModel, Transform
-from crossimpact.panel import REGIMES, Panel
+from crossimpact.panel import REGIMES
 from crossimpact.progress import tell
 from crossimpact.release import release_files
 from crossimpact.release.bundle import UNKNOWN, Release
@@ -193,7 +193,7 @@ def assemble(
             "symbols": len(next(iter(models.values())).symbols), **release.window.to_dict(),
         },
         metrics=record.metrics(fits),
-        figures=lambda: record.figures(_panel(settings, plan), models, fits),
+        figures=lambda: record.figures(features.load_panel(settings, plan.dates), models, fits),
         card=model_card(release),
         origin=origin or {},
     )  # fmt: skip
@@ -275,7 +275,7 @@ def run(
 
 def _fitted(settings: Settings, plan: RefitPlan, regime: str) -> FitRecord:
     data_digest = _data_digest(settings, plan.dates)
-    panel = _panel(settings, plan)
+    panel = features.load_panel(settings, plan.dates)
     result = fit_regime(
         panel,
         regime,
@@ -292,21 +292,14 @@ def _moments(settings: Settings, plan: RefitPlan, transform: Transform) -> Histo
     return moments.stream(settings, plan.dates, transform)
 
 
-def _panel(settings: Settings, plan: RefitPlan) -> Panel:
-    return features.load_panel(settings, plan.dates)
-
-
 def _fit_path(settings: Settings, plan: RefitPlan, regime: str) -> Path:
     return plan.folder(settings) / f"fit-{regime}.json"
 
 
 def _release(
-    settings: Settings,
-    plan: RefitPlan,
-    fits: Mapping[str, FitRecord],
-    models: Mapping[str, ImpactModel],
-    verdict: validate.Result,
-) -> Release:
+    settings: Settings, plan: RefitPlan, fits: Mapping[str, FitRecord],
+    models: Mapping[str, ImpactModel], verdict: validate.Result,
+) -> Release:  # fmt: skip
     dates, max_pov = plan.dates, plan.policy.max_pov.by_rung()
     own = {} if plan.policy == DEFAULT.refit else {"policy": plan.policy.to_dict()}
     fallback = {

@@ -19,6 +19,7 @@ from crossimpact.policy.sequential.law import Normal, Scenarios
 from crossimpact.policy.sequential.limits import Limits, numbers
 from crossimpact.policy.sequential.problem import Problem
 from crossimpact.policy.sequential.risk import Risk
+from pipelines.sequence import fields
 
 if TYPE_CHECKING:
     from crossimpact.policy.sequential.tree import Tree
@@ -64,7 +65,7 @@ def read(path: Path, *, project: bool = False) -> Task:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UsageError(f"{path} is not a readable JSON file: {error}") from error
     if not isinstance(data, dict):
-        raise UsageError(f"{path} holds {_kind(data)}, not a JSON object")
+        raise UsageError(f"{path} holds {fields.kind(data)}, not a JSON object")
     return parse(data, project=project)
 
 
@@ -73,17 +74,17 @@ def parse(data: Mapping[str, Any], *, project: bool = False) -> Task:
 
     With `scenarios` the volumes they speak of are their means, whatever `volumes` says of them.
     """
-    _known("", data, FIELDS)
+    fields.known("", data, FIELDS)
     objective = data.get("objective", "tthc")
     if objective not in get_args(Objective):
         raise ProblemError(
             f"objective is {objective!r}", f"one of {', '.join(get_args(Objective))}"
         )
-    times, given = _numbers(data, "times"), _numbers(data, "volumes")
+    times, given = fields.required_numbers(data, "times"), fields.required_numbers(data, "volumes")
     volumes = given[:, None] if given.ndim == 1 else given
     kernel, limits = _kernel(data.get("kernel"), project), _limits(data, times)
     risk, discretion = _risk(data), _discretion(data)
-    monotone = _flag(data, "monotone", default=True)
+    monotone = fields.flag(data, "monotone", default=True)
     law: Scenarios | Normal | Tree | None
     if data.get("scenarios") is not None and len(volumes) > 2:
         law = replace(_tree(data, objective, times, volumes, kernel, monotone, limits), risk=risk)
@@ -104,7 +105,7 @@ def _pose(data: Mapping[str, Any], objective: Objective, volumes: Array) -> Call
     """The objective's constructor, given what became known when."""
     benchmark, amend = data.get("benchmark"), _amend(data, volumes)
     if objective == "stsh":
-        _none_of(data, objective, "benchmark", "scenarios", "amend")
+        fields.none_of(data, objective, "benchmark", "scenarios", "amend")
         if len(volumes) != 1:
             raise ProblemError(f"objective stsh schedules one order, volumes has {len(volumes)}")
         return problems.tthc
@@ -139,11 +140,11 @@ def _law(data: Mapping[str, Any], volumes: Array) -> Scenarios | Normal | None:
     if len(volumes) != 2:
         raise ProblemError(f"an uncertain order follows a first one, volumes has {len(volumes)}")
     if scenarios is not None:
-        _none_beside_scenarios(data, "amend")
+        fields.none_beside_scenarios(data, "amend")
         return _siblings("scenarios", scenarios, volumes.shape[1], ("p", "volume"))
     if volumes.shape[1] != 1:
         raise ProblemError(f"amend.normal_sd is for one asset, volumes has {volumes.shape[1]}")
-    return Normal(float(volumes[1, 0]), _number("amend.normal_sd", sd))
+    return Normal(float(volumes[1, 0]), fields.number("amend.normal_sd", sd))
 
 
 def _tree(
@@ -158,7 +159,7 @@ def _tree(
     """Scenarios of three orders and more: each says `then` what may follow it."""
     from crossimpact.policy.sequential.tree import Tree  # compiled code only these need
 
-    _none_beside_scenarios(data, "benchmark", "amend")
+    fields.none_beside_scenarios(data, "benchmark", "amend")
     parents, odds, sizes = [-1], [1.0], [volumes[0]]
 
     def grow(where: str, rows: Any, parent: int, order: int) -> None:
@@ -183,13 +184,15 @@ def _tree(
 def _siblings(where: str, rows: Any, assets: int, names: tuple[str, ...]) -> Scenarios:
     """What may happen at one node: probabilities and volumes."""
     if not isinstance(rows, list) or not rows:
-        kind = "missing" if rows is None else _kind(rows)
+        kind = "missing" if rows is None else fields.kind(rows)
         raise ProblemError(f"{where} is {kind}, must be a list of {{{', '.join(names)}}}")
     volumes = np.empty((len(rows), assets))
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise ProblemError(f"{where}[{i}] is {_kind(row)}, must be {{{', '.join(names)}}}")
-        _known(f"{where}[{i}].", row, names)
+            raise ProblemError(
+                f"{where}[{i}] is {fields.kind(row)}, must be {{{', '.join(names)}}}"
+            )
+        fields.known(f"{where}[{i}].", row, names)
         if row.get("volume") is None:
             raise ProblemError(f"{where}[{i}].volume is missing")
         volume = np.atleast_1d(numbers(f"{where}[{i}].volume", row["volume"]))
@@ -199,7 +202,7 @@ def _siblings(where: str, rows: Any, assets: int, names: tuple[str, ...]) -> Sce
                 "a number per asset, as in volumes",
             )
         volumes[i] = volume
-    odds = np.array([_number(f"{where}[{i}].p", row.get("p")) for i, row in enumerate(rows)])
+    odds = np.array([fields.number(f"{where}[{i}].p", row.get("p")) for i, row in enumerate(rows)])
     try:
         return Scenarios(odds, volumes)
     except ProblemError as error:
@@ -213,7 +216,7 @@ def _amend(data: Mapping[str, Any], volumes: Array) -> Array | None:
         return None
     if not isinstance(amend, dict) or len(amend) != 1:
         raise ProblemError(f'amend is {amend!r}, must be {{"known": a}} or {{"normal_sd": s}}')
-    _known("amend.", amend, ("known", "normal_sd"))
+    fields.known("amend.", amend, ("known", "normal_sd"))
     if len(volumes) != 2:
         raise ProblemError(f"amend is for two orders, volumes has {len(volumes)}")
     if "known" not in amend:
@@ -228,8 +231,8 @@ def _kernel(data: Any, project: bool) -> Kernel:
     if not isinstance(data, dict) or data.get("type") not in KERNELS:
         given = data.get("type") if isinstance(data, dict) else data
         raise ProblemError(f"kernel.type is {given!r}", f"one of {', '.join(KERNELS)}")
-    fields = KERNELS[data["type"]]
-    _known("kernel.", data, ("type", "kappa", "K", *fields))
+    own = KERNELS[data["type"]]
+    fields.known("kernel.", data, ("type", "kappa", "K", *own))
     if "K" in data and "kappa" in data:
         raise ProblemError("kernel has both kappa and K", "give one")
     if "K" not in data and "kappa" not in data and data["type"] == "exponential":
@@ -237,16 +240,16 @@ def _kernel(data: Any, project: bool) -> Kernel:
     if "K" in data:
         K = numbers("kernel.K", data["K"])
     else:
-        K = np.array([[_number("kernel.kappa", data.get("kappa", 1.0))]])
+        K = np.array([[fields.number("kernel.kappa", data.get("kappa", 1.0))]])
     if project and K.ndim == 2 and K.shape[0] == K.shape[1]:
         K = kernels.project(K)
     if data["type"] == "exponential":
         if isinstance(data.get("rho"), list):
             return kernels.ExponentialByAsset(K, rhos=_series(data, "rho"))
-        return kernels.Exponential(K, rho=_number("kernel.rho", data.get("rho")))
+        return kernels.Exponential(K, rho=fields.number("kernel.rho", data.get("rho")))
     if data["type"] == "power_law":
-        tau = _number("kernel.tau", data.get("tau", 1.0))
-        return kernels.PowerLaw(K, gamma=_number("kernel.gamma", data.get("gamma")), tau=tau)
+        tau = fields.number("kernel.tau", data.get("tau", 1.0))
+        return kernels.PowerLaw(K, gamma=fields.number("kernel.gamma", data.get("gamma")), tau=tau)
     return kernels.SumOfExponentials(
         K, weights=_series(data, "weights"), rhos=_series(data, "rhos")
     )
@@ -268,8 +271,8 @@ def _risk(data: Mapping[str, Any]) -> Risk | None:
     if risk is None:
         return None
     if not isinstance(risk, dict):
-        raise ProblemError(f"risk is {_kind(risk)}, must be an object")
-    _known("risk.", risk, ("aversion", "covariance", "volatility"))
+        raise ProblemError(f"risk is {fields.kind(risk)}, must be an object")
+    fields.known("risk.", risk, ("aversion", "covariance", "volatility"))
     if ("covariance" in risk) == ("volatility" in risk):
         raise ProblemError("risk needs a covariance or a volatility", "give one")
     if "covariance" in risk:
@@ -277,7 +280,7 @@ def _risk(data: Mapping[str, Any]) -> Risk | None:
     else:
         volatility = np.atleast_1d(numbers("risk.volatility", risk["volatility"]))
         covariance = np.diag(volatility.ravel() ** 2)
-    return Risk(_number("risk.aversion", risk.get("aversion")), covariance)
+    return Risk(fields.number("risk.aversion", risk.get("aversion")), covariance)
 
 
 def _discretion(data: Mapping[str, Any]) -> Array:
@@ -300,60 +303,16 @@ def _dates(data: Mapping[str, Any], times: Array) -> Array | None:
 def _limits(data: Mapping[str, Any], times: Array) -> Limits:
     limits = {} if data.get("limits") is None else data["limits"]
     if not isinstance(limits, dict):
-        raise ProblemError(f"limits is {_kind(limits)}, must be an object")
-    _known("limits.", limits, LIMITS)
+        raise ProblemError(f"limits is {fields.kind(limits)}, must be an object")
+    fields.known("limits.", limits, LIMITS)
     given = {
         name: numbers(f"limits.{name}", limits[name])
         for name in LIMITS[1:]
         if limits.get(name) is not None
     }
     return Limits(
-        no_blocks=_flag(limits, "no_blocks", default=False, where="limits."),
-        full_span=_flag(data, "full_span", default=False),
+        no_blocks=fields.flag(limits, "no_blocks", default=False, where="limits."),
+        full_span=fields.flag(data, "full_span", default=False),
         dates=_dates(data, times),
         **given,
     )
-
-
-def _numbers(data: Mapping[str, Any], name: str) -> Array:
-    if data.get(name) is None:
-        raise ProblemError(f"{name} is missing")
-    values = numbers(name, data[name])
-    if not 1 <= values.ndim <= 2 or not values.size:
-        raise ProblemError(f"{name} has shape {values.shape}, must be a list of numbers")
-    return values
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise ProblemError(f"{name} is {value!r}, must be a finite number")
-    return float(value)
-
-
-def _flag(data: Mapping[str, Any], name: str, *, default: bool, where: str = "") -> bool:
-    value = data.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise ProblemError(f"{where}{name} is {value!r}, must be true or false")
-    return default if value is None else value
-
-
-def _known(where: str, data: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    for name in data:
-        if name not in names:
-            raise ProblemError(f"{where}{name} is not a field", f"one of {', '.join(names)}")
-
-
-def _none_beside_scenarios(data: Mapping[str, Any], *names: str) -> None:
-    for name in names:
-        if data.get(name) is not None:
-            raise ProblemError(f"scenarios and {name} both say what orders may be", "give one")
-
-
-def _none_of(data: Mapping[str, Any], objective: str, *names: str) -> None:
-    for name in names:
-        if data.get(name) is not None:
-            raise ProblemError(f"objective {objective} takes no {name}")
-
-
-def _kind(value: Any) -> str:
-    return f"{type(value).__name__} {value!r}"[:60]
