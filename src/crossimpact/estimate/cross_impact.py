@@ -48,7 +48,7 @@ from crossimpact.release.policy import DEFAULT, RefitPolicy
 FOLDS = 5
 L1_RATIO = 0.9
 LAMBDAS, SMALLEST = 20, 0.1  # penalties, and the last as a share of the first
-LOOSE = 1e-3  # tolerance of the path: it nominates, the posterior estimates
+PATH_TOLERANCE = 1e-8  # of the elastic net: another processor's rounding nominates the same
 SIZE_POWERS = (0.0, 0.25, 0.5)  # a template's pairs couple with sqrt(beta) ADV^power of each
 ROUNDS = 2  # of shrinkage; the second knows the first's residuals
 LEAD = (0.1, 0.5, 0.9)  # strata of the lead regime's inclusion
@@ -224,7 +224,7 @@ def _deviations(
     start, nothing = _couplings(common.scaled, scale), np.full((n, n), np.nan)
     if not folds:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
-    penalty = paths.Penalty(l1_ratio=L1_RATIO, offset=common.scaled, tolerance=LOOSE)
+    penalty = paths.Penalty(l1_ratio=L1_RATIO, offset=common.scaled, tolerance=PATH_TOLERANCE)
     equations = per_bucket(whole)
     lambdas = paths.pair_lambdas(equations, penalty, LAMBDAS, SMALLEST)
     if not lambdas[0] > 0:

@@ -14,6 +14,7 @@ from crossimpact.panel import OWN, Panel, blocked_folds
 MIN_COVERAGE = 0.2  # of the buckets; a name whose mid is known less often has no row
 STALE = 1e-6  # of other names' squared moves: below it a mid is no book, and its name has no row
 MAX_COMMUNALITY = 0.9  # of a name's noise that common factors may explain
+COLLINEAR = 1e-9  # share of a flow's square left by the nuisance below which nothing is left
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,13 @@ def design(moments: Moments, adv: Array, reference: Array | None = None) -> Desi
     variance *= moments.buckets / max(moments.buckets - OWN, 1)
     typical = _median_positive(variance)
     moves = moments.mm > STALE * _median_positive(moments.mm)
-    known = (variance > 0) & (inverse > 0) & moves
+    gram = moments.ff * np.outer(flow, flow)
+    known = (variance > 0) & (inverse > 0) & moves & remaining(gram, basis).any(axis=1)
     weight = np.where(known, coverage / (adv * np.maximum(variance, typical / 900 + 1e-300)), 0.0)
     xy = (moments.fm + share * moments.fd) * flow
     xy = xy - np.einsum("ijl,il->ij", basis, b_mid + share * b_fill)
     xy = np.where(np.eye(n, dtype=bool), 0.0, xy * (inverse * root)[:, None])
-    equations = Equations(moments.ff * np.outer(flow, flow), basis, xy, weight)
+    equations = Equations(gram, basis, xy, weight)
     return Design(equations, share, _factors(moments.rr, moments.buckets), moments.buckets)
 
 
@@ -128,7 +130,21 @@ def _without_market(whole: Design, market: Array) -> Design:
     xy = e.xy - column * ((others * e.xy).sum(axis=1) / size)[:, None]
     np.fill_diagonal(xy, 0.0)
     basis = np.concatenate((e.basis, column[:, :, None]), axis=2)
-    return replace(whole, equations=replace(e, basis=basis, xy=xy))
+    weight = np.where(remaining(e.gram, basis).any(axis=1), e.weight, 0.0)
+    return replace(whole, equations=replace(e, basis=basis, xy=xy, weight=weight))
+
+
+def remaining(gram: Array, basis: Array) -> Array:
+    """What each row's nuisance leaves of the square of every other name's flow, shape (n, n).
+
+    Zero where that is rounding, as for a name that traded on its own, or always in proportion: a
+    row with nothing left tells nothing of M, and the rounding must not.
+    """
+    flow = np.diagonal(gram)
+    left = flow - np.einsum("ijr,ijr->ij", basis, basis)
+    left[left <= COLLINEAR * flow] = 0.0
+    np.fill_diagonal(left, 0.0)
+    return np.asarray(left)
 
 
 def common_regressor(equations: Equations, market: Array) -> tuple[Array, Array, Array]:

@@ -26,7 +26,7 @@ from crossimpact.estimate.shrinkage import row_gradients
 from crossimpact.estimate.template import overdispersion, quadratic
 from crossimpact.model import Array
 
-STEPS, SETTLED = 30, 1e-3  # of Gauss-Newton, and the largest move of an exposure that ends them
+STEPS, SETTLED = 100, 1e-10  # of Gauss-Newton, and the largest move of an exposure that ends them
 PRIOR_NAMES, PRIOR_SPREAD = 2.0, 0.3  # names' worth of belief in this spread of exposures
 SIGNIFICANT = 1.645  # standard errors of the level, one-sided 5%
 

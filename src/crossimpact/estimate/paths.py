@@ -34,10 +34,9 @@ from crossimpact.estimate.coordinate_descent import (
     solve_pairs,
     solve_rows,
 )
-from crossimpact.estimate.equations import Equations
+from crossimpact.estimate.equations import Equations, remaining
 from crossimpact.model import Array
 
-COLLINEAR = 1e-9  # share of a column's square left by the nuisance below which nothing is left
 TOLERANCE = 1e-5
 BLOCK = 64  # rows solved at a time: what bounds the memory of a cross-validation
 
@@ -221,10 +220,7 @@ def _coordinates(curvature: Array, residual: Array) -> _Coordinates:
 
 def _curvature(equations: Equations) -> Array:
     """``weight_i G_i[jj]``, zero on the diagonal and where the nuisance leaves nothing of j."""
-    flow = np.diagonal(equations.gram)
-    left = flow - np.einsum("ijr,ijr->ij", equations.basis, equations.basis)
-    left[left <= COLLINEAR * flow] = 0.0
-    np.fill_diagonal(left, 0.0)
+    left = remaining(equations.gram, equations.basis)
     return np.asarray(equations.weight[:, None] * left)
 
 

@@ -14,8 +14,9 @@ from crossimpact.estimate.cross_impact import (
     bps_per_unit,
     fit_cross,
 )
+from crossimpact.estimate.equations import design, remaining, summed
 from crossimpact.estimate.gram import Moments
-from crossimpact.estimate.template import kyle
+from crossimpact.estimate.template import kyle, loss
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 from crossimpact.release.policy import DEFAULT
@@ -38,6 +39,35 @@ def worlds() -> list[tuple[Panel, dict[str, Array], CrossFit]]:
         panel, truth = draw(seed, T=2000, confounded=seed % 2 == 1)
         found.append((panel, truth, fit(panel, truth["beta"])))
     return found
+
+
+def alone_on_the_last_day() -> Panel:
+    """A week on whose last day the second name alone trades."""
+    panel, _ = draw(1, T=5 * BUCKETS, n=4)
+    last = panel.date == panel.date[-1]
+    others = np.arange(panel.n) != 1
+    return replace(panel, q=np.where(last[:, None] & others, 0.0, panel.q))
+
+
+def test_a_row_of_which_its_own_terms_leave_nothing_has_no_say():
+    """A day on which a name trades alone says nothing of its row: no matrix has a loss there. What
+    rounding left of its own flow, times a weight of some 1e5, used to choose the penalty."""
+    panel = alone_on_the_last_day()
+    held_out = design(days_of(panel)[-1].on(panel.symbols), panel.adv).equations
+    assert not remaining(held_out.gram, held_out.basis)[1].any()
+    np.testing.assert_array_equal(held_out.weight > 0, [True, False, True, True])
+    row = replace(held_out, weight=np.where(np.arange(panel.n) == 1, held_out.weight, 0.0))
+    M = np.random.default_rng(0).normal(0, 1e3, (panel.n, panel.n)) * (1 - np.eye(panel.n))
+    assert loss(row, M) == 0.0
+    assert (summed(days_of(panel), panel, None).equations.weight > 0).all()
+
+
+def test_two_names_and_a_market_of_the_two_leave_nothing_to_couple():
+    panel, _ = draw(2, T=5 * BUCKETS, n=2)
+    plain = summed(days_of(panel), panel, None).equations
+    assert (plain.weight > 0).all()
+    without = summed(days_of(panel), panel, None, np.array([0.5, 0.5])).equations
+    assert not without.weight.any()
 
 
 def test_blocks_and_the_planted_edge_are_found(worlds):
