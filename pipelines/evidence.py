@@ -22,7 +22,6 @@ from crossimpact.progress import tell
 from crossimpact.release import bundle, release_files, reproducible
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import LiveChampion, utc
-from pipelines.plan import RefitPlan
 from pipelines.release import promoted
 from pipelines.store.settings import Settings
 
@@ -147,6 +146,7 @@ def _again(settings: Settings, folder: Path, release: Release) -> str:
 def _main(home: str, folder: str, into: str) -> None:
     """Run the refit whose plan lies in `folder` again and write its release to `into`."""
     from pipelines import refit
+    from pipelines.plan import RefitPlan
 
     plan = RefitPlan.read(Path(folder) / refit.PLAN)
     settings = plan.under(Settings(Path(home)))
