@@ -13,15 +13,14 @@ from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.release import ledger, release_files
 from crossimpact.release.bundle import Release
-from crossimpact.release.content import Hold, Policy, Window
+from crossimpact.release.content import Hold
 from dags.approval import question
 from pipelines.comparison import Comparison, change, compare, cross_usd
 from pipelines.store.settings import Settings
 from registry import tracking
+from tests.releases import FIXED, release_of
 
 SYMBOLS = ("A", "B", "C", "D")
-POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
-FIXED = Policy("fixed_pov", "3 buckets", POV)
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 
 
@@ -41,22 +40,8 @@ def release(pairs: dict[str, float], gain: float | None = None, **fields: object
         beta=np.full(4, 90.0),
         gamma=gamma,
     )
-    made = Release(
-        as_of="2026-03-31",
-        window=Window("2026-03-02", "2026-03-31", 22),
-        flow="own",
-        bucket_s=300,
-        contract_version="1",
-        code_version="0.1.0",
-        data_digest="d" * 64,
-        models={"normal": model},
-        fallback={
-            "normal": Policy("full", "", POV),
-            "stressed": FIXED,
-            "unknown": FIXED,
-        },
-        report={"metrics": {"normal": {} if gain is None else {"oos_gain": gain}}},
-    )
+    metrics = {} if gain is None else {"oos_gain": gain}
+    made = release_of(model, "2026-03-31", report={"metrics": {"normal": metrics}})
     return replace(made, **fields)  # type: ignore[arg-type]
 
 

@@ -19,14 +19,13 @@ from crossimpact.errors import GateRefused, StaleModel, UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release import hash_chain, ledger, release_files
 from crossimpact.release.bundle import Release
-from crossimpact.release.content import Policy, Window
+from crossimpact.release.content import Policy
 from pipelines import evidence, export, ledger_events, promotion
 from pipelines import release as life
 from pipelines.alias import pointed
 from pipelines.store.settings import Settings
 from registry import tracking
-
-POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
+from tests.releases import POV, release_of
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 GOOD = {
@@ -57,23 +56,8 @@ def sample(beta: float, **metrics: float) -> Release:
         gamma_se=np.array([[np.nan, 0.5, np.nan], [np.nan] * 3, [np.nan] * 3]),
         alpha_se=np.array([0.25, np.nan, 0.5]),
     )
-    fixed = Policy("fixed_pov", "3 buckets", POV)
-    return Release(
-        as_of="2026-02-28",
-        window=Window("2026-01-01", "2026-02-28", 40),
-        flow="own",
-        bucket_s=300,
-        contract_version="1",
-        code_version="0.1.0",
-        data_digest="d" * 64,
-        models={"normal": model},
-        fallback={
-            "normal": Policy("full", "fitted", POV),
-            "stressed": fixed,
-            "unknown": fixed,
-        },
-        report={"contract": {"verdict": "ok"}, "metrics": {"normal": GOOD | metrics}},
-    )
+    report = {"contract": {"verdict": "ok"}, "metrics": {"normal": GOOD | metrics}}
+    return release_of(model, "2026-02-28", report=report)
 
 
 @pytest.fixture

@@ -24,12 +24,11 @@ import numpy as np
 from crossimpact.model import ImpactModel
 from crossimpact.release import ledger, release_files
 from crossimpact.release.bundle import Release
-from crossimpact.release.content import Policy, Window
 from registry import tracking
+from tests.releases import release_of
 
 READY_S = 120
 PNG = b"\x89PNG\r\n\x1a\n"
-POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
 
 
 @dataclass(frozen=True)
@@ -99,23 +98,7 @@ def sample(as_of: str, gamma: float = 5.0) -> Release:
         beta=np.array([30.0, 40.0]),
         gamma=np.array([[0.0, gamma], [gamma / 2, 0.0]]),
     )
-    fixed = Policy("fixed_pov", "3 buckets", POV)
-    return Release(
-        as_of=as_of,
-        window=Window("2026-01-01", as_of, 20),
-        flow="own",
-        bucket_s=300,
-        contract_version="1",
-        code_version="0.1.0",
-        data_digest="d" * 64,
-        models={"normal": model},
-        fallback={
-            "normal": Policy("full", "fitted", POV),
-            "stressed": fixed,
-            "unknown": fixed,
-        },
-        report={},
-    )
+    return release_of(model, as_of)
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from crossimpact.release.content import Policy
 from registry import tracking
 from tests.registry import faulty
 from tests.registry.desk import FIRST, NOW, SECOND, Desk, contents, one_line
-from tests.registry.servers import POV, Server, Store, logged_in, sample
+from tests.registry.servers import Server, Store, logged_in, sample
+from tests.releases import POV
 
 
 def test_the_champion_is_served_and_followed(

@@ -17,13 +17,11 @@ from crossimpact.model import ImpactModel, canonical_json
 from crossimpact.release import bundle, content, release_files
 from crossimpact.release.bundle import Release
 from crossimpact.release.content import Guardrail, Hold, Policy, Window
+from tests.releases import FULL, POV, release_of
 
-POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
-
+FIXED = Policy("fixed_pov", "no model", POV)
 NUMBER = st.floats(-1e6, 1e6)
 POSITIVE = st.floats(1e-3, 1e12)
-FIXED = Policy("fixed_pov", "no model", POV)
-FULL = Policy("full", "fitted", POV)
 
 LOWER = ("sector_block", "self_only")
 LEVELS = st.lists(POSITIVE, min_size=2, max_size=2)
@@ -89,18 +87,9 @@ def release() -> Release:
         beta=np.array([30.0, 40.0]),
         gamma=np.array([[0.0, 5.0], [2.5, 0.0]]),
     )
-    return Release(
-        as_of="2026-01-31",
-        window=Window("2026-01-01", "2026-01-31", 20),
-        flow="own",
-        bucket_s=300,
-        contract_version="1",
-        code_version="0.1.0",
-        data_digest="d" * 64,
-        models={"normal": model},
-        fallback={"normal": FULL, "stressed": FIXED, "unknown": FIXED},
-        report={"contract": {"verdict": "ok"}},
-    )
+    fallback = {"normal": FULL, "stressed": FIXED, "unknown": FIXED}
+    report = {"contract": {"verdict": "ok"}}
+    return release_of(model, "2026-01-31", fallback=fallback, report=report)
 
 
 @given(release=releases())

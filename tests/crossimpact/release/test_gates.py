@@ -14,10 +14,8 @@ from crossimpact.errors import UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release import gates
 from crossimpact.release.bundle import Release
-from crossimpact.release.content import Policy, Window
 from crossimpact.release.policy import DEFAULT
-
-POV = {"full": 0.15, "sector_block": 0.12, "self_only": 0.1, "fixed_pov": 0.05}
+from tests.releases import release_of
 
 GOOD = {
     "psd_margin": 0.5,
@@ -53,23 +51,8 @@ def release(metrics: dict[str, Any], verdict: str | None = "ok", coupling: float
         beta=np.ones(2),
         gamma=coupling * (1 - np.eye(2)),
     )
-    fixed = Policy("fixed_pov", "3 buckets", POV)
-    return Release(
-        as_of="2026-01-31",
-        window=Window("2026-01-01", "2026-01-31", 20),
-        flow="own",
-        bucket_s=300,
-        contract_version="1",
-        code_version="0",
-        data_digest="",
-        models={"normal": model},
-        fallback={
-            "normal": Policy("full", "", POV),
-            "stressed": fixed,
-            "unknown": fixed,
-        },
-        report={"contract": {"verdict": verdict} if verdict else {}, "metrics": metrics},
-    )
+    contract = {"verdict": verdict} if verdict else {}
+    return release_of(model, "2026-01-31", report={"contract": contract, "metrics": metrics})
 
 
 def failed(candidate: Release, **known: Any) -> list[str]:
