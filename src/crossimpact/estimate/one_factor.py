@@ -23,7 +23,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from crossimpact.estimate.equations import Equations, common_regressor
 from crossimpact.estimate.shrinkage import row_gradients
-from crossimpact.estimate.template import overdispersion, quadratic
+from crossimpact.estimate.template import loss, overdispersion, quadratic
 from crossimpact.model import Array
 
 STEPS, SETTLED = 100, 1e-10  # of Gauss-Newton, and the largest move of an exposure that ends them
@@ -101,6 +101,7 @@ def _exposures(equations: Equations, unit: Array, excess: float) -> tuple[Array,
         information = _information(equations, unit, v) / excess + np.eye(n) / tau2
         covariance = cho_solve(cho_factor(information), np.eye(n))
         step = covariance @ (_score(equations, unit, v) / excess - (v - m) / tau2)
+        step = _shortened(equations, unit, v, step, m, tau2, excess)
         v = v + step
         m = float(v.mean())
         around = float(((v - m) ** 2 + np.diagonal(covariance)).sum())
@@ -108,6 +109,21 @@ def _exposures(equations: Equations, unit: Array, excess: float) -> tuple[Array,
         if np.abs(step).max() < SETTLED:
             break
     return v, covariance
+
+
+def _shortened(
+    equations: Equations, unit: Array, v: Array, step: Array, m: float, tau2: float, excess: float
+) -> Array:
+    """The step, halved until the posterior is no less likely: products of exposures are no
+    quadratic, and a whole step may overshoot further each time."""
+
+    def unlikely(at: Array) -> float:
+        return loss(equations, _pairs(unit * at)) / excess + float(((at - m) ** 2).sum()) / tau2
+
+    now = unlikely(v)
+    while unlikely(v + step) > now and np.abs(step).max() > SETTLED:
+        step = step / 2
+    return step
 
 
 def _score(equations: Equations, unit: Array, v: Array) -> Array:

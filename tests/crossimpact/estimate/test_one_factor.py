@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks import desks as trial_desks
 from benchmarks import etf
 from crossimpact.estimate import market_control, one_factor
 from crossimpact.estimate.equations import Equations, common_regressor, summed
@@ -181,3 +182,14 @@ def test_the_mean_over_names_is_told_beside_the_pooled(desks):
     metrics = found.metrics
     assert metrics["oos_name_r2_shipped"] == metrics[f"oos_name_r2_{found.rung}"]
     assert metrics["oos_name_r2_shipped"] > metrics["oos_name_r2_self_only"]
+
+
+def test_exposures_settle_where_whole_steps_overshoot():
+    """A desk of whose stressed exposures whole Gauss-Newton steps went back and forth, further each
+    time, until the matrix of a step was no longer positive definite and the refit failed."""
+    desk = trial_desks.draw("common_noise", 5, symbols=8, days=75)
+    dates = np.unique(desk.head.date)
+    found = fit_regime(desk.head.where(desk.head.date <= dates[59]), "stressed")
+    assert found.model is not None and certificate(found.model).admissible
+    exposures = found.candidates["one_factor"]
+    assert np.isfinite(exposures.gamma).all()
