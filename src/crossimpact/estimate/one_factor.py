@@ -27,6 +27,7 @@ from crossimpact.estimate.template import loss, overdispersion, quadratic
 from crossimpact.model import Array
 
 STEPS, SETTLED = 100, 1e-10  # of Gauss-Newton, and the largest move of an exposure that ends them
+ROUNDING = 1e-6  # of twice the log posterior: less is no overshoot, and must decide nothing
 PRIOR_NAMES, PRIOR_SPREAD = 2.0, 0.3  # names' worth of belief in this spread of exposures
 SIGNIFICANT = 1.645  # standard errors of the level, one-sided 5%
 
@@ -121,7 +122,7 @@ def _shortened(
         return loss(equations, _pairs(unit * at)) / excess + float(((at - m) ** 2).sum()) / tau2
 
     now = unlikely(v)
-    while unlikely(v + step) > now and np.abs(step).max() > SETTLED:
+    while unlikely(v + step) > now + ROUNDING and np.abs(step).max() > SETTLED:
         step = step / 2
     return step
 
