@@ -64,7 +64,7 @@ def register(
     artifact_root
         Where artefacts lie with SQLite, `artifacts` beside its file; a server has its own place.
     folder
-        The release's files, as `sealed.write` left them.
+        The release's files, as `release_files.write` left them.
     params, metrics
         Of the run. Non-finite metrics are named in the run's tag `metrics_not_finite` instead.
     figures

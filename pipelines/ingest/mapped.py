@@ -1,6 +1,6 @@
-"""Anybody's data into the contract's landing layout, as a map tells it (`ingest_map`).
+"""Anybody's data into the contract's landing layout, as a map tells it (`mapping`).
 
-Source rows are staged by trading date (`ingest_source`), then each date is built by the queries
+Source rows are staged by trading date (`source`), then each date is built by the queries
 `sql/ingest/table_*.sql` and written. Every source row lands or is counted under a reason; what the
 source does not have and the platform made instead is counted, too (`derived`).
 """
@@ -54,7 +54,7 @@ def run(settings: Settings, map_path: Path, src: Path, out: Path) -> Result:
     settings
         Bucket width of a derived `peer_flow`, memory limit, scratch space.
     map_path
-        The map, see `ingest_map.load`.
+        The map, see `mapping.load`.
     src, out
         Folder the map's file patterns are relative to; folder to write into.
 

@@ -3,7 +3,7 @@
 Per regime the champion is confronted with one week it has not seen: is what it predicts realized
 (`calibration`), is the week's own estimate further away than chance (`distance`), do cross terms
 still predict better than none. Each statistic gives a p-value whose null grants the champion its
-errors as of promotion, and a detector sums up the weeks (`alarm`), so that looking every week
+errors as of promotion, and a detector sums up the weeks (`e_detector`), so that looking every week
 costs nothing. A matrix of the wrong sign does not wait for that sum: one week is enough. The
 verdict is that of the worst statistic; the market's own conditions (`conditions`) can at most ask
 for a watch.

@@ -1,4 +1,4 @@
-"""The rivals a matrix has to beat: what a desk would do without it."""
+"""The baselines a matrix has to beat: what a desk would do without it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fit(
     days: Sequence[Moments], panel: Panel, beta: Array, reference: Array | None,
     market: Array | None = None,
 ) -> dict[str, Array]:  # fmt: skip
-    """Scaled matrices (n, n) of each rival, by name; `market` as for `equations.summed`.
+    """Scaled matrices (n, n) of each baseline, by name; `market` as for `equations.summed`.
 
     ``factor_rows``: every name answers the sum of the others' scaled flow, weighted as
     `market_control` says, one coefficient per row; not symmetric in dollars, so it never ships.

@@ -53,7 +53,7 @@ class Verdict:
     Attributes
     ----------
     scores
-        By candidate: the fitted rungs, the placebo, the rivals; empty without a step.
+        By candidate: the fitted rungs, the placebo, the baselines; empty without a step.
     steps
         Steps that could be fitted.
     rung, reason
@@ -109,7 +109,7 @@ def judge(window: Window, found: Found, late: Array) -> Verdict:
 
 
 def _walk(window: Window, share: float, late: Array) -> tuple[dict[str, Score], int]:
-    """Walk forward with the ladder, the rivals and the placebo."""
+    """Walk forward with the ladder, the baselines and the placebo."""
     panel = window.panel.of_regime(window.regime)
     regimes = [window.regime] if window.lead is None else [window.regime, window.lead]
     shifted = gram.blocks(

@@ -4,7 +4,7 @@ The regime's dates are cut into `BLOCKS`, and the last third of them is walked t
 each scored by models fitted on all blocks before it. Buckets do not overlap, so a night separates
 training and test, and the first buckets after it are purged as well. With too few dates to hold any
 out, parts of sessions are the blocks: no night lies between them, the purge alone. Scored are the
-rungs of the ladder, the usual rivals, and a placebo whose cross flows come a session (or half of
+rungs of the ladder, the usual baselines, and a placebo whose cross flows come a session (or half of
 one) late.
 """
 

@@ -4,7 +4,7 @@
 `model-<regime>-<rung>.json` and, where names are coupled, the pairs in `gamma-<regime>-<rung>.npy`
 (see `couplings`), all in canonical bytes, and `manifest.json` with the sha256 of
 each. The sha256 of the manifest is the release's digest, its first 12 hex digits its id. How they
-are written and read is `sealed`'s business.
+are written and read is the business of `release_files`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rivals are what their names say, on the raw data."""
+"""The baselines are what their names say, on the raw data."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
         np.testing.assert_allclose(u, theirs.fit(L, y).coef_, atol=2e-3 * np.abs(u).max())
 
 
-def test_rivals_see_what_is_planted_and_little_where_nothing_is(desk):
+def test_baselines_see_what_is_planted_and_little_where_nothing_is(desk):
     panel, truth = desk
     size = np.linalg.norm(truth["M"])
     found = baselines.fit(days_of(panel), panel, truth["beta"], None)

@@ -81,7 +81,7 @@ def cells(text: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def test_the_verdict_names_every_rival_and_its_uncertainty(fitted):
+def test_the_verdict_names_every_baseline_and_its_uncertainty(fitted):
     metrics = fitted["metrics"]
     table = cells(section(model_card(release(fitted)), "Out of sample"))
     for text, name in {
