@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,25 @@ def fresh_home(tmp_path: Path, mlflow_tables: Path) -> Path:
     (home / "mlflow").mkdir(parents=True)
     shutil.copy(mlflow_tables, home / "mlflow" / "mlflow.db")
     return home
+
+
+@pytest.fixture
+def crossimpact(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, stdout, stderr."""
+    from cli import main as cli
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["crossimpact", *map(str, words)])
+        monkeypatch.setattr("atexit.register", lambda _: None)
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(stopped.value.code or 0), out, err
+
+    return run
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

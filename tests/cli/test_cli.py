@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cli import main as cli
 from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
 from pipelines import features, moments, refit, simulate
@@ -19,22 +18,6 @@ from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 
 OK, ERROR, USAGE, BLOCKED, REFUSED, STALE = range(6)
-
-
-@pytest.fixture
-def crossimpact(monkeypatch, capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["crossimpact", *map(str, words)])
-        monkeypatch.setattr("atexit.register", lambda _: None)
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(stopped.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")

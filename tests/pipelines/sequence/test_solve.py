@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli import main as cli
 from crossimpact.errors import CrossImpactError, ProblemError, StaleModel, UsageError
 from crossimpact.model import BPS, ImpactModel
 from pipelines.sequence import orders_file
@@ -56,22 +55,6 @@ def traded(answer: dict[str, Any]) -> dict[tuple[int, int, int | None], float]:
         + sum((end - start) * rate for start, end, rate in row["rates"])
         for row in answer["schedule"]
     }
-
-
-@pytest.fixture
-def crossimpact(monkeypatch, capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["crossimpact", *map(str, words)])
-        monkeypatch.setattr("atexit.register", lambda _: None)
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(stopped.value.code or 0), out, err
-
-    return run
 
 
 def test_the_published_answer_on_the_command_line(crossimpact, tmp_path: Path) -> None:
