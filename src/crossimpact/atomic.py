@@ -44,10 +44,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def move(source: Path, target: Path) -> None:
     """Make a finished file of the same file system the one at `target`."""
-    _sync(source)
+    sync(source)
     source.replace(target)
     with suppress(OSError):  # it is in place, and not every file system can
-        sync_folder(target.parent)
+        sync(target.parent)
 
 
 def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -57,8 +57,8 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
         draft.mkdir()
         for name, content in contents.items():
             (draft / name).write_bytes(content)
-            _sync(draft / name)
-        sync_folder(draft)
+            sync(draft / name)
+        sync(draft)
         move_folder(draft, folder)
 
 
@@ -71,20 +71,12 @@ def move_folder(source: Path, target: Path) -> None:
         source.replace(target)
         source = old
     with suppress(OSError):
-        sync_folder(target.parent)
+        sync(target.parent)
     shutil.rmtree(source, ignore_errors=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file's content, or the names in a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from crossimpact.atomic import sync_folder, write_atomic
+from crossimpact.atomic import sync, write_atomic
 from crossimpact.errors import CrossImpactError, StaleModel, Unavailable
 from crossimpact.model import canonical_json
 
@@ -110,7 +110,7 @@ def append(path: Path, known: Sequence[bytes], new: bytes) -> None:
     except OSError as error:
         _take_back(path, whole)
         raise _not_written(path, error) from error
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def line(body: Mapping[str, Any]) -> bytes:
