@@ -31,7 +31,10 @@ OPEN = np.timedelta64((14 * 60 + 30) * 60, "s")
 
 BASKETS = 12  # worked per day
 FLOW = 1.4e-3  # median fraction of ADV executed in a bucket
-NOISE_BPS, FILL_BPS = 9.0, 9.0  # mid move over a bucket, and fills around it, in calm mid-session
+NOISE_BPS, FILL_BPS = 9.0, 3.0  # mid move over a bucket, and fills around the mid, calm mid-session
+FILLS = 4  # at most in a bucket
+#: Part of what the mid keeps of own and cross impact at a bucket's end that its fills pay.
+FILL_RATIO, SELF_FILL_RATIO = 0.6, 0.65
 STRESS_NOISE = 1.7
 PEER_FLOW = 3e-3  # scale of the others' net flow, fraction of ADV
 
@@ -74,7 +77,10 @@ class Desk:
         return float(np.nanvar(cross) / np.nanvar(self.head.response[rows]))
 
 
-def draw(kind: str, seed: int, *, symbols: int = 40, days: int | None = None) -> Desk:
+def draw(
+    kind: str, seed: int, *, symbols: int = 40, days: int | None = None,
+    fill_ratio: float = FILL_RATIO, self_fill_ratio: float = SELF_FILL_RATIO,
+) -> Desk:  # fmt: skip
     """Draw a desk.
 
     Parameters
@@ -87,6 +93,9 @@ def draw(kind: str, seed: int, *, symbols: int = 40, days: int | None = None) ->
         Names, at least one per sector.
     days
         Sessions of the window; the kind's own by default.
+    fill_ratio, self_fill_ratio
+        What fills pay of the cross and own impact that the mid keeps at the bucket's end, 0.5 to 1:
+        a push builds up through the bucket while its fills are spread over it.
     """
     traits = KINDS[kind]
     rng = np.random.default_rng([seed, list(KINDS).index(kind)])
@@ -98,11 +107,15 @@ def draw(kind: str, seed: int, *, symbols: int = 40, days: int | None = None) ->
     q = _flows(rng, traits, world, peers[0] + 0.6 * peers[1])
     noise = NOISE_BPS * _scale(stressed)[:, None] * np.exp(rng.normal(0, 0.25, symbols))
     cross = _cross(world, q, stressed, np.clip(np.arange(length) / cut, 0, 1))
-    move = noise * _shocks(rng, traits, world.sector, length) + cross
-    move += _by_regime(world.beta, stressed) * q + _peer_moves(rng, peers)
-    panel = _panel(
-        world, stressed, q, _slippage(rng, traits, world, stressed, q, move), move, peers
-    )
+    own = _by_regime(world.beta, stressed) * q
+    drift = noise * _shocks(rng, traits, world.sector, length) + _peer_moves(rng, peers)
+    move = cross / fill_ratio + own / self_fill_ratio + drift
+    at = _fill_moments(rng, q.shape)
+    path = drift * at.mean(axis=0) + noise * _bridge(rng, at)
+    path += cross / fill_ratio * built_up(at, fill_ratio).mean(axis=0)
+    path += own / self_fill_ratio * built_up(at, self_fill_ratio).mean(axis=0)
+    s = _slippage(rng, traits, world, stressed, q, path)
+    panel = _panel(world, stressed, q, s, move, peers)
     window = np.arange(length) < cut
     return Desk(
         kind, seed, panel.where(window), panel.where(~window),
@@ -234,10 +247,37 @@ def _peer_moves(rng: np.random.Generator, peers: tuple[Array, Array]) -> Array:
     return np.asarray(by_sector + rng.uniform(200, 800, n) * peers[1])
 
 
+def built_up(at: Array, ratio: float) -> Array:
+    """Part of a bucket's push that the mid shows at moments `at` of it, 0 to 1: concave, and
+    `ratio` in the mean over the bucket."""
+    return np.asarray(1 - (1 - at) ** (ratio / (1 - ratio)) if ratio < 1 else np.ones_like(at))
+
+
+def _fill_moments(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Moments of each cell's fills in its bucket, ascending; fewer fills repeat, (FILLS, T, n)."""
+    at = rng.random((FILLS, *shape), dtype=np.float64)
+    count = rng.integers(1, FILLS + 1, shape)
+    first = np.arange(FILLS)[:, None, None] % count
+    return np.sort(np.take_along_axis(at, first, axis=0), axis=0)
+
+
+def _bridge(rng: np.random.Generator, at: Array) -> Array:
+    """Mean over its fills of how far the path strays from its straight line, in units of the
+    bucket's noise: a Brownian bridge read at `at`, ascending."""
+    left = np.diff(at, axis=0, prepend=0.0)
+    walk, last, total = np.zeros(at.shape[1:]), np.zeros(at.shape[1:]), np.zeros(at.shape[1:])
+    for moment, step in zip(at, left, strict=True):
+        room = np.maximum(1 - last, 1e-12)
+        walk = walk * (1 - moment) / room
+        walk = walk + np.sqrt(step * (1 - moment) / room) * rng.normal(size=walk.shape)
+        last, total = moment, total + walk
+    return total / len(at)
+
+
 def _slippage(
     rng: np.random.Generator, traits: Traits, world: World, stressed: Bools, q: Array, move: Array
 ) -> Array:
-    """What fills cost: alpha, the bucket's move on their side, and where in it they fell."""
+    """What fills cost: alpha, the path's move until they fell on their side, and their own."""
     fills = FILL_BPS * _scale(stressed)[:, None] * _own_shocks(rng, traits, q.shape)
     cost = _by_regime(world.alpha, stressed) + np.sign(q) * (move + fills)
     return np.asarray(np.where(q != 0, cost, np.nan))

@@ -72,16 +72,6 @@ class Panel:
         """Signed slippage ``sign(q) s``, bps, NaN where nothing was executed."""
         return np.sign(self.q) * self.s
 
-    def blended(self, share: float) -> Array:
-        """Signed response of each cell, bps: `share` of the fills' slippage and the rest of the mid
-        move where something was executed, the mid move elsewhere; one alone where the other is not
-        known, NaN without either, shape (T, n). A mid that never moves is not known."""
-        alive = (np.nan_to_num(self.move) != 0).any(axis=0)
-        signed, move = self.response, np.where(alive, self.move, np.nan)
-        both = np.isfinite(signed) & np.isfinite(move)
-        mixed = np.where(both, move + share * (signed - move), move)
-        return np.where(np.isfinite(mixed), mixed, signed)
-
     def shaped(self, reference: Array) -> Panel:
         """The panel in square-root flows ``sign(q) sqrt(|q| reference)``; signs stay."""
         return replace(self, q=np.sign(self.q) * np.sqrt(np.abs(self.q) * reference))

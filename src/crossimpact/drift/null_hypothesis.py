@@ -18,6 +18,7 @@ from crossimpact.drift.distance import distances
 from crossimpact.drift.week import open_week
 from crossimpact.model import Array, ImpactModel, to_scaled
 from crossimpact.panel import Panel
+from crossimpact.response import Response
 from crossimpact.slope import Slope
 
 WORTHLESS = 0.5  # slope at which a prediction's squared error is that of none
@@ -30,18 +31,19 @@ DROPPED = 0.5  # standard error of a pair the champion left out, over that of th
 @dataclass(frozen=True)
 class OutOfSampleBaseline:
     """What the champion showed at promotion: its out-of-sample slope of realized on predicted cross
-    cost with its standard error, and the part of its response that is the fills' slippage."""
+    cost with its standard error, and how it read slippage and mid move as one."""
 
     slope: float = 1.0
     se: float = 0.0
-    share: float = 0.0
+    response: Response = Response()
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> OutOfSampleBaseline:
         """From a release's metrics of one regime; unknown where nothing could be held out."""
         number = {name: float(metrics.get(name, "nan")) for name in ("oos_slope", "oos_slope_se")}
-        share = float(metrics.get("slippage_share", 0.0))
-        return cls(number["oos_slope"], number["oos_slope_se"], share)
+        ratios = (float(metrics.get(f"fill_ratio_{kind}", 1.0)) for kind in ("own", "cross"))
+        response = Response(float(metrics.get("slippage_share", 0.0)), *ratios)
+        return cls(number["oos_slope"], number["oos_slope_se"], response)
 
     @property
     def cost_slopes(self) -> tuple[float, float]:
@@ -70,7 +72,7 @@ NOTHING = Measure()
 
 def measure(model: ImpactModel, panel: Panel, baseline: OutOfSampleBaseline) -> dict[str, Measure]:
     """The week's statistics with what is compatible with an unchanged champion."""
-    week, gamma_se = open_week(model, panel, baseline.share), champion_gamma_se(model)
+    week, gamma_se = open_week(model, panel, baseline.response), champion_gamma_se(model)
     result = {}
     cost, moves = cost_slope(model, panel), move_slope(week, gamma_se)
     if cost is not None:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
 from crossimpact.estimate.market_control import market_flow
+from crossimpact.estimate.own_terms import fitted, projector
 from crossimpact.estimate.pilot import CLIP
 from crossimpact.estimate.robust import robust_spread
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import OWN, Panel, tick_scale
+from crossimpact.response import Response
 
 MIN_CELLS = 5 * OWN  # a name whose response is known less often says nothing
 
@@ -71,7 +73,7 @@ class Week:
         return has_response, x, np.linalg.solve(correlation, x.T).T
 
 
-def open_week(model: ImpactModel, panel: Panel, share: float = 0.0) -> Week:
+def open_week(model: ImpactModel, panel: Panel, response: Response = Response()) -> Week:
     """Confront the champion with its regime's buckets.
 
     Parameters
@@ -80,46 +82,31 @@ def open_week(model: ImpactModel, panel: Panel, share: float = 0.0) -> Week:
         The champion's matrix, on the panel's symbols.
     panel
         The week's buckets of the model's regime, plausible cells only.
-    share
-        Part of the response that is the fills' slippage; the rest is the mid move.
+    response
+        How slippage and mid move are read as one.
     """
     f, cross = model.flow(panel.q), model.cross_bps(panel.q)
     columns = [f, np.sign(panel.q), panel.sector_flow, panel.factor_flow]
     if (market := market_flow(model, panel.q)) is not None:
         columns.append(market)  # the champion's gamma is what its market control left
     own = np.stack(columns, axis=2)
-    response = panel.blended(share)
-    known = np.isfinite(response)
+    moved = response.to_cross(panel)
+    known = np.isfinite(moved)
     known &= known.sum(axis=0) >= MIN_CELLS
-    y = np.where(known, response - cross, 0.0)
+    y = np.where(known, moved - cross, 0.0)
     own, cross = own * known[:, :, None], np.where(known, cross, 0.0)
-    solve = _projector(own)
-    far = np.where(known, np.abs(y - _fitted(own, solve, y)), np.nan)
+    solve = projector(own)
+    far = np.where(known, np.abs(y - fitted(own, solve, y)), np.nan)
     reach = CLIP * np.maximum(
-        robust_spread(far, axis=0), tick_scale(np.where(known, response, np.nan))
+        robust_spread(far, axis=0), tick_scale(np.where(known, moved, np.nan))
     )
-    middle = _fitted(own, solve, y)
+    middle = fitted(own, solve, y)
     y = np.where(known, middle + np.clip(y - middle, -reach, reach), 0.0)
     root = np.sqrt(panel.adv)
     return Week(
         date=panel.date,
         flow=f * root,
-        left=np.where(known, y - _fitted(own, solve, y), 0.0) * root,
-        cross=np.where(known, cross - _fitted(own, solve, cross), 0.0) * root,
+        left=np.where(known, y - fitted(own, solve, y), 0.0) * root,
+        cross=np.where(known, cross - fitted(own, solve, cross), 0.0) * root,
         known=known,
     )
-
-
-def _projector(own: Array) -> Array:
-    """``(B_i'B_i)^+`` of each name's columns, shape (n, 4, 4); an empty column adds nothing."""
-    size = np.sqrt((own**2).sum(axis=0))
-    unit = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-    inside = np.einsum("tik,til->ikl", own, own) * unit[:, :, None] * unit[:, None, :]
-    inverse = np.linalg.pinv(inside, rcond=1e-8, hermitian=True)
-    return np.asarray(inverse * unit[:, :, None] * unit[:, None, :])
-
-
-def _fitted(own: Array, solve: Array, y: Array) -> Array:
-    """What each name's columns explain of its response, shape (T, n)."""
-    coef = np.einsum("ikl,til,ti->ik", solve, own, y, optimize=True)
-    return np.asarray(np.einsum("tik,ik->ti", own, coef))

@@ -278,7 +278,7 @@ def _fallback(panel: Panel, baseline: OutOfSampleBaseline, lower: Mapping[str, I
 
 
 def _surely_worth(panel: Panel, baseline: OutOfSampleBaseline, model: ImpactModel) -> bool:
-    moves = move_slope(open_week(model, panel, baseline.share), champion_gamma_se(model))
+    moves = move_slope(open_week(model, panel, baseline.response), champion_gamma_se(model))
     if moves is None:
         return False
     slope, _ = moves

@@ -4,15 +4,17 @@ All rows regress on the same flows f, so one matrix ``F'F`` serves every name, e
 penalty; what is a row's own (its flow, the sign of its flow, its peers' flow) enters as four
 nuisance columns per name and is partialled out when the days are added up.
 
-Responses are mid moves. They carry the same gamma as the slippage of the fills without the fills'
-noise; the difference of the two is kept too, so that an estimator may mix both by their noise.
+Responses are mid moves, seen in every cell, and what fills paid, seen where the desk traded. A push
+builds up through the bucket while its fills are spread over it, so fills pay a part of what the mid
+keeps (`fill_ratio`); sums of both are kept, so that an estimator may bring the mid to what fills
+pay (`Moments.paid`) and mix the two by their noise.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 
 import numpy as np
@@ -31,8 +33,9 @@ class Moments:
     """Second moments of one day (or a sum of days) in one regime.
 
     n names; f is a name's transformed flow, B_i row i's nuisance columns, m its mid move in bps,
-    d its signed slippage less its mid move (0 where nothing was executed), r what the day's robust
-    fit of the own terms leaves of m. Buckets are weighted; `buckets` counts them unweighted.
+    d its signed slippage less its mid move and t that move, both 0 where nothing was executed, r
+    what the day's robust fit of the own terms leaves of m. Buckets are weighted; `buckets` counts
+    them unweighted.
 
     Attributes
     ----------
@@ -46,10 +49,10 @@ class Moments:
         ``f_j f_k`` and ``r_j r_k``, shape (n, n).
     fb, bb
         ``f_j B_i`` (n, n, 4) and ``B_i B_i'`` (n, 4, 4).
-    fm, fd, bm, bd
-        ``f_j m_i``, ``f_j d_i`` (n, n), row i for name i; ``B_i m_i``, ``B_i d_i`` (n, 4).
-    mm, md, dd
-        ``m_i^2, m_i d_i, d_i^2``, shape (n,).
+    fm, fd, ft, bm, bd, bt
+        ``f_j m_i``, ``f_j d_i``, ``f_j t_i`` (n, n), row i for name i; the same of B_i (n, 4).
+    mm, md, dd, tt, td
+        ``m_i^2, m_i d_i, d_i^2, t_i^2, t_i d_i``, shape (n,).
     """
 
     symbols: tuple[str, ...]
@@ -61,11 +64,40 @@ class Moments:
     bb: Array
     fm: Array
     fd: Array
+    ft: Array
     bm: Array
     bd: Array
+    bt: Array
     mm: Array
     md: Array
     dd: Array
+    tt: Array
+    td: Array
+
+    def paid(self, ratio: float) -> Moments:
+        """The same sums with `ratio` of each mid move in its place: what fills would have paid.
+
+        Parameters
+        ----------
+        ratio
+            What fills pay of what the mid keeps at the bucket's end, see `fill_ratio`.
+        """
+        rest = 1.0 - ratio
+        return replace(
+            self,
+            rr=ratio**2 * self.rr,
+            fm=ratio * self.fm,
+            bm=ratio * self.bm,
+            mm=ratio**2 * self.mm,
+            ft=ratio * self.ft,
+            bt=ratio * self.bt,
+            tt=ratio**2 * self.tt,
+            fd=self.fd + rest * self.ft,
+            bd=self.bd + rest * self.bt,
+            md=ratio * (self.md + rest * self.tt),
+            dd=self.dd + 2 * rest * self.td + rest**2 * self.tt,
+            td=ratio * (self.td + rest * self.tt),
+        )
 
     def arrays(self) -> dict[str, Array]:
         """The arrays by name, for storage."""
@@ -93,7 +125,8 @@ class Moments:
 #: Axes of each array that run over names.
 _NAMED = {
     "seen": (1,), "ff": (0, 1), "rr": (0, 1), "fb": (0, 1), "bb": (0,), "fm": (0, 1),
-    "fd": (0, 1), "bm": (0,), "bd": (0,), "mm": (0,), "md": (0,), "dd": (0,),
+    "fd": (0, 1), "ft": (0, 1), "bm": (0,), "bd": (0,), "bt": (0,), "mm": (0,), "md": (0,),
+    "dd": (0,), "tt": (0,), "td": (0,),
 }  # fmt: skip
 
 
@@ -145,7 +178,9 @@ def _moments(panel: Panel, f: Array, B: Array, pilot: Pilot) -> Moments:
     own, m = B[:, :, 0], pilot.move
     excess = np.where((own != 0) & pilot.known, panel.response - m, np.nan)
     d = np.clip(np.where(np.isfinite(excess), excess, 0.0), -_reach(excess), _reach(excess))
-    F, M, D, R, B = f * root, m * root, d * root, pilot.residual * root, B * root[:, :, None]
+    t = np.where(np.isfinite(excess), m, 0.0)
+    F, M, D, T = f * root, m * root, d * root, t * root
+    R, B = pilot.residual * root, B * root[:, :, None]
     seen = (pilot.weight[:, None] * pilot.known).sum(axis=0)
     return Moments(
         symbols=panel.symbols,
@@ -157,11 +192,15 @@ def _moments(panel: Panel, f: Array, B: Array, pilot: Pilot) -> Moments:
         bb=np.einsum("tik,til->ikl", B, B),
         fm=M.T @ F,
         fd=D.T @ F,
+        ft=T.T @ F,
         bm=np.einsum("tik,ti->ik", B, M),
         bd=np.einsum("tik,ti->ik", B, D),
+        bt=np.einsum("tik,ti->ik", B, T),
         mm=(M**2).sum(axis=0),
         md=(M * D).sum(axis=0),
         dd=(D**2).sum(axis=0),
+        tt=(T**2).sum(axis=0),
+        td=(T * D).sum(axis=0),
     )
 
 

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram
+from crossimpact.estimate.fill_ratio import FillRatio
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.selection import Verdict, judge, market_wins
 from crossimpact.estimate.self_impact import Loss
@@ -143,6 +144,7 @@ def _fit_regime(
         **result.counts,
         "sqrt_flow": float(window.transform == "sqrt"),
         "slippage_share": result.share,
+        **_ratio_metrics(window.ratios[regime]),
         "parts_of_session": float(parts),
         **control,
         **verdict.metrics(),
@@ -158,6 +160,15 @@ def _fit_regime(
         result.cross.stability,
         proof,
     )
+
+
+def _ratio_metrics(ratio: FillRatio) -> dict[str, float]:
+    """What fills pay of what mids keep, for the card and for the weekly drift check."""
+    named = {"own": ratio.own, "cross": ratio.cross}
+    return {
+        **{f"fill_ratio_{name}": r.value for name, r in named.items()},
+        **{f"fill_ratio_{name}_se": r.se for name, r in named.items()},
+    }
 
 
 def _judged(window: Window, late: Array) -> tuple[Found, Verdict, dict[str, float]]:

@@ -56,3 +56,13 @@ def robust_spread(size: Array, axis: int) -> Array:
     mean = capped.sum(axis=axis) / np.maximum(count, 1)
     scale = np.maximum(ranked(0.5) / 0.6745, mean / 4)
     return np.asarray(np.where(scale > 0, scale, 1.0))
+
+
+def random_effects(values: Array, se: Array) -> tuple[float, float]:
+    """Mean and between-symbol variance of noisy `values` (DerSimonian and Laird 1986)."""
+    w = 1.0 / np.maximum(se, 1e-12) ** 2
+    mean = float((w * values).sum() / w.sum())
+    excess = float((w * (values - mean) ** 2).sum()) - (len(values) - 1)
+    between = max(0.0, excess / max(float(w.sum() - (w**2).sum() / w.sum()), 1e-300))
+    total = 1.0 / (se**2 + between + 1e-300)
+    return float((total * values).sum() / total.sum()), between

@@ -116,7 +116,7 @@ def _walk(window: Window, share: float, late: Array) -> tuple[dict[str, Score], 
         gram.history(window.panel, window.transform, late),
         [block[-1] for block in window.blocks], regimes,
     )  # fmt: skip
-    fake = replace(window, moments=shifted)
+    fake = replace(replace(window, moments=shifted).paying(window.ratios), alone=window.alone)
     late = late[window.panel.regime == window.regime]
 
     starts = [train for train, _ in splits(len(window.blocks))]
@@ -129,7 +129,8 @@ def _walk(window: Window, share: float, late: Array) -> tuple[dict[str, Score], 
         except EstimationError:
             return {}
 
-    return walk_forward(panel, share, window.blocks, fit)
+    response = window.response(window.regime, share)
+    return walk_forward(panel, response, window.blocks, fit)
 
 
 def _candidates(

@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 from sklearn.linear_model import QuantileRegressor
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.robust import HUBER_K, TINY, huber_weight, robust_scale
+from crossimpact.estimate.robust import (
+    HUBER_K,
+    TINY,
+    huber_weight,
+    random_effects,
+    robust_scale,
+)
 from crossimpact.model import Array
 from crossimpact.panel import Panel, controls, tick_scale
+from crossimpact.response import Response
 
 Loss = Literal["huber", "quantile"]
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
@@ -58,7 +65,7 @@ class SelfFit:
 def fit_self(
     panel: Panel,
     *,
-    share: float = 1.0,
+    response: Response = Response(share=1.0),
     cross: Array | None = None,
     loss: Loss = "huber",
     origin: bool = False,
@@ -72,8 +79,8 @@ def fit_self(
     ----------
     panel
         Buckets of one regime.
-    share
-        Part of the response that is the fills' slippage, the rest the mid move, in [0, 1].
+    response
+        How slippage and mid move are read as one.
     cross
         Cross impact to take out of the response first, signed bps, shape (T, n).
     loss
@@ -89,9 +96,8 @@ def fit_self(
         with the flow.
     """
     moved = np.zeros_like(panel.q) if cross is None else cross
-    blend, signed = panel.blended(share), panel.response
-    least = tick_scale(np.where(panel.q != 0, blend, np.nan))
-    blend, signed = blend - moved, signed - moved
+    least = tick_scale(np.where(panel.q != 0, response.to_own(panel), np.nan))
+    blend, signed = response.to_own(panel, moved), panel.response - moved
     traded = np.isfinite(signed) & np.isfinite(blend) & (panel.q != 0)
     rows = traded.sum(axis=0)
     if not (rows >= MIN_ROWS).any():
@@ -176,7 +182,7 @@ def _pool(panel: Panel, raw: Array) -> SelfFit:
     for sector in sorted(set(panel.sectors)):
         members = np.array([name == sector for name in panel.sectors])
         donors = known & members if (known & members).any() else known
-        center, between = _random_effects(fitted[donors], beta_se[donors])
+        center, between = random_effects(fitted[donors], beta_se[donors])
         own = known & members
         keep = between / (between + beta_se[own] ** 2 + 1e-300)
         beta[own] = center + keep * (beta[own] - center)
@@ -196,13 +202,3 @@ def _pool(panel: Panel, raw: Array) -> SelfFit:
     return SelfFit(
         alpha, beta, alpha_se, beta_se, np.nan_to_num(level), np.nan_to_num(raw[:, 5:]), source
     )
-
-
-def _random_effects(values: Array, se: Array) -> tuple[float, float]:
-    """Mean and between-symbol variance of noisy `values` (DerSimonian and Laird 1986)."""
-    w = 1.0 / np.maximum(se, 1e-12) ** 2
-    mean = float((w * values).sum() / w.sum())
-    excess = float((w * (values - mean) ** 2).sum()) - (len(values) - 1)
-    between = max(0.0, excess / max(float(w.sum() - (w**2).sum() / w.sum()), 1e-300))
-    total = 1.0 / (se**2 + between + 1e-300)
-    return float((total * values).sum() / total.sum()), between

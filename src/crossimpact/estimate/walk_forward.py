@@ -21,6 +21,7 @@ from crossimpact.estimate.market_control import market_move
 from crossimpact.estimate.robust import robust_scale
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel, tick_scale
+from crossimpact.response import Response
 from crossimpact.slope import Slope, through_origin
 
 BLOCKS = 12  # of dates; what is summed by block, training windows and folds alike, adds up
@@ -137,7 +138,7 @@ def splits(blocks: int) -> list[tuple[int, list[int]]]:
 
 def walk_forward(
     panel: Panel,
-    share: float,
+    response: Response,
     blocks: Sequence[Sequence[str]],
     fit: Callable[[int], Mapping[str, Candidate]],
 ) -> tuple[dict[str, Score], int]:
@@ -147,8 +148,8 @@ def walk_forward(
     ----------
     panel
         The regime's buckets with raw flows (models shape them themselves).
-    share
-        Part of the response that is the fills' slippage.
+    response
+        How slippage and mid move are read as one.
     blocks
         The regime's dates, by block.
     fit
@@ -171,7 +172,7 @@ def walk_forward(
         if not candidates:
             continue
         done += 1
-        _score_block(panel, rows, share, candidates, scores)
+        _score_block(panel, rows, response, candidates, scores)
     return scores, done
 
 
@@ -185,21 +186,21 @@ def _at_seam(panel: Panel, date: str) -> NDArray[np.bool_]:
 
 
 def _score_block(
-    panel: Panel, rows: NDArray[np.int64], share: float, candidates: Mapping[str, Candidate],
-    scores: dict[str, Score],
+    panel: Panel, rows: NDArray[np.int64], response: Response,
+    candidates: Mapping[str, Candidate], scores: dict[str, Score],
 ) -> None:  # fmt: skip
     part = panel.where(np.isin(np.arange(len(panel.ts)), rows))
-    left, responses = _left(candidates["self_only"].model, part, share), _responses(part, share)
+    left = _left(candidates["self_only"].model, part, response)
+    responses = response.to_cross(part), part.response
     weight, fill_weight = map(_weights, left, responses)
     usual = _square(weight, left[0]) < OUTLIER**2
     for name, candidate in candidates.items():
         model = candidate.model
-        blend, fills = _left(model, part, share)
+        blend, fills = _left(model, part, response)
         flows = part.q if candidate.flows is None else candidate.flows[rows]
         cross = model.cross_bps(flows)
         score = scores.setdefault(name, Score())
-        response = np.nan_to_num(part.blended(share))
-        error, total = _square(weight, blend - cross), _square(weight, response)
+        error, total = _square(weight, blend - cross), _square(weight, responses[0])
         for day in np.unique(part.date):
             score.error.append(error[part.date == day].sum(axis=0))
             score.total.append(total[part.date == day].sum(axis=0))
@@ -210,19 +211,15 @@ def _score_block(
         score.realized.append(y)
 
 
-def _left(model: ImpactModel, panel: Panel, share: float) -> tuple[Array, Array]:
+def _left(model: ImpactModel, panel: Panel, response: Response) -> tuple[Array, Array]:
     """What own impact, peers, market and level leave of the blended response and of the fills'
     slippage, signed bps, both (T, n)."""
     peer = panel.peer_move(np.array(model.provenance["peer_bps"], dtype=float))
     peer = peer + market_move(model, panel.q)
-    level = np.array(model.provenance.get("level_bps", share * model.alpha), dtype=float)
-    own, side = model.self_bps(panel.q) + peer, np.sign(panel.q)
-    blend, fills = _responses(panel, share)
-    return blend - own - side * level, fills - own - side * model.alpha
-
-
-def _responses(panel: Panel, share: float) -> tuple[Array, Array]:
-    return panel.blended(share), panel.response
+    level = np.array(model.provenance.get("level_bps", response.share * model.alpha), dtype=float)
+    own, side = model.self_bps(panel.q), np.sign(panel.q)
+    blend = response.to_cross(panel, own) - peer - side * level
+    return blend, panel.response - own - peer - side * model.alpha
 
 
 def _weights(residual: Array, response: Array) -> Array:

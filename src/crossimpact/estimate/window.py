@@ -16,12 +16,14 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram, market_control, stability
 from crossimpact.estimate.cross_impact import CrossFit, Lead, fit_cross
 from crossimpact.estimate.equations import summed
+from crossimpact.estimate.fill_ratio import FillRatio, cross_ratio, own_ratio, pooled
 from crossimpact.estimate.gram import History, Moments
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 from crossimpact.panel import REGIMES, Panel
 from crossimpact.release.policy import DEFAULT, RefitPolicy
+from crossimpact.response import Response
 
 CONCAVE_SE = 0.5  # standard errors by which square-root flow must beat linear: a tie is linear's
 
@@ -33,7 +35,8 @@ class Window:
     `lead` is the regime with the most buckets when it is another one; `panel` holds raw flows,
     `reference` is None under linear flow; `blocks` are the regime's dates (or parts of dates, see
     `sessions`) and `moments` the sums over each block, the lead's included. `market_control`: the
-    market's own move is taken out of the responses. `policy` says which pairs are kept.
+    market's own move is taken out of the responses. `policy` says which pairs are kept. `ratios` of
+    each regime: what fills pay of what mids keep, by which the moments' mid moves are multiplied.
     """
 
     panel: Panel
@@ -46,6 +49,7 @@ class Window:
     moments: list[dict[str, Moments]]
     policy: RefitPolicy = DEFAULT.refit
     market_control: bool = False
+    ratios: Mapping[str, FillRatio] = field(default_factory=dict)
     alone: dict[tuple[str, int], SelfFit] = field(default_factory=dict)  # see `self_impact`
 
     def part(self, regime: str, blocks: int) -> Panel:
@@ -58,11 +62,29 @@ class Window:
     def days(self, regime: str, blocks: int) -> list[Moments]:
         return [block[regime] for block in self.moments[:blocks] if regime in block]
 
+    def response(self, regime: str, share: float) -> Response:
+        """How the regime's slippage and mid moves are read as one."""
+        ratio = self.ratios.get(regime)
+        if ratio is None:
+            return Response(share)
+        return Response(share, ratio.own.value, ratio.cross.value)
+
+    def paying(self, ratios: Mapping[str, FillRatio]) -> Window:
+        """The window, not paying yet, with its mid moves brought to what fills pay."""
+        moments = [
+            {regime: day.paid(ratios[regime].cross.value) for regime, day in block.items()}
+            for block in self.moments
+        ]
+        return replace(self, moments=moments, ratios=ratios, alone={})
+
     def self_impact(self, regime: str, blocks: int, share: float) -> SelfFit:
         """Self impact by itself; kept, as neither the placebo's flows nor a control change it."""
         key = regime, blocks
         if key not in self.alone:
-            self.alone[key] = fit_self(self.part(regime, blocks), share=share, loss=self.loss)
+            response = self.response(regime, share)
+            self.alone[key] = fit_self(
+                self.part(regime, blocks), response=response, loss=self.loss
+            )
         return self.alone[key]
 
     def market(self, regime: str, blocks: int, beta: Array) -> Array | None:
@@ -90,7 +112,32 @@ def open_window(
     summed = gram.blocks(
         moments(transform), [b[-1] for b in blocks], [regime, lead] if lead else [regime]
     )
-    return Window(panel, regime, lead, blocks, loss, transform, reference, summed, policy)
+    window = Window(panel, regime, lead, blocks, loss, transform, reference, summed, policy)
+    return window.paying(_fill_ratios(window))
+
+
+def _fill_ratios(window: Window) -> dict[str, FillRatio]:
+    """What fills pay of what mids keep, per regime: of own impact first; of cross impact from what
+    is found of it with the own ratio in its place."""
+    regimes, blocks = [r for r in (window.lead, window.regime) if r], len(window.blocks)
+    parts = {regime: window.part(regime, blocks) for regime in regimes}
+    own = pooled({regime: own_ratio(part) for regime, part in parts.items()})
+    first = window.paying({regime: FillRatio(own[regime], own[regime]) for regime in regimes})
+    moved = {regime: _cross_moves(first, regime, blocks) for regime in regimes}
+    beside = min(own.values(), key=lambda ratio: ratio.se)
+    cross = pooled({r: cross_ratio(parts[r], moved[r]) for r in regimes}, beside)
+    own = pooled({r: own_ratio(parts[r], moved[r], cross[r].value) for r in regimes})
+    return {regime: FillRatio(own[regime], cross[regime]) for regime in regimes}
+
+
+def _cross_moves(window: Window, regime: str, blocks: int) -> Array:
+    """Cross moves of the regime's buckets as found on so many blocks; zero when nothing can be."""
+    panel = window.part(regime, blocks)
+    try:
+        scaled = _cross(window, regime, blocks, None)[1].scaled
+    except EstimationError:
+        return np.zeros_like(panel.q)
+    return np.asarray(panel.q @ from_scaled(scaled, panel.adv).T)
 
 
 def _choose_flow(
@@ -105,8 +152,9 @@ def _choose_flow(
     def own_only(train: int) -> dict[str, Candidate]:
         rows = panel.where(panel.date <= blocks[train - 1][-1])
         try:
-            linear = fit_self(rows, share=0.0, loss=loss, origin=True)
-            concave = fit_self(rows.shaped(reference), share=0.0, loss=loss, origin=True)
+            moves = Response()
+            linear = fit_self(rows, response=moves, loss=loss, origin=True)
+            concave = fit_self(rows.shaped(reference), response=moves, loss=loss, origin=True)
         except EstimationError:
             return {}
         return {
@@ -114,7 +162,7 @@ def _choose_flow(
             "sqrt": Candidate(_own_model(rows, concave, reference)),
         }
 
-    scores, steps = walk_forward(panel, 0.0, blocks, own_only)
+    scores, steps = walk_forward(panel, Response(), blocks, own_only)
     if not steps:
         return "linear", None
     gain, se = scores["sqrt"].gain_over(scores["self_only"])
@@ -203,7 +251,8 @@ def net_model(
     own = alone
     if moves.any():
         moved = panel.q @ from_scaled(moves, panel.adv).T
-        own = fit_self(panel, share=share, cross=moved, loss=window.loss)
+        response = window.response(window.regime, share)
+        own = fit_self(panel, response=response, cross=moved, loss=window.loss)
     return _model(panel, window.regime, own, scaled, se, reference, extra)
 
 

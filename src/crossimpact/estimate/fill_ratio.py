@@ -1,0 +1,141 @@
+"""What fills pay of the impact that the mid keeps: the ratio of two responses to one flow.
+
+A push builds up through the bucket while its fills are spread over it, so they pay a part of what
+the mid shows at the bucket's end: .5 where both are even, 1 where the push comes first. Gamma and
+beta are what fills pay; the mid, seen in every cell, tells them once its moves are multiplied by
+the ratio (`crossimpact.response`).
+
+The ratio is the slope of slippage on a predicted push over that of the mid move on it, in the same
+cells and with the same weights, own terms and peers out of all three: any push that goes with the
+true one will do, and a wrong size of it drops out. Errors are clustered by day. Own and cross
+impact each have their own; where the cells do not tell one, the market's pooled value answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossimpact.estimate.own_terms import fitted, projector
+from crossimpact.estimate.robust import random_effects, robust_spread
+from crossimpact.model import Array
+from crossimpact.panel import Panel, tick_scale
+
+CLIP = 6.0  # robust standard deviations beyond which a residual counts as that far
+MIN_CELLS = 30  # of a name in which slippage and mid move are both known
+UNLIKE = 0.1  # standard deviation of the cross ratio around the own one, before any cell is seen
+LEAST, MOST = 0.05, 1.5  # fills before all of the push, and fills that pay what then comes back
+TOLD = 0.25  # standard error above which a regime's own cells do not tell its ratio
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio, its standard error (infinite when unknown), and who told it.
+
+    Attributes
+    ----------
+    source
+        ``own`` cells of the regime, the ``market``'s pooled value (other regimes, or own impact's
+        ratio for the cross one), or ``unknown``: the mid is then taken for what fills pay.
+    """
+
+    value: float
+    se: float
+    source: str = "own"
+
+    @property
+    def told(self) -> bool:
+        return self.se <= TOLD
+
+
+@dataclass(frozen=True)
+class FillRatio:
+    """Ratios of own and of cross impact in one regime."""
+
+    own: Ratio
+    cross: Ratio
+
+
+UNKNOWN = Ratio(1.0, float("inf"), "unknown")
+
+
+def own_ratio(panel: Panel, cross: Array | None = None, cross_ratio: float = 1.0) -> Ratio:
+    """Ratio of own impact, net of the `cross` impact (signed bps as fills pay it, (T, n))."""
+    columns = [np.sign(panel.q), panel.sector_flow, panel.factor_flow]
+    moved = np.zeros_like(panel.q) if cross is None else cross
+    return _ratio(panel, panel.q, columns, (panel.response - moved, panel.move - moved / cross_ratio))
+
+
+def cross_ratio(panel: Panel, cross: Array) -> Ratio:
+    """Ratio of cross impact, from a prediction of it, signed bps (T, n), of any size."""
+    columns = [panel.q, np.sign(panel.q), panel.sector_flow, panel.factor_flow]
+    return _ratio(panel, cross, columns, (panel.response, panel.move))
+
+
+def _ratio(
+    panel: Panel, push: Array, columns: Sequence[Array], responses: tuple[Array, Array]
+) -> Ratio:
+    paid, kept = responses
+    known = np.isfinite(paid) & np.isfinite(kept) & (panel.q != 0)
+    known &= known.sum(axis=0) >= MIN_CELLS
+    own = np.stack(columns, axis=2) * known[:, :, None]
+    solve = projector(own)
+
+    def left(y: Array) -> Array:
+        y = np.where(known, y, 0.0)
+        return np.where(known, y - fitted(own, solve, y), 0.0)
+
+    x, paid_left, kept_left = left(push), left(paid), left(kept)
+    reach = _reach(paid_left, paid, known)
+    weight = x / reach**2
+    days = np.unique(panel.date, return_inverse=True)[1]
+    score = _by_day(days, weight * np.clip(paid_left, -reach, reach))
+    reach = _reach(kept_left, kept, known)
+    information = _by_day(days, weight * np.clip(kept_left, -reach, reach))
+    total = float(information.sum())
+    if not total > 0 or len(score) < 2:
+        return UNKNOWN
+    value = float(score.sum()) / total
+    spread = float(((score - value * information) ** 2).sum()) * len(score) / (len(score) - 1)
+    return Ratio(value, float(np.sqrt(spread)) / total)
+
+
+def _reach(left: Array, response: Array, known: NDArray[np.bool_]) -> Array:
+    """How far each name's residual may lie from zero, (n,)."""
+    size = np.abs(np.where(known, left, np.nan))
+    tick = tick_scale(np.where(known, response, np.nan))
+    return np.asarray(CLIP * np.maximum(robust_spread(size, axis=0), tick))
+
+
+def _by_day(days: NDArray[np.int64], cells: Array) -> Array:
+    return np.bincount(days, cells.sum(axis=1))
+
+
+def pooled(ratios: Mapping[str, Ratio], beside: Ratio = UNKNOWN) -> dict[str, Ratio]:
+    """Each regime's ratio, shrunk to the market's as far as the regimes are alike.
+
+    Parameters
+    ----------
+    ratios
+        By regime, each from its own cells.
+    beside
+        Own impact's ratio beside the cross ones: what a push that nobody could tell is taken for.
+    """
+    values = np.array([r.value for r in ratios.values()] + [beside.value])
+    se = np.array([r.se for r in ratios.values()] + [float(np.hypot(beside.se, UNLIKE))])
+    seen = np.isfinite(se) & np.isfinite(values)
+    if not seen.any():
+        return dict.fromkeys(ratios, UNKNOWN)
+    mean, between = random_effects(values[seen], se[seen])
+    mean_var = 1.0 / float((1.0 / (se[seen] ** 2 + between)).sum())
+    return {regime: _shrunk(ratio, mean, mean_var, between) for regime, ratio in ratios.items()}
+
+
+def _shrunk(ratio: Ratio, mean: float, mean_var: float, between: float) -> Ratio:
+    keep = between / (between + ratio.se**2) if np.isfinite(ratio.se) else 0.0
+    value = mean + keep * ((ratio.value if keep else mean) - mean)
+    se = float(np.sqrt((1 - keep) ** 2 * mean_var + keep * ratio.se**2 if keep else mean_var))
+    return Ratio(float(np.clip(value, LEAST, MOST)), se, "own" if ratio.told else "market")
