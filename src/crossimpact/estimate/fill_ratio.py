@@ -66,7 +66,9 @@ def own_ratio(panel: Panel, cross: Array | None = None, cross_ratio: float = 1.0
     """Ratio of own impact, net of the `cross` impact (signed bps as fills pay it, (T, n))."""
     columns = [np.sign(panel.q), panel.sector_flow, panel.factor_flow]
     moved = np.zeros_like(panel.q) if cross is None else cross
-    return _ratio(panel, panel.q, columns, (panel.response - moved, panel.move - moved / cross_ratio))
+    return _ratio(
+        panel, panel.q, columns, (panel.response - moved, panel.move - moved / cross_ratio)
+    )
 
 
 def cross_ratio(panel: Panel, cross: Array) -> Ratio:

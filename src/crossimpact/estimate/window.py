@@ -82,9 +82,7 @@ class Window:
         key = regime, blocks
         if key not in self.alone:
             response = self.response(regime, share)
-            self.alone[key] = fit_self(
-                self.part(regime, blocks), response=response, loss=self.loss
-            )
+            self.alone[key] = fit_self(self.part(regime, blocks), response=response, loss=self.loss)
         return self.alone[key]
 
     def market(self, regime: str, blocks: int, beta: Array) -> Array | None:
