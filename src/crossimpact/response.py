@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +33,12 @@ class Response:
     own: float = 1.0
     cross: float = 1.0
 
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any]) -> Response:
+        """From a release's metrics of one regime."""
+        ratios = (float(metrics.get(f"fill_ratio_{kind}", 1.0)) for kind in ("own", "cross"))
+        return cls(float(metrics.get("slippage_share", 0.0)), *ratios)
+
     def to_own(self, panel: Panel, cross: Array | None = None) -> Array:
         """The response that carries own impact, signed bps (T, n), less the `cross` impact."""
         blend = blended(panel, self.share, self.own)
@@ -46,6 +54,10 @@ class Response:
     def _shown(self, scale: float) -> float:
         """What the blend shows of an impact whose mid part is `scale` times what fills pay."""
         return self.share + (1 - self.share) * scale
+
+
+#: Mid moves alone, and slippage alone.
+MOVES, SLIPPAGE = Response(), Response(share=1.0)
 
 
 def blended(panel: Panel, share: float, ratio: float = 1.0) -> Array:

@@ -18,7 +18,7 @@ from crossimpact.drift.distance import distances
 from crossimpact.drift.week import open_week
 from crossimpact.model import Array, ImpactModel, to_scaled
 from crossimpact.panel import Panel
-from crossimpact.response import Response
+from crossimpact.response import MOVES, Response
 from crossimpact.slope import Slope
 
 WORTHLESS = 0.5  # slope at which a prediction's squared error is that of none
@@ -35,15 +35,13 @@ class OutOfSampleBaseline:
 
     slope: float = 1.0
     se: float = 0.0
-    response: Response = Response()
+    response: Response = MOVES
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> OutOfSampleBaseline:
         """From a release's metrics of one regime; unknown where nothing could be held out."""
         number = {name: float(metrics.get(name, "nan")) for name in ("oos_slope", "oos_slope_se")}
-        ratios = (float(metrics.get(f"fill_ratio_{kind}", 1.0)) for kind in ("own", "cross"))
-        response = Response(float(metrics.get("slippage_share", 0.0)), *ratios)
-        return cls(number["oos_slope"], number["oos_slope_se"], response)
+        return cls(number["oos_slope"], number["oos_slope_se"], Response.of(metrics))
 
     @property
     def cost_slopes(self) -> tuple[float, float]:

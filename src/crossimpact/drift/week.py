@@ -18,7 +18,7 @@ from crossimpact.estimate.pilot import CLIP
 from crossimpact.estimate.robust import robust_spread
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import OWN, Panel, tick_scale
-from crossimpact.response import Response
+from crossimpact.response import MOVES, Response
 
 MIN_CELLS = 5 * OWN  # a name whose response is known less often says nothing
 
@@ -73,7 +73,7 @@ class Week:
         return has_response, x, np.linalg.solve(correlation, x.T).T
 
 
-def open_week(model: ImpactModel, panel: Panel, response: Response = Response()) -> Week:
+def open_week(model: ImpactModel, panel: Panel, response: Response = MOVES) -> Week:
     """Confront the champion with its regime's buckets.
 
     Parameters

@@ -113,7 +113,7 @@ def _reach(left: Array, response: Array, known: NDArray[np.bool_]) -> Array:
 
 
 def _by_day(days: NDArray[np.int64], cells: Array) -> Array:
-    return np.bincount(days, cells.sum(axis=1))
+    return np.asarray(np.bincount(days, cells.sum(axis=1)), dtype=np.float64)
 
 
 def pooled(ratios: Mapping[str, Ratio], beside: Ratio = UNKNOWN) -> dict[str, Ratio]:

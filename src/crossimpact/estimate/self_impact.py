@@ -26,7 +26,7 @@ from crossimpact.estimate.robust import (
 )
 from crossimpact.model import Array
 from crossimpact.panel import Panel, controls, tick_scale
-from crossimpact.response import Response
+from crossimpact.response import SLIPPAGE, Response
 
 Loss = Literal["huber", "quantile"]
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
@@ -65,7 +65,7 @@ class SelfFit:
 def fit_self(
     panel: Panel,
     *,
-    response: Response = Response(share=1.0),
+    response: Response = SLIPPAGE,
     cross: Array | None = None,
     loss: Loss = "huber",
     origin: bool = False,

@@ -23,7 +23,7 @@ from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forwa
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 from crossimpact.panel import REGIMES, Panel
 from crossimpact.release.policy import DEFAULT, RefitPolicy
-from crossimpact.response import Response
+from crossimpact.response import MOVES, Response
 
 CONCAVE_SE = 0.5  # standard errors by which square-root flow must beat linear: a tie is linear's
 
@@ -150,9 +150,8 @@ def _choose_flow(
     def own_only(train: int) -> dict[str, Candidate]:
         rows = panel.where(panel.date <= blocks[train - 1][-1])
         try:
-            moves = Response()
-            linear = fit_self(rows, response=moves, loss=loss, origin=True)
-            concave = fit_self(rows.shaped(reference), response=moves, loss=loss, origin=True)
+            linear = fit_self(rows, response=MOVES, loss=loss, origin=True)
+            concave = fit_self(rows.shaped(reference), response=MOVES, loss=loss, origin=True)
         except EstimationError:
             return {}
         return {
@@ -160,7 +159,7 @@ def _choose_flow(
             "sqrt": Candidate(_own_model(rows, concave, reference)),
         }
 
-    scores, steps = walk_forward(panel, Response(), blocks, own_only)
+    scores, steps = walk_forward(panel, MOVES, blocks, own_only)
     if not steps:
         return "linear", None
     gain, se = scores["sqrt"].gain_over(scores["self_only"])

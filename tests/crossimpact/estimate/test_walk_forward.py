@@ -42,7 +42,7 @@ def model(panel: Panel, truth: dict[str, np.ndarray], *, cross: float = 1.0) -> 
 
 def scored(panel: Panel, candidates: dict[str, Candidate], share: float = 0.0):
     blocks = date_blocks([str(d) for d in np.unique(panel.date)])
-    return walk_forward(panel, share, blocks, lambda train: candidates)
+    return walk_forward(panel, Response(share), blocks, lambda train: candidates)
 
 
 # -- splits ------------------------------------------------------------------------------------
