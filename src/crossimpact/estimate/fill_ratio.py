@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,14 @@ class FillRatio:
 
     own: Ratio
     cross: Ratio
+
+    def recorded(self) -> dict[str, Any]:
+        """Plain data for a model's provenance; no error where none is known."""
+        parts = {"own": self.own, "cross": self.cross}
+        return {
+            name: {"value": r.value, "se": r.se if np.isfinite(r.se) else None, "source": r.source}
+            for name, r in parts.items()
+        }
 
 
 UNKNOWN = Ratio(1.0, float("inf"), "unknown")

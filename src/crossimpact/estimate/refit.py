@@ -165,10 +165,9 @@ def _fit_regime(
 def _ratio_metrics(ratio: FillRatio) -> dict[str, float]:
     """What fills pay of what mids keep, for the card and for the weekly drift check."""
     named = {"own": ratio.own, "cross": ratio.cross}
-    return {
-        **{f"fill_ratio_{name}": r.value for name, r in named.items()},
-        **{f"fill_ratio_{name}_se": r.se for name, r in named.items()},
-    }
+    values = {f"fill_ratio_{name}": r.value for name, r in named.items()}
+    errors = {f"fill_ratio_{name}_se": r.se for name, r in named.items()}
+    return values | {name: se for name, se in errors.items() if np.isfinite(se)}
 
 
 def _judged(window: Window, late: Array) -> tuple[Found, Verdict, dict[str, float]]:

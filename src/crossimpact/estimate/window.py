@@ -201,6 +201,7 @@ def estimate(window: Window, blocks: int) -> Found:
             if source != "own"
         },
         "sector_couplings": cross.template.couplings,
+        "fill_ratio": window.ratios[window.regime].recorded(),
         "typical_flow": panel.typical_flow().tolist(),
     }
 

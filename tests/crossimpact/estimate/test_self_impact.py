@@ -13,7 +13,7 @@ from crossimpact.estimate import robust, self_impact
 from crossimpact.estimate.robust import HUBER_K, robust_scale
 from crossimpact.estimate.self_impact import MIN_ROWS, fit_self
 from crossimpact.panel import Panel
-from crossimpact.response import Response
+from crossimpact.response import MOVES, Response
 
 from .desk import draw, permuted, with_cells, without_cross
 
@@ -110,7 +110,7 @@ def test_errors_of_a_desks_betas_cover_the_truth():
     z = []
     for seed in range(12):
         panel, truth = draw(seed, T=600)
-        fit = fit_self(panel, cross=truth["cross"], response=Response(0.0))
+        fit = fit_self(panel, cross=truth["cross"], response=MOVES)
         z.append([(fit.beta - truth["beta"]) / fit.beta_se,
                   (fit.alpha - truth["alpha"]) / fit.alpha_se])  # fmt: skip
     beta, alpha = np.moveaxis(z, 1, 0)
@@ -148,7 +148,7 @@ def test_a_flow_out_of_all_proportion_does_not_own_the_fit():
     dearer = with_cells(panel, q=((at, 0), 0.02))  # a real one twenty times the usual
     move = dearer.move.copy()
     move[at, 0] += truth["beta"][0] * (0.02 - panel.q[at, 0])
-    real = fit_self(replace(dearer, move=move), response=Response(0.0), cross=truth["cross"])
+    real = fit_self(replace(dearer, move=move), response=MOVES, cross=truth["cross"])
     assert abs(real.beta[0] / truth["beta"][0] - 1) < 0.15
 
 
@@ -182,8 +182,8 @@ def test_alpha_is_what_beta_and_the_peers_leave_of_the_slippage():
     """A dearer venue by 3 bps is 3 bps of alpha and nothing of beta."""
     panel, _ = draw(T=1000)
     one, other = (
-        fit_self(panel, response=Response(0.0)),
-        fit_self(replace(panel, s=panel.s + 3.0), response=Response(0.0)),
+        fit_self(panel, response=MOVES),
+        fit_self(replace(panel, s=panel.s + 3.0), response=MOVES),
     )
     np.testing.assert_allclose(other.alpha - one.alpha, 3.0, atol=1e-6)
     np.testing.assert_array_equal(other.beta, one.beta)
@@ -225,8 +225,8 @@ def test_pooling_helps_the_more_the_less_is_known():
         for seed in range(6):
             panel, truth = draw(seed, T=T, active=0.9, noise=15.0)
             silent = without_cross(panel, truth)
-            fit = fit_self(silent, response=Response(0.0))
-            alone = fit_self(replace(silent, sectors=silent.symbols), response=Response(0.0)).beta
+            fit = fit_self(silent, response=MOVES)
+            alone = fit_self(replace(silent, sectors=silent.symbols), response=MOVES).beta
             pooled.append(np.square(fit.beta - truth["beta"]).mean())
             raw.append(np.square(alone - truth["beta"]).mean())
         gain[T] = np.sqrt(np.mean(pooled) / np.mean(raw))
@@ -262,7 +262,7 @@ def test_flow_that_moves_nothing_is_a_named_error():
     panel, _ = draw(T=1000, n=4, noise=4.0)
     backwards = replace(panel, move=-panel.move, s=np.where(panel.q != 0, 1.0, np.nan))
     with pytest.raises(EstimationError, match="no symbol's price moves"):
-        fit_self(backwards, response=Response(0.0))
+        fit_self(backwards, response=MOVES)
 
 
 def test_a_price_that_seldom_ticks_is_fitted_all_the_same():
@@ -288,6 +288,6 @@ def test_a_tick_is_no_outlier(tick):
     q = panel.q[:, 2]
     squares = q @ ticks / (q @ q)
     for cross in (None, 1e-3 * panel.q[:, ::-1]):
-        fit = fit_self(bound, response=Response(0.0), cross=cross)
+        fit = fit_self(bound, response=MOVES, cross=cross)
         assert abs(fit.beta[2] - squares) < 0.15 * squares + 2 * fit.beta_se[2]
         assert fit.beta_se[2] < 0.1 * squares

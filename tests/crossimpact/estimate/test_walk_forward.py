@@ -27,6 +27,7 @@ from crossimpact.estimate.walk_forward import (
 )
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
+from crossimpact.response import Response
 from crossimpact.slope import through_origin
 
 from .desk import BUCKETS, draw, with_cells, without_cross
