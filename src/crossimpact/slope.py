@@ -57,6 +57,10 @@ class Slope:
         return min(1.0, 2 * min(self.p_below(low), above))
 
 
+#: Nothing is predicted, or too little to tell.
+NOTHING_TOLD = Slope(np.nan, np.nan, np.nan, 0)
+
+
 def through_origin(predicted: Array, realized: Array) -> Slope:
     """Slope through the origin, buckets taken as independent; NaN when nothing is predicted.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossimpact.drift.week import Week
 from crossimpact.estimate.bucket_costs import bucket_cross
+from crossimpact.estimate.held_out import HeldOut
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.slope import Slope, between_days
@@ -23,23 +23,22 @@ def cost_slope(model: ImpactModel, panel: Panel) -> Slope | None:
     return between_days(predicted**2, predicted * realized, panel.date[traded])
 
 
-def move_slope(week: Week, gamma_se: Array) -> tuple[Slope, float] | None:
+def move_slope(week: HeldOut, gamma_se: Array) -> tuple[Slope, float] | None:
     """The factor on the champion's cross moves, and how far the champion's own standard errors
     alone put it off 1; None when nothing is predicted.
 
     Parameters
     ----------
     week
-        See `week.open_week`.
+        See `held_out.open_held_out`.
     doubt
         Standard errors of the champion's couplings in scaled space, shape (n, n).
     """
-    has_response, x, weighted = week.weighted_cross()
-    information = (x * weighted).sum(axis=1)
-    e = week.left[:, has_response] / week.noise[has_response]
-    slope = between_days(information, information + (weighted * e).sum(axis=1), week.date)
+    information, score = week.calibration()
+    slope = between_days(information, score, week.date)
     if slope is None:
         return None
+    has_response, _, weighted = week.weighted_cross()
     pull = np.zeros_like(gamma_se)
     pull[has_response] = (weighted / week.noise[has_response]).T @ week.flow
     pull = np.triu(pull + pull.T, 1) * gamma_se

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossimpact.drift.week import Week
+from crossimpact.estimate.held_out import HeldOut
 from crossimpact.model import Array
 
 STATISTICS = ("frobenius", "spectral", "sign_flips", "turnover", "coverage")
@@ -49,7 +49,9 @@ class Distance:
     p: float
 
 
-def distances(scaled: Array, gamma_se: Array, allowance: float, week: Week) -> dict[str, Distance]:
+def distances(
+    scaled: Array, gamma_se: Array, allowance: float, week: HeldOut
+) -> dict[str, Distance]:
     """Compare a week with the champion; empty when there are no edges, no flow or no noise.
 
     Parameters
@@ -61,7 +63,7 @@ def distances(scaled: Array, gamma_se: Array, allowance: float, week: Week) -> d
     allowance
         Times its standard errors that the champion may be off under the null.
     week
-        See `week.open_week`.
+        See `held_out.open_held_out`.
     """
     if not scaled.any() or not (week.noise > 0).any() or not week.flow.any():
         return {}
@@ -82,7 +84,7 @@ def _compare(name: str, value: float, null: Array) -> Distance:
     return Distance(value, float(low), float(high), (1 + beyond) / (1 + len(null)))
 
 
-def _ridge(week: Week, scaled: Array) -> tuple[Array, Array]:
+def _ridge(week: HeldOut, scaled: Array) -> tuple[Array, Array]:
     """``(X'X + r)^-1 X'`` and each row's precision of each coefficient, (n, T) and (n, n).
 
     The ridge is the prior that a pair changes by about the size of the champion's edges.
@@ -95,7 +97,7 @@ def _ridge(week: Week, scaled: Array) -> tuple[Array, Array]:
 
 
 def _draws(
-    week: Week, solve: Array, weigh: Array, gamma_se: Array
+    week: HeldOut, solve: Array, weigh: Array, gamma_se: Array
 ) -> Iterator[tuple[Array, Array]]:
     """Estimated changes that noise makes and that the champion's errors make, (draws, n, n)."""
     n, length = solve.shape

@@ -15,7 +15,7 @@ import numpy as np
 
 from crossimpact.drift.calibration import cost_slope, move_slope
 from crossimpact.drift.distance import distances
-from crossimpact.drift.week import open_week
+from crossimpact.estimate.held_out import open_held_out
 from crossimpact.model import Array, ImpactModel, to_scaled
 from crossimpact.panel import Panel
 from crossimpact.response import MOVES, Response
@@ -70,7 +70,7 @@ NOTHING = Measure()
 
 def measure(model: ImpactModel, panel: Panel, baseline: OutOfSampleBaseline) -> dict[str, Measure]:
     """The week's statistics with what is compatible with an unchanged champion."""
-    week, gamma_se = open_week(model, panel, baseline.response), champion_gamma_se(model)
+    week, gamma_se = open_held_out(model, panel, baseline.response), champion_gamma_se(model)
     result = {}
     cost, moves = cost_slope(model, panel), move_slope(week, gamma_se)
     if cost is not None:

@@ -32,7 +32,7 @@ from crossimpact.drift.null_hypothesis import (
     champion_gamma_se,
     measure,
 )
-from crossimpact.drift.week import open_week
+from crossimpact.estimate.held_out import open_held_out
 from crossimpact.ladder import COUPLED
 from crossimpact.model import ImpactModel
 from crossimpact.panel import MIN_BUCKETS, Panel
@@ -278,7 +278,7 @@ def _fallback(panel: Panel, baseline: OutOfSampleBaseline, lower: Mapping[str, I
 
 
 def _surely_worth(panel: Panel, baseline: OutOfSampleBaseline, model: ImpactModel) -> bool:
-    moves = move_slope(open_week(model, panel, baseline.response), champion_gamma_se(model))
+    moves = move_slope(open_held_out(model, panel, baseline.response), champion_gamma_se(model))
     if moves is None:
         return False
     slope, _ = moves

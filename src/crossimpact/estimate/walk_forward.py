@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.estimate.bucket_costs import bucket_costs
+from crossimpact.estimate.held_out import open_held_out
 from crossimpact.estimate.market_control import market_move
 from crossimpact.estimate.robust import robust_scale
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel, tick_scale
 from crossimpact.response import Response
-from crossimpact.slope import Slope, through_origin
+from crossimpact.slope import NOTHING_TOLD, Slope, between_days
 
 BLOCKS = 12  # of dates; what is summed by block, training windows and folds alike, adds up
 STEPS = 3
@@ -54,6 +55,8 @@ class Score:
         The same on the fills' slippage alone, summed.
     predicted, realized
         Cross cost per bucket over the root-sum-square of its notionals, bps.
+    information, score, date
+        Of the calibration slope, by bucket, see `HeldOut.calibration`.
     """
 
     error: list[Array] = field(default_factory=list)
@@ -62,6 +65,9 @@ class Score:
     slippage_total: float = 0.0
     predicted: list[Array] = field(default_factory=list)
     realized: list[Array] = field(default_factory=list)
+    information: list[Array] = field(default_factory=list)
+    score: list[Array] = field(default_factory=list)
+    date: list[NDArray[np.str_]] = field(default_factory=list)
 
     @property
     def r2(self) -> float:
@@ -102,8 +108,12 @@ class Score:
         return np.asarray(np.where(total > 0, gained / np.where(total > 0, total, 1.0), np.nan))
 
     def slope(self) -> Slope:
-        """Realized on predicted cross cost, by bucket."""
-        return through_origin(np.concatenate(self.predicted), np.concatenate(self.realized))
+        """The factor on the predicted cross moves that all names together ask for, each weighted by
+        its noise: a few cells cannot own it. NaN when nothing is predicted."""
+        if not self.date:
+            return NOTHING_TOLD
+        sums = np.concatenate(self.information), np.concatenate(self.score)
+        return between_days(*sums, np.concatenate(self.date)) or NOTHING_TOLD
 
 
 def date_blocks(dates: Sequence[str]) -> list[list[str]]:
@@ -207,6 +217,12 @@ def _score_block(
         score.slippage_error += float(_square(fill_weight, fills - cross).sum())
         score.slippage_total += float(_square(fill_weight, part.response).sum())
         x, y = bucket_costs(part, cross, np.where(usual, blend, np.nan))
+        if candidate.flows is None and cross.any():
+            seen = open_held_out(model, part, response)
+            information, explained = seen.calibration()
+            score.information.append(information)
+            score.score.append(explained)
+            score.date.append(seen.date)
         score.predicted.append(x)
         score.realized.append(y)
 

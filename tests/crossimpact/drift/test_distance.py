@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from crossimpact.drift.distance import STATISTICS, Distance, distances
-from crossimpact.drift.week import open_week
+from crossimpact.estimate.held_out import open_held_out
 from crossimpact.model import Array, from_scaled
 from crossimpact.panel import Panel
 from tests.crossimpact.drift.test_week import champion, moved
@@ -17,7 +17,7 @@ from tests.crossimpact.estimate.desk import draw, without_cross
 def compare(
     panel: Panel, truth: dict[str, Array], gamma_se: float = 0.0, allowance: float = 1.5
 ) -> dict[str, Distance]:
-    week = open_week(champion(panel, truth), panel)
+    week = open_held_out(champion(panel, truth), panel)
     return distances(truth["M"], np.full_like(truth["M"], gamma_se), allowance, week)
 
 
@@ -75,5 +75,5 @@ def test_the_null_is_the_same_every_time():
 def test_no_edges_no_distance():
     panel, truth = draw(3, T=200)
     nothing = np.zeros_like(truth["M"])
-    week = open_week(champion(panel, truth).self_only(), panel)
+    week = open_held_out(champion(panel, truth).self_only(), panel)
     assert distances(nothing, nothing, 1.5, week) == {}

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import binomtest
 
 from crossimpact.drift.calibration import cost_slope, move_slope
-from crossimpact.drift.week import open_week
 from crossimpact.estimate.bucket_costs import bucket_cross
+from crossimpact.estimate.held_out import open_held_out
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
 from crossimpact.panel import Panel
@@ -31,7 +31,7 @@ def moved(panel: Panel, extra: Array) -> Panel:
 
 
 def slope_of(model: ImpactModel, panel: Panel) -> float:
-    found = move_slope(open_week(model, panel), np.zeros_like(model.gamma))
+    found = move_slope(open_held_out(model, panel), np.zeros_like(model.gamma))
     assert found is not None
     return found[0].value
 
@@ -42,7 +42,7 @@ def test_own_terms_leave_no_trace(seed):
     panel, truth = draw(seed, T=390, confounded=True)
     model, rng = champion(panel, truth), np.random.default_rng(seed)
     other = rng.normal(0, 900, panel.n) * panel.q + rng.normal(0, 2, panel.n) * np.sign(panel.q)
-    before, after = open_week(model, panel), open_week(model, moved(panel, other))
+    before, after = open_held_out(model, panel), open_held_out(model, moved(panel, other))
     np.testing.assert_allclose(after.left, before.left, atol=1e-6 * np.abs(before.left).max())
     own = np.stack([panel.q, np.sign(panel.q), panel.sector_flow], axis=2)
     for part in (before.left, before.cross):
@@ -53,7 +53,7 @@ def test_unknown_cells_say_nothing():
     panel, truth = draw(1, T=390)
     gone = replace(panel, move=panel.move.copy(), s=panel.s.copy())
     gone.move[:50, 2], gone.s[:50, 2], gone.move[:, 5], gone.s[:, 5] = (np.nan,) * 4
-    week = open_week(champion(panel, truth), gone)
+    week = open_held_out(champion(panel, truth), gone)
     assert not week.left[:50, 2].any() and not week.cross[:50, 2].any()
     assert week.noise[5] == 0 and (week.noise[[0, 1, 2, 3, 4, 6, 7]] > 0).all()
 
@@ -137,7 +137,7 @@ def test_what_the_champion_may_be_off_is_what_its_errors_make():
         error = np.triu(rng.normal(size=gamma_se.shape) * gamma_se, 1)
         extra = panel.q @ from_scaled(error + error.T, panel.adv).T
         noisy = moved(panel, extra + rng.normal(0, 8, panel.q.shape))
-        week = open_week(champion(panel, truth), noisy)
+        week = open_held_out(champion(panel, truth), noisy)
         found = move_slope(week, gamma_se)
         assert found is not None
         slopes.append((found[0].value, found[0].se, found[1]))
@@ -152,10 +152,10 @@ def test_nothing_predicted_has_no_slope():
     panel, truth = draw(3, T=390)
     model = champion(panel, truth).self_only()
     assert cost_slope(model, panel) is None
-    assert move_slope(open_week(model, panel), np.zeros_like(model.gamma)) is None
+    assert move_slope(open_held_out(model, panel), np.zeros_like(model.gamma)) is None
     idle = replace(panel, q=np.zeros_like(panel.q), s=np.full_like(panel.s, np.nan))
     assert cost_slope(champion(panel, truth), idle) is None
-    assert move_slope(open_week(champion(panel, truth), idle), np.zeros((8, 8))) is None
+    assert move_slope(open_held_out(champion(panel, truth), idle), np.zeros((8, 8))) is None
 
 
 def test_moves_tell_a_changed_gamma_more_surely_than_costs():
@@ -163,7 +163,7 @@ def test_moves_tell_a_changed_gamma_more_surely_than_costs():
     week = without_cross(panel, truth, 0.5)
     cost, moves = (
         cost_slope(champion(panel, truth), week),
-        move_slope(open_week(champion(panel, truth), week), np.zeros((8, 8))),
+        move_slope(open_held_out(champion(panel, truth), week), np.zeros((8, 8))),
     )
     assert cost is not None and moves is not None
     assert moves[0].se < cost.se

@@ -1,7 +1,8 @@
-"""A week as the champion sees it: what its own terms leave of the moves, and what it predicts.
+"""Buckets that no fit has seen, as a model sees them: what it leaves of the moves and predicts.
 
-Own terms (own flow, its sign, peer flow) are fitted on the week itself and taken out of both, so
-that a change of self impact, of the spread or of the peers' push is not taken for one of gamma.
+Own terms (own flow, its sign, peer flow) are fitted on these buckets themselves and taken out of
+both, so that a change of self impact, of the spread or of the peers' push is not taken for one of
+gamma.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ MIN_CELLS = 5 * OWN  # a name whose response is known less often says nothing
 
 
 @dataclass(frozen=True)
-class Week:
-    """One regime's buckets of a week.
+class HeldOut:
+    """One regime's buckets of a few days.
 
     Attributes
     ----------
@@ -34,10 +35,10 @@ class Week:
     flow
         Scaled flows ``f_j sqrt(adv_j)``, shape (T, n).
     left
-        What is left of the scaled responses ``y_i sqrt(adv_i)`` once own terms and the champion's
+        What is left of the scaled responses ``y_i sqrt(adv_i)`` once own terms and the model's
         cross terms are out; far ones moved in, 0 where unknown, (T, n).
     cross
-        The champion's cross move net of own terms, scaled alike, 0 where the response is unknown.
+        The model's cross move net of own terms, scaled alike, 0 where the response is unknown.
     known
         Where it is known, (T, n).
     """
@@ -72,23 +73,31 @@ class Week:
         correlation, _ = ledoit_wolf(e, assume_centered=True)
         return has_response, x, np.linalg.solve(correlation, x.T).T
 
+    def calibration(self) -> tuple[Array, Array]:
+        """``x'Wx`` and ``x'Wy`` of each bucket (T,), y what is realized of the cross moves x: their
+        sums' ratio is the factor on the model's cross moves that all names together ask for."""
+        has_response, x, weighted = self.weighted_cross()
+        information = (x * weighted).sum(axis=1)
+        e = self.left[:, has_response] / np.where(has_response, self.noise, 1.0)[has_response]
+        return information, np.asarray(information + (weighted * e).sum(axis=1))
 
-def open_week(model: ImpactModel, panel: Panel, response: Response = MOVES) -> Week:
-    """Confront the champion with its regime's buckets.
+
+def open_held_out(model: ImpactModel, panel: Panel, response: Response = MOVES) -> HeldOut:
+    """Confront a model with its regime's buckets.
 
     Parameters
     ----------
     model
-        The champion's matrix, on the panel's symbols.
+        The regime's matrix, on the panel's symbols.
     panel
-        The week's buckets of the model's regime, plausible cells only.
+        Buckets of the model's regime, plausible cells only.
     response
         How slippage and mid move are read as one.
     """
     f, cross = model.flow(panel.q), model.cross_bps(panel.q)
     columns = [f, np.sign(panel.q), panel.sector_flow, panel.factor_flow]
     if (market := market_flow(model, panel.q)) is not None:
-        columns.append(market)  # the champion's gamma is what its market control left
+        columns.append(market)  # gamma is what its market control left
     own = np.stack(columns, axis=2)
     moved = response.to_cross(panel)
     known = np.isfinite(moved)
@@ -103,7 +112,7 @@ def open_week(model: ImpactModel, panel: Panel, response: Response = MOVES) -> W
     middle = fitted(own, solve, y)
     y = np.where(known, middle + np.clip(y - middle, -reach, reach), 0.0)
     root = np.sqrt(panel.adv)
-    return Week(
+    return HeldOut(
         date=panel.date,
         flow=f * root,
         left=np.where(known, y - fitted(own, solve, y), 0.0) * root,
