@@ -51,6 +51,10 @@ class Slope:
         """One-sided upper bound of the slope."""
         return self.value + self.se * float(stdtrit(self.df, confidence))
 
+    def lower(self, confidence: float) -> float:
+        """One-sided lower bound of the slope."""
+        return self.value - self.se * float(stdtrit(self.df, confidence))
+
     def p_outside(self, low: float, high: float) -> float:
         """p-value of the null that the slope lies between `low` and `high`."""
         above = float(stdtr(self.df, (high - self.value) / self.se))

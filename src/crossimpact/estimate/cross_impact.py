@@ -70,6 +70,8 @@ class CrossFit:
         it is not zero, NaN elsewhere.
     inclusion
         Posterior probability that a pair is coupled at all.
+    likely
+        Posterior mean of the pairs that are coupled more likely than not, kept or not.
     frequency
         Share of the time folds in which the elastic net selects the pair; NaN with a single day.
     stability
@@ -87,6 +89,7 @@ class CrossFit:
     scaled: Array
     se: Array
     inclusion: Array
+    likely: Array
     frequency: Array
     stability: tuple[Array, Array]
     kept: int
@@ -95,10 +98,11 @@ class CrossFit:
 
 
 class Lead(NamedTuple):
-    """What the regime with more data lends: how surely it found each pair coupled, shape (n, n),
-    and its exposures to the common factor, shape (n,)."""
+    """What the regime with more data lends: how surely it found each pair coupled and how strongly,
+    scaled, both (n, n), and its exposures to the common factor, shape (n,)."""
 
     inclusion: Array
+    scaled: Array
     exposure: Array
 
 
@@ -136,7 +140,7 @@ def fit_cross(
     whole = summed(days, panel, reference, market)
     scale = np.sqrt(np.outer(beta, beta))
     folds = folded(days, panel, reference, FOLDS, market)
-    common = _choose_template(whole, folds, panel, beta, days, reference)
+    common = _choose_template(whole, folds, panel, beta, days, reference, lead)
     start, frequency, stability = _deviations(whole, folds, common, scale)
     group, stratum = _groups(panel, None if lead is None else lead.inclusion)
     doubt = _scale_doubt(beta, beta_se)
@@ -153,6 +157,7 @@ def fit_cross(
         scaled=np.where(keep, M, 0.0),
         se=np.where(keep, spread * scale, np.nan),
         inclusion=posterior.inclusion,
+        likely=np.where(posterior.inclusion > 0.5, M, 0.0),
         frequency=frequency,
         stability=stability,
         kept=int(np.triu(keep, 1).sum()),
@@ -191,9 +196,9 @@ def _common_factor(whole: Design, panel: Panel, beta: Array, lead: Lead | None) 
 
 def _choose_template(
     whole: Design, folds: Sequence[tuple[Design, Design]], panel: Panel, beta: Array,
-    days: Sequence[Moments], reference: Array | None,
+    days: Sequence[Moments], reference: Array | None, lead: Lead | None,
 ) -> Template:  # fmt: skip
-    """Blocks, Kyle's matrix or none: the least loss on held-out days."""
+    """Blocks, Kyle's matrix, the lead regime's or none: the least loss on held-out days."""
     moments = gram.total(day.on(panel.symbols) for day in days)
     flow = whole.equations.gram / max(whole.buckets, 1)
     root = np.sqrt(panel.adv)
@@ -209,6 +214,8 @@ def _choose_template(
         return template.fit_kyle(seen.equations, flow, moves, seen.factors)
 
     families = [partial(blocks, power=power) for power in SIZE_POWERS] + [kyle]
+    if lead is not None and lead.scaled.any():
+        families.append(lambda seen: template.fit_lent(seen.equations, lead.scaled, seen.factors))
     losses = [
         sum(template.loss(test.equations, family(train).scaled) for train, test in folds)
         for family in families
@@ -267,6 +274,7 @@ def _posterior(
             stratum=stratum,
             common=centre,
             common_se=centre_se,
+            common_spread=common.spread * np.abs(centre),
             start=start,
             prior=prior,
         )

@@ -94,7 +94,12 @@ def open_held_out(model: ImpactModel, panel: Panel, response: Response = MOVES) 
     response
         How slippage and mid move are read as one.
     """
-    f, cross = model.flow(panel.q), model.cross_bps(panel.q)
+    return confront(model, panel, model.cross_bps(panel.q), response)
+
+
+def confront(model: ImpactModel, panel: Panel, cross: Array, response: Response) -> HeldOut:
+    """The same with cross moves (T, n), signed bps, that several models predicted in turn."""
+    f = model.flow(panel.q)
     columns = [f, np.sign(panel.q), panel.sector_flow, panel.factor_flow]
     if (market := market_flow(model, panel.q)) is not None:
         columns.append(market)  # gamma is what its market control left

@@ -18,11 +18,11 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram
 from crossimpact.estimate.fill_ratio import FillRatio
 from crossimpact.estimate.gram import History
-from crossimpact.estimate.selection import Verdict, judge, market_wins
+from crossimpact.estimate.selection import Verdict, judge, market_wins, sizes
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.estimate.stability import RuleRow
 from crossimpact.estimate.walk_forward import parts_of_session
-from crossimpact.estimate.window import Found, Window, estimate, open_window
+from crossimpact.estimate.window import Found, Window, estimate, open_window, resized
 from crossimpact.ladder import Rung, below
 from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform
@@ -181,7 +181,7 @@ def _judged(window: Window, late: Array) -> tuple[Found, Verdict, dict[str, floa
         window = replace(window, market_control=True)
         result = estimate(window, len(window.blocks))
         verdict = judge(window, result, late)
-    return result, verdict, control
+    return resized(window, result, sizes(verdict.scores)), verdict, control
 
 
 def _fixed_pov(regime: str, buckets: int, reason: str) -> RegimeFit:

@@ -2,8 +2,10 @@
 
 A rung that couples names earns its place when, on days nobody had seen when it was fitted, it gains
 R2 over self-only, pooled over all cells *and* in the mean over names, and more than the placebo
-does. Of those that do, the one with the largest pooled gain ships, or one common factor where it
-gains as much. Pooled R2 weighs every cell by one over its name's noise variance: it is the
+does, and when its calibration slope is above zero by more than chance: the gain of a few days may
+be luck, and the slope weighs every cell of them. Of those that do, the one with the largest pooled
+gain ships, or one common factor where it gains as much, its matrix made smaller where the slope is
+below 1 (`sizes`). Pooled R2 weighs every cell by one over its name's noise variance: it is the
 likelihood's measure, the surest there is, and no name owns it by its size or its volatility; the
 mean over names vetoes a gain that one well-explained name makes at the others' expense.
 
@@ -37,13 +39,16 @@ from crossimpact.estimate.walk_forward import (
 from crossimpact.estimate.window import Found, Window, estimate, fit_cross_of, net_model
 from crossimpact.ladder import COUPLED, FITTED, Rung
 from crossimpact.model import Array, from_scaled
+from crossimpact.slope import Slope
 
 CANDIDATES = (*FITTED, "placebo", *baselines.NAMES)
 #: Gains within this share of the larger are the same to a walk-forward of a few days; then the one
 #: common factor ships, which has a number per name where pairs have one per pair.
 SAME = 0.01
+SURE = 0.95  # one-sided confidence that the predicted cross moves are there at all
+PRIOR_SIZE = 0.25  # standard deviation of a matrix's true size around the fitted one
 CONFIDENCE = 0.95  # of the interval of gain over the best rung that the market's factor must clear
-COMMON = {"sector_block": "the blocks", "one_factor": "one common factor"}
+COMMON = {"sector_block": "the template", "one_factor": "one common factor"}
 
 
 @dataclass(frozen=True)
@@ -181,10 +186,10 @@ def choose(found: Found, scores: Mapping[str, Score]) -> tuple[Rung, str]:
     base = scores["self_only"]
     gains = {name: scores[name].gain_over(base) for name in (*COUPLED, "placebo")}
     gain = {name: value for name, (value, _) in gains.items()}
-    if not any(_told(scores[name]) for name in COUPLED):
+    if not any(scores[name].told for name in COUPLED):
         return "self_only", "nothing to judge out of sample: no pair was kept on the earlier days"
     hurdle = max(0.0, gain["placebo"])
-    ahead = [name for name in COUPLED if _told(scores[name]) and gain[name] > hurdle]
+    ahead = [name for name in COUPLED if gain[name] > hurdle and _real(scores[name])]
     fair = [name for name in ahead if scores[name].name_r2 > base.name_r2]
     there = [name for name in fair if found.ladder[name].edges]
     if found.reason and "full" in there:  # what "full" became on the way down has its own rung
@@ -203,10 +208,30 @@ def choose(found: Found, scores: Mapping[str, Score]) -> tuple[Rung, str]:
             f"cross terms add {gain[top]:+.2%} of R2 out of sample, but {lost:+.2%} in the mean "
             "over names"
         )
+    slope = scores[top].slope()
     return "self_only", (
         f"cross terms add {gain[top]:+.2%} ± {np.nan_to_num(gains[top][1]):.2%} of R2 out of "
-        f"sample, placebo {gain['placebo']:+.2%}"
+        f"sample, placebo {gain['placebo']:+.2%}; realized on predicted moves "
+        f"{slope.value:.2f} ± {slope.se:.2f}"
     )
+
+
+def _real(score: Score) -> bool:
+    """Whether what was predicted is there on the days held out, by more than chance."""
+    return score.told and score.slope().lower(SURE) > 0
+
+
+def sizes(scores: Mapping[str, Score]) -> dict[str, float]:
+    """By what each coupled rung's matrix is to be multiplied, at most 1: its calibration slope out
+    of sample, as far as that is surer than the fit itself (empirical Bayes)."""
+    return {rung: _size(scores[rung].slope()) for rung in COUPLED if rung in scores}
+
+
+def _size(slope: Slope) -> float:
+    if not np.isfinite(slope.value + slope.se):
+        return 1.0
+    keep = PRIOR_SIZE**2 / (PRIOR_SIZE**2 + slope.se**2)
+    return float(np.clip(1.0 + keep * (slope.value - 1.0), 0.0, 1.0))
 
 
 def _why_not_above(found: Found, best: Rung, gain: Mapping[str, float], fair: Sequence[str]) -> str:
@@ -221,11 +246,6 @@ def _why_not_above(found: Found, best: Rung, gain: Mapping[str, float], fair: Se
     if not found.ladder["full"].edges:
         return f"{told}, but none is left on the whole window"
     return told
-
-
-def _told(score: Score) -> bool:
-    """Whether it predicted something on the days held out."""
-    return bool(np.isfinite(score.slope().value))
 
 
 def _nothing_held_out(window: Window) -> str:

@@ -3,14 +3,15 @@
 A pair's coupling ``theta_ij = M_ij / sqrt(beta_i beta_j)`` is nothing, what its whole group has in
 common, or a draw from its group's slab,
 
-    theta_ij ~ (1 - pi_k - omega_k) delta_0 + omega_k delta_{c_ij} + pi_k N(mu_g, tau_g^2),
+    theta_ij ~ (1 - pi_k - omega_k) delta_0 + omega_k N(c_ij, v_ij^2) + pi_k N(mu_g, tau_g^2),
 
-with c the template's coupling, ``mu_g, tau_g`` of the pair's group g and ``pi_k, omega_k`` of its
-stratum k within the group estimated from the regime's own data by empirical Bayes. A pair with
-little data is shrunk toward the template and its group's mean; a group that shows nothing is shrunk
-to zero. The posterior is found by coordinate ascent on the factorised approximation (Carbonetto and
-Stephens 2012; Kim, Wang, Carbonetto and Stephens 2024), one pass of which costs as much as one of
-the elastic net: a pair's update moves the residual gradients of its two rows only.
+with c the template's coupling, v how far pairs stray from it (0 for blocks), ``mu_g, tau_g`` of the
+pair's group g and ``pi_k, omega_k`` of its stratum k within the group estimated from the regime's
+own data by empirical Bayes. A pair with little data is shrunk toward the template and its group's
+mean; a group that shows nothing is shrunk to zero. The posterior is found by coordinate ascent on
+the factorised approximation (Carbonetto and Stephens 2012; Kim, Wang, Carbonetto and Stephens
+2024), one pass of which costs as much as one of the elastic net: a pair's update moves the residual
+gradients of its two rows only.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def fit_posterior(
     stratum: NDArray[np.int64] | None = None,
     common: Array | None = None,
     common_se: Array | None = None,
+    common_spread: Array | None = None,
     start: Array | None = None,
     prior: Array | None = None,
 ) -> Posterior:
@@ -84,6 +86,8 @@ def fit_posterior(
     common, common_se
         The template's couplings c, 0 where it has none, and their standard errors; none at all
         when None.
+    common_spread
+        How far pairs stray from the template's couplings, zero when None.
     start
         Couplings to start from, zero when None.
     prior
@@ -98,19 +102,20 @@ def fit_posterior(
     theta = np.zeros((n, n)) if start is None else np.where(curvature > 0, start, 0.0)
     gradient = row_gradients(equations, scale * theta)
     prior = np.tile([*START, PRIOR_SPREAD], (strata, 1)) if prior is None else prior
-    shared, own, slab, spread = (np.zeros((n, n)) for _ in range(4))
+    stray = np.zeros((n, n)) if common_spread is None else common_spread
+    shared, near, slack, own, slab, spread = (np.zeros((n, n)) for _ in range(6))
     seen = curvature[upper] > 0
-    state = (theta, gradient, shared, own, slab, spread)
+    state = (theta, gradient, shared, near, slack, own, slab, spread)
     fixed = (equations.gram, equations.basis, equations.weight, scale, curvature, label)
     for _ in range(SWEEPS):
-        moved = _sweep(*state, *fixed, prior, centre)
+        moved = _sweep(*state, *fixed, prior, centre, stray)
         result = (a[upper][seen] for a in (shared, own, slab, spread))
         learned = _learn(label[upper][seen], groups, strata, *result)
         prior = np.column_stack((_overshoot(prior[:, :2], learned[:, :2]), learned[:, 2:]))
         if moved < TOLERANCE:
             break
     known = np.zeros((n, n)) if common_se is None else common_se
-    second = shared * (centre**2 + known**2) + own * (slab**2 + spread**2)
+    second = shared * (near**2 + slack**2 + known**2) + own * (slab**2 + spread**2)
     sd = np.sqrt(np.maximum(second - theta**2, 0.0))
     coupling, sd, inclusion, own = (
         a + a.T for a in (np.triu(a, 1) for a in (theta, sd, shared + own, own))
@@ -151,8 +156,8 @@ def joint_curvature(
 
 @numba.njit(cache=True)
 def _sweep(  # type: ignore[no-untyped-def]
-    theta, gradient, shared, own, slab, spread, gram, basis, weight, scale, curvature, label, prior,
-    centre,
+    theta, gradient, shared, near, slack, own, slab, spread, gram, basis, weight, scale, curvature,
+    label, prior, centre, stray,
 ):  # fmt: skip
     """One pass over all pairs; returns the largest move in standard errors."""
     n, rank, largest = len(weight), basis.shape[2], 0.0
@@ -172,13 +177,17 @@ def _sweep(  # type: ignore[no-untyped-def]
             drawn = np.log(pi) - 0.5 * ((estimate - mu) ** 2 / wide + np.log(wide))
             alike = -np.inf
             if omega > 0.0:
-                alike = np.log(omega) - 0.5 * ((estimate - c) ** 2 / noise + np.log(noise))
+                v = stray[i, j] * stray[i, j]
+                loose = noise + v
+                alike = np.log(omega) - 0.5 * ((estimate - c) ** 2 / loose + np.log(loose))
+                near[i, j] = (estimate * v + c * noise) / loose
+                slack[i, j] = np.sqrt(noise * v / loose)
             top = max(zero, drawn, alike)
             total = np.exp(zero - top) + np.exp(drawn - top) + np.exp(alike - top)
             shared[i, j], own[i, j] = np.exp(alike - top) / total, np.exp(drawn - top) / total
             slab[i, j] = (estimate * tau * tau + mu * noise) / wide
             spread[i, j] = np.sqrt(noise * tau * tau / wide)
-            step = shared[i, j] * c + own[i, j] * slab[i, j] - theta[i, j]
+            step = shared[i, j] * near[i, j] + own[i, j] * slab[i, j] - theta[i, j]
             moved = abs(step) * np.sqrt(h)
             if moved < SMALL:
                 continue

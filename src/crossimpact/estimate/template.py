@@ -1,6 +1,6 @@
 """The low-parameter template: what whole groups of pairs have in common.
 
-Two families compete, both symmetric in dollar space and fitted to all rows jointly:
+Three families compete, all symmetric in dollar space and fitted to all rows jointly:
 
 - **blocks**: one coupling ``rho`` for all pairs (the market's), one more for pairs of one sector,
   and one for each pair of sectors that differs from these; ``M_ij = rho_ij u_i u_j`` with
@@ -10,13 +10,16 @@ Two families compete, both symmetric in dollar space and fitted to all rows join
   ``L^-T (L' S L)^1/2 L^-1``, ``L L'`` the covariance of flows and S that of moves (Caballe and
   Krishnan 1994; del Molino, Mastromatteo, Benzaquen and Bouchaud 2020).
 
-The one with the smaller squared error on held-out days is the template.
+- **lent**, for the regime with less data: ``a`` times what the other regime found, pair by pair;
+  a pair's own ratio strays from a by `LENT_SPREAD` or so.
+
+The one with the smallest squared error on held-out days is the template.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +30,7 @@ from crossimpact.estimate.equations import Equations
 from crossimpact.model import Array
 
 FAMILY_WISE = 0.05
+LENT_SPREAD = 0.35  # of a pair's size around what another regime lends, relative
 RIDGE = 1e-9  # on unit curvature: groups whose flows are always alike share their effect
 
 
@@ -39,12 +43,15 @@ class Template:
     scaled, se
         M in bps and its standard errors, shape (n, n), symmetric, zero diagonal.
     couplings
-        What was kept, by name: ``market``, ``sector``, ``A|B``, or ``kyle``.
+        What was kept, by name: ``market``, ``sector``, ``A|B``, ``kyle``, or ``lent``.
+    spread
+        How far a pair's own coupling strays from the template's, as a share of it.
     """
 
     scaled: Array
     se: Array
     couplings: dict[str, float]
+    spread: float = 0.0
 
 
 def none(n: int) -> Template:
@@ -107,14 +114,31 @@ def fit_kyle(
     """
     shape = kyle(flow, moves)
     np.fill_diagonal(shape, 0.0)
+    return _multiple(equations, shape, factors, "kyle")
+
+
+def fit_lent(equations: Equations, lent: Array, factors: Array | None = None) -> Template:
+    """What another regime found, times the one factor that fits best.
+
+    Parameters
+    ----------
+    lent
+        The other regime's couplings in scaled space, shape (n, n), symmetric, zero diagonal.
+    """
+    found = _multiple(equations, lent, factors, "lent")
+    return replace(found, spread=LENT_SPREAD)
+
+
+def _multiple(equations: Equations, shape: Array, factors: Array | None, name: str) -> Template:
+    """The factor on `shape` that fits best, none where it is not significant."""
     push = quadratic(equations, shape)
     if not push > 0:
-        return none(len(flow))
-    kappa = float((equations.weight[:, None] * shape * equations.xy).sum()) / push
+        return none(len(shape))
+    factor = float((equations.weight[:, None] * shape * equations.xy).sum()) / push
     se = np.sqrt(overdispersion(equations, shape, factors) / push)
-    if abs(kappa) < cutoff(1) * se:
-        return none(len(flow))
-    return Template(kappa * shape, se * np.abs(shape), {"kyle": kappa})
+    if abs(factor) < cutoff(1) * se:
+        return none(len(shape))
+    return Template(factor * shape, se * np.abs(shape), {name: factor})
 
 
 def kyle(flow: Array, moves: Array) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.estimate.bucket_costs import bucket_costs
-from crossimpact.estimate.held_out import open_held_out
+from crossimpact.estimate.held_out import HeldOut, confront
 from crossimpact.estimate.market_control import market_move
 from crossimpact.estimate.robust import robust_scale
 from crossimpact.model import Array, ImpactModel
@@ -55,8 +55,8 @@ class Score:
         The same on the fills' slippage alone, summed.
     predicted, realized
         Cross cost per bucket over the root-sum-square of its notionals, bps.
-    information, score, date
-        Of the calibration slope, by bucket, see `HeldOut.calibration`.
+    held_out
+        All test blocks as the steps' models see them; None when nothing is predicted.
     """
 
     error: list[Array] = field(default_factory=list)
@@ -65,9 +65,7 @@ class Score:
     slippage_total: float = 0.0
     predicted: list[Array] = field(default_factory=list)
     realized: list[Array] = field(default_factory=list)
-    information: list[Array] = field(default_factory=list)
-    score: list[Array] = field(default_factory=list)
-    date: list[NDArray[np.str_]] = field(default_factory=list)
+    held_out: HeldOut | None = None
 
     @property
     def r2(self) -> float:
@@ -110,10 +108,14 @@ class Score:
     def slope(self) -> Slope:
         """The factor on the predicted cross moves that all names together ask for, each weighted by
         its noise: a few cells cannot own it. NaN when nothing is predicted."""
-        if not self.date:
+        if self.held_out is None:
             return NOTHING_TOLD
-        sums = np.concatenate(self.information), np.concatenate(self.score)
-        return between_days(*sums, np.concatenate(self.date)) or NOTHING_TOLD
+        return between_days(*self.held_out.calibration(), self.held_out.date) or NOTHING_TOLD
+
+    @property
+    def told(self) -> bool:
+        """Whether anything was predicted on the days held out."""
+        return any(x.any() for x in self.predicted)
 
 
 def date_blocks(dates: Sequence[str]) -> list[list[str]]:
@@ -172,7 +174,8 @@ def walk_forward(
         By candidate, and the number of steps that could be fitted.
     """
     scores: dict[str, Score] = {}
-    done = 0
+    done, tested = 0, np.zeros(len(panel.ts), dtype=bool)
+    moved: dict[str, Array] = {}
     for train, test in splits(len(blocks)):
         dates = [date for block in test for date in blocks[block]]
         rows = np.flatnonzero(np.isin(panel.date, dates) & ~_at_seam(panel, dates[0]))
@@ -183,6 +186,15 @@ def walk_forward(
             continue
         done += 1
         _score_block(panel, rows, response, candidates, scores)
+        tested[rows] = True
+        for name, candidate in candidates.items():
+            if candidate.flows is None:
+                cross = moved.setdefault(name, np.zeros_like(panel.q))
+                cross[rows] = candidate.model.cross_bps(panel.q[rows])
+    for name, cross in moved.items():
+        if cross.any():
+            model, seen = candidates[name].model, panel.where(tested)
+            scores[name].held_out = confront(model, seen, cross[tested], response)
     return scores, done
 
 
@@ -217,12 +229,6 @@ def _score_block(
         score.slippage_error += float(_square(fill_weight, fills - cross).sum())
         score.slippage_total += float(_square(fill_weight, part.response).sum())
         x, y = bucket_costs(part, cross, np.where(usual, blend, np.nan))
-        if candidate.flows is None and cross.any():
-            seen = open_held_out(model, part, response)
-            information, explained = seen.calibration()
-            score.information.append(information)
-            score.score.append(explained)
-            score.date.append(seen.date)
         score.predicted.append(x)
         score.realized.append(y)
 

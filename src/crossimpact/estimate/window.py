@@ -20,11 +20,12 @@ from crossimpact.estimate.fill_ratio import FillRatio, cross_ratio, own_ratio, p
 from crossimpact.estimate.gram import History, Moments
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
-from crossimpact.model import Array, ImpactModel, Transform, from_scaled
+from crossimpact.model import Array, ImpactModel, Transform, from_scaled, to_scaled
 from crossimpact.panel import REGIMES, Panel
 from crossimpact.release.policy import DEFAULT, RefitPolicy
 from crossimpact.response import MOVES, Response
 
+SAME_SIZE = 0.02  # a matrix nearer to its size out of sample than this is not touched
 CONCAVE_SE = 0.5  # standard errors by which square-root flow must beat linear: a tie is linear's
 
 
@@ -230,6 +231,22 @@ def estimate(window: Window, blocks: int) -> Found:
     return Found(ladder, alone, cross, cross.share, rules, reason, counts)
 
 
+def resized(window: Window, found: Found, sizes: Mapping[str, float]) -> Found:
+    """The ladder with its matrices multiplied by `sizes`, own terms fitted net of what is left."""
+
+    def smaller(rung: str, model: ImpactModel) -> ImpactModel:
+        size = sizes.get(rung, 1.0)
+        if size > 1 - SAME_SIZE or not model.edges:
+            return model
+        scaled, se = (size * to_scaled(m, model.adv) for m in (model.gamma, model.gamma_se))
+        extra = {**model.provenance, "out_of_sample_size": size}
+        again = net_model(window, len(window.blocks), found.share, found.alone, scaled, se, extra)
+        again = replace(again, gamma_frequency=model.gamma_frequency)
+        return stability.stabilise(again, found.cross.template.scaled)[0]
+
+    return replace(found, ladder={rung: smaller(rung, m) for rung, m in found.ladder.items()})
+
+
 def net_model(
     window: Window, blocks: int, share: float, alone: SelfFit, scaled: Array, se: Array,
     extra: Mapping[str, Any],
@@ -266,7 +283,7 @@ def _lead(window: Window, regime: str, blocks: int) -> Lead | None:
         cross = _cross(window, regime, blocks, None)[1]
     except EstimationError:
         return None
-    return Lead(cross.inclusion, cross.factor.exposure)
+    return Lead(cross.inclusion, cross.likely, cross.factor.exposure)
 
 
 def _cross(window: Window, regime: str, blocks: int, lead: Lead | None) -> tuple[SelfFit, CrossFit]:

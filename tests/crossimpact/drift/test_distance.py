@@ -10,8 +10,8 @@ from crossimpact.drift.distance import STATISTICS, Distance, distances
 from crossimpact.estimate.held_out import open_held_out
 from crossimpact.model import Array, from_scaled
 from crossimpact.panel import Panel
-from tests.crossimpact.drift.test_week import champion, moved
 from tests.crossimpact.estimate.desk import draw, without_cross
+from tests.crossimpact.estimate.test_held_out import champion, moved
 
 
 def compare(

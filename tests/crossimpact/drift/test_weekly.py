@@ -24,8 +24,8 @@ from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 from crossimpact.release.policy import DEFAULT
-from tests.crossimpact.drift.test_week import champion, moved
 from tests.crossimpact.estimate.desk import BUCKETS, draw, with_cells, without_cross
+from tests.crossimpact.estimate.test_held_out import champion, moved
 
 WEEK, WINDOW = 5, 15  # days
 
