@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+BPS = 1e-4
 #: Asymmetries, and eigenvalues below zero, smaller than this are rounding (units of own impact).
 TOLERANCE = 1e-9
 
