@@ -128,10 +128,8 @@ class Propagator:
             When it has no kernel.
         """
         kernel, matrix = _kernel(model), normalised(model)
-        own = np.diag(np.diagonal(matrix))
-        left = kernel.scale_self * own + kernel.scale_cross * (matrix - own)
         ratios = np.exp(-kernel.bucket_min * np.array(kernel.rates_per_min))
-        return cls(matrix, ratios, np.array(kernel.weights)[:, None, None] * left)
+        return cls(matrix, ratios, np.reshape(kernel.weights, (-1, 1, 1)) * kernel.left(matrix))
 
     def spectral_density(self, theta: float) -> NDArray[np.complex128]:
         """Hermitian, shape (n, n), at 0 < theta <= pi; no round trip of any length makes money

@@ -12,7 +12,7 @@ so that bucket b starts from prices which the buckets before it have moved by
 a recursion per rate. Nonnegative exponentials make g completely monotone: decreasing, convex and
 positive definite (Alfonsi, Schied and Slynko 2012), and in the limit of many any such decay, power
 laws included. One shape for self and cross, a scale each (Schneider and Lillo 2019 on why shapes
-may not differ; `crossimpact.manipulation`).
+may not differ; `crossimpact.path_manipulation`).
 """
 
 from __future__ import annotations
@@ -214,26 +214,18 @@ class Decay:
             high += weight / -math.expm1(-rate * self.bucket_min) if rate else -weight / 2
         return low, high
 
-    def spectral_ends(self, couplings: Array) -> tuple[Array, Array]:
-        """The path cost's spectral density, halved, at the two ends of `spectral_range`.
-
-        Parameters
-        ----------
-        couplings
-            Symmetric, own impacts on the diagonal, in any scaling, shape (n, n).
-
-        Returns
-        -------
-        tuple of Array
-            ``(1 + phi scale_self) diag + (1 + phi scale_cross) rest``; no round trip of buckets
-            makes money exactly when both are positive semidefinite (`crossimpact.manipulation`).
-        """
+    def left(self, couplings: Array) -> Array:
+        """What a bucket leaves behind at its end, ``scale_self diag + scale_cross rest``: of
+        couplings with own impacts on the diagonal, in any scaling, shape (n, n)."""
         own = np.diag(np.diagonal(couplings))
-        low, high = (
-            (1 + phi * self.scale_self) * own + (1 + phi * self.scale_cross) * (couplings - own)
-            for phi in self.spectral_range
-        )
-        return low, high
+        return self.scale_self * own + self.scale_cross * (couplings - own)
+
+    def spectral_ends(self, couplings: Array) -> tuple[Array, Array]:
+        """The path cost's spectral density, halved, at the two ends of `spectral_range`:
+        ``couplings + phi left(couplings)``. With symmetric couplings no round trip of buckets makes
+        money exactly when both are positive semidefinite (`crossimpact.path_manipulation`)."""
+        left, (low, high) = self.left(couplings), self.spectral_range
+        return couplings + low * left, couplings + high * left
 
     @property
     def largest_scale(self) -> float:
