@@ -34,6 +34,7 @@ from crossimpact.plain_data import dense, nan_null, null_nan
 from crossimpact.scaled import BPS as BPS
 from crossimpact.scaled import Array as Array
 from crossimpact.scaled import from_scaled as from_scaled
+from crossimpact.scaled import frozen
 from crossimpact.scaled import to_scaled as to_scaled
 
 Transform = Literal["linear", "sqrt"]
@@ -122,7 +123,7 @@ class ImpactModel:
         shapes = dict.fromkeys(vectors, (n,))
         squares = dict.fromkeys(("gamma", "gamma_se", "gamma_frequency"), (n, n))
         for name, shape in {**shapes, **squares}.items():
-            value = _frozen(getattr(self, name))
+            value = frozen(getattr(self, name))
             if value.size == 0 and name.endswith(("_se", "_frequency")):
                 value = np.broadcast_to(np.nan, shape)
             if value.size == 0 and name == "reference" and self.transform == "linear":
@@ -221,26 +222,9 @@ class ImpactModel:
         return np.asarray(BPS * (np.sign(q) * self.alpha + own + self.cross_bps(q) + pushed))
 
     def path_cost(self, flows: ArrayLike, sessions: Sequence[Any] | None = None) -> PathCost:
-        """Expected cost of a path of flows, with what each bucket carries over to later ones.
-
-        Parameters
-        ----------
-        flows
-            Signed fractions of ADV, shape (buckets, n), buckets of the kernel's width one after the
-            other; zeros where nothing traded.
-        sessions
-            Label of each bucket's session, length buckets; one session by default.
-
-        Returns
-        -------
-        PathCost
-            USD per bucket; carried parts are exactly zero for a model without kernel.
-
-        Raises
-        ------
-        ModelError
-            On another shape, a number that is not finite, or sessions out of order.
-        """
+        """Expected cost in USD per bucket of a path of flows, ADV fractions, shape (buckets, n),
+        with what each carries over to later ones; see `crossimpact.path.cost`. A model without
+        kernel carries exactly nothing."""
         return path.cost(self, flows, sessions)
 
     def path_marginal_cost(self, flows: ArrayLike, sessions: Sequence[Any] | None = None) -> Array:
@@ -360,13 +344,3 @@ class ImpactModel:
     def digest(self) -> str:
         """sha256 of the canonical bytes: equal digests, equal numbers."""
         return hashlib.sha256(canonical_json(self.to_dict())).hexdigest()
-
-
-def _frozen(values: ArrayLike) -> Array:
-    """As an array nobody can write to: itself when it is one, else a copy."""
-    if isinstance(values, np.ndarray) and values.dtype == np.float64:
-        whole: Array = values
-        owner = whole if whole.base is None else whole.base
-        if isinstance(owner, np.ndarray) and not owner.flags.writeable:
-            return whole
-    return np.array(values, dtype=np.float64)

@@ -89,7 +89,26 @@ class PathCost:
 
 
 def cost(model: Model, flows: ArrayLike, sessions: Sequence[Any] | None = None) -> PathCost:
-    """See `ImpactModel.path_cost`."""
+    """Expected cost of a path of flows, with what each bucket carries over to later ones.
+
+    Parameters
+    ----------
+    flows
+        Signed fractions of ADV, shape (buckets, n), buckets of the kernel's width one after the
+        other; zeros where nothing traded.
+    sessions
+        Label of each bucket's session, length buckets; one session by default.
+
+    Returns
+    -------
+    PathCost
+        USD per bucket; carried parts are exactly zero for a model without kernel.
+
+    Raises
+    ------
+    ModelError
+        On another shape, a number that is not finite, or sessions out of order.
+    """
     q = checked(model, flows)
     now, notional = model.cost(q), BPS * q * model.adv
     own, cross = np.zeros_like(q), np.zeros_like(q)

@@ -221,6 +221,23 @@ def path_certificate(model: ImpactModel) -> PathCertificate:
     )
 
 
+def largest_coupling(model: ImpactModel) -> float:
+    """The largest share theta of the couplings that the kernel bears, 0 to 1: with ``theta gamma``
+    the linear model is admissible over paths. 0 where self impact alone is not (`largest_scale`).
+    """
+    matrix = normalised(model)
+    matrix = (matrix + matrix.T) / 2
+    own, share = np.diag(np.diagonal(matrix)), 1.0
+    for end, alone in zip(
+        _kernel(model).spectral_ends(matrix), _kernel(model).spectral_ends(own), strict=True
+    ):
+        room = float(np.diagonal(alone).min())  # equal, but where a name has no impact
+        taken = -float(np.linalg.eigvalsh(end - alone)[0])
+        share = min(share, max(room, 0.0) / taken) if taken > TOLERANCE else share
+        share = 0.0 if room < -TOLERANCE else share
+    return share
+
+
 def separate_decay_bound(model: ImpactModel) -> float:
     """Largest ratio of the rates at which self and cross impact may decay apart: beyond it a round
     trip makes money in continuous time. ``1 / |smallest eigenvalue of R|``; inf without couplings.

@@ -16,6 +16,7 @@ from crossimpact.path_manipulation import (
     PathCertificate,
     Propagator,
     best_pump,
+    largest_coupling,
     path_certificate,
     separate_decay_bound,
 )
@@ -51,7 +52,7 @@ def impact(of: ImpactModel, trip: np.ndarray) -> float:
 def test_the_verdict_is_that_of_the_spectral_density_at_every_frequency(seed, n, kernel):
     priced = with_kernel(seed, correlation(seed, n, n), kernel)
     found, propagator = path_certificate(priced), Propagator.of(priced)
-    thetas = np.union1d(np.geomspace(1e-5, np.pi, 30), np.linspace(0, np.pi, 30)[1:])
+    thetas = np.union1d(np.geomspace(1e-7, np.pi, 30), np.linspace(0, np.pi, 30)[1:])
     seen = min(
         float(np.linalg.eigvalsh(propagator.spectral_density(theta))[0]) / 2 for theta in thetas
     )
@@ -111,6 +112,20 @@ def test_a_cross_scale_beyond_what_the_matrix_bears_pays_a_slow_round_trip():
     cover = replace(priced, alpha=np.full(2, 300.0))
     pays(path_certificate(cover), cover)
     assert path_certificate(replace(priced, kernel=replace(kernel, scale_cross=1.1))).admissible
+
+
+@given(seeds, st.integers(2, 6), decays())
+@property_test
+def test_the_largest_coupling_is_where_admissible_ends(seed, n, kernel):
+    priced = with_kernel(seed, correlation(seed, n, n), kernel)
+    share = largest_coupling(priced)
+    assert path_certificate(priced).admissible == (share == 1.0)
+    less = path_certificate(replace(priced, gamma=0.999 * share * priced.gamma))
+    if max(kernel.scale_self, 1.0) <= kernel.largest_scale:
+        assert share > 0 and less.admissible
+    if 0 < share < 0.99:
+        more = replace(priced, gamma=1.001 * share * priced.gamma)
+        assert not path_certificate(more).admissible
 
 
 @given(seeds, st.integers(2, 5), st.floats(0.05, 1))

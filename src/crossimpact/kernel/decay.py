@@ -18,7 +18,7 @@ may not differ; `crossimpact.path_manipulation`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -178,18 +178,11 @@ class Decay:
             When a session's buckets do not follow each other.
         """
         push = np.asarray(push, dtype=np.float64)
-        first = _first(sessions, len(push))
-        column = (-1,) + (1,) * (push.ndim - 1)
-        weights = np.reshape(self.weights, column)
-        kept = np.exp(-self.bucket_min * np.reshape(self.rates_per_min, column))
-        state = np.zeros((len(self.weights), *push.shape[1:]))
         result = np.empty_like(push)
-        for bucket, new in enumerate(push):
-            if first[bucket]:
-                state *= self.overnight
-            result[bucket] = (weights * state).sum(axis=0)
-            state *= kept
-            state += new
+        weights = np.reshape(self.weights, (-1,) + (1,) * (push.ndim - 1))
+        walk = states(push, self.rates_per_min, self.bucket_min, sessions, self.overnight)
+        for bucket, (start, _) in enumerate(walk):
+            result[bucket] = (weights * start).sum(axis=0)
         return result
 
     def felt(self, weight: ArrayLike, sessions: Sequence[Any] | None = None) -> Array:
@@ -253,6 +246,43 @@ class Decay:
         expect("errors of the kernel", data["errors"], {f.name for f in fields(DecayErrors)})
         values = {name: value for name, value in data.items() if name != "type"}
         return cls(**{**values, "errors": DecayErrors(**data["errors"])})
+
+
+def states(
+    push: ArrayLike,
+    rates_per_min: Sequence[float],
+    bucket_min: float,
+    sessions: Sequence[Any] | None = None,
+    overnight: float = 0.0,
+) -> Iterator[tuple[Array, Array]]:
+    """Decayed sums of pushes, bucket by bucket: at its start and at its end.
+
+    ``end = exp(-rho D) start + push``, and the next bucket starts there; the first bucket of a
+    later session starts from `overnight` times it. Of the mid's move in the bucket, a unit of the
+    push at that rate explains ``end - start``.
+
+    Parameters
+    ----------
+    push, sessions
+        As of `Decay.carried`.
+    rates_per_min, bucket_min, overnight
+        As of `Decay`.
+
+    Yields
+    ------
+    tuple of Array
+        Per bucket, shape (rates, ...).
+    """
+    push = np.asarray(push, dtype=np.float64)
+    column = (-1,) + (1,) * (push.ndim - 1)
+    kept = np.exp(-bucket_min * np.reshape(np.asarray(rates_per_min, dtype=np.float64), column))
+    start = np.zeros((len(kept), *push.shape[1:]))
+    for new, first in zip(push, _first(sessions, len(push)), strict=True):
+        if first:
+            start = overnight * start
+        end = kept * start + new
+        yield start, end
+        start = end
 
 
 def _plain(value: Decay | DecayErrors) -> dict[str, Any]:

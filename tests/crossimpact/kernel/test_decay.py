@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from crossimpact.errors import ModelError
-from crossimpact.kernel.decay import Decay, DecayErrors
+from crossimpact.kernel.decay import Decay, DecayErrors, states
 from crossimpact.plain_data import canonical_json
 from crossimpact.policy.sequential.kernel import SumOfExponentials
 
@@ -57,6 +57,15 @@ def test_carried_is_additive_over_rates(decay, seed):
         for weight, rate in zip(decay.weights, decay.rates_per_min, strict=True)
     ]
     np.testing.assert_allclose(decay.carried(push, days), sum(parts), rtol=1e-12, atol=1e-12)
+
+
+def test_states_start_where_the_bucket_before_ended():
+    walk = list(
+        states(np.array([[8.0], [4.0], [2.0]]), (0.0, np.log(2) / 5), 5.0, list("aab"), 0.5)
+    )
+    starts, ends = (np.array([part[k].ravel() for part in walk]) for k in (0, 1))
+    np.testing.assert_allclose(starts, [[0, 0], [8, 8], [6, 4]])
+    np.testing.assert_allclose(ends, [[8, 8], [12, 8], [8, 4]])
 
 
 @given(decays(), st.integers(0, 100))
