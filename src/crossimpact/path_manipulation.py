@@ -69,7 +69,8 @@ class PathCertificate:
     admissible
         No round trip over buckets makes money (``proved``), or none was found (``searched``).
     linear_admissible
-        The same of the model with linear flow, which is what optimisers are given; proved.
+        The same of the model with linear flow, which is what optimisers are given; proved where
+        couplings are symmetric.
     smallest_eigenvalue
         Of the linear model's spectral density, halved, over all frequencies; 1 is own impact.
     theta
