@@ -38,6 +38,17 @@ def self_(
     _told(file, step.export_self(place, file, release).to_dict(), json_)
 
 
+@app.command("kernel")
+def kernel(
+    file: CsvFile, release: ReleaseOption = "champion", home: Home = None, json_: Json = False
+) -> None:
+    """regime,lag_min,g_self,se_self,g_cross,se_cross: what is left of a push; none: no rows."""
+    place = known_home(home)
+    from pipelines import export as step
+
+    _told(file, step.export_kernel(place, file, release).to_dict(), json_)
+
+
 @app.command("violations")
 def violations(file: CsvFile, home: Home = None, json_: Json = False) -> None:
     """table,date,file,row,key,rule_id,severity of everything validated under this home."""

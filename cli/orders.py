@@ -24,7 +24,14 @@ def sequence(
     ] = None,
     regime: Annotated[str, typer.Option(help="Whose matrix, with --model")] = "normal",
     rho: Annotated[
-        float | None, typer.Option(help="Decay of impact per unit of time, with --model")
+        float | None,
+        typer.Option(help="Decay per unit of time, with --model [default: the release's]"),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a unit of the orders' time, for the release's decay [default: bucket]"
+        ),
     ] = None,
     times: Annotated[
         str | None, typer.Option(help="Boundaries 0,12,24 when the orders have no start and end")
@@ -57,23 +64,23 @@ def sequence(
 ) -> None:
     """Schedule orders in sequence: blocks and rates, priced under every metric."""
     bounds = numbers(times, "--times")
-    if model is not None and rho is None:
-        raise UsageError("--model needs --rho", "decay per unit of the orders' time, say 0.1")
+    if minutes is not None and (model is None or rho is not None):
+        raise UsageError("--minutes is for the release's decay", "give --model, and no --rho")
     if not file.is_file():
         raise UsageError(f"{file} is not a file", "give PROBLEM.json, or orders.csv with --model")
     place = known_home(home) if model is not None else None
     with stages("sequence"):
         from pipelines.sequence import solve as step
 
-        if model is None or rho is None or place is None:
+        if model is None or place is None:
             answer = step.run(file, project=project, comparison=compare, report=report)
         else:
             from pipelines.sequence import orders_file  # the registry: a problem file need not wait
 
             desk = orders_file.load(
-                place, file, model, regime, rho, times=bounds, objective=objective,
-                spread=spread, pov=pov, day=day, no_blocks=no_blocks, full_span=full_span,
-                project=project,
+                place, file, model, regime, rho, minutes=minutes, times=bounds,
+                objective=objective, spread=spread, pov=pov, day=day, no_blocks=no_blocks,
+                full_span=full_span, project=project,
             )  # fmt: skip
             answer = step.answer(
                 desk.task, desk.units, comparison=compare, facts=desk.facts, report=report

@@ -132,7 +132,8 @@ def scheduled(result: Data) -> Data:
     if moves and not isinstance(moves[0], list):
         costs["price moves before later orders"] = cell(moves)
     rest = ("status", "kkt_residual", "method", "understatement", "warning", "report",
-            "value_of_stochastic_solution", "release", "regime", "rung", "reason")  # fmt: skip
+            "value_of_stochastic_solution", "release", "regime", "rung", "reason",
+            "decay")  # fmt: skip
     shown: dict[str, Any] = costs | {
         name.replace("_", " "): result[name] for name in rest if result.get(name) not in (None, "")
     }

@@ -25,6 +25,9 @@ from registry.tracking import CHAMPION
 GAMMA_COLUMNS = ("regime", "symbol_i", "symbol_j", "gamma_bps", "se_bps")
 #: Rows held at once while a large table is written.
 FETCHED = 50_000
+KERNEL_COLUMNS = ("regime", "lag_min", "g_self", "se_self", "g_cross", "se_cross")
+#: Lags written of a kernel whose errors were not estimated at any, buckets.
+LAGS = 25
 SELF_COLUMNS = ("regime", "symbol", "alpha_bps", "beta_bps", "se_alpha", "se_beta")
 
 
@@ -49,6 +52,18 @@ def export_gamma(settings: Settings, path: Path, release: str = CHAMPION) -> Exp
 def export_self(settings: Settings, path: Path, release: str = CHAMPION) -> Export:
     """CSV of every symbol's alpha (bps) and beta (bps per unit of ADV fraction)."""
     return _export(settings, path, release, SELF_COLUMNS, _self_rows)
+
+
+def export_kernel(settings: Settings, path: Path, release: str = CHAMPION) -> Export:
+    """CSV of every regime's decay: ``scale g(lag)`` of self and cross, lags in minutes after the
+    end of the bucket that pushed."""
+    result = _exported(settings, release)
+    models = list(_shipped(result))
+    rows = (row for model in models for row in _kernel_rows(model))
+    count = csv_file.write(path, KERNEL_COLUMNS, rows)
+    bare = [model.regime for model in models if model.kernel is None]
+    note = f"{', '.join(bare)}: no decay kernel, nothing is carried over" if bare else ""
+    return Export(str(path), result.id, count, note)
 
 
 def export_violations(settings: Settings, landing: Landing | None, path: Path) -> int:
@@ -169,3 +184,19 @@ def _self_rows(model: ImpactModel) -> Iterable[tuple[str | float, ...]]:
     numbers = np.column_stack([model.alpha, model.beta, model.alpha_se, model.beta_se])
     for symbol, row in zip(model.symbols, numbers.tolist(), strict=True):
         yield (model.regime, symbol, *row)
+
+
+def _kernel_rows(model: ImpactModel) -> Iterable[tuple[str | float, ...]]:
+    if (kernel := model.kernel) is None:
+        return
+    known = kernel.errors
+    lags = known.lags_min or tuple(kernel.bucket_min * k for k in range(LAGS))
+    unknown = (float("nan"),) * len(lags)
+    columns = (
+        lags,
+        kernel.value(lags).tolist(),
+        known.se_self or unknown,
+        known.se_cross or unknown,
+    )
+    for lag, g, se_self, se_cross in zip(*columns, strict=True):
+        yield model.regime, lag, kernel.scale_self * g, se_self, kernel.scale_cross * g, se_cross

@@ -149,7 +149,7 @@ def files(release: Release) -> dict[str, str]:
     shown = {"columns": columns, "data": [row[: len(columns)] for row in example(release)]}
     model: dict[str, Any] = {
         "flavors": {
-            "crossimpact": {"schema_version": bundle.SCHEMA_VERSION, "digest": release.digest}
+            "crossimpact": {"schema_version": release.schema_version, "digest": release.digest}
         },
         "signature": {"inputs": json.dumps(INPUTS), "outputs": json.dumps(OUTPUTS)},
         "saved_input_example_info": {

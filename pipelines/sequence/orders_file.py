@@ -8,9 +8,11 @@ Columns of the file, one row per order and symbol, more when parts became known 
 - ``known`` (optional): index of the boundary at which this part of the order became known, at most
   its own start; 0, the first, by default.
 
-The kernel is ``K exp(-rho t)``, rho per unit of the same time, K the model's dollar matrix
-``S + diag(1e-4 beta / adv)``: relative price move per USD, so costs are USD. Names are scaled by
-``sqrt(adv)`` before solving, where K is well conditioned, and back afterwards.
+The kernel is the release's, at the slow end of its half-life's interval: ``K g(t)`` with K what a
+bucket leaves in the mid at its end, of the model's dollar matrix ``S + diag(1e-4 beta / adv)``:
+relative price move per USD, so costs are USD. A desk's own rho replaces it, ``K exp(-rho t)`` with
+the dollar matrix itself, rho per unit of the orders' time. Names are scaled by ``sqrt(adv)`` before
+solving, where K is well conditioned, and back afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import numpy as np
 from crossimpact.alignment import Alignment, Index
 from crossimpact.errors import Inadmissible, ProblemError, StaleModel, UsageError
 from crossimpact.model import BPS, Array, ImpactModel
-from crossimpact.policy.sequential.kernel import Exponential
+from crossimpact.policy.sequential.kernel import Exponential, Kernel, SumOfExponentials
 from crossimpact.policy.sequential.kernel import project as repaired
 from crossimpact.policy.sequential.limits import Limits
 from crossimpact.policy.sequential.problem import Problem, hybrid, ttsc
@@ -65,8 +67,9 @@ def load(
     path: Path,
     which: str,
     regime: str,
-    rho: float,
+    rho: float | None = None,
     *,
+    minutes: float | None = None,
     times: list[float] | None = None,
     objective: Objective = "tthc",
     spread: bool = False,
@@ -82,6 +85,10 @@ def load(
     ----------
     which
         ``champion``, ``challenger`` or a release id.
+    rho
+        The desk's own decay per unit of time, > 0; by default the release's kernel.
+    minutes
+        Of one unit of the orders' time, for the release's kernel; a bucket by default.
     times
         Boundaries, when the file has no ``start`` and ``end``.
     spread
@@ -97,7 +104,7 @@ def load(
     Raises
     ------
     UsageError
-        When the file cannot be read or lacks a column.
+        When the file cannot be read or lacks a column, or neither rho nor the release has a decay.
     ProblemError
         When a row is wrong: which, and its number against its limit.
     StaleModel
@@ -122,7 +129,7 @@ def load(
         full_span=full_span,
     )
     K = model.scaled[np.ix_(names, names)]
-    kernel = Exponential(repaired(K) if project else K, rho=rho)
+    kernel, decay = _kernel(model, K, rho, minutes, project)
     if pov is not None and no_blocks:
         _check_room(rows, times, dict(zip(symbols, _fastest(pov, day) * adv, strict=True)))
     problem = _problem(rows, symbols, units, kernel, times, objective, limits)
@@ -132,15 +139,47 @@ def load(
         "regime": regime,
         "rung": rung,
         "reason": reason,
+        "decay": decay,
     }
     return Desk(Task(problem, objective, vectors=True), units, facts)
+
+
+def _kernel(
+    model: ImpactModel, K: Array, rho: float | None, minutes: float | None, project: bool
+) -> tuple[Kernel, str]:
+    """The desk's decay, else the release's, and which it is in words."""
+    fit = repaired if project else np.asarray
+    if rho is not None:
+        return Exponential(fit(K), rho=rho), f"exp(-{rho:g} t), as given"
+    if model.kernel is None:
+        raise UsageError(
+            f"the release has no decay in regime {model.regime}: --model needs --rho",
+            "decay per unit of the orders' time, say 0.1",
+        )
+    decay = model.kernel.slow_end()
+    unit = decay.bucket_min if minutes is None else minutes
+    if not 0 < unit < math.inf:
+        raise UsageError(f"--minutes is {unit:g}, must be > 0", "minutes of one unit of time")
+    if decay.permanent == 1:
+        raise ProblemError(
+            f"impact of regime {model.regime} is permanent: every schedule costs the same",
+            "give --rho to assume a decay",
+        )
+    rhos = tuple(unit * rate for rate in decay.rates_per_min)
+    words = (
+        f"the release's: half-life {decay.half_life_min:.3g} min, permanent share "
+        f"{decay.permanent:.2g}, a unit of time {unit:g} min"
+    )
+    if len(rhos) == 1:
+        return Exponential(fit(decay.left(K)), rho=rhos[0]), words
+    return SumOfExponentials(fit(decay.left(K)), weights=decay.weights, rhos=rhos), words
 
 
 def _problem(
     rows: list[Row],
     symbols: tuple[str, ...],
     units: Array,
-    kernel: Exponential,
+    kernel: Kernel,
     times: list[float] | None,
     objective: Objective,
     limits: Limits,

@@ -213,7 +213,7 @@ def _page(
     many = task.law is None and task.problem.orders > 1
     release = {
         name.capitalize(): extra[name]
-        for name in ("release", "regime", "rung", "reason")
+        for name in ("release", "regime", "rung", "reason", "decay")
         if extra.get(name)
     } | _told(task, found, extra)
     return sequence_page.write(

@@ -24,15 +24,15 @@ within its buckets, ``carry = 0``, where semidefiniteness is not enough: see `ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 
-from crossimpact.errors import ModelError
-from crossimpact.model import BPS, Array, Cost, ImpactModel
+from crossimpact.kernel.decay import Decay
+from crossimpact.model import Array, Cost, ImpactModel
 from crossimpact.scaled import TOLERANCE, impact_units, normalised
 
 #: Largest leg of a returned round trip, ADV fraction, unless its gain has a spread to cover.
@@ -132,18 +132,12 @@ def sequence_cost(model: ImpactModel, sequence: ArrayLike, carry: float = 1.0) -
     ModelError
         When the shape is not (m, n).
     """
-    sequence = np.asarray(sequence, dtype=np.float64)
-    if sequence.ndim != 2 or sequence.shape[1] != model.n:
-        raise ModelError(f"a sequence of shape {sequence.shape} for {model.n} symbols")
-    own, notional = model.cost(sequence), BPS * sequence * model.adv
-
-    def carried(moves: Array) -> Array:
-        return np.asarray(carry * (notional * (np.cumsum(moves, axis=0) - moves)).sum())
-
+    lasting = Decay((1.0,), (0.0,), scale_self=carry, scale_cross=carry)
+    cost = replace(model, kernel=lasting).path_cost(sequence)
     return Cost(
-        linear=own.linear.sum(),
-        self_impact=own.self_impact.sum() + carried(model.self_bps(sequence)),
-        cross=own.cross.sum() + carried(model.cross_bps(sequence)),
+        linear=cost.linear.sum(),
+        self_impact=(cost.self_now + cost.self_carried).sum(),
+        cross=(cost.cross_now + cost.cross_carried).sum(),
     )
 
 

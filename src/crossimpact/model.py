@@ -11,27 +11,32 @@ and ``f_j`` the flow transform,
 
 Positive is worse for the desk. The double sum meets each unordered pair twice, once from each side.
 The symmetric object is the dollar matrix ``S_ij = 1e-4 gamma_ij / adv_j``; under either transform
-beta and gamma are bps per unit of ADV fraction.
+beta and gamma are bps per unit of ADV fraction. A model with a decay kernel also prices paths of
+buckets, in which impact outlives its bucket (`crossimpact.path`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crossimpact import path
 from crossimpact.errors import ModelError
+from crossimpact.kernel.decay import Decay
+from crossimpact.path import PathCost as PathCost
 from crossimpact.plain_data import canonical_json as canonical_json
 from crossimpact.plain_data import dense, nan_null, null_nan
+from crossimpact.scaled import BPS as BPS
 from crossimpact.scaled import Array as Array
 from crossimpact.scaled import from_scaled as from_scaled
+from crossimpact.scaled import frozen
 from crossimpact.scaled import to_scaled as to_scaled
 
-BPS = 1e-4
 Transform = Literal["linear", "sqrt"]
 
 
@@ -86,6 +91,8 @@ class ImpactModel:
     reference
         Flow q0 at which both transforms agree, ADV fraction, > 0, shape (n,); a typical bucket's
         flow. ``sqrt`` needs it, ``linear`` does not read it (default: ones).
+    kernel
+        How impact decays after its bucket; None: it is gone by the next one.
 
     Raises
     ------
@@ -108,6 +115,7 @@ class ImpactModel:
     transform: Transform = "linear"
     reference: Array = field(default_factory=lambda: np.empty(0))
     gamma_frequency: Array = field(default_factory=lambda: np.empty(0))
+    kernel: Decay | None = None
 
     def __post_init__(self) -> None:
         n = len(self.symbols)
@@ -115,7 +123,7 @@ class ImpactModel:
         shapes = dict.fromkeys(vectors, (n,))
         squares = dict.fromkeys(("gamma", "gamma_se", "gamma_frequency"), (n, n))
         for name, shape in {**shapes, **squares}.items():
-            value = _frozen(getattr(self, name))
+            value = frozen(getattr(self, name))
             if value.size == 0 and name.endswith(("_se", "_frequency")):
                 value = np.broadcast_to(np.nan, shape)
             if value.size == 0 and name == "reference" and self.transform == "linear":
@@ -163,7 +171,7 @@ class ImpactModel:
             return q
         return np.asarray(np.sign(q) * np.sqrt(np.abs(q) * self.reference))
 
-    def _flow_slope(self, q: Array) -> Array:
+    def flow_slope(self, q: Array) -> Array:
         """``df/dq``; the square root's is infinite at 0, where its central subgradient 0 stands."""
         if self.transform == "linear":
             return np.ones_like(q)
@@ -208,10 +216,22 @@ class ImpactModel:
         there: the first dollar in a name moves the others by more than any price per dollar.
         """
         q = np.asarray(q, dtype=np.float64)
-        slope = self._flow_slope(q)
+        slope = self.flow_slope(q)
         own = self.self_bps(q) + self.beta * q * slope
         pushed = (q * self.adv) @ self.gamma / self.adv * slope
         return np.asarray(BPS * (np.sign(q) * self.alpha + own + self.cross_bps(q) + pushed))
+
+    def path_cost(self, flows: ArrayLike, sessions: Sequence[Any] | None = None) -> PathCost:
+        """Expected cost in USD per bucket of a path of flows, ADV fractions, shape (buckets, n),
+        with what each carries over to later ones; see `crossimpact.path.cost`. A model without
+        kernel carries exactly nothing."""
+        return path.cost(self, flows, sessions)
+
+    def path_marginal_cost(self, flows: ArrayLike, sessions: Sequence[Any] | None = None) -> Array:
+        """Exact gradient of ``path_cost(flows).total.sum()`` in every ``Q_bi``, USD per USD, shape
+        (buckets, n): what the bucket pays, and what later buckets will pay for its push. Kinks as
+        in `marginal_cost`."""
+        return path.marginal_cost(self, flows, sessions)
 
     def pair_cost(self, q: ArrayLike) -> Array:
         """USD cost of each ordered pair over all buckets, shape (n, n): `[i, j]` is ``Q_i gamma_ij
@@ -246,8 +266,8 @@ class ImpactModel:
     # -- plain data ----------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; gamma as triplets of its non-zero entries, NaN as null; the transform and the
-        selection frequency where they differ from the default."""
+        """Plain data; gamma as triplets of its non-zero entries, NaN as null; transform, selection
+        frequency and kernel where they differ from the default."""
         pairs = self.pairs()
         gamma = {name: pairs[name].tolist() for name in ("i", "j", "bps")}
         gamma["se"] = null_nan(pairs["se"])
@@ -270,6 +290,8 @@ class ImpactModel:
         }
         if self.transform != "linear" or (self.reference != 1).any():
             data |= {"transform": self.transform, "reference_adv": self.reference.tolist()}
+        if self.kernel is not None:
+            data["kernel"] = self.kernel.to_dict()
         return data
 
     def pairs(self) -> dict[str, NDArray[Any]]:
@@ -311,6 +333,7 @@ class ImpactModel:
                 transform=data.get("transform", "linear"),
                 reference=np.array(data.get("reference_adv", ()), dtype=float),
                 gamma_frequency=frequency,
+                kernel=Decay.from_dict(data["kernel"]) if "kernel" in data else None,
             )
         except ModelError:
             raise
@@ -321,13 +344,3 @@ class ImpactModel:
     def digest(self) -> str:
         """sha256 of the canonical bytes: equal digests, equal numbers."""
         return hashlib.sha256(canonical_json(self.to_dict())).hexdigest()
-
-
-def _frozen(values: ArrayLike) -> Array:
-    """As an array nobody can write to: itself when it is one, else a copy."""
-    if isinstance(values, np.ndarray) and values.dtype == np.float64:
-        whole: Array = values
-        owner = whole if whole.base is None else whole.base
-        if isinstance(owner, np.ndarray) and not owner.flags.writeable:
-            return whole
-    return np.array(values, dtype=np.float64)

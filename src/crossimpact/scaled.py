@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+BPS = 1e-4
 #: Asymmetries, and eigenvalues below zero, smaller than this are rounding (units of own impact).
 TOLERANCE = 1e-9
 
@@ -53,3 +54,13 @@ def normalised(model: Coupled) -> Array:
     coupled = matrix.any(axis=0) | matrix.any(axis=1)
     np.fill_diagonal(matrix, np.where((model.beta > 0) | ~coupled, 1.0, 0.0))
     return matrix
+
+
+def frozen(values: ArrayLike) -> Array:
+    """As an array nobody can write to: itself when it is one, else a copy."""
+    if isinstance(values, np.ndarray) and values.dtype == np.float64:
+        whole: Array = values
+        owner = whole if whole.base is None else whole.base
+        if isinstance(owner, np.ndarray) and not owner.flags.writeable:
+            return whole
+    return np.array(values, dtype=np.float64)

@@ -30,13 +30,18 @@ class Prediction:
     Attributes
     ----------
     self_bps, cross_bps
-        Move of each name from its own flow and from the others', shape (T, n); zero where unpriced.
+        Move of each name from its own flow and from the others' of the same bucket, shape (T, n);
+        zero where unpriced.
     priced
         Whether a model knew the symbol in the bucket's regime, shape (T, n).
     priced_by
         Who answered for each bucket, length T.
     unpriced
         Symbols traded in some bucket whose regime had no model for them.
+    carried_self_bps, carried_cross_bps
+        Moves carried into each bucket from earlier ones, shape (T, n), by the name's own flow and
+        the others'; a push decays as the kernel of the regime it was made in says, and not beyond
+        its bucket where that model has none.
     """
 
     self_bps: Array
@@ -44,6 +49,8 @@ class Prediction:
     priced: Bool
     priced_by: tuple[str, ...]
     unpriced: tuple[str, ...]
+    carried_self_bps: Array
+    carried_cross_bps: Array
 
 
 @dataclass(frozen=True)
@@ -99,26 +106,33 @@ def predict(
     """
     q = _checked(regimes, q, symbols)
     labels = priced_by or {}
-    self_bps, cross_bps = np.zeros_like(q), np.zeros_like(q)
+    now, carried = np.zeros((2, *q.shape)), np.zeros((2, *q.shape))  # self, cross
     priced = np.zeros(q.shape, dtype=bool)
     for regime, model in models.items():
         rows = np.flatnonzero(np.array(regimes) == regime)
         align = Alignment.between(symbols, model.symbols)
         flow = align(q[rows])  # names the day does not have trade nothing
         cells = np.ix_(rows, align.source)
-        self_bps[cells] = model.self_bps(flow)[:, align.target]
-        cross_bps[cells] = model.cross_bps(flow)[:, align.target]
+        push = np.zeros_like(now)
+        for part, moves in zip(push, (model.self_bps(flow), model.cross_bps(flow)), strict=True):
+            part[cells] = moves[:, align.target]
         priced[cells] = True
+        now += push
+        if kernel := model.kernel:
+            carried[0] += kernel.scale_self * kernel.carried(push[0])
+            carried[1] += kernel.scale_cross * kernel.carried(push[1])
     missing = ((q != 0) & ~priced).any(axis=0)
     return Prediction(
-        self_bps,
-        cross_bps,
+        now[0],
+        now[1],
         priced,
         tuple(
             labels.get(regime, f"{'model' if regime in models else 'none'}/{regime}")
             for regime in regimes
         ),
         tuple(symbol for symbol, out in zip(symbols, missing, strict=True) if out),
+        carried[0],
+        carried[1],
     )
 
 

@@ -63,7 +63,7 @@ WRONG = [
     (("show", "--as-of", "2999-01-01", "--home", "{tmp}/empty"), "2999-01-01T00:00:00+00:00 is in"),
     (("show", "--as-of", "0001-01-01T00:00+14:00", "--home", "{tmp}/empty"), "is not a moment"),
     (("show", "--home", "{tmp}/circle"), "circle does not exist"),
-    (("sequence", "orders.csv", "--model", "champion"), "--model needs --rho"),
+    (("sequence", "orders.csv", "--minutes", "5"), "--minutes is for the release's decay"),
     (("sequence", "nowhere.json"), "nowhere.json is not a file"),
     (("sequence", "p.json", "--times", "0,soon"), "not a list of numbers"),
 ]
@@ -72,6 +72,7 @@ READING = [
     ("pull",), ("ledger",), ("ledger", "verify"), ("drift", "{landing}"), ("tca", "{landing}"),
     ("export", "violations", "{tmp}/v.csv"), ("export", "gamma", "{tmp}/g.csv"),
     ("export", "self", "{tmp}/s.csv"), ("export", "regimes", "{tmp}/r.csv"),
+    ("export", "kernel", "{tmp}/k.csv"),
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from cli import console
 from crossimpact.errors import GateRefused, StaleModel, UsageError
+from crossimpact.kernel.decay import Decay, DecayErrors
 from crossimpact.model import ImpactModel
 from crossimpact.release import hash_chain, ledger, release_files
 from crossimpact.release.bundle import Release
@@ -537,6 +538,35 @@ def test_the_exports_hold_every_number_exactly(desk: Settings, which: str) -> No
     assert [float(row["alpha_bps"]) for row in table] == model.alpha.tolist()
     assert [float(row["beta_bps"]) for row in table] == model.beta.tolist()
     assert [row["se_alpha"] for row in table] == ["0.25", "", "0.5"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_export_kernel_writes_what_is_left_at_every_lag(desk: Settings, known: bool) -> None:
+    errors = DecayErrors(lags_min=(0.0, 10.0), se_self=(0.1, 0.2), se_cross=(0.3, 0.4))
+    kernel = Decay.from_half_life(
+        10.0, 0.5, scale_self=1.2, scale_cross=1.4, errors=errors if known else DecayErrors()
+    )
+    release = sample(30.0)
+    model = replace(release.models["normal"], kernel=kernel)
+    lower = {
+        regime: {rung: replace(one, kernel=kernel) for rung, one in rungs.items()}
+        for regime, rungs in release.lower.items()
+    }
+    register(desk, replace(release, models={"normal": model}, lower=lower))
+    found = export.export_kernel(desk, desk.home / "kernel.csv", "challenger")
+    table = rows(desk.home / "kernel.csv")
+    assert list(table[0]) == ["regime", "lag_min", "g_self", "se_self", "g_cross", "se_cross"]
+    assert found.rows == len(table) == (2 if known else 25) and found.note == ""
+    at = next(row for row in table if float(row["lag_min"]) == 10)
+    assert float(at["g_self"]) == pytest.approx(1.2 * 0.75)
+    assert float(at["g_cross"]) == pytest.approx(1.4 * 0.75)
+    assert (at["se_self"], at["se_cross"]) == (("0.2", "0.4") if known else ("", ""))
+
+
+def test_export_kernel_of_a_release_without_says_so(desk: Settings) -> None:
+    register(desk, sample(30.0))
+    found = export.export_kernel(desk, desk.home / "kernel.csv", "challenger")
+    assert found.rows == 0 and found.note == "normal: no decay kernel, nothing is carried over"
 
 
 def test_an_export_of_square_root_flow_says_what_its_numbers_are_per(desk: Settings) -> None:

@@ -20,6 +20,7 @@ from crossimpact import manipulation
 from crossimpact.consumer.client import Client, Served
 from crossimpact.consumer.deadline import Worker
 from crossimpact.errors import ModelError, Unavailable
+from crossimpact.kernel.decay import Decay
 from crossimpact.model import ImpactModel
 from crossimpact.release import admissible, ledger
 from crossimpact.release.bundle import Release
@@ -100,6 +101,18 @@ def test_demotions_hold_in_memory_and_on_disk_until_the_next_promotion(
     desk.book.write_bytes(before)
     desk.write(release=FIRST, version=1)
     assert client.pull().answer("normal").rung == "full"
+
+
+def test_a_release_with_a_decay_kernel_is_served_on_every_rung(desk: Desk) -> None:
+    kernel = Decay.from_half_life(30.0, 0.3, scale_self=1.2, scale_cross=1.4, bucket_min=5.0)
+    slow = replace(FIRST, models={"normal": replace(FIRST.models["normal"], kernel=kernel)})
+    desk.write(release=slow, version=2)
+    client = pulled(desk, slow, 2)
+    assert client.answer("normal").model.kernel == kernel
+    desk.write("demote", rungs={"normal": "self_only"}, why="slope 0.1")
+    model, rung, *_ = client.pull().answer("normal")
+    assert (rung, model.edges, model.kernel) == ("self_only", 0, kernel)
+    assert desk.client().served.release == slow  # from disk
 
 
 def test_a_release_rolled_back_is_dropped_even_if_the_other_cannot_be_had(desk: Desk) -> None:

@@ -2,7 +2,8 @@
 
 Of every model of every rung: all numbers finite, no impact beyond `MAX_BPS`, and no round trip that
 makes money within a bucket: the couplings symmetric in dollars and, with the names' own impacts,
-positive semidefinite. An override may promote what a gate refuses; nothing overrides this.
+positive semidefinite; nor, with linear flow, over buckets under the regime's decay kernel. An
+override may promote what a gate refuses; nothing overrides this.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.linalg import LinAlgError, cholesky  # scipy's takes longer to import than to run
 
 from crossimpact.errors import ModelError
+from crossimpact.kernel.decay import Decay
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
 from crossimpact.scaled import TOLERANCE, normalised
@@ -43,6 +45,8 @@ def _check_model(model: ImpactModel, where: str) -> None:
             raise ModelError(f"{name} of {where} is not finite and > 0")
     if model.gamma.any():
         _check_round_trips(model, where)
+    if model.kernel is not None:
+        _check_paths(model, model.kernel, where)
 
 
 def _check_round_trips(model: ImpactModel, where: str) -> None:
@@ -60,3 +64,18 @@ def _check_round_trips(model: ImpactModel, where: str) -> None:
         raise ModelError(
             f"couplings of {where} are not positive semidefinite: a round trip would make money"
         ) from error
+
+
+def _check_paths(model: ImpactModel, kernel: Decay, where: str) -> None:
+    """Whether the spectral density at both ends is what `path_certificate` asks for."""
+    for end in kernel.spectral_ends(normalised(model)):
+        end[np.diag_indices_from(end)] += TOLERANCE * max(1.0, float(np.abs(end).max(initial=0.0)))
+        try:
+            cholesky(end)
+        except LinAlgError as error:
+            raise ModelError(
+                f"couplings of {where} with its decay kernel are not positive semidefinite: a "
+                "round trip over buckets would make money",
+                f"scales are {kernel.scale_self:g} and {kernel.scale_cross:g}, of self alone at "
+                f"most {kernel.largest_scale:g}",
+            ) from error

@@ -1,10 +1,10 @@
 """A release as plain files: every regime's matrices, the fallback policy and the guardrails.
 
 `release.json`, `fallback.json`, `guardrails.json`, per fitted regime and rung of the ladder
-`model-<regime>-<rung>.json` and, where names are coupled, the pairs in `gamma-<regime>-<rung>.npy`
-(see `couplings`), all in canonical bytes, and `manifest.json` with the sha256 of
-each. The sha256 of the manifest is the release's digest, its first 12 hex digits its id. How they
-are written and read is the business of `release_files`.
+`model-<regime>-<rung>.json` (with the regime's decay kernel, where it has one) and, where names are
+coupled, the pairs in `gamma-<regime>-<rung>.npy` (see `couplings`), all in canonical bytes, and
+`manifest.json` with the sha256 of each. The sha256 of the manifest is the release's digest, its
+first 12 hex digits its id. How they are written and read is the business of `release_files`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from crossimpact.model import ImpactModel, canonical_json
 from crossimpact.release import content, couplings
 from crossimpact.release.content import Guardrail, Guardrails, Hold, Policy, Window
 
-SCHEMA_VERSION = 2
+#: Of a release without decay kernels, and of one with: older consumers refuse what they would price
+#: without its kernel.
+SCHEMA_VERSION, KERNEL_SCHEMA_VERSION = 2, 3
 MANIFEST = "manifest.json"
 ID_LENGTH = 12
 UNKNOWN = "unknown"
@@ -113,6 +115,8 @@ class Release:
                 )
         for regime, models in self.lower.items():
             self._check_lower(regime, models)
+        for regime in self.models:
+            self._check_kernels(regime)
         for regime in self.guardrails:
             if regime not in self.models:
                 raise ModelError(f"guardrails of regime {regime!r}, which has no model")
@@ -150,6 +154,20 @@ class Release:
                 )
             if model.symbols != self.models[regime].symbols:
                 raise ModelError(f"lower rung {rung!r} of regime {regime!r} has other symbols")
+
+    def _check_kernels(self, regime: str) -> None:
+        shipped = self.models[regime].kernel
+        for rung, model in self.lower.get(regime, {}).items():
+            if model.kernel != shipped:
+                raise ModelError(
+                    f"rung {rung!r} of regime {regime!r} has another decay kernel than what ships",
+                    "a regime has one kernel",
+                )
+        if shipped is not None and abs(60 * shipped.bucket_min - self.bucket_s) > 1e-6:
+            raise ModelError(
+                f"the decay kernel of regime {regime!r} is of buckets of "
+                f"{60 * shipped.bucket_min:g} s, the release of {self.bucket_s} s"
+            )
 
     def model_for(self, regime: str) -> Answer:
         """Who answers for `regime`; one the release has never heard of is answered as 'unknown'."""
@@ -208,10 +226,16 @@ class Release:
             for rung, model in self.rungs(regime).items()
         ]
 
+    @property
+    def schema_version(self) -> int:
+        """What a consumer must know to read it."""
+        kernels = any(model.kernel is not None for model in self.models.values())
+        return KERNEL_SCHEMA_VERSION if kernels else SCHEMA_VERSION
+
     @cached_property
     def manifest(self) -> bytes:
         digests = {name: sha256(content) for name, content in self.files.items()}
-        return canonical_json({"schema_version": SCHEMA_VERSION, "files": digests})
+        return canonical_json({"schema_version": self.schema_version, "files": digests})
 
     @cached_property
     def digest(self) -> str:

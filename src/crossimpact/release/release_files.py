@@ -19,7 +19,12 @@ from crossimpact.atomic import replace_folder
 from crossimpact.errors import StaleModel, UsageError
 from crossimpact.model import canonical_json
 from crossimpact.release import bundle
-from crossimpact.release.bundle import MANIFEST, SCHEMA_VERSION, Release
+from crossimpact.release.bundle import (
+    KERNEL_SCHEMA_VERSION,
+    MANIFEST,
+    SCHEMA_VERSION,
+    Release,
+)
 
 #: What a release may hold; `MLmodel`, pickles, code and paths are not among it.
 NAME = re.compile(
@@ -81,6 +86,8 @@ def verified(contents: Mapping[str, bytes], digest: str | None, where: str) -> R
         release = bundle.parse(files)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise refused(where, f"does not parse: {error}") from error
+    if (told := json.loads(manifest)["schema_version"]) != release.schema_version:
+        raise refused(where, f"is of schema version {release.schema_version}, and says {told}")
     vars(release).update(files=files, manifest=manifest)  # checked, so need not be made again
     return release
 
@@ -170,8 +177,11 @@ def _listed(where: str, manifest: bytes) -> dict[str, str]:
         version, listed = data["schema_version"], dict(data["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise refused(where, f"has an unreadable {MANIFEST} ({error!r})") from error
-    if version != SCHEMA_VERSION:
-        raise refused(where, f"has schema version {version}, expected {SCHEMA_VERSION}")
+    if version not in (SCHEMA_VERSION, KERNEL_SCHEMA_VERSION):
+        raise refused(
+            where,
+            f"has schema version {version}, expected {SCHEMA_VERSION} or {KERNEL_SCHEMA_VERSION}",
+        )
     if canonical_json({"schema_version": version, "files": listed}) != manifest:
         raise refused(where, f"has a {MANIFEST} that is not in canonical form")
     return listed

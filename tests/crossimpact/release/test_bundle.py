@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import ModelError, StaleModel, UsageError
+from crossimpact.kernel.decay import Decay, DecayErrors
 from crossimpact.model import ImpactModel, canonical_json
-from crossimpact.release import bundle, content, release_files
+from crossimpact.path_manipulation import path_certificate
+from crossimpact.release import admissible, bundle, content, release_files
 from crossimpact.release.bundle import Release
 from crossimpact.release.content import Guardrail, Hold, Policy, Window
 from tests.releases import FULL, POV, release_of
@@ -179,7 +181,7 @@ def _manifest(folder: Path, **changes: object) -> None:
         ),
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "unreadable manifest.json"),
-        (lambda folder: _manifest(folder, schema_version=1), "schema version 1, expected 2"),
+        (lambda folder: _manifest(folder, schema_version=1), "schema version 1, expected 2 or 3"),
         (lambda folder: _manifest(folder, files={}), "unexpected fallback.json"),
     ],
 )
@@ -412,3 +414,91 @@ def test_another_table_of_couplings_is_refused_even_when_the_hashes_agree(
     _manifest(tmp_path / "r", files=files | {path.name: bundle.sha256(path.read_bytes())})
     with pytest.raises(StaleModel):
         release_files.read(tmp_path / "r")
+
+
+KERNEL = Decay.from_half_life(
+    30.0, 0.3, scale_self=1.2, scale_cross=1.4, bucket_min=5.0,
+    errors=DecayErrors(half_life_lo=25.0, half_life_hi=40.0, scale_self_se=0.05),
+)  # fmt: skip
+
+
+@pytest.fixture
+def with_kernel(release: Release) -> Release:
+    block = replace(release.models["normal"], gamma=np.array([[0.0, 1.0], [0.5, 0.0]]))
+    models = {"normal": replace(release.models["normal"], kernel=KERNEL)}
+    lower = {"normal": {"sector_block": replace(block, kernel=KERNEL)}}
+    return replace(release, models=models, lower=lower)
+
+
+def test_a_release_with_a_kernel_is_of_the_next_schema_and_every_rung_has_it(
+    release: Release, with_kernel: Release, tmp_path: Path
+) -> None:
+    assert (release.schema_version, with_kernel.schema_version) == (2, 3)
+    digest = release_files.write(with_kernel, tmp_path / "r")
+    back = release_files.read(tmp_path / "r", digest)
+    assert json.loads(back.manifest)["schema_version"] == 3
+    for rung in ("full", "sector_block", "self_only"):
+        answer = (back if rung == "full" else _held(back, rung)).model_for("normal")
+        assert answer.rung == rung and answer.model is not None and answer.model.kernel == KERNEL
+    release_files.write(release, tmp_path / "bare")
+    assert release_files.read(tmp_path / "bare").models["normal"].kernel is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda k: k.update(weights=[-0.3, 1.3]), r"weights of the kernel\[0\] is -0.3"),
+        (lambda k: k.update(weights=[0.3, None]), r"weights of the kernel\[1\] is None"),
+        (lambda k: k.update(weights=[0.3, float("nan")]), r"weights of the kernel\[1\] is nan"),
+        (lambda k: k.update(type="power_law"), "not sum_of_exponentials"),
+        (lambda k: k.update(version=2), "the kernel has the fields"),
+        (lambda k: k.pop("errors"), "the kernel has the fields"),
+        (lambda k: k.update(scale_self=1), "another decay kernel than what ships"),
+        (lambda k: k.update(overnight=0), "canonical"),
+    ],
+)
+def test_a_forged_kernel_is_refused_even_when_the_hashes_agree(
+    with_kernel: Release, tmp_path: Path, change, told: str
+) -> None:
+    release_files.write(with_kernel, tmp_path / "r")
+    _forge(tmp_path / "r", "model-normal-full.json", lambda m: change(m["kernel"]))
+    with pytest.raises(StaleModel, match=told):
+        release_files.read(tmp_path / "r")
+
+
+def test_a_kernel_under_the_schema_without_is_refused(
+    with_kernel: Release, release: Release, tmp_path: Path
+) -> None:
+    for made, version in ((with_kernel, 2), (release, 3)):
+        folder = tmp_path / str(version)
+        release_files.write(made, folder)
+        _manifest(folder, schema_version=version)
+        with pytest.raises(StaleModel, match=f"and says {version}"):
+            release_files.read(folder)
+
+
+def test_a_kernel_of_other_buckets_than_the_release_s_is_refused(with_kernel: Release) -> None:
+    minutes = replace(with_kernel.models["normal"], kernel=replace(KERNEL, bucket_min=1.0))
+    with pytest.raises(ModelError, match="is of buckets of 60 s, the release of 300 s"):
+        replace(with_kernel, models={"normal": minutes}, lower={})
+
+
+def test_the_rungs_of_a_regime_have_one_kernel(with_kernel: Release) -> None:
+    bare = replace(with_kernel.lower["normal"]["sector_block"], kernel=None)
+    with pytest.raises(ModelError, match="rung 'sector_block' of regime 'normal' has another"):
+        replace(with_kernel, lower={"normal": {"sector_block": bare}})
+
+
+@pytest.mark.parametrize(("scale", "refused"), [(1.4, False), (1.99, True)])
+def test_a_kernel_that_pays_round_trips_is_refused_on_loading(
+    with_kernel: Release, scale: float, refused: bool
+) -> None:
+    kernel = replace(KERNEL, scale_self=scale, scale_cross=scale)
+    models = {"normal": replace(with_kernel.models["normal"], kernel=kernel)}
+    tried = replace(with_kernel, models=models, lower={})
+    assert path_certificate(models["normal"]).admissible is not refused
+    if not refused:
+        return admissible.check(tried)
+    with pytest.raises(ModelError, match="over buckets would make money"):
+        admissible.check(tried)
+    return None

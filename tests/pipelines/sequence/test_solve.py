@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from crossimpact.errors import CrossImpactError, ProblemError, StaleModel, UsageError
+from crossimpact.kernel.decay import Decay, DecayErrors
 from crossimpact.model import BPS, ImpactModel
 from pipelines.sequence import orders_file
 from pipelines.sequence import solve as sequence
@@ -422,10 +424,11 @@ class Shipped:
     """A release with a model of one regime."""
 
     id = "abcdef123456"
+    kernel: Decay | None = None
 
     def model_for(self, regime: str) -> tuple[ImpactModel | None, str, str, float]:
         if regime == "normal":
-            return normal(), "full", "fitted", 0.15
+            return replace(normal(), kernel=self.kernel), "full", "fitted", 0.15
         return None, "fixed_pov", "3 buckets", 0.05
 
 
@@ -436,7 +439,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def schedule(desk: Settings, path: Path, **options: Any) -> dict[str, Any]:
-    regime, rho = options.pop("regime", "normal"), options.pop("rho", 0.2)
+    regime, rho = options.pop("regime", "normal"), options.pop("rho", 0.2)  # None: the release's
     which = options.pop("which", "challenger")
     printed = {name: options.pop(name) for name in ("comparison", "report") if name in options}
     found = orders_file.load(desk, path, which, regime, rho, **options)
@@ -461,6 +464,62 @@ def test_the_releases_matrix_is_the_kernel(desk, tmp_path: Path) -> None:
     for key, volume in traded(same).items():
         assert traded(answer)[key] == pytest.approx(volume, rel=1e-6, abs=1e-3)
     assert answer["status"] == "optimal"
+
+
+DECAY = Decay.from_half_life(
+    30.0, 0.3, scale_self=1.2, scale_cross=1.4, bucket_min=5.0,
+    errors=DecayErrors(half_life_lo=25.0, half_life_hi=40.0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("permanent", "minutes"), [(0.3, None), (0.3, 60.0), (0.0, None)])
+def test_the_releases_decay_is_the_kernel_s_slow_end(
+    desk, tmp_path: Path, monkeypatch, permanent: float, minutes: float | None
+) -> None:
+    kernel = Decay.from_half_life(
+        30.0, permanent, scale_self=1.2, scale_cross=1.4, errors=DECAY.errors
+    )
+    monkeypatch.setattr(Shipped, "kernel", kernel)
+    path = tmp_path / "orders.csv"
+    path.write_text(ORDERS)
+    answer = schedule(desk, path, rho=None, minutes=minutes)
+    model, unit = normal(), minutes or 5.0
+    K = BPS * (1.4 * model.gamma + 1.2 * np.diag(model.beta)) / model.adv
+    rhos = [0.0, unit * np.log(2) / 40][-len(kernel.weights) :]
+    same = solve(
+        times=[0, 6, 18],
+        volumes=[[1e6, -2e6, 0], [3e6, 0, 5e5]],
+        kernel={
+            "type": "sum_of_exponentials",
+            "K": ((K + K.T) / 2).tolist(),
+            "weights": list(kernel.weights),
+            "rhos": rhos,
+        },
+    )
+    assert answer["cost"] == pytest.approx(same["cost"], rel=1e-5)
+    assert f"half-life 40 min, permanent share {permanent:g}, a unit" in answer["decay"]
+
+
+def test_a_rho_of_the_desk_s_own_replaces_the_release_s_decay(desk, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(ORDERS)
+    before = schedule(desk, path)
+    monkeypatch.setattr(Shipped, "kernel", DECAY)
+    assert schedule(desk, path) == before and before["decay"] == "exp(-0.2 t), as given"
+
+
+def test_decays_that_no_schedule_can_use_are_refused(desk, tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(ORDERS)
+    with pytest.raises(UsageError, match="no decay in regime normal: --model needs --rho"):
+        schedule(desk, path, rho=None)
+    monkeypatch.setattr(Shipped, "kernel", DECAY)
+    for minutes in (0.0, -1.0, np.nan):
+        with pytest.raises(UsageError, match="--minutes is"):
+            schedule(desk, path, rho=None, minutes=minutes)
+    monkeypatch.setattr(Shipped, "kernel", Decay.from_half_life(np.inf))
+    with pytest.raises(ProblemError, match="is permanent: every schedule costs the same"):
+        schedule(desk, path, rho=None)
 
 
 def test_a_block_pays_half_of_the_move_a_bucket_pays(desk, tmp_path: Path) -> None:
@@ -516,7 +575,8 @@ def test_on_the_command_line(desk, crossimpact, tmp_path: Path) -> None:
     assert code == 0 and answer.keys() >= FIXED
     assert answer["cost"] == answer["cost_ttsc"]
     assert {row["schedule"] for row in answer["comparison"]} >= {"myopic", "ttsc", "tthc"}
-    assert crossimpact(*words)[0] == 2
+    code, _, err = crossimpact(*words)
+    assert code == 2 and "no decay in regime normal: --model needs --rho" in err
     assert crossimpact(*words, "--rho", 0.2, "--times", "0,x")[0] == 2
     assert crossimpact(*words, "--rho", 0.2, "--regime", "stressed")[0] == 5
 

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossimpact.errors import ProblemError
-from crossimpact.model import Array
-from crossimpact.policy.sequential.kernel.base import TOLERANCE, Kernel
+from crossimpact.kernel.base import DecayKernel
+from crossimpact.scaled import Array
 
+#: Violations below this share of g(0) are rounding.
+TOLERANCE = 1e-9
 #: Points at which a kernel given as a function is examined.
 CHECKED_POINTS = 1025
 _NODES, _WEIGHTS = (x / 2 for x in np.polynomial.legendre.leggauss(96))
 
 
 @dataclass(frozen=True)
-class Convex(Kernel):
+class ConvexDecay(DecayKernel):
     """Any non-increasing convex g, given as a function of an array of lags.
 
     Its antiderivatives are 96-point Gauss-Legendre sums over (0, t): exact to rounding for a smooth

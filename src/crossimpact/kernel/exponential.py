@@ -1,4 +1,4 @@
-"""Exponential decay: one rate, a rate an asset, or a sum of rates."""
+"""Exponential decay: one rate, or a sum of rates."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from functools import cached_property
 
 import numpy as np
 
-from crossimpact.errors import Inadmissible, ProblemError
-from crossimpact.model import Array
-from crossimpact.policy.sequential.kernel.base import TOLERANCE, Kernel, Mask, positive
+from crossimpact.errors import ProblemError
+from crossimpact.kernel.base import DecayKernel, Mask, positive
+from crossimpact.scaled import Array
 
 _SERIES = [(-1.0) ** k / np.prod(np.arange(1.0, k + 3)) for k in range(12)]
 
 
 @dataclass(frozen=True)
-class Exponential(Kernel):
+class ExponentialDecay(DecayKernel):
     """``g(t) = exp(-rho t)``: impact has one half-life, ``ln 2 / rho``.
 
     Parameters
@@ -61,78 +61,7 @@ class Exponential(Kernel):
 
 
 @dataclass(frozen=True)
-class ExponentialByAsset(Kernel):
-    """``G_ij(t) = K_ij exp(-rho_j t)``: what asset j's trades moved decays at j's own rate.
-
-    With ``dY_j = -rho_j Y_j dt + dX_j`` prices move by ``K Y`` and, R being diag(rhos),
-
-        full = 1/2 Y(T)' K Y(T) + 1/2 int Y' (K R + R K) Y dt,
-
-    so that no round trip earns money exactly when ``K R + R K`` is positive semidefinite (of matrix
-    decays in general: Alfonsi, Kloeck and Schied 2016). Else one does: with v the eigenvector of
-    its negative eigenvalue, hold Y at v, then at -v for as long, and close.
-
-    Parameters
-    ----------
-    rhos
-        Decay per unit of time, > 0, one per asset.
-    """
-
-    rhos: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        rhos = np.asarray(self.rhos, dtype=np.float64)
-        if rhos.shape != (self.assets,):
-            raise ProblemError(f"{rhos.size} rhos for {self.assets} assets", "give one of each")
-        for value in rhos.tolist():
-            positive("rho", value)
-        object.__setattr__(self, "rhos", tuple(rhos.tolist()))
-        lyapunov = self.K * (rhos[:, None] + rhos)
-        values, vectors = np.linalg.eigh(lyapunov)
-        limit = TOLERANCE * float(np.abs(lyapunov).max())
-        if values[0] < -limit:
-            v = ", ".join(f"{x:.3g}" for x in vectors[:, 0])
-            raise Inadmissible(
-                f"these rhos make round trips pay: the smallest eigenvalue of K R + R K is "
-                f"{values[0]:.6g}, limit {-limit:.3g}; buying ({v}), holding that impact for a "
-                f"time t, reversing it for as long and closing earns {-values[0]:.3g} t",
-                "bring the rhos of coupled assets closer together",
-            )
-
-    def shape(self, t: Array) -> Array:
-        """Of the asset that decays fastest, as `first` and `second`."""
-        return Exponential(np.ones((1, 1)), max(self.rhos)).shape(t)
-
-    def first(self, t: Array) -> Array:
-        return Exponential(np.ones((1, 1)), max(self.rhos)).first(t)
-
-    def second(self, t: Array) -> Array:
-        return Exponential(np.ones((1, 1)), max(self.rhos)).second(t)
-
-    @cached_property
-    def memory(self) -> float:
-        return 1 / max(self.rhos)
-
-    @property
-    def components(self) -> list[tuple[Kernel, Array]]:
-        rhos = np.array(self.rhos)
-        return [(Exponential(np.ones((1, 1)), r), self.K * (rhos == r)) for r in np.unique(rhos)]
-
-    def terms(
-        self, rows: tuple[Array, Array], columns: tuple[Array, Array]
-    ) -> list[tuple[Array, Array]]:
-        """What came before decays at its own rate, what comes after at that of the row's asset."""
-        terms = []
-        for g, K in self.components:
-            coupling = g.coupling(rows, columns)
-            past = _past(g, coupling, rows, columns)
-            terms += [(past, K), (coupling - past, K.T)]
-        return terms
-
-
-@dataclass(frozen=True)
-class SumOfExponentials(Kernel):
+class ExponentialsDecay(DecayKernel):
     """``g(t) = sum_k weights_k exp(-rhos_k t)``; a rho of 0 is linear permanent impact.
 
     Parameters
@@ -140,7 +69,7 @@ class SumOfExponentials(Kernel):
     weights
         >= 0, not all zero.
     rhos
-        >= 0, one per weight, at least one weighted rho > 0.
+        >= 0, one per weight.
     """
 
     weights: tuple[float, ...]
@@ -156,8 +85,6 @@ class SumOfExponentials(Kernel):
             if bad.any():
                 k = int(np.argmax(bad))
                 raise ProblemError(f"{name} {k} of the kernel is {values[k]:g}, must be >= 0")
-        if not (weights * rhos).any():
-            raise ProblemError("the kernel does not decay: no weight has a rho > 0")
         object.__setattr__(self, "weights", tuple(weights.tolist()))
         object.__setattr__(self, "rhos", tuple(rhos.tolist()))
 
@@ -195,20 +122,6 @@ def _second_exponential(rho: float, t: Array) -> Array:
     if small.any():
         result[small] = t[small] ** 2 * np.polynomial.polynomial.polyval(x[small], _SERIES)
     return result
-
-
-def _past(
-    g: Kernel, coupling: Array, rows: tuple[Array, Array], columns: tuple[Array, Array]
-) -> Array:
-    """The part of the coupling in which the column's trade comes first; half of a piece's own."""
-    a, b, c, d = np.broadcast_arrays(
-        rows[0][:, None], rows[1][:, None], columns[0][None, :], columns[1][None, :]
-    )
-    past = coupling * (1 + np.sign((a + b) - (c + d))) / 2
-    within, around = (a == b) & (c < a) & (a < d), (c == d) & (a < c) & (c < b)
-    past[within] = g.first((a - c)[within]) / (d - c)[within]
-    past[around] = g.first((b - c)[around]) / (b - a)[around]
-    return np.asarray(past)
 
 
 def _apart_exponential(rho: float, gap: Array, one: Array, other: Array) -> Array:

@@ -8,15 +8,15 @@ from functools import cached_property
 import numpy as np
 
 from crossimpact.errors import ProblemError
-from crossimpact.model import Array
-from crossimpact.policy.sequential.kernel.base import Kernel, Mask, positive
+from crossimpact.kernel.base import DecayKernel, Mask, positive
+from crossimpact.scaled import Array
 
 #: Pieces this many times their widths apart are averaged by so many terms of a series: 1e-16.
 _FAR, _TERMS = 2.0, 14
 
 
 @dataclass(frozen=True)
-class PowerLaw(Kernel):
+class PowerLawDecay(DecayKernel):
     """``g(t) = (1 + t / tau)^-gamma``: long memory.
 
     Parameters
