@@ -1,0 +1,294 @@
+"""How impact decays: a kernel for all names, its intervals, and what may be said of it.
+
+The mid's move in bucket t is a sum of changes of decaying states,
+
+    r_ti = sum_m scale_m [ p x_m,t + (1 - p) dE_m,t(rho) ]_i + peers + level + noise,
+
+m running over own and cross pushes of each regime. One shape (p, rho) for all, so that no round
+trip over time makes money that none within a bucket does (`crossimpact.kernel.decay`); a scale for
+each, as fills pay a part of what the mid keeps. Shape and scales are fitted together, by weighted
+least squares on the sums of `decay_sums`; intervals redraw days.
+
+A decay ships when it predicts later days better than permanent impact by two standard errors, and
+its half-life is told from the session's length; a second rate on the same terms. Otherwise what is
+left stays, or nothing is, and the reason says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from scipy.stats import norm, t
+
+from crossimpact.estimate.decay_shape import (
+    Family,
+    Quadratic,
+    Shapes,
+    best_one_rate,
+    best_permanent,
+    best_two_rates,
+    explained,
+)
+from crossimpact.estimate.decay_sums import DecaySums
+from crossimpact.estimate.robust import random_effects
+from crossimpact.kernel.decay import Decay, DecayErrors
+from crossimpact.model import Array
+
+Status = Literal["decays", "permanent", "gone", "unknown"]
+
+MIN_DAYS = 5  # in which the desk pushed: fewer tell no day's luck from the desk
+DRAWS = 200
+COVERAGE = 0.95
+BETTER_SE = 2.0  # standard errors by which a richer shape must predict later days better
+STEPS = 5  # in which the second half of the days is predicted
+SEEN = 1e-4  # of the pushes' square that must be left once each name's level is taken out
+GONE = 0.25  # of a push, left a bucket later, below which the interval's upper end says it is gone
+LAGS = 25  # buckets after a push for which the curve's errors are kept
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class DecayFit:
+    """What the days tell of the decay.
+
+    Attributes
+    ----------
+    status
+        ``decays``; ``permanent``: no decay is told from impact that stays; ``gone``: nothing
+        outlives its bucket; ``unknown``: the data cannot tell.
+    reason
+        Why it is not ``decays``, or which shape ships.
+    decays
+        The kernel of each regime, one shape; empty when gone or unknown.
+    half_life_min, permanent
+        As estimated, also when permanent impact ships; inf without a transient part.
+    scale_self, scale_cross
+        By regime: what the mid keeps at the bucket's end per bps the fills paid.
+    gain, gain_se
+        Share of the squared moves of later days that the shipped family explains beyond permanent
+        impact, and its standard error over days.
+    days
+        In which the desk pushed.
+    """
+
+    status: Status
+    reason: str
+    decays: Mapping[str, Decay] = field(default_factory=dict)
+    half_life_min: Estimate = NOTHING
+    permanent: Estimate = NOTHING
+    scale_self: Mapping[str, Estimate] = field(default_factory=dict)
+    scale_cross: Mapping[str, Estimate] = field(default_factory=dict)
+    gain: float = float("nan")
+    gain_se: float = float("nan")
+    days: int = 0
+
+
+def fit_decay(sums: DecaySums, draws: int = DRAWS, seed: int = 0) -> DecayFit:
+    """Fit the kernel.
+
+    Parameters
+    ----------
+    sums
+        Of every date of the window, `decay_sums`.
+    draws
+        Of days with replacement, for the intervals.
+    seed
+        Of the draws: equal sums and seed, equal numbers.
+
+    Returns
+    -------
+    DecayFit
+        Never raises for thin data: the status is ``unknown`` and the reason says why.
+    """
+    days = int((sums.pushed.sum(axis=1) > 0).sum())
+    lacking = _lacking(sums, days)
+    if lacking:
+        return DecayFit("unknown", lacking, days=days)
+    counts = _counts(sums.days, draws, seed)
+    quadratic = Quadratic.weighted(sums, counts)
+    gain, se = later_gain(sums, best_one_rate, best_permanent)
+    family, why = best_one_rate, "a permanent part and one rate"
+    if gain > BETTER_SE * se:
+        more, more_se = later_gain(sums, best_two_rates, best_one_rate)
+        if more > BETTER_SE * more_se:
+            family, why = best_two_rates, "a second rate predicts later days better"
+            gain, se = later_gain(sums, family, best_permanent)
+    found = _settled(family(quadratic), sums)
+    fit = replace(_described(sums, found), gain=gain, gain_se=se, days=days, reason=why)
+    status, reason = _verdict(sums, found, fit)
+    if status == "permanent":
+        found = _settled(best_permanent(quadratic), sums)
+        stays = _described(sums, found)
+        fit = replace(fit, scale_self=stays.scale_self, scale_cross=stays.scale_cross)
+    fit = replace(fit, status=status, reason=reason or why)
+    if status == "gone":
+        return fit
+    return replace(fit, decays=_kernels(sums, found, fit))
+
+
+def _lacking(sums: DecaySums, days: int) -> str:
+    """Why nothing can be told, empty when something can."""
+    if days < MIN_DAYS:
+        return f"{days} sessions with flow and moves, {MIN_DAYS} needed to tell a decay"
+    own = sums.gram[:, 0][:, :, 0].diagonal(axis1=1, axis2=2).sum(axis=0)[::2].sum()
+    if own < SEEN * sums.pushed.sum(axis=0)[::2].sum():
+        return "flow is constant through each session: what stays is not told from a name's level"
+    return ""
+
+
+def _counts(days: int, draws: int, seed: int) -> Array:
+    """How often each day counts: once in the first row, as drawn in the others."""
+    drawn = np.random.default_rng([seed, days]).multinomial(days, np.full(days, 1 / days), draws)
+    return np.vstack((np.ones(days), drawn)).astype(float)
+
+
+def later_gain(sums: DecaySums, rich: Family, plain: Family) -> tuple[float, float]:
+    """How much better one family predicts later days than another: share of their squared moves,
+    and its standard error, days taken as independent.
+
+    The second half of the days is walked through in `STEPS`, fitted on all days before each.
+    """
+    blocks = np.array_split(np.arange(sums.days // 2, sums.days), STEPS)
+    blocks = [block for block in blocks if block.size]
+    before = np.array([np.arange(sums.days) < block[0] for block in blocks], dtype=float)
+    training = Quadratic.weighted(sums, before)
+    fits = rich(training), plain(training)
+    gains: list[Array] = []
+    for step, block in enumerate(blocks):
+        days = Quadratic.weighted(sums, np.eye(sums.days)[block])
+        better, worse = (_scored(days, fit.row(step)) for fit in fits)
+        gains.append(better - worse)
+    gained, total = np.concatenate(gains), float(sums.yy[sums.days // 2 :].sum())
+    se = float(gained.std(ddof=1)) * np.sqrt(len(gained))
+    return float(gained.sum()) / total, se / total
+
+
+def _scored(days: Quadratic, fit: Shapes) -> Array:
+    gram, xy = days.of(fit.half_lives_min, fit.shares)
+    return explained(gram, xy, fit.scales)[:, 0]
+
+
+def _settled(found: Shapes, sums: DecaySums) -> Shapes:
+    """The scales of each kind shrunk to the market's as far as the regimes are alike; one whose
+    pushes were never seen is the market's, and a cross one without any pushes is own impact's."""
+    scales, seen = found.scales.copy(), sums.pushed.sum(axis=0) > 0
+    se = scales[1:].std(axis=0, ddof=1)
+    for kind in (0, 1):
+        columns = np.arange(kind, scales.shape[1], 2)
+        known = columns[seen[columns]]
+        if not known.size:
+            scales[:, columns] = scales[:, :1] if kind else 0.0
+            continue
+        spread = np.maximum(se[known], 1e-6)
+        _, between = random_effects(scales[0, known], spread)
+        weight = 1 / (spread**2 + between)
+        market = (scales[:, known] @ weight / weight.sum())[:, None]
+        keep = between / (spread**2 + between)
+        scales[:, known] = market + keep * (scales[:, known] - market)
+        scales[:, columns[~seen[columns]]] = market
+    return replace(found, scales=scales)
+
+
+def _described(sums: DecaySums, found: Shapes) -> DecayFit:
+    scales = [_estimate(column, sums.days) for column in found.scales.T]
+    return DecayFit(
+        "decays", "",
+        half_life_min=_estimate(found.half_life_min, sums.days),
+        permanent=_estimate(found.permanent, sums.days),
+        scale_self=dict(zip(sums.regimes, scales[::2], strict=True)),
+        scale_cross=dict(zip(sums.regimes, scales[1::2], strict=True)),
+    )  # fmt: skip
+
+
+def _estimate(values: Array, days: int) -> Estimate:
+    """The first value, and the interval of the others: percentiles a little further out than
+    their names, as few days vary too little when redrawn (Hesterberg 2015)."""
+    wide = np.sqrt(days / (days - 1)) * t.ppf((1 - COVERAGE) / 2, days - 1)
+    ends = norm.cdf([wide, -wide])
+    low, high = np.quantile(values[1:], ends, method="inverted_cdf")
+    return Estimate(
+        float(values[0]), min(float(low), float(values[0])), max(float(high), float(values[0]))
+    )
+
+
+def _verdict(sums: DecaySums, found: Shapes, fit: DecayFit) -> tuple[Status, str]:
+    """What the estimate may be called, and why it is not a decay."""
+    own = _estimate(found.scales[:, ::2].max(axis=1), sums.days)
+    bucket = sums.rates.bucket_min
+    if own.low <= 0:
+        return "gone", (
+            f"gone within the bucket: the mid keeps {own.value:.2f} ({own.low:.2f} to "
+            f"{own.high:.2f}) of own impact at its end"
+        )
+    left = _estimate(found.left(np.array([bucket]))[:, 0], sums.days)
+    if left.high < GONE:
+        return "gone", (
+            f"gone within the bucket: {left.value:.2f} ({left.low:.2f} to {left.high:.2f}) of it "
+            f"is left {bucket:g} minutes after its end"
+        )
+    if not fit.gain > BETTER_SE * fit.gain_se:
+        return "permanent", (
+            "not separable from permanent: a decay explains "
+            f"{100 * fit.gain:.2f} +- {100 * fit.gain_se:.2f} points more of later days' moves"
+        )
+    half_life = fit.half_life_min
+    if half_life.high >= sums.rates.session_min:
+        return "permanent", (
+            f"not separable from permanent: the half-life's interval, {half_life.low:.0f} to "
+            f"{half_life.high:.0f} minutes, reaches the session's {sums.rates.session_min:g}"
+        )
+    return "decays", ""
+
+
+def _kernels(sums: DecaySums, found: Shapes, fit: DecayFit) -> dict[str, Decay]:
+    """The kernel of each regime: the days' own shape and scales with their errors."""
+    half_lives, shares = found.half_lives_min[0], found.shares[0]
+    there = np.flatnonzero(shares > 0)
+    there = there[np.argsort(-half_lives[there])]
+    kernels = {}
+    for k, regime in enumerate(sums.regimes):
+        own, cross = found.scales[:, 2 * k], found.scales[:, 2 * k + 1]
+        kernels[regime] = Decay(
+            tuple((shares[there] / shares[there].sum()).tolist()),
+            tuple((np.log(2) / half_lives[there]).tolist()),
+            float(own[0]),
+            float(cross[0]),
+            sums.rates.bucket_min,
+            errors=_errors(sums, found, fit, own, cross),
+        )
+    return kernels
+
+
+def _errors(sums: DecaySums, found: Shapes, fit: DecayFit, own: Array, cross: Array) -> DecayErrors:
+    lags = sums.rates.bucket_min * np.arange(float(min(LAGS, sums.rates.session_buckets)))
+    left = found.left(lags)[1:]
+    errors = DecayErrors(
+        scale_self_se=float(own[1:].std(ddof=1)),
+        scale_cross_se=float(cross[1:].std(ddof=1)),
+        lags_min=tuple(lags.tolist()),
+        se_self=tuple((own[1:, None] * left).std(axis=0, ddof=1).tolist()),
+        se_cross=tuple((cross[1:, None] * left).std(axis=0, ddof=1).tolist()),
+    )
+    if fit.status != "decays":
+        return errors
+    return replace(
+        errors,
+        half_life_lo=fit.half_life_min.low,
+        half_life_hi=fit.half_life_min.high,
+        permanent_lo=fit.permanent.low,
+        permanent_hi=fit.permanent.high,
+    )
