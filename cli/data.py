@@ -58,13 +58,13 @@ def simulate(
     """Write a demo desk with planted impact."""
     first = date(first_date)
     with stages("simulate"):
-        from crossimpact.simulate import DeskSpec
+        from crossimpact.simulate import DEMO_HALF_LIFE_MIN, DEMO_PERMANENT, DeskSpec
         from pipelines import simulate as step
 
         first = first or DeskSpec.first_date_before(now().date().isoformat(), days)
         spec = DeskSpec(
             symbols=symbols, days=days, seed=seed, first_date=first, fade=fade,
-            fade_days=fade_days,
+            fade_days=fade_days, half_life_min=DEMO_HALF_LIFE_MIN, permanent=DEMO_PERMANENT,
         )  # fmt: skip
         result = step.run(settings(home), out, spec, dirt)
     show(result.to_dict(), as_json=json_)

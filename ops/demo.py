@@ -72,11 +72,14 @@ def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> dic
 
 def simulate(desk: Path, size: dict[str, int], today: date) -> None:
     """A dirty demo desk of that size up to yesterday; a recent one that is there is kept."""
-    from crossimpact.simulate import DeskSpec
+    from crossimpact.simulate import DEMO_HALF_LIFE_MIN, DEMO_PERMANENT, DeskSpec
     from pipelines import simulate
 
     first = DeskSpec.first_date_before(today.isoformat(), size["days"])
-    spec = DeskSpec(size["symbols"], size["days"], size["seed"], first_date=first)
+    spec = DeskSpec(
+        size["symbols"], size["days"], size["seed"], first_date=first,
+        half_life_min=DEMO_HALF_LIFE_MIN, permanent=DEMO_PERMANENT,
+    )  # fmt: skip
     if not is_recent(desk / "truth.json", plain(spec), today):
         simulate.run(None, desk, spec, dirt=True)
 

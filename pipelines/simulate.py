@@ -102,7 +102,8 @@ def truth_dict(truth: Truth, broken: list[dict[str, Any]]) -> dict[str, Any]:
     """Plain data: planted numbers per regime, the regime of every bucket, the broken rows."""
     return {
         "spec": {**asdict(truth.spec), "dates": list(truth.spec.dates)},
-        "fill_response": truth.spec.fill_response,
+        "fill_ratio": truth.spec.fill_ratio,
+        "kernel": truth.spec.kernel.to_dict(),
         "symbols": list(truth.symbols),
         "sectors": list(truth.models["normal"].sectors),
         "adv": truth.adv.tolist(),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
+from crossimpact.kernel.decay import Decay
 from crossimpact.ladder import REGIMES
 from crossimpact.simulate import (
     DeskSpec,
@@ -145,6 +146,10 @@ def test_a_desk_without_stress_has_none() -> None:
         {"bucket_s": 7000},
         {"first_date": "soon"},
         {"noise_scale": -1.0},
+        {"fill_ratio": 1.0},
+        {"half_life_min": 0.0},
+        {"permanent": 1.5},
+        {"overnight": -0.1},
     ],
 )
 def test_an_impossible_desk_is_refused_by_name(wrong: dict) -> None:
@@ -273,21 +278,63 @@ def test_a_fade_scales_the_cross_terms_of_the_last_days_alone() -> None:
         assert np.array_equal(*bids) == (day < spec.days - 1)
 
 
-def test_prices_move_by_the_planted_matrix() -> None:
+def test_prices_move_by_the_planted_matrix_over_the_fill_ratio() -> None:
     data = panel(QUIET)
-    assert slope(data["aq"].ravel(), data["move"].ravel()) == pytest.approx(1.0, abs=0.05)
+    kept = slope(data["aq"].ravel(), data["move"].ravel())
+    assert kept == pytest.approx(1 / QUIET.fill_ratio, abs=0.08)
     another_day = np.roll(data["aq"], QUIET.buckets, axis=0)
     assert abs(slope(another_day.ravel(), data["move"].ravel())) < 0.2
 
 
-def test_fills_pay_the_planted_matrix() -> None:
-    data, traded = panel(QUIET), np.isfinite(panel(QUIET)["s"])
+@pytest.mark.parametrize("ratio", [0.5, 0.6, 0.9])
+def test_fills_pay_the_planted_matrix(ratio: float) -> None:
+    spec = replace(QUIET, fill_ratio=ratio)
+    data = panel(spec)
+    traded = np.isfinite(data["s"])
     planted = (np.sign(data["q"]) * data["aq"])[traded]
     paid = slope(planted, data["s"][traded])
-    assert paid == pytest.approx(QUIET.fill_response, abs=0.05)
-    truth, _ = desk(QUIET)
+    assert paid == pytest.approx(1.0, abs=0.06)
+    truth, _ = desk(spec)
     spread = (data["s"][traded] - paid * planted).mean()
     assert spread == pytest.approx(truth.models["normal"].alpha.mean(), abs=0.6)
+
+
+def test_the_fill_ratio_moves_no_mid_at_a_buckets_end() -> None:
+    """Fills pay another part of the same moves, so that equal seeds make equal markets."""
+    (_, few), (_, many) = (desk(replace(SMALL, days=1, fill_ratio=r)) for r in (0.5, 0.9))
+    truth = plan_market(replace(SMALL, days=1))
+    closes = [mids(truth, days[0])[:: truth.spec.steps] for days in (few, many)]
+    np.testing.assert_allclose(*closes, rtol=2e-4)  # rounded beta and ticks
+
+
+@pytest.mark.parametrize(("half_life", "permanent"), [(30.0, 0.3), (10.0, 0.0)])
+def test_pushes_fade_as_planted(half_life: float, permanent: float) -> None:
+    spec = replace(QUIET, half_life_min=half_life, permanent=permanent)
+    data = panel(spec)
+    sessions = np.repeat(np.arange(spec.days), spec.buckets)
+    fading = Decay.from_half_life(half_life).carried(data["aq"], list(sessions))
+    lost = (1 - permanent) * np.expm1(-np.log(2) * 5 / half_life) * fading
+    left = data["move"] - data["aq"] / spec.fill_ratio
+    assert slope(lost.ravel(), left.ravel()) == pytest.approx(1 / spec.fill_ratio, rel=0.06)
+
+
+def test_a_session_begins_with_what_the_last_one_left_overnight() -> None:
+    spec = replace(QUIET, half_life_min=120.0, permanent=0.0)
+    truth, night = plan_market(spec), plan_market(replace(spec, overnight=0.5))
+    plain, carried = (mids(t, simulate_day(t, 1)) for t in (truth, night))
+    assert same_bytes(simulate_day(truth, 0), simulate_day(night, 0))
+    later = 24 * truth.spec.steps  # a half-life
+    faded = 1e4 * np.log(carried[-1] / carried[0] * plain[0] / plain[-1])
+    by_then = 1e4 * np.log(carried[later] / carried[0] * plain[0] / plain[later])
+    large = np.abs(faded) > 10
+    assert large.any()
+    expected = 0.5 / -np.expm1(-np.log(2) * 390 / 120)
+    assert np.median(by_then[large] / faded[large]) == pytest.approx(expected, rel=0.25)
+
+
+def test_permanent_impact_leaves_nothing_to_fade() -> None:
+    stays = replace(SMALL, days=1, half_life_min=20.0, permanent=1.0)
+    assert same_bytes(*(simulate_day(plan_market(s), 0) for s in (stays, replace(SMALL, days=1))))
 
 
 def test_least_squares_reads_gamma_back_from_a_quiet_desk() -> None:
@@ -298,7 +345,8 @@ def test_least_squares_reads_gamma_back_from_a_quiet_desk() -> None:
     found = rows.T * root[:, None] / root
     planted = truth.matrices(0)[0] * root[:, None] / root
     off = ~np.eye(truth.spec.symbols, dtype=bool)
-    assert slope(planted[off], found[off]) == pytest.approx(1.0, abs=0.2)
+    kept = slope(planted[off], found[off])
+    assert kept == pytest.approx(1 / QUIET.fill_ratio, rel=0.2)
     assert np.corrcoef(planted[off], found[off])[0, 1] > 0.8
 
 

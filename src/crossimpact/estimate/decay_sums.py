@@ -7,8 +7,8 @@ cross pushes, with each other and with the mid moves. A rate between those of th
 combination of them (`Rates.mix`), so that its sums follow without another look at the data.
 
 Each name's level and what it answers to its peers' flows are taken out of both sides day by day;
-cells count by one over the name's noise of the day, and a response further than `CLIP` of its
-standard deviations counts as that far.
+cells count by one over their noise, the name's of the day times the bucket's, and a response
+further than `CLIP` of its standard deviations counts as that far.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scipy.signal import lfilter
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.own_terms import fitted, projector
-from crossimpact.estimate.pilot import CLIP
+from crossimpact.estimate.pilot import CLIP, bucket_noise
 from crossimpact.estimate.robust import robust_spread
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel, tick_scale
@@ -211,7 +211,7 @@ def slots_of(day: Panel, bucket_min: float) -> NDArray[np.int64]:
             "twice",
             "build the features of the date again",
         )
-    return slots
+    return np.asarray(slots)
 
 
 def pushes(panel: Panel, models: Models) -> Array:
@@ -258,10 +258,14 @@ def cells_of(day: Panel, push: Array, ruled: NDArray[np.bool_]) -> tuple[Array, 
     solve = projector(own)
     y = np.where(known, day.move, 0.0)
     tick = tick_scale(np.where(known, day.move, np.nan))
+    bucket = np.ones((len(y), 1))
     for _ in range(PASSES):
         fit = fitted(own, solve, y)
-        left = np.where(known, y - fit, np.nan)
-        noise = np.maximum(robust_spread(np.abs(left), axis=0), tick)
+        far = np.where(known, np.abs(y - fit), np.nan)
+        name = np.maximum(robust_spread(far / bucket, axis=0), tick)
+        spread = robust_spread(far / name, axis=1)
+        bucket = bucket_noise(spread, known.sum(axis=1), day.regime)[:, None]
+        noise = name * bucket
         y = np.where(known, fit + np.clip(y - fit, -CLIP * noise, CLIP * noise), 0.0)
     return y, np.where(known, 1.0 / noise, 0.0)
 

@@ -82,7 +82,7 @@ def lag_curve(panel: Panel, models: Models, lags: int = LAGS) -> LagCurve:
     level = np.kron(np.tril(np.ones((lags + 1, lags + 1))), np.eye(2))
     spread = np.sqrt(((scores @ level.T) ** 2).sum(axis=0) * len(days) / (len(days) - 1))
     levels, errors = (values.reshape(-1, 2) for values in (level @ coefficients, spread))
-    at = rates.bucket_min * np.arange(lags + 1)
+    at = np.asarray(rates.bucket_min * np.arange(lags + 1.0))
     return LagCurve(at, levels[:, 0], errors[:, 0], levels[:, 1], errors[:, 1])
 
 

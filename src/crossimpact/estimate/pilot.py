@@ -64,7 +64,7 @@ def fit_pilot(panel: Panel, B: Array) -> Pilot:
         fitted = np.einsum("tik,ik->ti", unit, coef)
         far = np.where(known, np.abs(y - fitted), np.nan)
         name = np.maximum(robust_spread(far / bucket[:, None], axis=0), tick)
-        bucket = _bucket_noise(robust_spread(far / name, axis=1), known.sum(axis=1), panel.regime)
+        bucket = bucket_noise(robust_spread(far / name, axis=1), known.sum(axis=1), panel.regime)
         noise = name * bucket[:, None]
         w = np.where(known, huber_weight(far, noise), 0.0)
         w = np.nan_to_num(w) / bucket[:, None] ** 2
@@ -73,7 +73,7 @@ def fit_pilot(panel: Panel, B: Array) -> Pilot:
     return Pilot(np.where(known, fitted, 0.0) + residual, residual, known, weight)
 
 
-def _bucket_noise(noise: Array, names: NDArray[np.int64], regime: NDArray[np.str_]) -> Array:
+def bucket_noise(noise: Array, names: NDArray[np.int64], regime: NDArray[np.str_]) -> Array:
     """A bucket's noise relative to the day's median bucket, as far as its names can tell it from
     its regime's."""
     typical = noise / _relative(noise, regime)

@@ -10,9 +10,11 @@ from crossimpact.simulate.columns import Tables
 from crossimpact.simulate.day import simulate_day
 from crossimpact.simulate.dirt import Spoiled, plan_dirt, spoil
 from crossimpact.simulate.market import Truth, plan_market
-from crossimpact.simulate.spec import DeskSpec
+from crossimpact.simulate.spec import DEMO_HALF_LIFE_MIN, DEMO_PERMANENT, DeskSpec
 
 __all__ = [
+    "DEMO_HALF_LIFE_MIN",
+    "DEMO_PERMANENT",
     "DeskSpec",
     "Spoiled",
     "Tables",

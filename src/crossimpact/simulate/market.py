@@ -23,6 +23,8 @@ _SECTOR_NAMES = (
 )  # fmt: skip
 #: Legal tickers that careless readers take for booleans, nulls or numbers.
 _CANARIES = ("TRUE", "NA", "QX.B", "1E5")
+#: Own impact that the mid keeps at the bucket's end in the normal regime, bps per unit of ADV.
+_MID_BETA = 1000, 2500
 _REGIME_BLOCK_DAYS = 5
 _MIN_EIGENVALUE = 0.05
 
@@ -72,7 +74,8 @@ class Truth:
         return self.models[REGIMES[0]].adv
 
     def matrices(self, day: int) -> Array:
-        """``A = gamma + diag(beta)`` of a day by regime, shape (2, n, n), bps per ADV fraction."""
+        """``A = gamma + diag(beta)`` of a day by regime, as fills pay it, shape (2, n, n), bps per
+        ADV fraction."""
         faded = day >= self.spec.days - self.spec.fade_days
         share = self.spec.fade if faded else 1.0
         models = (self.models[regime] for regime in REGIMES)
@@ -133,8 +136,11 @@ def plan_market(spec: DeskSpec) -> Truth:
             beta=beta,
             gamma=from_scaled(scaled, adv),
             provenance={"planted": True, "seed": spec.seed},
+            kernel=spec.kernel,
         )
-        for regime, (beta, scaled) in zip(REGIMES, _impact(sector, rng), strict=True)
+        for regime, (beta, scaled) in zip(
+            REGIMES, _impact(sector, spec.fill_ratio, rng), strict=True
+        )
     }
     return Truth(
         spec=spec,
@@ -166,10 +172,11 @@ def _open_prices(price: Array, spec: DeskSpec) -> Array:
     return opens
 
 
-def _impact(sector: Ints, rng: np.random.Generator) -> list[tuple[Array, Array]]:
-    """beta and the scaled cross matrix of the normal, then of the stressed regime."""
+def _impact(sector: Ints, fill_ratio: float, rng: np.random.Generator) -> list[tuple[Array, Array]]:
+    """beta and the scaled cross matrix of the normal, then of the stressed regime, as fills pay
+    them."""
     n = len(sector)
-    beta = np.round(rng.uniform(1000, 2500, n), 1)
+    beta = np.round(fill_ratio * rng.uniform(*_MID_BETA, n), 1)
     same = sector[:, None] == sector[None, :]
     rho = np.where(same, _symmetric(rng.uniform(0.2, 0.4, (n, n))), 0.0)
     far = np.argwhere(np.triu(~same, 1))

@@ -15,7 +15,7 @@ from crossimpact.simulate.market import (
     Truth,
 )
 from crossimpact.simulate.orders import PEER_FLOW_SD, Plan
-from crossimpact.simulate.spec import RESPONSE, SECOND, TICK, Ints, Times
+from crossimpact.simulate.spec import SECOND, TICK, DeskSpec, Ints, Times
 
 #: Noise of a bucket in the normal regime, bps, and its split into market, sector and own variance.
 _NOISE_BPS, _NOISE_SPLIT = 9.0, (0.25, 0.15, 0.60)
@@ -59,29 +59,64 @@ def net_shares(truth: Truth, plan: Plan) -> Array:
     return net
 
 
-def log_path(truth: Truth, day: int, plan: Plan, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Log mids in bps from the open, (snapshots, n), and their moves by bucket, (B, n).
+@dataclass(frozen=True)
+class Path:
+    """What a day's prices do, before quotes.
 
-    Move of a bucket = noise + peers' flow + ``A q``, with q from the shares at the mid then.
+    Attributes
+    ----------
+    mids
+        Log mids in bps from the open, (snapshots, n).
+    moves
+        Their moves by bucket, (buckets, n).
+    left
+        What is left of each of the kernel's exponentials at the close, bps, (terms, n).
+    """
+
+    mids: Array
+    moves: Array
+    left: Array
+
+
+def log_path(truth: Truth, day: int, plan: Plan, left: Array, rng: np.random.Generator) -> Path:
+    """Log mids of a day that begins with so much `left` of the one before, (terms, n).
+
+    Move of a bucket = noise + peers' flow + what ``A q`` pushes, with q from the shares at the mid
+    then, + what fades of earlier pushes. Fills pay ``A q`` on average; the mid keeps it over the
+    fill ratio.
     """
     spec, regime, peers = truth.spec, truth.regime[day], plan.peers
-    shares = net_shares(truth, plan)
-    shape = (spec.buckets, spec.steps, spec.symbols)
     peer = PEER_FLOW_SD * (
         PEER_SECTOR_BPS * peers.sector[:, truth.sector] + PEER_FACTOR_BPS * peers.market[:, None]
     )
     steps = _noise(truth, regime, rng) + peer[:, None, :] / spec.steps
-    exogenous, impact = steps.sum(axis=1), np.empty((spec.buckets, spec.symbols))
-    px, matrices = truth.open_px[day].copy(), truth.matrices(day)
+    shares, exogenous, impact = net_shares(truth, plan), steps.sum(axis=1), np.zeros_like(peer)
+    px, matrices = truth.open_px[day].copy(), truth.matrices(day) / spec.fill_ratio
+    phase = np.arange(spec.steps + 1) / spec.steps
+    built, faded = _built_up(phase, spec.fill_ratio), _faded(spec, phase)
+    weights = np.array(spec.kernel.weights)[:, None]
     for b in range(spec.buckets):
-        impact[b] = matrices[regime[b]] @ (shares[b] * px / truth.adv)
+        push = matrices[regime[b]] @ (shares[b] * px / truth.adv)
+        path = built[:, None] * push + faded @ left
+        steps[b] += np.diff(path, axis=0)
+        impact[b] = path[-1]
+        left = left * (1 + faded[-1][:, None]) + weights * push
         px *= np.exp(BPS * (exogenous[b] + impact[b]))
-    phase = np.arange(spec.steps + 1) / (spec.steps * RESPONSE)
-    response = np.diff(-np.expm1(-phase)) / -np.expm1(-1 / RESPONSE)
-    steps += impact[:, None, :] * response[:, None]
-    path = np.zeros((spec.buckets * spec.steps + 1, spec.symbols))
-    np.cumsum(steps.reshape(-1, shape[2]), axis=0, out=path[1:])
-    return path, exogenous + impact
+    mids = np.zeros((spec.buckets * spec.steps + 1, spec.symbols))
+    np.cumsum(steps.reshape(-1, spec.symbols), axis=0, out=mids[1:])
+    return Path(mids, exogenous + impact, left)
+
+
+def _built_up(phase: Array, ratio: float) -> Array:
+    """Part of a bucket's push that is in the mid at a phase of the bucket, 0 to 1: concave, and
+    `ratio` on average."""
+    return np.asarray(1 - (1 - phase) ** (ratio / (1 - ratio)))
+
+
+def _faded(spec: DeskSpec, phase: Array) -> Array:
+    """What each of the kernel's exponentials has lost at a phase of a bucket, (phases, terms)."""
+    minutes = phase[:, None] * spec.bucket_s / 60
+    return np.asarray(np.expm1(-minutes * np.array(spec.kernel.rates_per_min)))
 
 
 def _noise(truth: Truth, regime: Ints, rng: np.random.Generator) -> Array:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.errors import UsageError
+from crossimpact.kernel.decay import Decay
 
 Ints = NDArray[np.int64]
 Times = NDArray[np.datetime64]
@@ -17,8 +19,8 @@ SESSION_OPEN_S = (14 * 60 + 30) * 60
 SESSION_S = 23400
 MAX_SYMBOLS = 500
 TICK = 0.01
-#: Quotes answer a bucket's flow with this time constant, as a fraction of the bucket.
-RESPONSE = 1 / 20
+#: How the demo's impact decays: half of what does not stay is gone after so many minutes.
+DEMO_HALF_LIFE_MIN, DEMO_PERMANENT = 30.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,15 @@ class DeskSpec:
     fade, fade_days
         In the last so many days cross impact is `fade` times what is planted, 0 to 1: a market that
         moves away from its model.
+    fill_ratio
+        What fills pay on average of what the mid keeps at their bucket's end, 0.5 to 0.95: a push
+        builds up through the bucket while its fills are spread over it. Planted beta and gamma are
+        what fills pay.
+    half_life_min, permanent
+        In how many minutes impact that does not stay halves once its bucket has ended, > 0, and the
+        share that stays, 0 to 1; None: all of it stays.
+    overnight
+        Share of a session's last transient impact with which the next one begins, 0 to 1.
 
     Raises
     ------
@@ -65,6 +76,10 @@ class DeskSpec:
     noise_scale: float = 1.0
     fade: float = 1.0
     fade_days: int = 0
+    fill_ratio: float = 0.6
+    half_life_min: float | None = None
+    permanent: float = 0.0
+    overnight: float = 0.0
 
     def __post_init__(self) -> None:
         snapshot, bucket = self.snapshot_s, self.bucket_s
@@ -82,6 +97,14 @@ class DeskSpec:
             f"fade_days is {self.fade_days}, must be 0 to {self.days}": (
                 0 <= self.fade_days <= self.days
             ),
+            f"fill_ratio is {self.fill_ratio}, must be 0.5 to 0.95": (
+                0.5 <= self.fill_ratio <= 0.95
+            ),
+            f"half_life_min is {self.half_life_min}, must be > 0": (
+                self.half_life_min is None or self.half_life_min > 0
+            ),
+            f"permanent is {self.permanent}, must be 0 to 1": 0 <= self.permanent <= 1,
+            f"overnight is {self.overnight}, must be 0 to 1": 0 <= self.overnight <= 1,
             f"a bucket of {bucket} s must divide the session of {SESSION_S} s": (
                 0 < bucket <= SESSION_S and SESSION_S % bucket == 0
             ),
@@ -110,10 +133,16 @@ class DeskSpec:
         return self.bucket_s // self.snapshot_s
 
     @property
-    def fill_response(self) -> float:
-        """Part of a bucket's own move that a fill at a uniform moment of it meets, about 0.95."""
-        done = -np.expm1(-1 / RESPONSE)
-        return float((1 - RESPONSE * done) / done)
+    def kernel(self) -> Decay:
+        """The planted decay."""
+        return Decay.from_half_life(
+            math.inf if self.half_life_min is None else self.half_life_min,
+            self.permanent,
+            scale_self=1 / self.fill_ratio,
+            scale_cross=1 / self.fill_ratio,
+            bucket_min=self.bucket_s / 60,
+            overnight=self.overnight,
+        )
 
     @property
     def dates(self) -> tuple[str, ...]:
