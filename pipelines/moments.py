@@ -55,6 +55,14 @@ def prepare(
     return {"dates": list(dates), "made": made}
 
 
+def made(
+    settings: Settings, dates: Sequence[str], transform: Transform
+) -> Iterator[tuple[str, Mapping[str, Moments]]]:
+    """`stream` of moments that are made first where nobody asked for the transform so far."""
+    prepare(settings, dates, (transform,))
+    return stream(settings, dates, transform)
+
+
 def stream(
     settings: Settings, dates: Sequence[str], transform: Transform
 ) -> Iterator[tuple[str, Mapping[str, Moments]]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,17 @@ from crossimpact import __version__, contract
 from crossimpact.atomic import write_atomic
 from crossimpact.consumer.version import Version
 from crossimpact.errors import CrossImpactError, EstimationError, UsageError
-from crossimpact.estimate.gram import History
+from crossimpact.estimate.over_time import Carryover
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.self_impact import Loss
-from crossimpact.model import ImpactModel, Transform
 from crossimpact.panel import REGIMES
 from crossimpact.progress import tell
 from crossimpact.release import release_files
 from crossimpact.release.bundle import UNKNOWN, Release
 from crossimpact.release.content import Policy, Window
 from crossimpact.release.policy import DEFAULT
-from pipelines import features, moments, record, validate
+from pipelines import features, moments, over_time, record, validate
+from pipelines.over_time import Timed
 from pipelines.pages.card import model_card
 from pipelines.plan import RefitPlan
 from pipelines.record import FitRecord, Row
@@ -145,10 +146,16 @@ def plan(
     )
 
 
-def fit(settings: Settings, plan: RefitPlan, regime: str) -> FitRecord:
-    """Fit one regime and leave it as plain data in the refit's folder."""
+def fit(
+    settings: Settings, plan: RefitPlan, regime: str, carried: Carryover | None = None
+) -> FitRecord:
+    """Fit one regime and leave it as plain data in the refit's folder.
+
+    `carried` is what earlier buckets left, where it is known already: it is the same for both
+    regimes.
+    """
     tell(f"fit {regime}", f"{len(plan.dates)} dates")
-    made = _fitted(settings, plan, regime)
+    made = _fitted(settings, plan, regime, carried)
     tell(f"fit {regime}", f"answered by {made.rung}")
     write_atomic(_fit_path(settings, plan, regime), json.dumps(made.to_dict(), sort_keys=True))
     return made
@@ -156,7 +163,8 @@ def fit(settings: Settings, plan: RefitPlan, regime: str) -> FitRecord:
 
 def fits(settings: Settings, plan: RefitPlan) -> dict[str, FitRecord]:
     """Every regime fitted, nothing written: what a reproduction needs."""
-    return {regime: _fitted(settings, plan, regime) for regime in REGIMES}
+    carried = over_time.carryover(settings, plan, features.load_panel(settings, plan.dates))
+    return {regime: _fitted(settings, plan, regime, carried) for regime in REGIMES}
 
 
 def assemble(
@@ -178,7 +186,7 @@ def assemble(
     """
     tell("register", "release, figures, model card")
     fits = {regime: FitRecord.read(_fit_path(settings, plan, regime)) for regime in REGIMES}
-    release = build(settings, plan, fits)
+    release, fits = _built(settings, plan, fits)
     folder = plan.folder(settings) / "release"
     release_files.write(release, folder)
     write_atomic(folder.parent / PLAN, json.dumps(plan.to_dict(), sort_keys=True))
@@ -210,17 +218,24 @@ def build(settings: Settings, plan: RefitPlan, fits: Mapping[str, FitRecord]) ->
     ContractViolation
         When the window's data are blocked by now.
     """
+    return _built(settings, plan, fits)[0]
+
+
+def _built(
+    settings: Settings, plan: RefitPlan, fits: Mapping[str, FitRecord]
+) -> tuple[Release, dict[str, FitRecord]]:
+    """The release, and the fits with their kernels."""
     data_digest = _data_digest(settings, plan.dates)
     verdict = validate.run(settings, Landing(plan.landing), plan.dates)
     if any(result.data_digest != data_digest for result in fits.values()):
         raise CrossImpactError("the features changed after a regime was fitted", "rerun the fits")
-    models = {regime: result.model for regime, result in fits.items() if result.model}
-    if not models:
+    if not any(result.model for result in fits.values()):
         reasons = "; ".join(f"{regime}: {result.reason}" for regime, result in fits.items())
         raise EstimationError(
             f"no regime could be fitted ({reasons})", "land more dates, or widen the window"
         )
-    return _release(settings, plan, fits, models, verdict)
+    timed = over_time.timed(settings, plan.dates, fits)
+    return _release(settings, plan, timed, verdict), dict(timed.fits)
 
 
 def summary(release: Release, version: Version) -> Registered:
@@ -265,31 +280,33 @@ def run(
         features.prepare(settings, landing, steps.dates)
     with _timed(stages, "moments"):
         moments.prepare(settings, steps.dates, ("linear",))
+    with _timed(stages, "decay"):
+        panel = features.load_panel(settings, steps.dates)
+        carried = over_time.carryover(settings, steps, panel)
     with _timed(stages, "fit"):
         for regime in REGIMES:
-            fit(settings, steps, regime)
+            fit(settings, steps, regime, carried)
     with _timed(stages, "register"):
         made = assemble(settings, steps)
     return replace(made, stages=stages)
 
 
-def _fitted(settings: Settings, plan: RefitPlan, regime: str) -> FitRecord:
+def _fitted(
+    settings: Settings, plan: RefitPlan, regime: str, carried: Carryover | None
+) -> FitRecord:
     data_digest = _data_digest(settings, plan.dates)
     panel = features.load_panel(settings, plan.dates)
+    carried = carried or over_time.carryover(settings, plan, panel)
+    net = carried.net(panel)
+    stored = partial(moments.made, settings, plan.dates)  # of the buckets as they are
     result = fit_regime(
-        panel,
+        net,
         regime,
         loss=plan.loss,
-        moments=lambda transform: _moments(settings, plan, transform),
+        moments=None if carried.fades else stored,
         policy=plan.policy,
     )
-    return record.of_fit(result, panel, data_digest, plan.policy.guardrails)
-
-
-def _moments(settings: Settings, plan: RefitPlan, transform: Transform) -> History:
-    """The window's stored moments; the transform nobody asked for so far is made now."""
-    moments.prepare(settings, plan.dates, (transform,))
-    return moments.stream(settings, plan.dates, transform)
+    return record.of_fit(result, net, data_digest, plan.policy.guardrails)
 
 
 def _fit_path(settings: Settings, plan: RefitPlan, regime: str) -> Path:
@@ -297,10 +314,10 @@ def _fit_path(settings: Settings, plan: RefitPlan, regime: str) -> Path:
 
 
 def _release(
-    settings: Settings, plan: RefitPlan, fits: Mapping[str, FitRecord],
-    models: Mapping[str, ImpactModel], verdict: validate.Result,
-) -> Release:  # fmt: skip
-    dates, max_pov = plan.dates, plan.policy.max_pov.by_rung()
+    settings: Settings, plan: RefitPlan, timed: Timed, verdict: validate.Result
+) -> Release:
+    dates, max_pov, fits = plan.dates, plan.policy.max_pov.by_rung(), timed.fits
+    models = {regime: result.model for regime, result in fits.items() if result.model}
     own = {} if plan.policy == DEFAULT.refit else {"policy": plan.policy.to_dict()}
     fallback = {
         regime: Policy(result.rung, result.reason, max_pov) for regime, result in fits.items()
@@ -326,6 +343,7 @@ def _release(
             "metrics": {regime: result.metrics for regime, result in fits.items()},
             "stability": {regime: result.stability for regime, result in fits.items()},
             "certificate": {regime: fits[regime].certificate for regime in models},
+            "decay": timed.report,
             **own,
         },
     )

@@ -1,0 +1,81 @@
+"""A refit's time dimension: what earlier buckets left, taken out before the fits and priced after.
+
+The fits read buckets net of it (`carryover`); the release's models then carry the kernel that says
+how long their impact lives (`timed`). Both are pure functions of the window's features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from crossimpact.estimate import over_time
+from crossimpact.estimate.decay import DecayFit
+from crossimpact.estimate.over_time import Carryover
+from crossimpact.model import ImpactModel
+from crossimpact.panel import Panel
+from crossimpact.path_manipulation import path_certificate
+from crossimpact.progress import tell
+from crossimpact.release.bundle import plain
+from pipelines import features, moments
+from pipelines.plan import RefitPlan
+from pipelines.record import FitRecord, Row
+from pipelines.store.settings import Settings
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The fits with their kernels, and what the release's report says of the decay."""
+
+    fits: Mapping[str, FitRecord]
+    report: Row
+
+
+def carryover(settings: Settings, plan: RefitPlan, panel: Panel) -> Carryover:
+    """What earlier buckets left in the window's prices, as a first look at it finds it."""
+    tell("decay", f"{len(plan.dates)} dates")
+    found = over_time.first_look(
+        panel,
+        loss=plan.loss,
+        moments=lambda transform: moments.made(settings, plan.dates, transform),
+        policy=plan.policy,
+    )
+    tell("decay", found.fit.status)
+    return found
+
+
+def timed(settings: Settings, dates: Sequence[str], fits: Mapping[str, FitRecord]) -> Timed:
+    """The fits' models with the kernel that all of them show together, cut to what is admissible
+    over paths; without one, and with the reason, where nothing is told."""
+    models = {regime: made.model for regime, made in fits.items() if made.model is not None}
+    panel = features.load_panel(settings, dates)
+    found = over_time.decay_of(panel, models)
+    with_kernel = {regime: _with_kernel(fits[regime], regime, found) for regime in models}
+    return Timed({**fits, **with_kernel}, _report(found, with_kernel))
+
+
+def _with_kernel(made: FitRecord, regime: str, found: DecayFit) -> FitRecord:
+    assert made.model is not None
+    rungs, borne = over_time.with_kernel(
+        {made.rung: made.model, **made.lower}, found.decays.get(regime)
+    )
+    numbers = {**over_time.metrics(found, regime), "couplings_borne": borne}
+    return replace(
+        made,
+        model=rungs[made.rung],
+        lower={rung: rungs[rung] for rung in made.lower},
+        metrics={**made.metrics, **plain(numbers)},
+    )
+
+
+def _report(found: DecayFit, fits: Mapping[str, FitRecord]) -> Row:
+    models = {regime: made.model for regime, made in fits.items()}
+    return {
+        "status": found.status,
+        "reason": found.reason,
+        "certificate": {
+            regime: plain(path_certificate(model).to_dict())
+            for regime, model in models.items()
+            if isinstance(model, ImpactModel) and model.kernel is not None
+        },
+    }
