@@ -48,18 +48,16 @@ def timed(settings: Settings, dates: Sequence[str], fits: Mapping[str, FitRecord
     """The fits' models with the kernel that all of them show together, cut to what is admissible
     over paths; without one, and with the reason, where nothing is told."""
     models = {regime: made.model for regime, made in fits.items() if made.model is not None}
-    panel = features.load_panel(settings, dates)
-    found = over_time.decay_of(panel, models)
-    with_kernel = {regime: _with_kernel(fits[regime], regime, found) for regime in models}
+    found = over_time.decay_of(features.load_panel(settings, dates), models)
+    with_kernel = {r: _with_kernel(fits[r], model, found) for r, model in models.items()}
     return Timed({**fits, **with_kernel}, _report(found, with_kernel))
 
 
-def _with_kernel(made: FitRecord, regime: str, found: DecayFit) -> FitRecord:
-    assert made.model is not None
+def _with_kernel(made: FitRecord, model: ImpactModel, found: DecayFit) -> FitRecord:
     rungs, borne = over_time.with_kernel(
-        {made.rung: made.model, **made.lower}, found.decays.get(regime)
+        {made.rung: model, **made.lower}, found.decays.get(model.regime)
     )
-    numbers = {**over_time.metrics(found, regime), "couplings_borne": borne}
+    numbers = {**over_time.metrics(found, model.regime), "couplings_borne": borne}
     return replace(
         made,
         model=rungs[made.rung],

@@ -176,6 +176,7 @@ def walk_forward(
     scores: dict[str, Score] = {}
     done, tested = 0, np.zeros(len(panel.ts), dtype=bool)
     moved: dict[str, Array] = {}
+    last: Mapping[str, Candidate] = {}
     for train, test in splits(len(blocks)):
         dates = [date for block in test for date in blocks[block]]
         rows = np.flatnonzero(np.isin(panel.date, dates) & ~_at_seam(panel, dates[0]))
@@ -184,7 +185,7 @@ def walk_forward(
         candidates = fit(train)
         if not candidates:
             continue
-        done += 1
+        done, last = done + 1, candidates
         _score_block(panel, rows, response, candidates, scores)
         tested[rows] = True
         for name, candidate in candidates.items():
@@ -193,8 +194,8 @@ def walk_forward(
                 cross[rows] = candidate.model.cross_bps(panel.q[rows])
     for name, cross in moved.items():
         if cross.any():
-            model, seen = candidates[name].model, panel.where(tested)
-            scores[name].held_out = confront(model, seen, cross[tested], response)
+            seen = panel.where(tested)
+            scores[name].held_out = confront(last[name].model, seen, cross[tested], response)
     return scores, done
 
 

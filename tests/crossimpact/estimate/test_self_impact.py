@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import HuberRegressor
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import robust, self_impact
+from crossimpact.estimate import robust
 from crossimpact.estimate.robust import HUBER_K, robust_scale
 from crossimpact.estimate.self_impact import MIN_ROWS, fit_self
 from crossimpact.panel import Panel
@@ -234,10 +234,10 @@ def test_pooling_helps_the_more_the_less_is_known():
 
 
 def test_random_effects_of_equal_values_have_no_spread():
-    mean, between = self_impact._random_effects(np.array([2.0, 2.0, 2.0]), np.array([1.0, 2, 3]))
+    mean, between = robust.random_effects(np.array([2.0, 2.0, 2.0]), np.array([1.0, 2, 3]))
     assert mean == pytest.approx(2.0) and between == 0.0
     rng, se = np.random.default_rng(0), np.full(4000, 0.5)
-    mean, between = self_impact._random_effects(
+    mean, between = robust.random_effects(
         3 + rng.normal(size=4000) + se * rng.normal(size=4000), se
     )
     assert mean == pytest.approx(3, abs=0.1) and between == pytest.approx(1, rel=0.15)
