@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -21,6 +22,34 @@ COLUMNS = ("gate", "regime", "value", "limit", "verdict", "note")
 NAMED = 6  # pairs named in a cell; the others are counted
 
 
+@dataclass(frozen=True)
+class Reply:
+    """A human's answer: what was chosen, by which login, and the reason given.
+
+    No login where a task was merely marked as successful.
+    """
+
+    chosen: tuple[str, ...]
+    name: str | None
+    id: str | None
+    reason: str | None
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Reply:
+        """What Airflow hands on."""
+        who = told.get("responded_by_user") or {}
+        reason = (told.get("params_input") or {}).get("reason")
+        return cls(tuple(told.get("chosen_options") or ()), who.get("name"), who.get("id"), reason)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The champion (None before the first), and how often it has changed so far."""
+
+    champion: str | None
+    changes: int
+
+
 class SecondLoginApproval(ApprovalOperator):
     """An approval that whoever triggered the run cannot give: he is asked again, as is everybody.
 
@@ -30,18 +59,15 @@ class SecondLoginApproval(ApprovalOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the answer, or park the task anew."""
         user = triggered_by(context["dag_run"])
-        if user and approves_own(event, user):
+        if user and approves_own(Reply.from_dict(event), user):
             log.warning("%s", own_approval(user))
             return self.execute(context)
         return super().execute_complete(context, event)
 
 
-def approves_own(reply: Mapping[str, Any], user: str) -> bool:
+def approves_own(reply: Reply, user: str) -> bool:
     """Whether an approval comes from the login that triggered the run."""
-    if "Approve" not in (reply.get("chosen_options") or ()):
-        return False
-    responder = reply.get("responded_by_user") or {}
-    return user in (responder.get("name"), responder.get("id"))
+    return "Approve" in reply.chosen and user in (reply.name, reply.id)
 
 
 def own_approval(user: str) -> GateRefused:
@@ -52,20 +78,20 @@ def own_approval(user: str) -> GateRefused:
     )
 
 
-def standing(settings: Settings) -> dict[str, Any]:
-    """The `champion` (None before the first), and how often it has changed so far: `changes`."""
+def standing(settings: Settings) -> Standing:
+    """What the ledger says of the champion."""
     from crossimpact.release.ledger import CHANGES
     from pipelines.release import ledger_lines
 
     lines = [line for line in ledger_lines(settings)["ledger"] if line["action"] in CHANGES]
-    return {"champion": lines[-1]["release"] if lines else None, "changes": len(lines)}
+    return Standing(lines[-1]["release"] if lines else None, len(lines))
 
 
-def settled(asked: Mapping[str, Any]) -> str:
+def settled(champion: str | None, release: str, refused: Sequence[str]) -> str:
     """Why there is nothing to decide; empty when there is."""
-    if asked["champion"] == asked["release"]:
-        return f"it is release {asked['release']} already"
-    return "; ".join(asked["refused"])
+    if champion == release:
+        return f"it is release {release} already"
+    return "; ".join(refused)
 
 
 def question(
@@ -112,17 +138,16 @@ def question(
     }
 
 
-def approved(reply: Mapping[str, Any] | None) -> bool:
+def approved(reply: Reply | None) -> bool:
     """Whether a named human approved; a task merely marked as successful has no reply."""
-    return bool(reply and reply["chosen_options"] == ["Approve"] and reply["responded_by_user"])
+    return bool(reply and reply.chosen == ("Approve",) and reply.name)
 
 
-def signature(reply: Mapping[str, Any] | None, run_id: str) -> tuple[str, str]:
+def signature(reply: Reply | None, run_id: str) -> tuple[str, str]:
     """Who stands for the promotion, and why: the ledger's words."""
-    if not reply:
+    if not (reply and reply.name):
         return "monthly_refit", f"auto_promote of {run_id}"
-    message = (reply["params_input"] or {}).get("reason") or "no reason given"
-    return reply["responded_by_user"]["name"], f"approved in {run_id}: {message}"
+    return reply.name, f"approved in {run_id}: {reply.reason or 'no reason given'}"
 
 
 def _second(name: str) -> str:

@@ -13,6 +13,8 @@ from dags.runs import log
 from dags.schedule import UpcomingCronTimetable
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from pipelines.plan import RefitPlan
     from pipelines.store.landing import Landing
     from pipelines.store.settings import Settings
@@ -54,7 +56,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
 )
 
 
-def say_why(context: Mapping[str, Any]) -> None:
+def say_why(context: Context) -> None:
     """One line in the task's log: which task failed, on what, and why."""
     instance = context["task_instance"]
     log.error("%s.%s: %s", instance.dag_id, instance.task_id, context.get("exception"))

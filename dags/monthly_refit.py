@@ -207,6 +207,7 @@ def monthly_refit() -> None:
         plan: dict[str, Any], challenger: dict[str, Any], dag_run: Any = None
     ) -> dict[str, Any]:
         """What each gate says of the challenger, and the question a human would be asked."""
+        from dataclasses import asdict
         from datetime import UTC, datetime
 
         from dags import summaries
@@ -230,7 +231,7 @@ def monthly_refit() -> None:
             user=triggered_by(dag_run),
             links=links,
         )
-        return checked.to_dict() | live | asked
+        return checked.to_dict() | asdict(live) | asked
 
     @task.branch
     def decide(
@@ -240,7 +241,7 @@ def monthly_refit() -> None:
         from dags.approval import settled
         from dags.runs import promotes_unasked
 
-        if why := settled(asked):
+        if why := settled(asked["champion"], asked["release"], asked["refused"]):
             log.warning("the champion stays: %s", why)
             return None
         unasked = promotes_unasked(dag_run, announced(triggering_asset_events))
@@ -256,31 +257,33 @@ def monthly_refit() -> None:
         triggering_asset_events: Any = None,
     ) -> dict[str, Any]:
         """Move the alias in the name of who said so; cleared, it changes nothing."""
+        from dataclasses import asdict
         from datetime import UTC, datetime
 
         from airflow.sdk.exceptions import AirflowSkipException
 
         from crossimpact.errors import GateRefused
         from dags import summaries
-        from dags.approval import approved, approves_own, own_approval, signature, standing
+        from dags.approval import Reply, approved, approves_own, own_approval, signature, standing
         from dags.runs import promotes_unasked, triggered_by
         from pipelines import promotion
 
         unasked = promotes_unasked(dag_run, announced(triggering_asset_events))
-        if not unasked and not approved(reply):
+        answer = Reply.from_dict(reply) if reply else None
+        if not unasked and not approved(answer):
             raise AirflowSkipException("the champion stays: nobody has approved")
-        if (user := triggered_by(dag_run)) and approves_own(reply or {}, user):
+        if (user := triggered_by(dag_run)) and answer and approves_own(answer, user):
             raise own_approval(user)
         home = settings_of(planned(plan))
         live = standing(home)
-        if live["changes"] != asked["changes"]:
-            if live["champion"] == asked["release"]:
-                return live  # by an earlier try of this task
+        if live.changes != asked["changes"]:
+            if live.champion == asked["release"]:
+                return asdict(live)  # by an earlier try of this task
             raise AirflowSkipException(
-                f"the champion is {live['champion']} since the gates were asked: "
+                f"the champion is {live.champion} since the gates were asked: "
                 "clear `gates` to ask anew"
             )
-        who, why = signature(reply, dag_run.run_id)
+        who, why = signature(answer, dag_run.run_id)
         try:
             done = promotion.promote(
                 home,
@@ -288,7 +291,7 @@ def monthly_refit() -> None:
                 who=who,
                 reason=why,
                 now=datetime.now(UTC),
-                identity="login" if approved(reply) else "name",
+                identity="login" if approved(answer) else "name",
             )
         except GateRefused as refusal:
             raise AirflowSkipException(f"the champion stays: {refusal}") from refusal

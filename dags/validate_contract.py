@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -40,16 +41,24 @@ week, the log of `verdict` says so.
 """
 
 
-def accepted(params: Any, date: str) -> dict[str, Any]:
-    """Rows and digest of a date's accepted partitions."""
+@dataclass(frozen=True)
+class Accepted:
+    """A date's accepted partitions: their rows, and one digest of all."""
+
+    rows: int
+    sha: str
+
+
+def accepted(params: Any, date: str) -> Accepted:
+    """What was published of a date."""
     from pipelines.store.warehouse import Warehouse, text_sha256
 
     warehouse, tables = Warehouse(settings(params)), landing(params).tables()
     manifests = [m for table in tables if (m := warehouse.manifest("accepted", table, date))]
-    return {
-        "rows": sum(manifest.rows for manifest in manifests),
-        "sha": text_sha256(*(manifest.sha256 for manifest in manifests)),
-    }
+    return Accepted(
+        sum(manifest.rows for manifest in manifests),
+        text_sha256(*(manifest.sha256 for manifest in manifests)),
+    )
 
 
 def old_news(dates: list[str], run: Any) -> str:
@@ -121,15 +130,15 @@ def validate_contract() -> None:
         found = {date: accepted(params, date) for date in dates}
         last = list(inlet_events[ACCEPTED].ascending(False).limit(1))
         known = last[0].extra.get("sha", {}) if last else {}
-        fresh = [date for date in dates if found[date]["sha"] != known.get(date)]
+        fresh = [date for date in dates if found[date].sha != known.get(date)]
         summaries.say(summaries.contract(result, fresh, old_news(dates, dag_run)))
         if not fresh:
             raise AirflowSkipException(f"all {len(dates)} dates are announced already")
         outlet_events[ACCEPTED].extra = {
             "landing": params["landing"],
             "dates": fresh,
-            "rows": sum(found[date]["rows"] for date in fresh),
-            "sha": known | {date: found[date]["sha"] for date in dates},
+            "rows": sum(found[date].rows for date in fresh),
+            "sha": known | {date: found[date].sha for date in dates},
         }
         return result.to_dict()
 

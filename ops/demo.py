@@ -13,18 +13,19 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
 from crossimpact.errors import CrossImpactError
 from ops import airflow_env, dagrun, summary
 from ops.processes import tail
+from ops.summary_tables import render
 from pipelines.store.settings import home_at
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Clock:
             print(f"{self.stages[name]:7.1f} s", file=self.terminal, flush=True)
 
 
-def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> dict[str, Any]:
+def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> summary.Summary:
     """Simulate a desk if there is none, run the four DAGs over it, and sum up."""
     clock, desk = Clock(terminal), home / "demo"
     with clock.stage("simulate"):
@@ -67,7 +68,7 @@ def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> dic
             dagrun.run(dag_id, everywhere)
     with clock.stage("summary"):
         result = collect(home, desk)
-    return result | {"stages": clock.stages, "peak_mb": peak_mb()}
+    return replace(result, stages=clock.stages, peak_mb=peak_mb())
 
 
 def simulate(desk: Path, size: dict[str, int], today: date) -> None:
@@ -80,26 +81,28 @@ def simulate(desk: Path, size: dict[str, int], today: date) -> None:
         size["symbols"], size["days"], size["seed"], first_date=first,
         half_life_min=DEMO_HALF_LIFE_MIN, permanent=DEMO_PERMANENT,
     )  # fmt: skip
-    if not is_recent(desk / "truth.json", plain(spec), today):
+    if not is_recent(desk / "truth.json", spec, today):
         simulate.run(None, desk, spec, dirt=True)
 
 
-def plain(spec: DeskSpec) -> dict[str, Any]:
+def plain(spec: DeskSpec) -> dict[str, object]:
     """A desk's spec as its truth file holds it."""
-    result: dict[str, Any] = json.loads(json.dumps({**asdict(spec), "dates": spec.dates}))
+    result: dict[str, object] = json.loads(json.dumps({**asdict(spec), "dates": spec.dates}))
     return result
 
 
-def is_recent(truth: Path, wanted: Mapping[str, Any], today: date) -> bool:
+def is_recent(truth: Path, spec: DeskSpec, today: date) -> bool:
     """Whether the desk of `truth` is the wanted one but for its dates, and those are recent."""
-    known = summary.read_truth(truth)["spec"] if truth.exists() else {}
-    if known | {name: wanted[name] for name in ("first_date", "dates")} != wanted:
+    if not truth.exists():
         return False
-    age = today - date.fromisoformat(known["dates"][-1])
+    known, wanted = summary.read_truth(truth), plain(spec)
+    if {**known.spec, "first_date": wanted["first_date"], "dates": wanted["dates"]} != wanted:
+        return False
+    age = today - date.fromisoformat(known.dates[-1])
     return timedelta(0) < age <= KEPT
 
 
-def collect(home: Path, desk: Path) -> dict[str, Any]:
+def collect(home: Path, desk: Path) -> summary.Summary:
     from pipelines.store.landing import Landing
     from pipelines.store.settings import Settings
 
@@ -143,7 +146,7 @@ def run(home: Path, size: dict[str, int], today: date, *, as_json: bool) -> int:
         dagrun.end_quietly(log)
 
 
-def show(log: Path, job: Callable[[TextIO], dict[str, Any]], *, as_json: bool) -> int:
+def show(log: Path, job: Callable[[TextIO], summary.Summary], *, as_json: bool) -> int:
     """Run `job` with its noise in `log`, print what it found; the exit code."""
     try:
         with dagrun.output_to(log) as terminal:
@@ -152,10 +155,10 @@ def show(log: Path, job: Callable[[TextIO], dict[str, Any]], *, as_json: bool) -
         print(f"\n{tail(log, 12)}\n\ndemo failed: {error} (log: {log})", file=sys.stderr)
         return error.exit_code
     if as_json:
-        print(json.dumps(result, indent=1))
+        print(json.dumps(result.to_dict(), indent=1))
     else:
-        summary.render(Console(), result)
-    lost = summary.unbalanced(result["tables"])
+        render(Console(), result)
+    lost = summary.unbalanced(result.tables)
     if lost:
         print(f"demo failed: rows were lost in {', '.join(lost)}", file=sys.stderr)
     return 1 if lost else 0

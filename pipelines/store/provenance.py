@@ -12,10 +12,10 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import resolve_name
 from pathlib import Path
@@ -70,24 +70,47 @@ def sources(*modules: str, places: tuple[Path, ...], queries: Path) -> Sources:
     texts: dict[str, str] = {}
     libraries: set[str] = set()
     left = list(modules)
+    written = {path: path.relative_to(queries).as_posix() for path in queries.rglob("*.sql")}
+    where = cache(partial(_path, places=places))
     while left:
         name = left.pop()
         if name in texts:
             continue
-        path = _path(name, places)
+        path = where(name)
         if path is None:
             raise ModuleNotFoundError(f"{name} is no module of {', '.join(map(str, places))}")
         texts[name] = path.read_text()
-        tree = ast.parse(texts[name])
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        texts |= _queries(tree, queries) | _files(tree, path.parent, package)
-        for imported in _imports(tree, package):
-            ours = [part for part in _ancestry(imported) if _path(part, places)]
+        module = _read(texts[name], package)
+        texts |= _queries(module, written) | _files(module, path.parent, package)
+        for imported in module.imports:
+            ours = [part for part in _ancestry(imported) if where(part)]
             left += ours
             if not ours:
                 libraries.add(imported.partition(".")[0])
     wanted = sorted(libraries - sys.stdlib_module_names)
     return Sources(texts, {name: _version(name) for name in wanted})
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What a module's text names: modules, patterns of queries' names, files it may read."""
+
+    imports: tuple[str, ...]
+    queries: frozenset[str]
+    files: frozenset[str]
+
+
+@cache
+def _read(text: str, package: str) -> _Module:
+    """Read once per process, whatever depends on it: to walk a tree takes most of the time."""
+    nodes = list(ast.walk(ast.parse(text)))
+    constants = (node.value for node in nodes if isinstance(node, ast.Constant))
+    return _Module(
+        tuple(dict.fromkeys(_imports(nodes, package))),
+        frozenset(_patterns(nodes)),
+        frozenset(c for c in constants if isinstance(c, str) and _FILE_NAME.fullmatch(c)),
+    )
 
 
 def _path(name: str, places: tuple[Path, ...]) -> Path | None:
@@ -105,9 +128,9 @@ def _ancestry(name: str) -> list[str]:
     return [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
-def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+def _imports(nodes: list[ast.AST], package: str) -> Iterator[str]:
     """Full names; what is imported *from* a module may be a module itself."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -115,18 +138,19 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _queries(tree: ast.AST, folder: Path) -> dict[str, str]:
+def _patterns(nodes: list[ast.AST]) -> Iterator[str]:
+    """The names that calls of `sql(name)` may have."""
+    for node in nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sql":
+            yield _pattern(node.args[0])
+
+
+def _queries(module: _Module, written: Mapping[Path, str]) -> dict[str, str]:
     """Files that calls of `sql(name)` may read; of a name put together, all that fit."""
-    patterns = {
-        _pattern(node.args[0])
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sql"
-    }
-    names = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*.sql")}
     return {
         f"sql/{name}": path.read_text()
-        for path, name in names.items()
-        if any(fnmatchcase(name, f"{pattern}.sql") for pattern in patterns)
+        for path, name in written.items()
+        if any(fnmatchcase(name, f"{pattern}.sql") for pattern in module.queries)
     }
 
 
@@ -137,11 +161,10 @@ def _pattern(name: ast.expr) -> str:
     return "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts)
 
 
-def _files(tree: ast.AST, folder: Path, package: str) -> dict[str, str]:
+def _files(module: _Module, folder: Path, package: str) -> dict[str, str]:
     """Data files beside a module that it names, or whose folder it names (templates, limits)."""
-    constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    named = {word for word in constants if isinstance(word, str) and _FILE_NAME.fullmatch(word)}
-    paths = [folder / word for word in named if not (folder / word / "__init__.py").exists()]
+    beside = module.files & {path.name for path in folder.iterdir()}
+    paths = [folder / word for word in beside if not (folder / word / "__init__.py").exists()]
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
     return {
         f"{package.replace('.', '/')}/{file.relative_to(folder).as_posix()}": file.read_text()

@@ -115,8 +115,6 @@ class Warehouse:
         draft = folder / f".{uuid.uuid4().hex}.tmp"
         try:
             rows = _write(connection, query, draft)
-            if not rows:  # an empty result has no or one empty row group, as its plan went
-                _write(connection, f"SELECT * FROM ({query}) LIMIT 0", draft)
             sha256 = file_sha256(draft)
             manifest = Manifest(
                 layer, table, date, f"{sha256[:16]}.parquet", rows, sha256, inputs, extra or {}
@@ -204,8 +202,14 @@ class Warehouse:
 
 
 def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
-    """Rows of `query` written to `path`."""
-    return int(scalar(connection, f"COPY ({query}) TO '{quoted(path)}' (FORMAT parquet)"))
+    """Rows of `query` written to `path`, the same rows as the same bytes.
+
+    Not `COPY (query)`, whose pages are cut as the plan's inputs were: by what else was loaded.
+    """
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE to_write AS {query}")
+    rows = int(scalar(connection, f"COPY to_write TO '{quoted(path)}' (FORMAT parquet)"))
+    connection.execute("DROP TABLE to_write")
+    return rows
 
 
 def sql(name: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 from crossimpact.errors import CrossImpactError
 from crossimpact.simulate import DeskSpec
 from pipelines import features, moments, refit, simulate
+from pipelines.split import LAYERS
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 
@@ -32,6 +33,25 @@ def clean(tmp_path_factory) -> Path:
 @pytest.fixture
 def landing(clean, tmp_path) -> Path:
     return Path(shutil.copytree(clean, tmp_path / "landing"))
+
+
+@pytest.fixture(scope="module")
+def refitted(clean, mlflow_tables, tmp_path_factory) -> Path:
+    """A home in which the clean landing was refitted."""
+    home = tmp_path_factory.mktemp("refitted") / "home"
+    (home / "mlflow").mkdir(parents=True)
+    shutil.copy(mlflow_tables, home / "mlflow" / "mlflow.db")
+    refit.run(Settings(home), clean)
+    return home
+
+
+@pytest.fixture
+def validated(refitted, tmp_path) -> Path:
+    """A home that knows the verdict on the clean landing and nothing else."""
+    home = tmp_path / "validated"
+    for layer in LAYERS:
+        shutil.copytree(refitted / "warehouse" / layer, home / "warehouse" / layer)
+    return home
 
 
 def part(landing: Path, table: str, day: int = 0) -> Path:
@@ -64,25 +84,27 @@ def retype(path: Path) -> None:
     pq.write_table(table.set_column(at, "bid_px", table["bid_px"].cast(pa.string())), path)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [(truncate, "unreadable"), (empty, "row_count"), (retype, "bid_px"), (Path.unlink, "missing")],
-)
-def test_a_broken_table_blocks_names_itself_and_mends(crossimpact, landing, tmp_path, spoil, words):
-    home, broken = tmp_path / "home", part(landing, "market_snapshots")
-    good = broken.read_bytes()
-    spoil(broken)
-    code, out, err = crossimpact("refit", landing, "--home", home, "--json")
-    assert code == BLOCKED
-    assert "market_snapshots" in one_line(err) and words in one_line(err)
-    report = json.loads(out)
-    assert (report["exit_code"], report["verdict"]) == (BLOCKED, "blocked")
-    assert not (home / "mlflow").exists() and not list(home.glob("refits/*/release"))
-    date = broken.parent.name
-    assert not list((home / "warehouse" / "accepted").glob(f"*/{date}/_manifest.json"))
-    broken.write_bytes(good)
+SPOILT = {truncate: "unreadable", empty: "row_count", retype: "bid_px", Path.unlink: "missing"}
+
+
+def test_a_broken_table_blocks_names_itself_and_mends(crossimpact, landing, validated):
+    """One way after the other: the date stays out until its table is whole again."""
+    home, broken = validated, part(landing, "market_snapshots")
+    good, date = broken.read_bytes(), broken.parent.name
+    assert list((home / "warehouse" / "accepted").glob(f"*/{date}/_manifest.json"))
+    for spoil, words in SPOILT.items():
+        spoil(broken)
+        code, out, err = crossimpact("refit", landing, "--home", home, "--json")
+        assert code == BLOCKED
+        assert "market_snapshots" in one_line(err) and words in one_line(err)
+        report = json.loads(out)
+        assert (report["exit_code"], report["verdict"]) == (BLOCKED, "blocked")
+        assert not (home / "mlflow").exists() and not list(home.glob("refits/*/release"))
+        assert not list((home / "warehouse" / "accepted").glob(f"*/{date}/_manifest.json"))
+        broken.write_bytes(good)
     code, out, _ = crossimpact("validate", landing, "--home", home, "--json")
     assert code == OK and json.loads(out)["verdict"] == "ok"
+    assert list((home / "warehouse" / "accepted").glob(f"*/{date}/_manifest.json"))
 
 
 def test_a_desk_without_stress_is_answered_by_the_fallback(
@@ -158,9 +180,9 @@ def test_wrong_words_are_a_usage_error(crossimpact, clean, tmp_path, words):
     assert code == USAGE and err.strip()
 
 
-def test_a_fit_of_other_data_never_ships(landing, tmp_path):
+def test_a_fit_of_other_data_never_ships(landing, validated):
     """Features that change between a regime's fit and the release are noticed."""
-    settings = Settings(tmp_path / "home")
+    settings = Settings(validated)
     steps = refit.plan(settings, landing)
     zone = Landing(landing)
     features.prepare(settings, zone, steps.dates)
@@ -179,12 +201,12 @@ def test_a_fit_of_other_data_never_ships(landing, tmp_path):
 
 
 def test_a_window_has_one_release_whatever_the_home_did_before(
-    crossimpact, landing, fresh_home, tmp_path
+    crossimpact, landing, fresh_home, refitted, tmp_path
 ):
-    used_before = shutil.copytree(fresh_home, tmp_path / "used")
+    used_before = shutil.copytree(refitted, tmp_path / "used")
+    assert len(list(used_before.glob("refits/*/release"))) == 1
     words = ("refit", landing, "--window-days", 1, "--json", "--home")
     fresh = json.loads(crossimpact(*words, fresh_home)[1])
-    crossimpact("refit", landing, "--json", "--home", used_before)
     used = json.loads(crossimpact(*words, used_before)[1])
     assert used["digest"] == fresh["digest"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from tests.dags.desk import run_demos
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("desk")
+def home(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Path) -> Path:
+    home = tmp_path_factory.mktemp("desk")
+    (home / "mlflow").mkdir()
+    shutil.copy(mlflow_tables, home / "mlflow" / "mlflow.db")
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ def one(home: Path) -> dict[str, Any]:
     today = datetime.now(UTC).date()
     try:
         with dagrun.output_to(home / "logs" / demo.LOG) as terminal:
-            told = {"found": demo.demo(home, SIZE, today, terminal)}
+            told = {"found": demo.demo(home, SIZE, today, terminal).to_dict()}
     except CrossImpactError as error:
         told = {"code": error.exit_code, "error": str(error)}
     return told | {"state": state(home)}

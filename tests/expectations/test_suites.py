@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import duckdb
 import pytest
@@ -79,82 +78,96 @@ def test_clean_rows_pass_and_no_rows_do_not(
     assert broken(connection, table) == {}
 
 
+BAD_CELLS = [
+    ("bid_size", float("nan"), {"bid_size.range"}),
+    ("ask_size", float("inf"), {"ask_size.range"}),
+    ("bid_px", float("-inf"), {"bid_px.range"}),
+    ("bid_px", 0.0, {"bid_px.range"}),
+    ("short_vol_bps", float("nan"), {"short_vol_bps.range"}),
+    ("ask_px", None, {"ask_px.not_null"}),
+    ("ask_px", 99.99, {"book_not_crossed"}),
+    ("symbol", None, {"symbol.not_null"}),
+    ("symbol", "AAA\n", {"symbol.pattern"}),
+    ("symbol", "aaa", {"symbol.pattern"}),
+    ("symbol", "", {"symbol.pattern"}),
+    ("ts", None, {"ts.not_null"}),
+    ("ts", desk.at(-48 * 3600), {contract.DATE_IN_PARTITION}),
+    ("ts", desk.at(48 * 3600), {contract.DATE_IN_PARTITION}),
+    ("ts", "infinity", {contract.DATE_IN_PARTITION}),
+]
+
+
+@pytest.fixture(scope="module")
+def broken_by_bad_cells() -> dict[str, list[int]]:
+    """A table whose every second row has a bad cell: rows per broken rule."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        rows = desk.clean()["market_snapshots"][: 2 * len(BAD_CELLS)]
+        for row, (column, value, _) in zip(rows[::2], BAD_CELLS, strict=True):
+            row[column] = value
+        fill(connection, SNAPSHOTS, rows)
+        return broken(connection, SNAPSHOTS)
+
+
 @pytest.mark.parametrize(
-    ("column", "value", "rules"),
-    [
-        ("bid_size", float("nan"), {"bid_size.range"}),
-        ("ask_size", float("inf"), {"ask_size.range"}),
-        ("bid_px", float("-inf"), {"bid_px.range"}),
-        ("bid_px", 0.0, {"bid_px.range"}),
-        ("short_vol_bps", float("nan"), {"short_vol_bps.range"}),
-        ("ask_px", None, {"ask_px.not_null"}),
-        ("ask_px", 99.99, {"book_not_crossed"}),
-        ("symbol", None, {"symbol.not_null"}),
-        ("symbol", "AAA\n", {"symbol.pattern"}),
-        ("symbol", "aaa", {"symbol.pattern"}),
-        ("symbol", "", {"symbol.pattern"}),
-        ("ts", None, {"ts.not_null"}),
-        ("ts", desk.at(-48 * 3600), {contract.DATE_IN_PARTITION}),
-        ("ts", desk.at(48 * 3600), {contract.DATE_IN_PARTITION}),
-        ("ts", "infinity", {contract.DATE_IN_PARTITION}),
-    ],
+    ("row", "rules"), [(2 * i, rules) for i, (*_, rules) in enumerate(BAD_CELLS)]
 )
 def test_a_bad_cell_breaks_its_rule_and_no_other(
-    connection: duckdb.DuckDBPyConnection, column: str, value: Any, rules: set[str]
+    broken_by_bad_cells: dict[str, list[int]], row: int, rules: set[str]
 ) -> None:
-    rows = desk.clean()["market_snapshots"][:6]
-    rows[4][column] = value
-    fill(connection, SNAPSHOTS, rows)
-    assert broken(connection, SNAPSHOTS) == {rule: [4] for rule in rules}
+    assert {rule for rule, rows in broken_by_bad_cells.items() if row in rows} == rules
+    assert not any(row + 1 in rows for rows in broken_by_bad_cells.values())
 
 
 FILLS = contract.TABLES["child_fills"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "order_EURUSD2017-04-25 07:09:31.804000+00:00_2018-06-17 22:42:44.253123_9418",
-        " ",
-        "=1+1",
-        "say \"hi\", 'you'; a|b\\c <i>&amp;",
-        "Größe 株式 ордер 🙂",
-        "x" * 128,
-        "é" * 128,
-    ],
-)
-def test_an_id_is_opaque_printable_text(connection: duckdb.DuckDBPyConnection, text: str) -> None:
-    rows = desk.clean()["child_fills"][:3]
-    rows[1] |= {"fill_id": text, "order_id": text}
+PRINTABLE = [
+    "order_EURUSD2017-04-25 07:09:31.804000+00:00_2018-06-17 22:42:44.253123_9418",
+    " ",
+    "=1+1",
+    "say \"hi\", 'you'; a|b\\c <i>&amp;",
+    "Größe 株式 ордер 🙂",
+    "x" * 128,
+    "é" * 128,
+]
+NOT_PRINTABLE = [
+    "",
+    "x" * 129,
+    "é" * 129,
+    "a\nb",
+    "a\tb",
+    "\x1b[31m",
+    "a\x00",
+    "\x85",
+    "a\u202eb",
+    "\u200b",
+    "\u2028",
+]
+
+
+def test_an_id_is_opaque_printable_text(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = desk.clean()["child_fills"][: len(PRINTABLE) + 1]
+    for row, text in zip(rows, PRINTABLE, strict=False):
+        row |= {"fill_id": text, "order_id": text}
     fill(connection, FILLS, rows)
     assert broken(connection, FILLS) == {}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "x" * 129,
-        "é" * 129,
-        "a\nb",
-        "a\tb",
-        "\x1b[31m",
-        "a\x00",
-        "\x85",
-        "a\u202eb",
-        "\u200b",
-        "\u2028",
-    ],
-)
 def test_an_id_with_what_cannot_be_printed_is_refused(
-    connection: duckdb.DuckDBPyConnection, text: str
+    connection: duckdb.DuckDBPyConnection,
 ) -> None:
-    rows = desk.clean()["child_fills"][:3]
-    rows[1] |= {"fill_id": text, "order_id": text, "venue": f"X{text}" if len(text) < 99 else "X"}
+    rows = desk.clean()["child_fills"][: len(NOT_PRINTABLE) + 1]
+    for row, text in zip(rows, NOT_PRINTABLE, strict=False):
+        venue = f"X{text}" if len(text) < 99 else "X"
+        row |= {"fill_id": text, "order_id": text, "venue": venue}
     fill(connection, FILLS, rows)
     found = broken(connection, FILLS)
-    assert found.pop("fill_id.pattern") == found.pop("order_id.pattern") == [1]
-    assert found == ({"venue.pattern": [1]} if 0 < len(text) < 99 else {})
+    every = list(range(len(NOT_PRINTABLE)))
+    assert found.pop("fill_id.pattern") == found.pop("order_id.pattern") == every
+    assert found == {
+        "venue.pattern": [i for i, text in enumerate(NOT_PRINTABLE) if 0 < len(text) < 99]
+    }
 
 
 def test_one_fill_id_on_two_venues_is_two_executions(connection: duckdb.DuckDBPyConnection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from decimal import Decimal
 
 import numpy as np
@@ -12,7 +13,11 @@ import pytest
 from rich.console import Console
 
 from crossimpact.model import ImpactModel
+from crossimpact.release.content import Window
+from crossimpact.release.gates import Row
 from ops import summary
+from ops.summary_tables import render
+from pipelines.release import RegimeAnswer
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -32,11 +37,8 @@ def model(gamma: list[list[float]]) -> ImpactModel:
     )
 
 
-def edge(i: str, j: str, scaled_bps: float) -> dict[str, object]:
-    return {"symbol_i": i, "symbol_j": j, "scaled_bps": scaled_bps}
-
-
-PLANTED = [edge("B", "A", 10.0), edge("A", "C", -6.0), edge("B", "C", 1.0)]
+Edge = summary.Edge
+PLANTED = [Edge("B", "A", 10.0), Edge("A", "C", -6.0), Edge("B", "C", 1.0)]
 
 
 def test_recovery_asks_for_the_pair_in_either_order_and_for_its_sign():
@@ -44,22 +46,22 @@ def test_recovery_asks_for_the_pair_in_either_order_and_for_its_sign():
         model([[0, 8, 5, 0], [8, 0, 0, 2], [5, 0, 0, 0], [0, 2, 0, 0]]), PLANTED
     )
     # A-B is right, A-C has the wrong sign, B-D was never planted
-    assert found == {"planted": 3, "strong": 2, "strong_found": 1, "found": 3, "found_true": 1}
+    assert found == summary.Recovery(planted=3, strong=2, strong_found=1, found=3, found_true=1)
 
 
 def test_recovery_of_the_truth_itself_is_complete():
     found = summary.recovery(model([[0, 10, -6], [10, 0, 1], [-6, 1, 0]]), PLANTED)
-    assert found["strong_found"] == found["strong"] == 2
-    assert found["found_true"] == found["found"] == found["planted"] == 3
+    assert found.strong_found == found.strong == 2
+    assert found.found_true == found.found == found.planted == 3
 
 
 def test_a_regime_without_a_model_has_found_nothing():
     found = summary.recovery(None, PLANTED)
-    assert (found["strong"], found["strong_found"], found["found"]) == (2, 0, 0)
+    assert (found.strong, found.strong_found, found.found) == (2, 0, 0)
 
 
 def test_nothing_planted_is_fine():
-    assert summary.recovery(model([[0, 0], [0, 0]]), [])["strong"] == 0
+    assert summary.recovery(model([[0, 0], [0, 0]]), []).strong == 0
 
 
 def test_a_lost_row_is_seen():
@@ -69,8 +71,8 @@ def test_a_lost_row_is_seen():
 
 
 def test_sums_are_exact():
-    rows = [{"x": Decimal("0.1")}] * 3 + [{"x": Decimal("1e20")}, {"x": Decimal("-1e20")}]
-    assert Decimal(summary.total(rows, "x")) == Decimal("0.3")
+    amounts = [Decimal("0.1")] * 3 + [Decimal("1e20"), Decimal("-1e20")]
+    assert Decimal(summary.total(amounts)) == Decimal("0.3")
 
 
 def test_accounting_counts_landed_files_not_what_the_platform_says(tmp_path):
@@ -89,41 +91,45 @@ def test_accounting_counts_landed_files_not_what_the_platform_says(tmp_path):
     assert summary.unbalanced(counts) == ["instruments"]
 
 
-def gate(*facts: object) -> dict[str, object]:
-    return dict(
-        zip(("gate", "regime", "value", "direction", "limit", "verdict"), facts, strict=True)
-    )
-
-
 @pytest.mark.parametrize("width", [60, 120])
 def test_render_shows_the_facts(width):
     stream = io.StringIO()
-    facts = {"buckets": None, "rung": "fixed_pov", "reason": "no [stressed] bucket"}
-    found = {
-        "tables": {"child_fills": {"landed": 5, "accepted": 3, "quarantined": 1}},
-        "regimes": {"stressed": facts},
-        "edges": {"stressed": summary.recovery(None, PLANTED)},
-        "gates": [
-            gate("psd_margin", "normal", 0.25, "at_least", 0.0, "pass"),
-            gate("edge_turnover", "normal", 0.91234567, "at_most", 0.8, "fail"),
-            gate("shadow_p90", "", None, "at_most", None, "skipped"),
-        ],
-        "champion": {"id": "abc", "digest": "abcdef" * 10, "version": 3},
-        "shortfall": {"dates": ["2026-03-27"], **dict.fromkeys(("notional", *summary.SPLIT), "0")},
-        "reports": [
+    found = summary.Summary(
+        tables={"child_fills": {"landed": 5, "accepted": 3, "quarantined": 1}},
+        regimes={
+            "stressed": RegimeAnswer(
+                "stressed", "fixed_pov", "no [stressed] bucket", 0.05, None, None, None, None
+            )
+        },
+        edges={"stressed": summary.recovery(None, PLANTED)},
+        gates=(
+            Row("psd_margin", "normal", 0.25, "at_least", 0.0, "pass"),
+            Row("edge_turnover", "normal", 0.91234567, "at_most", 0.8, "fail"),
+            Row("shadow_p90", "", None, "at_most", None, "skipped"),
+        ),
+        champion=summary.Champion("abc", "abcdef" * 10, 3),
+        window=Window("2026-03-02", "2026-03-27", 20),
+        shortfall=summary.Shortfall(
+            ["2026-03-27"], dict.fromkeys(("notional", *summary.SPLIT), "0")
+        ),
+        reports=[
             f"/home/x/{name}.html"
             for name in ("index", "sequence", "tca-2026-03-26", "tca-2026-03-27", "tca-2027-01-04")
         ],
-        "pull": {
+        pull={
             "state": "live",
             "reason": "",
             "regimes": [{"regime": "stressed", "rung": "fixed_pov"}],
         },
-        "drift": [{"regime": "normal", "buckets": 60, "verdict": "watch", "reason": "slope 2"}],
-        "stages": {"simulate": 1.25},
-        "peak_mb": 512.0,
-    }
-    summary.render(Console(file=stream, width=width), found)
+        drift=[{"regime": "normal", "buckets": 60, "verdict": "watch", "reason": "slope 2"}],
+        stages={"simulate": 1.25},
+        peak_mb=512.0,
+    )
+    told = json.loads(json.dumps(found.to_dict()))
+    assert told["shortfall"]["dates"] == ["2026-03-27"] and told["shortfall"]["total"] == "0"
+    assert told["edges"]["stressed"]["strong"] == 2
+    assert told["gates"][0]["verdict"] == "pass" and told["window"]["dates"] == 20
+    render(Console(file=stream, width=width), found)
     text = stream.getvalue()
     for fact in (
         "ROWS LOST",
@@ -155,4 +161,4 @@ def test_the_shortfall_is_of_the_landed_dates_alone(tmp_path):
                 connection, f"SELECT {columns}", "marts", "tca_summary", date, inputs={}
             )
     found = summary.shortfall(settings, ["2026-03-27", "2026-03-30"])
-    assert (found["dates"], found["total"]) == (["2026-03-27"], "7")
+    assert (found.dates, found.usd["total"]) == (["2026-03-27"], "7")

@@ -29,8 +29,10 @@ NOW = datetime(2026, 4, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory) -> tuple[Settings, Release]:
+def desk(tmp_path_factory, mlflow_tables) -> tuple[Settings, Release]:
     root = tmp_path_factory.mktemp("desk")
+    (root / "home" / "mlflow").mkdir(parents=True)
+    shutil.copy(mlflow_tables, root / "home" / "mlflow" / "mlflow.db")
     spec = DeskSpec(symbols=4, days=6, seed=3, snapshot_s=60, noise_scale=0.2)
     simulate.run(None, root, spec)
     settings = Settings(root / "home")

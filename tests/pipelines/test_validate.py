@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date as calendar_date
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import Phase, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
@@ -31,7 +30,10 @@ from tests.pipelines import desk
 from tests.pipelines.desk import validate_date
 
 FILE = "part-0.parquet"
+NEXT = "2024-01-04"
 NAN = float("nan")
+N_SNAPS = 2 * desk.N_SNAPSHOTS
+F, P, S = "child_fills", "parent_orders", "market_snapshots"
 
 
 @pytest.fixture
@@ -43,11 +45,15 @@ def landed(tmp_path: Path, tables: dict[str, desk.Rows], date: str = desk.DATE) 
     return Landing(desk.write(tmp_path / "landing", tables, date))
 
 
-def found(settings: Settings, path: Path) -> set[tuple[str, int, str]]:
-    """(table, row, rule) of every exported violation."""
+def found(settings: Settings, path: Path) -> dict[str, set[tuple[str, int, str]]]:
+    """(table, row, rule) of every exported violation, by date."""
     export_violations(settings, None, path)
+    by_date: dict[str, set[tuple[str, int, str]]] = {}
     with path.open(newline="") as stream:
-        return {(v["table"], int(v["row"]), v["rule_id"]) for v in csv.DictReader(stream)}
+        for line in csv.DictReader(stream):
+            where = by_date.setdefault(line["date"], set())
+            where.add((line["table"], int(line["row"]), line["rule_id"]))
+    return by_date
 
 
 def state(settings: Settings) -> dict[str, tuple[int, bytes]]:
@@ -86,6 +92,21 @@ def cross_for_an_hour(tables: Tables) -> None:
             row["ask_px"] = row["bid_px"]
 
 
+def fill_the_wrong_side_first(tables: Tables) -> None:
+    """A fill of a full order, on the other side and before it was filled."""
+    wrong = dict(tables[F][3], fill_id="wrong", side="SELL", fill_ts=desk.at(61))
+    tables[F].insert(0, wrong)
+
+
+def spoil_at_random(tables: Tables, count: int, seed: int) -> set[int]:
+    """Break `count` snapshots in one of four ways each; their rows."""
+    cells = [{"bid_px": NAN}, {"ask_size": None}, {"symbol": "?"}, {"bid_px": 100.02}]
+    rows = np.random.default_rng(seed).choice(N_SNAPS, count, replace=False).tolist()
+    for row in rows:
+        put(S, row, **cells[(row + seed) % 4])(tables)
+    return set(rows)
+
+
 def silence(tables: Tables, *symbols: str) -> None:
     """No snapshot of `symbols` from 1300 s to 1370 s, after the last fill."""
     tables["market_snapshots"] = [
@@ -95,94 +116,137 @@ def silence(tables: Tables, *symbols: str) -> None:
     ]
 
 
-N_SNAPS = 2 * desk.N_SNAPSHOTS
-F, P, S = "child_fills", "parent_orders", "market_snapshots"
+Case = tuple[Callable[[Tables], Any], set[tuple[str, int, str]]]
 
-#: name: (what is done to a clean day, the violations it must give, exactly)
-PLANTED: dict[str, tuple[Callable[[Tables], None], set[tuple[str, int, str]]]] = {
-    "nothing": (lambda tables: None, set()),
-    "zero adv": (
-        put("instruments", 1, adv_notional=0.0),
-        {("instruments", 1, "adv_notional.range")},
-    ),
-    "nan size": (put(S, 9, bid_size=NAN), {(S, 9, "bid_size.range")}),
-    "null venue": (put(F, 5, venue=None), {(F, 5, "venue.not_null")}),
-    "bad liquidity": (put(F, 6, liquidity="TAKER"), {(F, 6, "liquidity.values")}),
-    "bad side of an order": (put(P, 3, side="B"), {(P, 3, "side.values")}),
-    "notional": (put(P, 3, parent_notional=10_200.0), {(P, 3, "notional_consistent")}),
-    "window upside down": (put(P, 4, end_ts=desk.at(30)), {(P, 4, "window_ordered")}),
-    "crossed": (put(S, 11, ask_px=99.0), {(S, 11, "book_not_crossed")}),
-    "duplicate fill": (again(F, 7), {(F, desk.N_FILLS, "unique_key")}),
-    "duplicate snapshot": (
-        again(S, N_SNAPS - 1),
-        {(S, N_SNAPS, "unique_key"), (S, N_SNAPS, "snapshots_increase")},
-    ),
-    "orphan fill": (put(F, 8, order_id="o999"), {(F, 8, "order_known")}),
-    "other side": (put(F, 9, side="SELL"), {(F, 9, "order_agrees")}),
-    "other symbol": (put(F, 10, symbol="BBB"), {(F, 10, "order_agrees")}),
-    "late": (put(F, 11, fill_ts=desk.at(1201)), {(F, 11, "fill_in_window")}),
-    "early": (put(F, 12, fill_ts=desk.at(59)), {(F, 12, "fill_in_window")}),
-    "overfilled": (put(F, 13, order_id="o15"), {(F, 15, "not_overfilled")}),
-    "broken fills do not fill": (
-        put(F, 13, order_id="o15", venue=""),
-        {(F, 13, "venue.pattern")},
-    ),
-    "far from mid": (put(F, 14, fill_px=110.1), {(F, 14, "fill_near_mid")}),
-    "as far as allowed": (put(F, 14, fill_px=109.9), set()),
-    "unknown order symbol": (
-        put(P, 16, symbol="ZZZ"),
-        {(P, 16, "parent_symbol_known"), (F, 16, "order_agrees")},
-    ),
-    "unknown fill symbol": (
-        put(F, 16, symbol="ZZZ"),
-        {(F, 16, rule) for rule in ("fill_symbol_known", "order_agrees", "snapshot_fresh")},
-    ),
-    "null fill symbol": (put(F, 16, symbol=None), {(F, 16, "symbol.not_null")}),
-    "nan price": (put(F, 16, fill_px=NAN), {(F, 16, "fill_px.range")}),
-    "no close mark": (drop("benchmark_marks", 3 * 17 + 2), {(P, 17, "marks_complete")}),
-    "orphan mark": (
-        put("benchmark_marks", 5, order_id="o999"),
-        {("benchmark_marks", 5, "mark_order_known"), (P, 1, "marks_complete")},
-    ),
-    "unsound snapshots": (
-        cross_for_an_hour,
-        {(S, i, "book_not_crossed") for i in range(0, 52, 2)}
-        | {(F, i, "snapshot_fresh") for i in range(0, 30, 2)},
-    ),
-    "out of order": (
-        swap(S, 40, 44),
-        {(S, 42, "snapshots_increase"), (S, 44, "snapshots_increase")},
-    ),
-    "other date": (
-        put(S, 40, ts=desk.at(3 * 86400)),
-        {(S, 40, "date_in_partition")},
-    ),
-    "coverage gap": (lambda tables: silence(tables, "AAA"), {(S, 535, "snapshot_gap")}),
-    "market break": (lambda tables: silence(tables, "AAA", "BBB"), set()),
+#: What is done to a clean day, and the violations it must give, exactly. By day: what is planted in
+#: one day touches different rows, so each case answers for its own and none for a neighbour's.
+PLANTED: dict[str, dict[str, Case]] = {
+    "no violations": {
+        "nothing": (lambda tables: None, set()),
+        "as far as allowed": (put(F, 14, fill_px=109.9), set()),
+        "market break": (lambda tables: silence(tables, "AAA", "BBB"), set()),
+    },
+    "cells": {
+        "zero adv": (
+            put("instruments", 1, adv_notional=0.0),
+            {("instruments", 1, "adv_notional.range")},
+        ),
+        "nan size": (put(S, 9, bid_size=NAN), {(S, 9, "bid_size.range")}),
+        "crossed": (put(S, 11, ask_px=99.0), {(S, 11, "book_not_crossed")}),
+        "other date": (put(S, 40, ts=desk.at(3 * 86400)), {(S, 40, "date_in_partition")}),
+        "bad side of an order": (put(P, 3, side="B"), {(P, 3, "side.values")}),
+        "window upside down": (put(P, 4, end_ts=desk.at(30)), {(P, 4, "window_ordered")}),
+        "null venue": (put(F, 5, venue=None), {(F, 5, "venue.not_null")}),
+        "bad liquidity": (put(F, 6, liquidity="TAKER"), {(F, 6, "liquidity.values")}),
+        "nan price": (put(F, 16, fill_px=NAN), {(F, 16, "fill_px.range")}),
+        "null fill symbol": (put(F, 17, symbol=None), {(F, 17, "symbol.not_null")}),
+        "notional": (put(P, 18, parent_notional=10_200.0), {(P, 18, "notional_consistent")}),
+        "broken fills do not fill": (
+            put(F, 13, order_id="o15", venue=""),
+            {(F, 13, "venue.pattern")},
+        ),
+    },
+    "across tables": {
+        "orphan fill": (put(F, 8, order_id="o999"), {(F, 8, "order_known")}),
+        "other side": (put(F, 9, side="SELL"), {(F, 9, "order_agrees")}),
+        "other symbol": (put(F, 10, symbol="BBB"), {(F, 10, "order_agrees")}),
+        "late": (put(F, 11, fill_ts=desk.at(1201)), {(F, 11, "fill_in_window")}),
+        "early": (put(F, 12, fill_ts=desk.at(59)), {(F, 12, "fill_in_window")}),
+        "overfilled": (put(F, 13, order_id="o15"), {(F, 15, "not_overfilled")}),
+        "far from mid": (put(F, 14, fill_px=110.1), {(F, 14, "fill_near_mid")}),
+        "unknown order symbol": (
+            put(P, 16, symbol="ZZZ"),
+            {(P, 16, "parent_symbol_known"), (F, 16, "order_agrees")},
+        ),
+        "unknown fill symbol": (
+            put(F, 18, symbol="ZZZ"),
+            {(F, 18, rule) for rule in ("fill_symbol_known", "order_agrees", "snapshot_fresh")},
+        ),
+        "no close mark": (drop("benchmark_marks", 3 * 17 + 2), {(P, 17, "marks_complete")}),
+        "orphan mark": (
+            put("benchmark_marks", 5, order_id="o999"),
+            {("benchmark_marks", 5, "mark_order_known"), (P, 1, "marks_complete")},
+        ),
+        "out of order": (
+            swap(S, 40, 44),
+            {(S, 42, "snapshots_increase"), (S, 44, "snapshots_increase")},
+        ),
+    },
+    "a duplicate fill": {"again": (again(F, 7), {(F, desk.N_FILLS, "unique_key")})},
+    "a duplicate snapshot": {
+        "again": (
+            again(S, N_SNAPS - 1),
+            {(S, N_SNAPS, "unique_key"), (S, N_SNAPS, "snapshots_increase")},
+        ),
+    },
+    "two fills without a venue": {
+        "null": (
+            lambda tables: [put(F, row, venue="")(tables) for row in (1, 2)],
+            {(F, row, "venue.pattern") for row in (1, 2)},
+        ),
+    },
+    "a fill of the wrong side does not use up its order": {
+        "first": (fill_the_wrong_side_first, {(F, 0, "order_agrees")}),
+    },
+    "unsound snapshots": {
+        "crossed": (
+            cross_for_an_hour,
+            {(S, i, "book_not_crossed") for i in range(0, 52, 2)}
+            | {(F, i, "snapshot_fresh") for i in range(0, 30, 2)},
+        ),
+    },
+    "coverage gap": {
+        "silence": (lambda tables: silence(tables, "AAA"), {(S, 535, "snapshot_gap")}),
+    },
 }
+NEXT_DAYS = [str(calendar_date(2024, 2, 1) + timedelta(days=i)) for i in range(28)]
+DAYS = dict(zip(PLANTED, NEXT_DAYS, strict=False))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A landing and a home in which all its dates were validated at once."""
+
+    landing: Landing
+    settings: Settings
+    reports: dict[str, dict[str, Any]]
+    violations: dict[str, set[tuple[str, int, str]]]
+
+    @classmethod
+    def of(cls, root: Path) -> Judged:
+        """Validate the dates landed below `root`, none of which may block."""
+        landing, settings = Landing(root / "landing"), Settings(root / "home")
+        dates = landing.all_dates()
+        reports = dict(zip(dates, validate_dates(settings, landing, dates), strict=True))
+        assert not any(report["problems"] for report in reports.values())
+        return cls(landing, settings, reports, found(settings, root / "v.csv"))
+
+    def again_in(self, root: Path) -> Judged:
+        """A copy to change; the copied files are as they were, down to their times."""
+        shutil.copytree(self.landing.root, root / "landing")
+        shutil.copytree(self.settings.home, root / "home")
+        return replace(self, landing=Landing(root / "landing"), settings=Settings(root / "home"))
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory) -> dict[str, set[tuple[str, int, str]]]:
-    """Violations of each planted case, all cases validated as dates of one landing."""
+def planted(tmp_path_factory) -> Judged:
+    """All planted days as dates of one landing."""
     root = tmp_path_factory.mktemp("planted")
-    settings = Settings(home=root / "home")
-    days = (calendar_date(2024, 2, 1) + timedelta(days=i) for i in range(len(PLANTED)))
-    dates = dict(zip(map(str, days), PLANTED, strict=True))
-    for date, name in dates.items():
+    for day, date in DAYS.items():
         tables = desk.clean()
-        PLANTED[name][0](tables)
+        for plant, _ in PLANTED[day].values():
+            plant(tables)
         desk.write(root / "landing", shifted(tables, date), date)
-    reports = validate_dates(settings, Landing(root / "landing"), dates)
-    assert not any(report["problems"] for report in reports)
-    export_violations(settings, None, root / "out.csv")
-    with (root / "out.csv").open(newline="") as stream:
-        lines = list(csv.DictReader(stream))
-    assert {line["file"] for line in lines} == {FILE}
-    return {
-        name: {(v["table"], int(v["row"]), v["rule_id"]) for v in lines if v["date"] == date}
-        for date, name in dates.items()
-    }
+    return Judged.of(root)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Judged:
+    """Two clean days with the same ids."""
+    root = tmp_path_factory.mktemp("clean")
+    for date in (desk.DATE, NEXT):
+        landed(root, desk.clean(date), date)
+    return Judged.of(root)
 
 
 def shifted(tables: Tables, date: str) -> Tables:
@@ -195,27 +259,36 @@ def shifted(tables: Tables, date: str) -> Tables:
     return tables
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_row_is_found_where_it_lies(name: str, planted) -> None:
-    assert planted[name] == PLANTED[name][1]
+@pytest.mark.parametrize("day", PLANTED)
+def test_a_planted_row_is_found_where_it_lies(day: str, planted: Judged) -> None:
+    expected = set().union(*(violations for _, violations in PLANTED[day].values()))
+    assert planted.violations.get(DAYS[day], set()) == expected
 
 
-def test_rows_in_are_rows_accepted_and_quarantined(tmp_path: Path, settings: Settings) -> None:
-    tables = desk.clean()
-    put(S, 9, bid_size=NAN)(tables)
-    put(S, 10, bid_px=-1.0)(tables)
-    landing = landed(tmp_path, tables)
-    result = run(settings, landing).to_dict()
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory) -> Judged:
+    """One date with three broken rows."""
+    root, tables = tmp_path_factory.mktemp("dirty"), desk.clean()
+    for plant in (put(S, 9, bid_size=NAN), put(S, 10, bid_px=-1.0), put(F, 16, symbol="ZZZ")):
+        plant(tables)
+    landed(root, tables)
+    return Judged.of(root)
+
+
+def test_rows_in_are_rows_accepted_and_quarantined(dirty: Judged) -> None:
+    result = run(dirty.settings, dirty.landing).to_dict()
     assert result["verdict"] == "ok"
     assert result["tables"][S] == {"landed": N_SNAPS, "accepted": N_SNAPS - 2, "quarantined": 2}
-    assert result["rules"] == {S: {"bid_px.range": 1, "bid_size.range": 1}}
+    assert result["rules"][S] == {"bid_px.range": 1, "bid_size.range": 1}
+    assert result["rules"].keys() == {F, S}
     assert json.loads(json.dumps(result)) == result
-    (path,) = Warehouse(settings).files("accepted", S, [desk.DATE])
+    warehouse = Warehouse(dirty.settings)
+    (path,) = warehouse.files("accepted", S, [desk.DATE])
     accepted = pq.read_table(path)
     assert accepted.column_names == list(contract.TABLES[S].column_names)
     keys = list(zip(accepted["symbol"].to_pylist(), accepted["ts"].to_pylist(), strict=True))
     assert keys == sorted(keys)
-    (path,) = Warehouse(settings).files("quarantine", S, [desk.DATE])
+    (path,) = warehouse.files("quarantine", S, [desk.DATE])
     (nan, negative) = pq.read_table(path).to_pylist()
     assert (nan["file"], nan["row"], nan["rules"]) == (FILE, 9, ["bid_size.range"])
     assert nan["key"] == "BBB|2024-01-03T14:30:20.000000Z"
@@ -223,37 +296,44 @@ def test_rows_in_are_rows_accepted_and_quarantined(tmp_path: Path, settings: Set
     assert json.loads(negative["record"])["bid_px"] == "-1.0"
 
 
-@given(spoiled=st.sets(st.integers(0, N_SNAPS - 1), max_size=40), seed=st.integers(0, 3))
-@hypothesis_settings(max_examples=5, deadline=None, phases=[Phase.explicit, Phase.generate])
-def test_exactly_the_spoiled_rows_are_quarantined(tmp_path_factory, spoiled: set[int], seed: int):
-    root = tmp_path_factory.mktemp("spoiled")
-    tables = desk.clean()
-    cells = [{"bid_px": NAN}, {"ask_size": None}, {"symbol": "?"}, {"bid_px": 100.02}]
-    for row in spoiled:
-        put(S, row, **cells[(row + seed) % 4])(tables)
-    settings = Settings(home=root / "home")
-    report = validate_date(settings, landed(root, tables), desk.DATE)
-    assert {row for table, row, _ in found(settings, root / "v.csv") if table == S} == spoiled
-    assert report["tables"][S]["quarantined"] == len(spoiled)
-    for rows in report["tables"].values():
-        assert rows["landed"] == rows["accepted"] + rows["quarantined"]
+def test_exactly_the_spoiled_rows_are_quarantined(tmp_path: Path) -> None:
+    spoiled = {}
+    for seed, count in enumerate((1, 2, 7, 20, 40)):
+        tables, date = desk.clean(), NEXT_DAYS[seed]
+        spoiled[date] = spoil_at_random(tables, count, seed)
+        landed(tmp_path, shifted(tables, date), date)
+    judged = Judged.of(tmp_path)
+    for date, rows in spoiled.items():
+        violations, report = judged.violations[date], judged.reports[date]
+        assert {row for table, row, _ in violations if table == S} == rows
+        assert report["tables"][S]["quarantined"] == len(rows)
+        for counts in report["tables"].values():
+            assert counts["landed"] == counts["accepted"] + counts["quarantined"]
 
 
-def lose(table: str) -> Callable[[Path], None]:
-    return lambda root: (desk.folder(root, table) / FILE).unlink()
+def part(root: Path, table: str, date: str = desk.DATE) -> Path:
+    return desk.folder(root, table, date) / FILE
 
 
-def halve(table: str) -> Callable[[Path], None]:
-    def cut(root: Path) -> None:
-        path = desk.folder(root, table) / FILE
+#: Breaks the files below a root, of one date.
+Spoil = Callable[..., None]
+
+
+def lose(table: str) -> Spoil:
+    return lambda root, date=desk.DATE: part(root, table, date).unlink()
+
+
+def halve(table: str) -> Spoil:
+    def cut(root: Path, date: str = desk.DATE) -> None:
+        path = part(root, table, date)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
     return cut
 
 
-def recast(table: str, column: str, type_: pa.DataType) -> Callable[[Path], None]:
-    def rewrite(root: Path) -> None:
-        path = desk.folder(root, table) / FILE
+def recast(table: str, column: str, type_: pa.DataType) -> Spoil:
+    def rewrite(root: Path, date: str = desk.DATE) -> None:
+        path = part(root, table, date)
         data = pq.ParquetFile(path).read()
         at = data.schema.get_field_index(column)
         pq.write_table(data.set_column(at, column, data[column].cast(type_)), path)
@@ -261,19 +341,19 @@ def recast(table: str, column: str, type_: pa.DataType) -> Callable[[Path], None
     return rewrite
 
 
-def narrow(table: str, column: str) -> Callable[[Path], None]:
-    def rewrite(root: Path) -> None:
-        path = desk.folder(root, table) / FILE
+def narrow(table: str, column: str) -> Spoil:
+    def rewrite(root: Path, date: str = desk.DATE) -> None:
+        path = part(root, table, date)
         pq.write_table(pq.ParquetFile(path).read().drop_columns([column]), path)
 
     return rewrite
 
 
-def empty(table: str) -> Callable[[Path], None]:
-    return lambda root: desk.write(root, {table: []}) and None
+def empty(table: str) -> Spoil:
+    return lambda root, date=desk.DATE: desk.write(root, {table: []}, date) and None
 
 
-BROKEN: dict[str, tuple[Callable[[Path], None], tuple[str, str, str]]] = {
+BROKEN: dict[str, tuple[Spoil, tuple[str, str, str]]] = {
     "lost partition": (lose("peer_flow"), ("peer_flow", "", contract.MISSING_PARTITION)),
     "half written": (halve(S), (S, "", contract.UNREADABLE)),
     "naive time": (recast(F, "fill_ts", pa.timestamp("us")), (F, "fill_ts", contract.COLUMN_TYPE)),
@@ -284,24 +364,36 @@ BROKEN: dict[str, tuple[Callable[[Path], None], tuple[str, str, str]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory) -> tuple[Judged, LandingBlocked]:
+    """A date for each way to break a table: what the first verdict said, and all of them mended."""
+    root = tmp_path_factory.mktemp("broken")
+    dates = dict(zip(BROKEN, NEXT_DAYS, strict=False))
+    for name, date in dates.items():
+        landed(root, desk.clean(date), date)
+        BROKEN[name][0](root / "landing", date)
+    settings = Settings(root / "home")
+    with pytest.raises(LandingBlocked) as caught:
+        run(settings, Landing(root / "landing"))
+    assert not any(Warehouse(settings).dates(layer, t) for layer in LAYERS for t in contract.TABLES)
+    for date in dates.values():
+        landed(root, desk.clean(date), date)
+    return Judged.of(root), caught.value
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_table_publishes_nothing_until_it_is_mended(
-    name: str, tmp_path: Path, settings: Settings
+    name: str, broken: tuple[Judged, LandingBlocked]
 ) -> None:
-    spoil, (table, column, rule) = BROKEN[name]
-    landing = landed(tmp_path, desk.clean())
-    spoil(landing.root)
-    with pytest.raises(LandingBlocked) as caught:
-        run(settings, landing)
-    assert caught.value.exit_code == 3
-    message = str(caught.value)
+    mended, blocked = broken
+    date = dict(zip(BROKEN, NEXT_DAYS, strict=False))[name]
+    _, (table, column, rule) = BROKEN[name]
+    assert (blocked.exit_code, blocked.report["verdict"]) == (3, "blocked")
+    message = str(blocked)
     assert table in message and column in message and rule in message and "\n" not in message
-    (problem,) = caught.value.report["problems"]
+    (problem,) = [p for p in blocked.report["problems"] if p["date"] == date]
     assert (problem["table"], problem["column"], problem["rule"]) == (table, column, rule)
-    assert caught.value.report["verdict"] == "blocked"
-    assert not any(Warehouse(settings).dates(layer, t) for layer in LAYERS for t in contract.TABLES)
-    landed(tmp_path, desk.clean())
-    assert run(settings, landing).to_dict()["verdict"] == "ok"
+    assert run(mended.settings, mended.landing, [date]).to_dict()["verdict"] == "ok"
 
 
 def test_several_problems_are_all_listed(tmp_path: Path, settings: Settings) -> None:
@@ -312,36 +404,32 @@ def test_several_problems_are_all_listed(tmp_path: Path, settings: Settings) -> 
         run(settings, landing)
 
 
-def test_a_date_that_breaks_later_is_withdrawn(tmp_path: Path, settings: Settings) -> None:
-    landing = landed(tmp_path, desk.clean())
-    landed(tmp_path, desk.clean("2024-01-04"), "2024-01-04")
-    run(settings, landing)
-    halve(S)(landing.root)
+def test_a_date_that_breaks_later_is_withdrawn(tmp_path: Path, clean: Judged) -> None:
+    mine = clean.again_in(tmp_path)
+    assert Warehouse(mine.settings).dates("accepted", F) == [desk.DATE, NEXT]
+    halve(S)(mine.landing.root)
     with pytest.raises(LandingBlocked):
-        run(settings, landing)
-    assert Warehouse(settings).dates("accepted", F) == ["2024-01-04"]
+        run(mine.settings, mine.landing)
+    assert Warehouse(mine.settings).dates("accepted", F) == [NEXT]
 
 
-def test_a_second_run_changes_nothing(tmp_path: Path, settings: Settings) -> None:
-    landing = landed(tmp_path, desk.clean())
-    first = run(settings, landing)
-    before = state(settings)
-    assert run(settings, landing) == first
-    assert state(settings) == before
+def test_a_second_run_changes_nothing(planted: Judged) -> None:
+    before = state(planted.settings)
+    again = validate_dates(planted.settings, planted.landing, planted.reports)
+    assert again == list(planted.reports.values())
+    assert state(planted.settings) == before
 
 
-def test_dates_together_give_what_each_gives_alone(tmp_path: Path) -> None:
-    tables = desk.clean()
-    again(F, 7)(tables)
-    landing = landed(tmp_path, tables)
-    landed(tmp_path, desk.clean("2024-01-04"), "2024-01-04")  # the same ids, another day
-    together, alone = Settings(home=tmp_path / "together"), Settings(home=tmp_path / "alone")
-    reports = validate_dates(together, landing, landing.all_dates())
-    assert reports == [validate_date(alone, landing, date) for date in landing.all_dates()]
-    homes = (together.home, alone.home)
+def test_dates_together_give_what_each_gives_alone(tmp_path: Path, planted: Judged) -> None:
+    together, alone = planted.settings, Settings(tmp_path / "alone")
+    date = DAYS["across tables"]
+    assert planted.reports[date] == validate_date(alone, planted.landing, date)
     published = [
-        {path.relative_to(home): pq.ParquetFile(path).read() for path in home.rglob("*.parquet")}
-        for home in homes
+        {
+            path.relative_to(home): pq.ParquetFile(path).read()
+            for path in home.rglob(f"date={date}/*.parquet")
+        }
+        for home in (together.home, alone.home)
     ]
     accepted = [{k: v for k, v in p.items() if "accepted" in k.parts} for p in published]
     assert accepted[0] == accepted[1]  # same names are same bytes: a file is named by its digest
@@ -349,37 +437,105 @@ def test_dates_together_give_what_each_gives_alone(tmp_path: Path) -> None:
     assert rows[0] == rows[1]
 
 
-def test_a_correction_replaces_the_date(tmp_path: Path, settings: Settings) -> None:
-    tables = desk.clean()
-    put(F, 9, side="SELL")(tables)
-    landing = landed(tmp_path, tables)
-    validate_date(settings, landing, desk.DATE)
-    assert found(settings, tmp_path / "v.csv") == {(F, 9, "order_agrees")}
-    landed(tmp_path, desk.clean())
-    assert validate_date(settings, landing, desk.DATE)["rules"] == {}
-    assert found(settings, tmp_path / "v.csv") == set()
+def test_a_correction_replaces_the_date(tmp_path: Path, planted: Judged) -> None:
+    mine, date = planted.again_in(tmp_path), DAYS["across tables"]
+    assert len(mine.violations[date]) > 10
+    landed(tmp_path, desk.clean(date), date)
+    assert validate_date(mine.settings, mine.landing, date)["rules"] == {}
+    others = {day: rows for day, rows in mine.violations.items() if day != date}
+    assert found(mine.settings, tmp_path / "v.csv") == others
 
 
-def test_too_many_quarantined_rows_block(tmp_path: Path, settings: Settings) -> None:
-    tables = desk.clean()
-    for row in (1, 2):
-        put(F, row, venue="")(tables)
+def test_too_many_quarantined_rows_block(planted: Judged) -> None:
+    date = DAYS["two fills without a venue"]
     with pytest.raises(LandingBlocked, match=r"child_fills: quarantine_share.* 2 of 120 rows"):
-        run(settings, landed(tmp_path, tables))
+        run(planted.settings, planted.landing, [date])
 
 
-def test_duplicates_block_before_other_quarantine(tmp_path: Path, settings: Settings) -> None:
-    tables = desk.clean()
-    again(F, 1)(tables)
+def test_duplicates_block_before_other_quarantine(planted: Judged) -> None:
     with pytest.raises(LandingBlocked, match=r"child_fills\.fill_id, venue: duplicate_share"):
-        run(settings, landed(tmp_path, tables))
+        run(planted.settings, planted.landing, [DAYS["a duplicate fill"]])
 
 
-def test_a_desk_idle_for_a_day_is_fine(tmp_path: Path, settings: Settings) -> None:
-    tables = desk.clean() | {table: [] for table in contract.DESK_TABLES}
-    result = run(settings, landed(tmp_path, tables)).to_dict()
+def endless_order(root: Path, date: str) -> None:
+    """Parquet's largest integer is DuckDB's infinity."""
+    desk.write(root, desk.clean(date), date)
+    path = part(root, P, date)
+    data = pq.ParquetFile(path).read()
+    at = data.schema.get_field_index("end_ts")
+    ends = data["end_ts"].cast(pa.int64()).to_pylist()
+    ends[5] = 2**63 - 1
+    column = pa.array(ends, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    pq.write_table(data.set_column(at, "end_ts", column), path)
+
+
+def twelve_parts(root: Path, date: str) -> None:
+    """part-10 sorts before part-2; within each, time runs forward."""
+    tables = desk.clean(date)
+    snapshots = tables.pop(S)
+    desk.write(root, tables, date)
+    size = len(snapshots) // 12
+    for i in range(12):
+        rows = snapshots[i * size : (i + 1) * size]
+        desk.write(root, {S: rows}, date, name=f"part-{i}.parquet")
+
+
+def csv_with_a_word_for_a_number(root: Path, date: str) -> None:
+    """Every table as CSV, with symbols that some readers take for something else."""
+    tables = desk.clean(date)
+    tables["instruments"][0]["symbol"] = "NA"  # an instrument more does no harm
+    for table in (P, F, S, "peer_flow", "public_trades"):
+        for row in tables[table]:
+            row["symbol"] = "NA" if row["symbol"] == "AAA" else "TRUE"
+    tables["instruments"][1]["symbol"] = "TRUE"
+    for table, rows in tables.items():
+        desk.write_csv(root, table, rows, date)
+    path = desk.folder(root, F, date) / "part-0.csv"
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3].replace(",100,", ",a lot,")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def idle_desk(root: Path, date: str) -> None:
+    desk.write(root, desk.clean(date) | {table: [] for table in contract.DESK_TABLES}, date)
+
+
+UNUSUAL: Mapping[Callable[[Path, str], None], str] = dict(
+    zip((endless_order, twelve_parts, csv_with_a_word_for_a_number, idle_desk), NEXT_DAYS,
+        strict=False)
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def unusual(tmp_path_factory) -> Judged:
+    root = tmp_path_factory.mktemp("unusual")
+    for write, date in UNUSUAL.items():
+        write(root / "landing", date)
+    return Judged.of(root)
+
+
+def test_an_endless_order_is_quarantined(unusual: Judged) -> None:
+    assert unusual.reports[UNUSUAL[endless_order]]["rules"][P] == {"window_finite": 1}
+
+
+def test_part_files_have_no_order_between_them(unusual: Judged) -> None:
+    assert unusual.reports[UNUSUAL[twelve_parts]]["rules"].get(S, {}) == {}
+
+
+def test_a_csv_cell_that_does_not_cast_is_a_row_of_its_own(unusual: Judged) -> None:
+    date = UNUSUAL[csv_with_a_word_for_a_number]
+    assert unusual.reports[date]["rules"] == {F: {contract.CAST: 1}}
+    (quarantined,) = Warehouse(unusual.settings).files("quarantine", F, [date])
+    (row,) = pq.read_table(quarantined).to_pylist()
+    assert (row["file"], row["row"], row["rules"]) == ("part-0.csv", 2, [contract.CAST])
+    assert json.loads(row["record"])["fill_qty"] == "a lot"
+
+
+def test_a_desk_idle_for_a_day_is_fine(unusual: Judged) -> None:
+    date = UNUSUAL[idle_desk]
+    result = run(unusual.settings, unusual.landing, [date]).to_dict()
     assert result["tables"][F] == {"landed": 0, "accepted": 0, "quarantined": 0}
-    assert Warehouse(settings).dates("accepted", F) == [desk.DATE]
+    assert date in Warehouse(unusual.settings).dates("accepted", F)
 
 
 def test_fills_without_any_order_table_name_the_table(tmp_path: Path, settings: Settings) -> None:
@@ -433,19 +589,29 @@ def test_a_landing_without_any_date_is_no_verdict(tmp_path: Path, settings: Sett
 
 
 def test_public_data_alone_are_enough(tmp_path: Path, settings: Settings) -> None:
-    tables = {t: rows for t, rows in desk.clean().items() if t not in contract.DESK_TABLES}
-    result = run(settings, landed(tmp_path, tables)).to_dict()
-    assert result["verdict"] == "ok"
+    """On the second day there is one symbol only, and no one to be silent against."""
+    for date, symbols in ((desk.DATE, desk.SYMBOLS), (NEXT, ("AAA",))):
+        tables = desk.clean()
+        if symbols == ("AAA",):
+            silence(tables, *symbols)
+        public = {
+            table: [row for row in rows if row["symbol"] in symbols]
+            for table, rows in tables.items()
+            if table not in contract.DESK_TABLES
+        }
+        landing = landed(tmp_path, shifted(public, date), date)
+    result = run(settings, landing).to_dict()
+    assert (result["verdict"], result["rules"]) == ("ok", {})
     assert list(result["tables"]) == ["instruments", S, "peer_flow", "public_trades"]
 
 
 def test_a_desk_without_peer_flow_is_accepted_and_says_what_it_does_without(
-    tmp_path: Path, settings: Settings
+    tmp_path: Path, settings: Settings, clean: Judged
 ) -> None:
+    assert run(clean.settings, clean.landing).notes == ()
     tables = desk.clean()
-    assert run(settings, landed(tmp_path / "with", tables)).notes == ()
     del tables["peer_flow"]
-    result = run(settings, landed(tmp_path / "without", tables)).to_dict()
+    result = run(settings, landed(tmp_path, tables)).to_dict()
     assert (result["verdict"], result["notes"]) == ("ok", [validate.NO_PEER_FLOW])
     features.build(settings, desk.DATE)
     (path,) = Warehouse(settings).files(settings.feature_layer, "buckets", [desk.DATE])
@@ -453,70 +619,31 @@ def test_a_desk_without_peer_flow_is_accepted_and_says_what_it_does_without(
     assert peers and not any(any(row.values()) for row in peers)
 
 
-def test_a_csv_cell_that_does_not_cast_is_a_row_of_its_own(
-    tmp_path: Path, settings: Settings
-) -> None:
-    tables = desk.clean()
-    tables["instruments"][0]["symbol"] = "NA"  # an instrument more does no harm
-    for table in (P, F, S, "peer_flow", "public_trades"):
-        for row in tables[table]:
-            row["symbol"] = "NA" if row["symbol"] == "AAA" else "TRUE"
-    tables["instruments"][1]["symbol"] = "TRUE"
-    landing = landed(tmp_path, tables)
-    for table, rows in tables.items():
-        desk.write_csv(landing.root, table, rows)
-    path = desk.folder(landing.root, F) / "part-0.csv"
-    lines = path.read_text().splitlines()
-    lines[3] = lines[3].replace(",100,", ",a lot,")
-    path.write_text("\n".join(lines) + "\n")
-    report = validate_date(settings, landing, desk.DATE)
-    assert report["rules"] == {F: {contract.CAST: 1}}
-    (quarantined,) = Warehouse(settings).files("quarantine", F, [desk.DATE])
-    (row,) = pq.read_table(quarantined).to_pylist()
-    assert (row["file"], row["row"], row["rules"]) == ("part-0.csv", 2, [contract.CAST])
-    assert json.loads(row["record"])["fill_qty"] == "a lot"
-
-
-def test_one_symbol_has_no_one_to_be_silent_against(tmp_path: Path, settings: Settings) -> None:
-    tables = desk.clean()
-    silence(tables, "AAA")
-    alone = {
-        table: [row for row in rows if row.get("symbol") == "AAA"]
-        for table, rows in tables.items()
-        if table not in contract.DESK_TABLES
-    }
-    assert validate_date(settings, landed(tmp_path, alone), desk.DATE)["rules"] == {}
-
-
 def test_a_date_that_is_not_landed_is_a_usage_error(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(UsageError, match="2024-01-09"):
         validate_date(settings, landed(tmp_path, desk.clean()), "2024-01-09")
 
 
-def test_the_export_is_sorted_and_keyed(tmp_path: Path, settings: Settings) -> None:
-    tables = desk.clean()
-    put(F, 16, symbol="ZZZ")(tables)
-    put(S, 9, bid_size=NAN)(tables)
-    landing = landed(tmp_path, tables)
-    validate_date(settings, landing, desk.DATE)
-    assert export_violations(settings, landing, tmp_path / "out" / "v.csv") == 4
-    assert (tmp_path / "out" / "v.csv").read_text().splitlines() == [
+def test_the_export_is_sorted_and_keyed(tmp_path: Path, dirty: Judged) -> None:
+    out = tmp_path / "out" / "v.csv"
+    assert export_violations(dirty.settings, dirty.landing, out) == 5
+    assert out.read_text().splitlines() == [
         "table,date,file,row,key,rule_id,severity",
         "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,fill_symbol_known,quarantine",
         "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,order_agrees,quarantine",
         "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,snapshot_fresh,quarantine",
         "market_snapshots,2024-01-03,part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
         "bid_size.range,quarantine",
+        "market_snapshots,2024-01-03,part-0.parquet,10,AAA|2024-01-03T14:30:25.000000Z,"
+        "bid_px.range,quarantine",
     ]
 
 
 def test_what_another_process_published_meanwhile_is_never_withdrawn(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    clean: Judged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    landing = landed(tmp_path, desk.clean())
-    known = validate_dates(settings, landing, [desk.DATE])
-    manifests = [*settings.home.rglob("_manifest.json")]
-    published = settings.home / "warehouse"
+    manifests = [*clean.settings.home.rglob("_manifest.json")]
+    published = clean.settings.home / "warehouse"
     unlink = Path.unlink
 
     def watched(path: Path, **given: bool) -> None:
@@ -524,83 +651,47 @@ def test_what_another_process_published_meanwhile_is_never_withdrawn(
         unlink(path, **given)
 
     monkeypatch.setattr(Path, "unlink", watched)
-    judged = validate._judge(Warehouse(settings), landing, [desk.DATE])  # it saw none at its start
-    assert judged == {desk.DATE: known[0]} and len(manifests) > 0
+    warehouse = Warehouse(clean.settings)
+    judged = validate._judge(warehouse, clean.landing, [desk.DATE])  # it saw none at its start
+    assert judged == {desk.DATE: clean.reports[desk.DATE]} and len(manifests) > 0
 
 
-def test_yesterday_landed_again_as_today_is_blocked(tmp_path: Path, settings: Settings) -> None:
-    landing = landed(tmp_path, desk.clean())
+def test_yesterday_landed_again_as_today_is_blocked(tmp_path: Path, clean: Judged) -> None:
+    mine = clean.again_in(tmp_path)
     for table in contract.TABLES:
-        folder = desk.folder(landing.root, table)
-        shutil.copytree(folder, folder.with_name("date=2024-01-04"))
+        folder = desk.folder(mine.landing.root, table)
+        shutil.copytree(folder, folder.with_name(f"date={NEXT}"), dirs_exist_ok=True)
     with pytest.raises(LandingBlocked, match=f"repeated_partition.*date={desk.DATE}"):
-        run(settings, landing)
-    report = validate_date(settings, landing, desk.DATE)
+        run(mine.settings, mine.landing)
+    report = validate_date(mine.settings, mine.landing, desk.DATE)
     assert not report["problems"]
 
 
-def test_an_endless_order_is_quarantined(tmp_path: Path, settings: Settings) -> None:
-    """Parquet's largest integer is DuckDB's infinity."""
-    landing = landed(tmp_path, desk.clean())
-    path = desk.folder(landing.root, P) / FILE
-    data = pq.ParquetFile(path).read()
-    at = data.schema.get_field_index("end_ts")
-    ends = data["end_ts"].cast(pa.int64()).to_pylist()
-    ends[5] = 2**63 - 1
-    column = pa.array(ends, pa.int64()).cast(pa.timestamp("us", tz="UTC"))
-    pq.write_table(data.set_column(at, "end_ts", column), path)
-    report = validate_date(settings, landing, desk.DATE)
-    assert report["rules"][P] == {"window_finite": 1}
-
-
-def test_part_files_have_no_order_between_them(tmp_path: Path, settings: Settings) -> None:
-    """part-10 sorts before part-2; within each, time runs forward."""
-    tables = desk.clean()
-    snapshots = tables.pop(S)
-    landing = landed(tmp_path, tables)
-    size = len(snapshots) // 12
-    for part in range(12):
-        rows = snapshots[part * size : (part + 1) * size]
-        desk.write(landing.root, {S: rows}, name=f"part-{part}.parquet")
-    report = validate_date(settings, landing, desk.DATE)
-    assert report["rules"].get(S, {}) == {}
-
-
-def test_a_fill_of_the_wrong_side_does_not_use_up_its_order(
-    tmp_path: Path, settings: Settings
-) -> None:
-    tables = desk.clean()
-    wrong = dict(tables[F][3], fill_id="wrong", side="SELL", fill_ts=desk.at(61))
-    tables[F].insert(0, wrong)
-    report = validate_date(settings, landed(tmp_path, tables), desk.DATE)
-    assert report["rules"][F] == {"order_agrees": 1}
-
-
 def test_a_name_whose_instrument_row_is_refused_is_counted_as_unplaced(
-    tmp_path: Path, settings: Settings
+    tmp_path: Path, planted: Judged
 ) -> None:
-    tables = desk.clean()
-    tables["instruments"][0]["adv_notional"] = 0.0
-    landing = landed(tmp_path, tables)
-    validate_date(settings, landing, desk.DATE)
-    features.prepare(settings, landing, [desk.DATE])
-    lost = [row for row in tables[F] if row["symbol"] == tables["instruments"][0]["symbol"]]
-    found = features.unplaced(settings, [desk.DATE])
-    assert found["fills"] >= len(lost) > 0
-    assert found["usd"] >= sum(row["fill_px"] * row["fill_qty"] for row in lost) - 1e-6
+    mine, date = planted.again_in(tmp_path), DAYS["cells"]
+    assert ("instruments", 1, "adv_notional.range") in mine.violations[date]
+    features.prepare(mine.settings, mine.landing, [date])
+    (path,) = Warehouse(mine.settings).files("accepted", F, [date])
+    lost = [row for row in pq.read_table(path).to_pylist() if row["symbol"] == desk.SYMBOLS[1]]
+    unplaced = features.unplaced(mine.settings, [date])
+    assert unplaced["fills"] >= len(lost) > 0
+    assert unplaced["usd"] >= sum(row["fill_px"] * row["fill_qty"] for row in lost) - 1e-6
 
 
-@pytest.mark.parametrize("name", ["part-1.PARQUET", "fills.csv.gz", "notes.txt"])
-def test_a_file_of_another_kind_blocks_until_it_is_gone(
-    name: str, tmp_path: Path, settings: Settings
-) -> None:
-    """It would not be read, and nothing is dropped silently: also when it comes later."""
-    landing = landed(tmp_path, desk.clean())
-    run(settings, landing)
-    stranger = desk.folder(landing.root, F) / name
-    stranger.write_bytes(b"x")
-    with pytest.raises(LandingBlocked, match=f"child_fills: unreadable.*{name}"):
-        run(settings, landing)
-    stranger.unlink()
-    (stranger.parent / "_SUCCESS").touch()
-    assert run(settings, landing).verdict == "ok"
+def test_files_of_another_kind_block_until_they_are_gone(tmp_path: Path, broken) -> None:
+    """They would not be read, and nothing is dropped silently: also when they come later."""
+    mine = broken[0].again_in(tmp_path)
+    dates = mine.landing.all_dates()[:3]
+    assert Warehouse(mine.settings).dates("accepted", F)[:3] == dates
+    names = dict(zip(dates, ("part-1.PARQUET", "fills.csv.gz", "notes.txt"), strict=True))
+    strangers = {date: part(mine.landing.root, F, date).with_name(names[date]) for date in dates}
+    for date, stranger in strangers.items():
+        stranger.write_bytes(b"x")
+        with pytest.raises(LandingBlocked, match=f"child_fills: unreadable.*{stranger.name}"):
+            run(mine.settings, mine.landing, [date])
+        assert date not in Warehouse(mine.settings).dates("accepted", F)
+        stranger.unlink()
+        (stranger.parent / "_SUCCESS").touch()
+    assert run(mine.settings, mine.landing, dates).verdict == "ok"

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit  # scipy.stats takes a second longer to import
 
 from crossimpact import progress
 from crossimpact.errors import EstimationError
@@ -178,7 +178,7 @@ def market_wins(window: Window, scores: Mapping[str, Score]) -> tuple[bool, floa
 
 def margin(blocks: int) -> float:
     """Standard errors either side of an interval of so many test blocks (Student's t)."""
-    return float(student.isf((1 - CONFIDENCE) / 2, blocks - 1)) if blocks > 1 else float("inf")
+    return -float(stdtrit(blocks - 1, (1 - CONFIDENCE) / 2)) if blocks > 1 else float("inf")
 
 
 def choose(found: Found, scores: Mapping[str, Score]) -> tuple[Rung, str]:

@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import QuantileRegressor
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.robust import (
@@ -154,6 +153,8 @@ def _robust(X: Array, y: Array, loss: Loss, least: float = TINY) -> tuple[Array,
 
 
 def _median(X: Array, y: Array) -> Array:
+    from sklearn.linear_model import QuantileRegressor  # seconds that no other loss need pay
+
     fit = QuantileRegressor(quantile=0.5, alpha=0.0, fit_intercept=False, solver="highs")
     return np.asarray(fit.fit(X, y).coef_)
 

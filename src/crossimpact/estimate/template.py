@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
-from scipy.stats import norm
+from scipy.special import ndtri  # scipy.stats takes a second longer to import
 
 from crossimpact.estimate.equations import Equations
 from crossimpact.model import Array
@@ -230,7 +230,7 @@ def _significant(hessian: Array, score: Array, excess: Array) -> tuple[Array, Ar
 
 def cutoff(tests: int) -> float:
     """Standard errors beyond which one of `tests` estimates is not zero, family-wise."""
-    return float(norm.isf(FAMILY_WISE / 2 / max(tests, 1)))
+    return -float(ndtri(FAMILY_WISE / 2 / max(tests, 1)))
 
 
 def least_squares(hessian: Array, score: Array, active: NDArray[np.bool_]) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import HuberRegressor
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import robust
+from crossimpact.estimate import robust, self_impact
 from crossimpact.estimate.robust import HUBER_K, robust_scale
 from crossimpact.estimate.self_impact import MIN_ROWS, fit_self
 from crossimpact.panel import Panel
