@@ -16,12 +16,14 @@ left stays, or nothing is, and the reason says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from scipy.stats import norm, t
+from threadpoolctl import threadpool_limits
 
 from crossimpact.estimate.decay_shape import (
     Family,
@@ -30,7 +32,8 @@ from crossimpact.estimate.decay_shape import (
     best_one_rate,
     best_permanent,
     best_two_rates,
-    explained,
+    coefficients,
+    coefficients_by_regime,
 )
 from crossimpact.estimate.decay_sums import DecaySums
 from crossimpact.estimate.robust import random_effects
@@ -83,6 +86,8 @@ class DecayFit:
         impact, and its standard error over days.
     days
         In which the desk pushed.
+    by_regime
+        Each regime's own fit where their shapes differ, else empty.
     """
 
     status: Status
@@ -95,6 +100,7 @@ class DecayFit:
     gain: float = float("nan")
     gain_se: float = float("nan")
     days: int = 0
+    by_regime: Mapping[str, DecayFit] = field(default_factory=dict)
 
 
 def fit_decay(sums: DecaySums, draws: int = DRAWS, seed: int = 0) -> DecayFit:
@@ -118,26 +124,60 @@ def fit_decay(sums: DecaySums, draws: int = DRAWS, seed: int = 0) -> DecayFit:
     lacking = _lacking(sums, days)
     if lacking:
         return DecayFit("unknown", lacking, days=days)
-    counts = _counts(sums.days, draws, seed)
-    quadratic = Quadratic.weighted(sums, counts)
-    gain, se = later_gain(sums, best_one_rate, best_permanent)
-    family, why = best_one_rate, "a permanent part and one rate"
-    if gain > BETTER_SE * se:
-        more, more_se = later_gain(sums, best_two_rates, best_one_rate)
-        if more > BETTER_SE * more_se:
-            family, why = best_two_rates, "a second rate predicts later days better"
-            gain, se = later_gain(sums, family, best_permanent)
+    with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
+        return _fitted(sums, days, draws, seed)
+
+
+def _fitted(sums: DecaySums, days: int, draws: int, seed: int) -> DecayFit:
+    family, why = _family(sums)
+    gain, se = later_gain(sums, partial(coefficients, family=family), STAYS)
+    quadratic = Quadratic.weighted(sums, _counts(sums.days, draws, seed))
     found = _settled(family(quadratic), sums)
     fit = replace(_described(sums, found), gain=gain, gain_se=se, days=days, reason=why)
     status, reason = _verdict(sums, found, fit)
+    if status == "decays" and _regimes_differ(sums, family):
+        whole = found.coefficients(sums.rates)[0]
+        return _by_regime(sums, whole, fit, draws, seed)
     if status == "permanent":
         found = _settled(best_permanent(quadratic), sums)
         stays = _described(sums, found)
         fit = replace(fit, scale_self=stays.scale_self, scale_cross=stays.scale_cross)
     fit = replace(fit, status=status, reason=reason or why)
-    if status == "gone":
-        return fit
-    return replace(fit, decays=_kernels(sums, found, fit))
+    return fit if status == "gone" else replace(fit, decays=_kernels(sums, found, fit))
+
+
+def _family(sums: DecaySums) -> tuple[Family, str]:
+    """One rate, or two where they predict later days better."""
+    one, two = (partial(coefficients, family=f) for f in (best_one_rate, best_two_rates))
+    if _better(later_gain(sums, one, STAYS)) and _better(later_gain(sums, two, one)):
+        return best_two_rates, "a permanent part and two rates: they predict later days better"
+    return best_one_rate, "a permanent part and one rate"
+
+
+def _regimes_differ(sums: DecaySums, family: Family) -> bool:
+    """Whether a shape for each regime predicts later days better than one for all."""
+    if len(sums.regimes) == 1:
+        return False
+    apart = partial(coefficients_by_regime, family=family)
+    return _better(later_gain(sums, apart, partial(coefficients, family=family)))
+
+
+def _by_regime(sums: DecaySums, whole: Array, fit: DecayFit, draws: int, seed: int) -> DecayFit:
+    """Each regime by itself, what `whole` says of the others taken out."""
+    fits = {r: fit_decay(sums.of_regime(r, whole), draws, seed) for r in sums.regimes}
+    kept = {regime: one for regime, one in fits.items() if one.decays}
+    return replace(
+        fit,
+        reason="a shape for each regime predicts later days better",
+        decays={regime: one.decays[regime] for regime, one in kept.items()},
+        scale_self={regime: one.scale_self[regime] for regime, one in kept.items()},
+        scale_cross={regime: one.scale_cross[regime] for regime, one in kept.items()},
+        by_regime=fits,
+    )
+
+
+def _better(gain: tuple[float, float]) -> bool:
+    return gain[0] > BETTER_SE * gain[1]
 
 
 def _lacking(sums: DecaySums, days: int) -> str:
@@ -156,7 +196,11 @@ def _counts(days: int, draws: int, seed: int) -> Array:
     return np.vstack((np.ones(days), drawn)).astype(float)
 
 
-def later_gain(sums: DecaySums, rich: Family, plain: Family) -> tuple[float, float]:
+Coefficients = Callable[[Quadratic], Array]
+STAYS: Coefficients = partial(coefficients, family=best_permanent)
+
+
+def later_gain(sums: DecaySums, rich: Coefficients, plain: Coefficients) -> tuple[float, float]:
     """How much better one family predicts later days than another: share of their squared moves,
     and its standard error, days taken as independent.
 
@@ -166,20 +210,13 @@ def later_gain(sums: DecaySums, rich: Family, plain: Family) -> tuple[float, flo
     blocks = [block for block in blocks if block.size]
     before = np.array([np.arange(sums.days) < block[0] for block in blocks], dtype=float)
     training = Quadratic.weighted(sums, before)
-    fits = rich(training), plain(training)
     gains: list[Array] = []
-    for step, block in enumerate(blocks):
+    for block, better, worse in zip(blocks, rich(training), plain(training), strict=True):
         days = Quadratic.weighted(sums, np.eye(sums.days)[block])
-        better, worse = (_scored(days, fit.row(step)) for fit in fits)
-        gains.append(better - worse)
+        gains.append(days.explained(better) - days.explained(worse))
     gained, total = np.concatenate(gains), float(sums.yy[sums.days // 2 :].sum())
     se = float(gained.std(ddof=1)) * np.sqrt(len(gained))
     return float(gained.sum()) / total, se / total
-
-
-def _scored(days: Quadratic, fit: Shapes) -> Array:
-    gram, xy = days.of(fit.half_lives_min, fit.shares)
-    return explained(gram, xy, fit.scales)[:, 0]
 
 
 def _settled(found: Shapes, sums: DecaySums) -> Shapes:

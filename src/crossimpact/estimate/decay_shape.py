@@ -8,7 +8,7 @@ which is then narrowed around the best, for many weightings of the days at once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +22,7 @@ NARROWINGS = 3  # of it, and the points around the best one, in new steps
 ONE_AROUND, TWO_AROUND = np.linspace(-1, 1, 7), np.linspace(-1, 1, 5)
 SWEEPS = 60  # of coordinate descent where a scale would be negative
 BISECTIONS = 60
+ROUNDS = 2  # of fitting each regime's shape given the others'
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ class Shapes:
         faded = 0.5 ** (lags_min[:, None] / self.half_lives_min[:, None, :])
         return np.asarray((faded * self.shares[:, None, :]).sum(axis=2))
 
-    def row(self, row: int) -> Shapes:
-        """One weighting's shape alone."""
-        return Shapes(*(getattr(self, f.name)[row : row + 1] for f in fields(self)))
+    def coefficients(self, rates: Rates) -> Array:
+        """Of the grid's states, shape (D, rates, m)."""
+        weights = (self.shares[..., None] * rates.mix(self.half_lives_min)).sum(axis=-2)
+        return np.asarray(weights[:, :, None] * self.scales[:, None, :])
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,25 @@ class Quadratic:
         summed = (counts @ gram).reshape(-1, rates**2, columns**2)
         xy = (counts @ sums.xy.reshape(days, -1)).reshape(-1, rates, columns)
         return cls(sums.rates, summed, xy)
+
+    def less(self, coefficients: Array) -> Quadratic:
+        """The same with what these explain of the mid moves taken out, (D or 1, rates, m)."""
+        rates, columns = self.xy.shape[1:]
+        gram = self.gram.reshape(-1, rates, rates, columns, columns)
+        taken = np.einsum("dklmn,dln->dkm", gram, np.broadcast_to(coefficients, self.xy.shape))
+        return replace(self, xy=self.xy - taken)
+
+    def only(self, columns: slice) -> Quadratic:
+        """Some of the columns."""
+        rates, every = self.xy.shape[1:]
+        gram = self.gram.reshape(-1, rates**2, every, every)[:, :, columns, columns]
+        xy = self.xy[:, :, columns]
+        return replace(self, gram=gram.reshape(*gram.shape[:2], -1), xy=xy)
+
+    def explained(self, coefficients: Array) -> Array:
+        """What of the square of the moves coefficients (rates, m) explain, shape (D,)."""
+        left = self.less(coefficients[None]).xy
+        return np.asarray(((self.xy + left) * coefficients).sum(axis=(1, 2)))
 
     def of(self, half_lives_min: Array, shares: Array) -> tuple[Array, Array]:
         """Products of the shapes' columns with each other (D, C, m, m) and with the mid moves
@@ -140,6 +161,24 @@ def _descended(gram: Array, xy: Array, scales: Array) -> Array:
 # -- families of shapes --------------------------------------------------------------------------
 
 Family = Callable[[Quadratic], Shapes]
+
+
+def coefficients(quadratic: Quadratic, family: Family) -> Array:
+    """Of the best shape for all columns, (D, rates, m)."""
+    return family(quadratic).coefficients(quadratic.rates)
+
+
+def coefficients_by_regime(quadratic: Quadratic, family: Family) -> Array:
+    """Of the best shapes for each regime's pushes by themselves, (D, rates, m)."""
+    found = coefficients(quadratic, family)
+    for _ in range(ROUNDS):
+        for first in range(0, found.shape[2], 2):
+            regime = slice(first, first + 2)
+            others = found.copy()
+            others[:, :, regime] = 0.0
+            left = quadratic.less(others).only(regime)
+            found[:, :, regime] = coefficients(left, family)
+    return found
 
 
 def best_permanent(quadratic: Quadratic) -> Shapes:

@@ -14,13 +14,13 @@ further than `CLIP` of its standard deviations counts as that far.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.signal import lfilter
+from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.own_terms import fitted, projector
@@ -136,6 +136,19 @@ class DecaySums:
         )
         return cls(rates, regimes, dates, *columns)
 
+    def of_regime(self, regime: str, coefficients: Array) -> DecaySums:
+        """One regime's sums, with what `coefficients` (rates, m) say of the others taken out."""
+        k = self.regimes.index(regime)
+        own = slice(2 * k, 2 * k + 2)
+        others = coefficients.copy()
+        others[:, own] = 0.0
+        xy = self.xy - np.einsum("dkmln,ln->dkm", self.gram, others)
+        yy = self.yy - ((self.xy + xy) * others).sum(axis=(1, 2))
+        gram = self.gram[:, :, own, :, own]
+        return replace(
+            self, regimes=(regime,), gram=gram, xy=xy[:, :, own], yy=yy, pushed=self.pushed[:, own]
+        )
+
     @property
     def days(self) -> int:
         return len(self.dates)
@@ -176,7 +189,8 @@ def decay_sums(panel: Panel, models: Models, rates: Rates | None = None) -> Deca
     """
     rates = rates or rates_of(panel)
     dates = [str(date) for date in np.unique(panel.date)]
-    days = (day_sums(panel.where(panel.date == date), models, rates) for date in dates)
+    with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
+        days = [day_sums(panel.where(panel.date == date), models, rates) for date in dates]
     return DecaySums.of_days(rates, tuple(models), days)
 
 
@@ -240,10 +254,12 @@ def on_slots(values: Array, slots: NDArray[np.int64]) -> Array:
 def state_changes(push: Array, kept: Array) -> Array:
     """``dE`` of each rate, shape (T, n, rates, m), from a session's pushes (T, n, m) and what each
     rate keeps of a state from bucket to bucket."""
-    result = np.empty((*push.shape[:2], len(kept), push.shape[2]))
-    for k, ratio in enumerate(kept):
-        change = push if ratio == 1 else lfilter([1.0, -1.0], [1.0, -ratio], push, axis=0)
-        result[:, :, k] = change
+    result = np.empty((len(push), push.shape[1], len(kept), push.shape[2]))
+    state, ratio = np.zeros(result.shape[1:]), kept[:, None]
+    for change, new in zip(result, push[:, :, None], strict=True):
+        np.multiply(state, ratio - 1, out=change)
+        change += new
+        state += change
     return result
 
 
@@ -274,12 +290,11 @@ def products(day: Panel, features: Array, y: Array, root: Array) -> tuple[Array,
     """``X'X, X'y, y'y`` of features (T, n, columns) in units of noise, each name's level and peer
     loadings out of both."""
     own = np.stack((np.ones_like(y), day.sector_flow, day.factor_flow), axis=2) * root[:, :, None]
-    solve = projector(own)
-    own = own.transpose(1, 0, 2)
-    inverse = solve @ own.transpose(0, 2, 1)
-    both = np.concatenate((features, y[:, :, None]), axis=2).transpose(1, 0, 2)
-    both = both * root.T[:, :, None]
-    both -= own @ (inverse @ both)
-    flat = both.reshape(-1, both.shape[2])
-    gram = flat.T @ flat
-    return gram[:-1, :-1], gram[:-1, -1], float(gram[-1, -1])
+    solve, x, y = projector(own), features * root[:, :, None], y * root
+    shared = own.transpose(1, 2, 0) @ x.transpose(1, 0, 2)
+    answer = np.einsum("tik,ti->ik", own, y)
+    flat, explained = x.reshape(-1, x.shape[2]), (solve @ shared).reshape(-1, x.shape[2])
+    gram = flat.T @ flat - shared.reshape(explained.shape).T @ explained
+    xy = flat.T @ y.ravel() - explained.T @ answer.ravel()
+    yy = float((y * y).sum() - np.einsum("ik,ikl,il->", answer, solve, answer))
+    return (gram + gram.T) / 2, xy, yy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ import pytest
 from benchmarks.decaying_desks import DecayingDesk, draw
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.carried import carried, net_of_carried
-from crossimpact.estimate.decay import DecayFit, fit_decay, later_gain
-from crossimpact.estimate.decay_shape import best_one_rate, best_permanent
+from crossimpact.estimate.decay import STAYS, DecayFit, fit_decay, later_gain
+from crossimpact.estimate.decay_shape import best_one_rate, coefficients
 from crossimpact.estimate.decay_sums import (
     DaySums,
     DecaySums,
@@ -31,6 +31,7 @@ from crossimpact.panel import Panel
 from tests.crossimpact.estimate.desk import calendar
 
 DAYS = 20
+LAGS = 5.0 * np.arange(24)  # minutes
 
 
 @cache
@@ -110,9 +111,10 @@ def kernels(drawn: DecayingDesk) -> dict[str, Decay]:
 
 
 def test_permanent_impact_alone_predicts_later_days_worse_where_impact_decays() -> None:
-    gain, se = later_gain(summed(), best_one_rate, best_permanent)
+    one = partial(coefficients, family=best_one_rate)
+    gain, se = later_gain(summed(), one, STAYS)
     assert gain > 3 * se > 0
-    gain, se = later_gain(summed(np.inf, 1.0), best_one_rate, best_permanent)
+    gain, se = later_gain(summed(np.inf, 1.0), one, STAYS)
     assert gain <= 2 * se
 
 
@@ -125,6 +127,43 @@ def test_scales_answer_the_size_of_the_models() -> None:
     assert twice.half_life_min.value == pytest.approx(fit.half_life_min.value, rel=1e-6)
     for regime, scale in fit.scale_cross.items():
         assert twice.scale_cross[regime].value == pytest.approx(2 * scale.value, rel=1e-6)
+
+
+def test_a_second_rate_ships_where_it_predicts_later_days_better() -> None:
+    drawn = draw(1, half_life_min=10.0, permanent=0.0, days=DAYS)
+    slow = replace(drawn.decay, rates_per_min=(np.log(2) / 150,))
+    half = {r: replace(m, beta=m.beta / 2, gamma=m.gamma / 2) for r, m in drawn.models.items()}
+    kept = net_of_carried(drawn.panel, drawn.models, kernels(drawn))
+    for decay in (drawn.decay, slow):
+        gone = net_of_carried(kept, half, dict.fromkeys(half, decay)).move - kept.move
+        drawn = replace(drawn, panel=replace(kept, move=kept.move - gone))
+        kept = drawn.panel
+    fit = fit_decay(decay_sums(kept, drawn.models), draws=20)
+    assert "two rates" in fit.reason
+    for decay in fit.decays.values():
+        assert len(decay.weights) >= 2
+        planted = 0.5 * drawn.decay.value(LAGS) + 0.5 * slow.value(LAGS)
+        assert np.abs(decay.value(LAGS) - planted).max() < 0.15
+
+
+def test_each_regime_has_its_own_shape_where_they_differ() -> None:
+    drawn = desk()
+    kept = net_of_carried(drawn.panel, drawn.models, kernels(drawn))
+    planted = {r: Decay.from_half_life(h, scale_self=1 / 0.65, scale_cross=1 / 0.6)
+               for r, h in (("normal", 60.0), ("stressed", 8.0))}  # fmt: skip
+    gone = net_of_carried(kept, drawn.models, planted).move - kept.move
+    fit = refitted(replace(kept, move=kept.move - gone))
+    assert fit.status == "decays"
+    assert set(fit.by_regime) == set(fit.decays) == set(drawn.models)
+    for regime, decay in planted.items():
+        found = fit.by_regime[regime].half_life_min
+        assert found.low * 0.8 <= decay.half_life_min <= found.high * 1.25
+
+
+def test_regimes_that_decay_alike_share_their_shape() -> None:
+    fit = fit_decay(summed(), draws=20)
+    assert not fit.by_regime
+    assert len({decay.rates_per_min for decay in fit.decays.values()}) == 1
 
 
 # -- sums ----------------------------------------------------------------------------------------
