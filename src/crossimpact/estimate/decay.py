@@ -215,7 +215,7 @@ def later_gain(sums: DecaySums, rich: Coefficients, plain: Coefficients) -> tupl
         days = Quadratic.weighted(sums, np.eye(sums.days)[block])
         gains.append(days.explained(better) - days.explained(worse))
     gained, total = np.concatenate(gains), float(sums.yy[sums.days // 2 :].sum())
-    se = float(gained.std(ddof=1)) * np.sqrt(len(gained))
+    se = float(gained.std(ddof=1) * np.sqrt(len(gained)))
     return float(gained.sum()) / total, se / total
 
 

@@ -26,6 +26,7 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate.own_terms import fitted, projector
 from crossimpact.estimate.pilot import CLIP, bucket_noise
 from crossimpact.estimate.robust import robust_spread
+from crossimpact.kernel.decay import states
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel, tick_scale
 
@@ -62,9 +63,15 @@ class Rates:
         return np.asarray(self.bucket_min / 6 * STEP ** np.arange(count))
 
     @property
-    def kept(self) -> Array:
-        """What is left of a state one bucket later, 1 for permanent impact, shape (rates,)."""
-        return np.append(1.0, 0.5 ** (self.bucket_min / self.half_lives_min))
+    def per_min(self) -> Array:
+        """The grid's rates, 0 for permanent impact first."""
+        return np.append(0.0, np.log(2) / self.half_lives_min)
+
+    @property
+    def pilot(self) -> NDArray[np.int64]:
+        """Permanent impact and two rates of the grid, for a first look."""
+        count = len(self.half_lives_min)
+        return np.array([0, count // 2, 3 * count // 4])
 
     def mix(self, half_lives_min: Array) -> Array:
         """Weights of the grid's exponentials that make those of other half-lives, shape (...,
@@ -198,8 +205,9 @@ def day_sums(day: Panel, models: Models, rates: Rates) -> DaySums:
     """Sums of one date; arguments as `decay_sums`."""
     slots = slots_of(day, rates.bucket_min)
     push = on_slots(pushes(day, models), slots)
-    changes = state_changes(push, rates.kept)[slots]
-    y, root = cells_of(day, push[slots].sum(axis=2), np.isin(day.regime, list(models)))
+    changes = state_changes(push, rates)[slots]
+    pushed_only = changes[:, :, rates.pilot].sum(axis=3)
+    y, root = cells_of(day, pushed_only, np.isin(day.regime, list(models)))
     features = changes.reshape(*changes.shape[:2], -1)
     gram, xy, yy = products(day, features, y, root)
     shape = changes.shape[2:]
@@ -251,26 +259,27 @@ def on_slots(values: Array, slots: NDArray[np.int64]) -> Array:
     return whole
 
 
-def state_changes(push: Array, kept: Array) -> Array:
-    """``dE`` of each rate, shape (T, n, rates, m), from a session's pushes (T, n, m) and what each
-    rate keeps of a state from bucket to bucket."""
-    result = np.empty((len(push), push.shape[1], len(kept), push.shape[2]))
-    state, ratio = np.zeros(result.shape[1:]), kept[:, None]
-    for change, new in zip(result, push[:, :, None], strict=True):
-        np.multiply(state, ratio - 1, out=change)
-        change += new
-        state += change
+def state_changes(push: Array, rates: Rates) -> Array:
+    """``dE`` of each rate, shape (T, n, rates, m), from a session's pushes (T, n, m)."""
+    result = np.empty((*push.shape[:2], len(rates.per_min), push.shape[2]))
+    walk = states(push, rates.per_min.tolist(), rates.bucket_min)
+    for change, ends in zip(result, walk, strict=True):
+        before, after = (end.transpose(1, 0, 2) for end in ends)
+        np.subtract(after, before, out=change)
     return result
 
 
-def cells_of(day: Panel, push: Array, ruled: NDArray[np.bool_]) -> tuple[Array, Array]:
+def cells_of(day: Panel, impact: Array, ruled: NDArray[np.bool_]) -> tuple[Array, Array]:
     """The day's mid moves with far ones moved in, and the root of each cell's weight, 0 where
-    nothing is known, both (T, n). A mid that never moves is not known, nor one while all halt."""
+    nothing is known, both (T, n). A mid that never moves is not known, nor one while all halt.
+
+    Noise is what is left of each name's moves once `impact` (T, n, columns), level and peers are
+    out of them: were impact left in it, cells with much of it would count for less.
+    """
     still = day.move == 0
     known = np.isfinite(day.move) & ruled[:, None] & ~still.all(axis=1, keepdims=True)
     known &= ~(still | ~np.isfinite(day.move)).all(axis=0)
-    own = np.stack((push, np.ones_like(push), day.sector_flow, day.factor_flow), axis=2)
-    own = own * known[:, :, None]
+    own = np.concatenate((impact, _nuisance(day)), axis=2) * known[:, :, None]
     solve = projector(own)
     y = np.where(known, day.move, 0.0)
     tick = tick_scale(np.where(known, day.move, np.nan))
@@ -289,7 +298,7 @@ def cells_of(day: Panel, push: Array, ruled: NDArray[np.bool_]) -> tuple[Array, 
 def products(day: Panel, features: Array, y: Array, root: Array) -> tuple[Array, Array, float]:
     """``X'X, X'y, y'y`` of features (T, n, columns) in units of noise, each name's level and peer
     loadings out of both."""
-    own = np.stack((np.ones_like(y), day.sector_flow, day.factor_flow), axis=2) * root[:, :, None]
+    own = _nuisance(day) * root[:, :, None]
     solve, x, y = projector(own), features * root[:, :, None], y * root
     shared = own.transpose(1, 2, 0) @ x.transpose(1, 0, 2)
     answer = np.einsum("tik,ti->ik", own, y)
@@ -298,3 +307,8 @@ def products(day: Panel, features: Array, y: Array, root: Array) -> tuple[Array,
     xy = flat.T @ y.ravel() - explained.T @ answer.ravel()
     yy = float((y * y).sum() - np.einsum("ik,ikl,il->", answer, solve, answer))
     return (gram + gram.T) / 2, xy, yy
+
+
+def _nuisance(day: Panel) -> Array:
+    """Each name's level and its peers' flows, (T, n, 3)."""
+    return np.stack((np.ones_like(day.q), day.sector_flow, day.factor_flow), axis=2)

@@ -15,12 +15,14 @@ import numpy as np
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.decay_sums import (
     Models,
+    Rates,
     cells_of,
     on_slots,
     products,
     pushes,
     rates_of,
     slots_of,
+    state_changes,
 )
 from crossimpact.model import Array
 from crossimpact.panel import Panel
@@ -69,7 +71,7 @@ def lag_curve(panel: Panel, models: Models, lags: int = LAGS) -> LagCurve:
     rates = rates_of(panel)
     lags = min(lags, rates.session_buckets - 1)
     days = [panel.where(panel.date == date) for date in np.unique(panel.date)]
-    gram, xy = _sums(days, models, rates.bucket_min, lags)
+    gram, xy = _sums(days, models, rates, lags)
     if len(days) < 2 or not gram.any():
         raise EstimationError(
             f"{len(days)} dates with {int(gram.any(axis=(1, 2)).sum())} of them pushed: no lag "
@@ -86,16 +88,16 @@ def lag_curve(panel: Panel, models: Models, lags: int = LAGS) -> LagCurve:
     return LagCurve(at, levels[:, 0], errors[:, 0], levels[:, 1], errors[:, 1])
 
 
-def _sums(
-    days: Iterable[Panel], models: Models, bucket_min: float, lags: int
-) -> tuple[Array, Array]:
+def _sums(days: Iterable[Panel], models: Models, rates: Rates, lags: int) -> tuple[Array, Array]:
     """Products of the lagged pushes, lag by lag own then cross, with each other and with the mid
     moves, by day."""
     grams, answers = [], []
     for day in days:
-        slots = slots_of(day, bucket_min)
+        slots = slots_of(day, rates.bucket_min)
         both = pushes(day, models).reshape(*day.q.shape, -1, 2).sum(axis=2)
-        y, root = cells_of(day, both.sum(axis=2), np.isin(day.regime, list(models)))
+        total = on_slots(both.sum(axis=2, keepdims=True), slots)
+        impact = state_changes(total, rates)[slots][:, :, rates.pilot, 0]
+        y, root = cells_of(day, impact, np.isin(day.regime, list(models)))
         whole = np.pad(on_slots(both, slots), ((lags, 0), (0, 0), (0, 0)))
         lagged = np.stack([whole[slots + lags - lag] for lag in range(lags + 1)], axis=2)
         gram, xy, _ = products(day, lagged.reshape(*day.q.shape, -1), y, root)
