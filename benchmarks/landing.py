@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,15 +67,9 @@ def write_landing(desk: Desk, folder: Path) -> Path:
     landing = folder / "landing"
     shutil.rmtree(landing, ignore_errors=True)
     rng = np.random.default_rng([desk.seed, 1])
-    opened = rng.uniform(60, 400, desk.head.n)
-    for date in np.unique(desk.head.date):
-        rows = desk.head.date == date
-        panel = desk.head.where(rows)
-        path = _path(rng, panel, desk.noise[rows], opened)
-        quotes = _quotes(rng, panel, path)
+    for date, panel, quotes in sessions(rng, desk):
         for name, columns in _tables(rng, panel, quotes).items():
-            _write(landing, name, str(date), columns)
-        opened = np.clip(path[-1], 60, 400)
+            _write(landing, name, date, columns)
     folder.joinpath("truth.json").write_text(json.dumps(truth(desk)))
     return landing
 
@@ -103,6 +98,17 @@ def truth(desk: Desk) -> dict[str, Any]:
 
 
 # -- the market --------------------------------------------------------------------------------
+
+
+def sessions(rng: np.random.Generator, desk: Desk) -> Iterator[tuple[str, Panel, Quotes]]:
+    """Each date of the window with its part of the panel and its quotes."""
+    opened = rng.uniform(60, 400, desk.head.n)
+    for date in np.unique(desk.head.date).tolist():
+        rows = desk.head.date == date
+        panel = desk.head.where(rows)
+        path = _path(rng, panel, desk.noise[rows], opened)
+        yield date, panel, _quotes(rng, panel, path)
+        opened = np.clip(path[-1], 60, 400)
 
 
 def _path(rng: np.random.Generator, panel: Panel, noise: Array, opened: Array) -> Array:
@@ -142,10 +148,10 @@ def _tables(rng: np.random.Generator, panel: Panel, quotes: Quotes) -> dict[str,
     slices = _slices(panel, quotes)
     orders = _orders(panel, quotes, slices)
     return {
-        "instruments": _instruments(panel),
+        "instruments": instruments(panel),
         "parent_orders": {name: orders[name] for name in contract.PARENT_ORDERS.column_names},
         "child_fills": _fills(rng, panel, slices, orders),
-        "market_snapshots": _snapshots(panel, quotes),
+        "market_snapshots": snapshots(panel, quotes),
         "benchmark_marks": _marks(panel, quotes, slices, orders),
         "peer_flow": _peer_flow(panel),
     }
@@ -255,7 +261,7 @@ def _marks(panel: Panel, quotes: Quotes, slices: Slices, orders: Columns) -> Col
     }
 
 
-def _instruments(panel: Panel) -> Columns:
+def instruments(panel: Panel) -> Columns:
     return {
         "symbol": _names(panel),
         "sector": np.array(panel.sectors, dtype=object),
@@ -266,7 +272,7 @@ def _instruments(panel: Panel) -> Columns:
     }
 
 
-def _snapshots(panel: Panel, quotes: Quotes) -> Columns:
+def snapshots(panel: Panel, quotes: Quotes) -> Columns:
     count = len(quotes.ts)
     names = pa.array(list(panel.symbols), pa.string())
     codes = pa.array(np.repeat(np.arange(panel.n, dtype=np.int32), count))

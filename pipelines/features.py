@@ -28,13 +28,16 @@ from pipelines.store.warehouse import Manifest, Warehouse, sql
 
 #: Regime labels compare with this many trailing dates, the labelled one included.
 TRAILING_DATES = 20
-#: Calm is this quantile of what was seen: the middle of the calm when a fifth is stressed. One date
-#: gives half of the session's shape. Noise in log units: what a level strays without any stress,
-#: and what is unknown of the shape on the first date. Stress is entered and left at these sd of
-#: calm: three calm components add up to the upper hardly ever, stressed ones to the lower seldom.
+#: The session's usual shape is this quantile of the earlier dates': the middle of the calm when a
+#: fifth is stressed. One date gives half of it. A date's own calm is a low quantile of what was
+#: seen of it, at most two sd between days above the usual one; that sd starts at 0.1, worth five
+#: dates. Noise in log units: what a level strays without any stress, and what is unknown of the
+#: shape on the first date. Stress is entered and left at these sd of the noise: three calm
+#: components add up to the upper hardly ever, stressed ones to the lower seldom.
 REGIME_PARAMETERS = {
-    "calm_quantile": 0.4, "shape_dates": 1, "noise_floor": 0.05, "noise_prior": 0.15,
-    "enter": 4.0, "leave": 2.5,
+    "calm_quantile": 0.4, "shape_dates": 1, "day_quantile": 0.2, "day_prior": 0.1,
+    "prior_dates": 5, "day_limit": 2.0, "noise_floor": 0.05, "noise_prior": 0.2,
+    "enter": 3.5, "leave": 2.5,
 }  # fmt: skip
 #: A session's first bucket may start at a snapshot this much after its start.
 OPENING_S = 10

@@ -1,14 +1,17 @@
 -- grain: bucket of the whole market, on the date $date
 -- reads: buckets (feature partitions of the trailing dates up to $date)
--- params: $calm_quantile, $shape_dates [dates], $noise_floor, $noise_prior [log units], $enter, $leave [sd of calm],
---         $date
--- gives: stress [sd of calm], regime ('normal' | 'stressed')
+-- params: $calm_quantile, $shape_dates [dates], $day_quantile, $day_prior [log units], $prior_dates [dates],
+--         $day_limit [sd between days], $noise_floor, $noise_prior [log units], $enter, $leave [sd], $date
+-- gives: stress [sd of the noise within a calm day], regime ('normal' | 'stressed')
 -- The market's volatility, spread and thinness (inverse depth) are the median symbol's, each symbol against its own
 -- level on earlier dates. Their usual shape over the session, learned from earlier dates and shrunk to flat by
--- $shape_dates, is taken off. Stress is the length of what then lies above calm, each component in units of its own
--- calm sd: never below $noise_floor, wider by $noise_prior while the shape is little known. Hysteresis: stressed
--- from $enter up, normal from $leave down, in between the last label of the session stands. Earlier dates are read
--- whole, $date only up to and including the labelled bucket. A missing component says nothing.
+-- $shape_dates, is taken off. The calm of a date is the $day_quantile of what was seen of it, but at most $day_limit
+-- sd above the median calm of the earlier dates: a day is not stressed for lying as high as days do. That sd between
+-- days starts at $day_prior, which counts as $prior_dates dates. Stress is the length of what lies above the date's
+-- calm, each component in units of its noise within a date: never below $noise_floor, wider by $noise_prior while the
+-- shape is little known. Hysteresis: stressed from $enter up, normal from $leave down, in between the last label of
+-- the session stands. Earlier dates are read whole, $date only up to and including the labelled bucket. A missing
+-- component says nothing.
 WITH levels AS (
     SELECT
         date,
@@ -79,27 +82,53 @@ flat AS (
     FROM components
     LEFT JOIN shapes USING (component, since_open)
 ),
-calm AS (
+-- Only the lower half of a date tells its noise, stressed buckets lie above: 0.4 and 0.1 of a normal are 1.03 sd
+-- apart. Dates that were stressed nearly throughout have no say in a median, nor in a median deviation (1.48 to an sd).
+days AS (
     SELECT
+        component,
         date,
+        quantile_cont(level, $day_quantile) AS calm,
+        (quantile_cont(level, 0.4) - quantile_cont(level, 0.1)) / 1.03 AS noise
+    FROM flat
+    WHERE date < $date
+    GROUP BY component, date
+),
+usual AS (
+    SELECT
+        component,
+        count(*) AS dates,
+        median(calm) AS calm,
+        median(noise) AS noise,
+        (dates * (1.48 * mad(calm)) ** 2 + $prior_dates * $day_prior ** 2) / (dates + $prior_dates)
+        * (1 + 1 / dates) AS day_variance
+    FROM days
+    GROUP BY component
+),
+today AS (
+    SELECT
         ts,
         component,
         level,
-        quantile_cont(level, $calm_quantile) OVER seen AS calm,
-        quantile_cont(level, 0.1) OVER seen AS low
+        quantile_cont(level, $day_quantile) OVER seen AS calm,
+        (quantile_cont(level, 0.4) OVER seen - quantile_cont(level, 0.1) OVER seen) / 1.03 AS noise
     FROM flat
+    WHERE date = $date
     WINDOW seen AS (PARTITION BY component ORDER BY ts ROWS UNBOUNDED PRECEDING)
 ),
--- Only what lies below calm tells its sd, stressed buckets lie above: 0.4 and 0.1 of a normal are 1.03 sd apart.
+-- Without an earlier date nothing limits the calm: least() passes over nulls.
 excess AS (
     SELECT
-        ts,
-        component,
-        greatest(level - calm, 0)
-        / sqrt(((calm - low) / 1.03) ** 2 + $noise_floor ** 2 + $noise_prior ** 2 / (1 + dates)) AS sds
-    FROM calm
-    CROSS JOIN known
-    WHERE date = $date
+        today.ts,
+        today.component,
+        greatest(0, today.level - least(today.calm, usual.calm + $day_limit * sqrt(usual.day_variance)))
+        / sqrt(
+            coalesce(usual.noise, today.noise) ** 2
+            + $noise_floor ** 2
+            + ($noise_prior / (1 + coalesce(usual.dates, 0))) ** 2
+        ) AS sds
+    FROM today
+    LEFT JOIN usual USING (component)
 ),
 crossings AS (
     SELECT

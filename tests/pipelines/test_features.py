@@ -139,9 +139,15 @@ U_SHAPE = {"vol_bps": np.log(2), "spread_bps": np.log(1.3), "depth_usd": np.log(
 NOISE = {"vol_bps": 0.1, "spread_bps": 0.06, "depth_usd": 0.12}
 
 
-def _planted(symbols=6, days=8, u=1.0, spells=((2, 20, 8), (4, 40, 90)), moves=tuple(STRESS)):
-    """Buckets of a market with a U over the session and stressed `spells` (day, bucket, length)."""
+def _planted(
+    symbols=6, days=8, u=1.0, spells=((2, 20, 8), (4, 40, 90)), moves=tuple(STRESS), wander=0.0
+):
+    """Buckets of a market with a U over the session and stressed `spells` (day, bucket, length).
+
+    The level of every date lies off by the log standard deviation `wander`, in each component.
+    """
     rng, slots = np.random.default_rng(5), 78
+    levels = np.random.default_rng(6).normal(0, wander, (days, len(NOISE)))
     stressed = np.zeros(days * slots, dtype=bool)
     for day, bucket, length in spells:
         stressed[day * slots + bucket :][:length] = True
@@ -153,8 +159,9 @@ def _planted(symbols=6, days=8, u=1.0, spells=((2, 20, 8), (4, 40, 90)), moves=t
         "ts": np.repeat(dates.astype("datetime64[us]") + minutes, symbols),
         "symbol": np.tile(np.array([f"S{i}" for i in range(symbols)], dtype=object), days * slots),
     }
-    for name, noise in NOISE.items():
+    for (name, noise), of_dates in zip(NOISE.items(), levels.T, strict=True):
         market = U_SHAPE[name] * shape + STRESS[name] * stressed * (name in moves)
+        market += np.repeat(of_dates, slots)
         own = rng.normal(2, 1, symbols) + noise * rng.standard_normal((days * slots, symbols))
         level = np.exp(market[:, None] + own)
         level[rng.random(level.shape) < 0.05] = 0  # no level
@@ -202,6 +209,16 @@ def test_labels_see_stress_through_the_shape_of_the_session(knobs):
     labels = _labels(columns)
     found = np.array([labels[ts] == "stressed" for ts in sorted(labels)])
     assert (found == stressed).mean() >= 0.97
+    assert stressed[found].mean() >= 0.85
+
+
+@pytest.mark.parametrize("wander", [0.1, 0.2])
+def test_a_day_is_not_stressed_for_lying_as_high_as_days_do(wander):
+    """Hardly a normal bucket is called stressed; stress within a day is seen all the same."""
+    columns, stressed = _planted(days=12, spells=((2, 20, 12), (9, 30, 40)), wander=wander)
+    labels = _labels(columns)
+    found = np.array([labels[ts] == "stressed" for ts in sorted(labels)])
+    assert found[stressed].mean() >= 0.9 and found[~stressed].mean() <= 0.02
 
 
 @pytest.mark.parametrize("u", [0.0, 1.0])
