@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from crossimpact import contract
 from crossimpact.consumer.state import expired
 from crossimpact.errors import CrossImpactError, UsageError
-from crossimpact.model import Array, ImpactModel, canonical_json
+from crossimpact.model import ImpactModel, canonical_json
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import utc
 from crossimpact.slope import with_intercept
-from crossimpact.tca import PARTS, Prediction, pair_costs, predict
+from crossimpact.tca import PARTS, pair_costs, predict
 from pipelines import features, refit, release, validate
 from pipelines.pages import reports
 from pipelines.store.landing import Landing
 from pipelines.store.provenance import code_digest
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Manifest, Warehouse, sql, text_sha256
+from pipelines.tca_day import carried, predictions, read_day
 
 LAYER = "marts"
 #: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
@@ -40,6 +40,8 @@ MARTS = {"tca_parent": "order_id", "tca_bucket": "ts", "tca_pairs": "place", "tc
 ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")
 FEATURES = ("buckets", "regimes")
 TOP_PAIRS = 20
+#: What the model knows of the causes inside self and cross.
+CAUSES = ("self_now", "self_carried", "cross_now", "cross_carried", "peers")
 
 
 @dataclass(frozen=True)
@@ -81,17 +83,6 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "report": str(self.report)}
-
-
-@dataclass(frozen=True)
-class Day:
-    """A date's own flow as the library wants it: q (T, n), who could price it, and its cells."""
-
-    regimes: tuple[str, ...]
-    symbols: tuple[str, ...]
-    q: Array
-    adv: Array
-    cells: pa.Table
 
 
 def run(
@@ -211,11 +202,12 @@ def build_marts(
     """Publish the marts of `date`, all made from `inputs`."""
     with warehouse.connect() as connection:
         _views(connection, warehouse, date)
-        day = _day(connection)
+        day = read_day(connection)
         models, labels = _who_prices(release, day.regimes)
         prediction = predict(models, day.regimes, day.q, day.symbols, labels)
         pairs = pair_costs(models, day.regimes, day.q, day.symbols, day.adv, TOP_PAIRS)
-        connection.register("predictions", _cells(day, prediction, models))
+        connection.register("predictions", predictions(day, prediction, models))
+        connection.register("carried", carried(day, prediction, models))
         connection.register("pairs", pa.Table.from_pylist([asdict(p) for p in pairs], PAIRS))
         _query_marts(connection, warehouse.settings, date, release)
         extra = {"unpriced": list(prediction.unpriced), "slope": _slope(connection)}
@@ -240,23 +232,6 @@ def _views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, date: st
         warehouse.attach(connection, layer, table, [date], view=True)
 
 
-def _day(connection: duckdb.DuckDBPyConnection) -> Day:
-    """The date's own flow, densely: no cell means nothing could be measured, and counts as zero."""
-    cells = connection.sql(sql("marts/tca_flow")).to_arrow_table()
-    t, i = (cells[name].to_numpy() for name in ("t", "i"))
-    symbols, first_of_symbol = np.unique(i, return_index=True)
-    buckets, first_of_bucket = np.unique(t, return_index=True)
-    q = np.zeros((len(buckets), len(symbols)))
-    q[t, i] = cells["q_adv"].to_numpy()
-    return Day(
-        tuple(cells["regime"].take(first_of_bucket).to_pylist()),
-        tuple(cells["symbol"].take(first_of_symbol).to_pylist()),
-        q,
-        cells["adv_notional"].to_numpy()[first_of_symbol],
-        cells,
-    )
-
-
 def _who_prices(
     release: Release, regimes: tuple[str, ...]
 ) -> tuple[dict[str, ImpactModel], dict[str, str]]:
@@ -268,24 +243,6 @@ def _who_prices(
         for regime, (_, rung, reason, _) in answers.items()
     }
     return models, labels
-
-
-def _cells(day: Day, prediction: Prediction, models: Mapping[str, ImpactModel]) -> pa.Table:
-    """The prediction as a relation: one row per bucket and symbol with a state."""
-    t, i = day.cells["t"].to_numpy(), day.cells["i"].to_numpy()
-    labels = np.array(prediction.priced_by, dtype=object)[t]
-    modelled = np.isin(day.regimes, list(models))[t]
-    for row in np.flatnonzero(modelled & (day.q[t, i] != 0) & ~prediction.priced[t, i]):
-        labels[row] = f"none/{day.regimes[t[row]]} ({day.symbols[i[row]]} is not in the model)"
-    return pa.table(
-        {
-            "ts": day.cells["ts"],
-            "symbol": day.cells["symbol"],
-            "self_bps": prediction.self_bps[t, i],
-            "cross_bps": prediction.cross_bps[t, i],
-            "priced_by": pa.array(labels, pa.string()),
-        }
-    )
 
 
 def _query_marts(
@@ -331,7 +288,7 @@ def _result(
         rows={table: manifest.rows for table, manifest in manifests.items()},
         split={
             part: {"usd": plain[f"{part}_usd"], "bps": plain[f"{part}_bps"]}
-            for part in ("total", *PARTS, "cross_predicted", "unexplained")
+            for part in ("total", *PARTS, *CAUSES, "cross_predicted", "unexplained")
         },
         summary=plain,
         slope=dict(extra["slope"]),

@@ -26,10 +26,13 @@ from crossimpact.model import Array
 from crossimpact.slope import Slope
 
 #: What a bar is stacked from: name, what a reader calls it, colour (safe for colour-blind eyes).
-#: Realized cross is drawn as its two halves, so that noise never looks like cross impact.
+#: Self impact and realized cross are drawn as their causes, so that noise never looks like cross.
 SEGMENTS: dict[str, tuple[str, str]] = {
-    "self": ("Self impact", "#4477aa"),
-    "cross_predicted": ("Cross, predicted", "#d1495b"),
+    "self_now": ("Self impact, now", "#4477aa"),
+    "self_carried": ("Self impact, carried over", "#8fb0d6"),
+    "cross_now": ("Cross, predicted now", "#d1495b"),
+    "cross_carried": ("Cross, predicted carried over", "#eba3ac"),
+    "peers": ("Peers' flow", "#4c9f70"),
     "unexplained": ("Cross, unexplained", "#c3c8cf"),
     "delay": ("Delay", "#b8a528"),
     "fees_spread": ("Fees and spread", "#5ab4d6"),

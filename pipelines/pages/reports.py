@@ -188,7 +188,9 @@ def _bars(summary: Row) -> list[Row]:
 
 def _grouped(parents: Iterable[Row], key: str, none: str) -> list[Row]:
     """Exact sums of the parents by `key`, largest cost first."""
-    columns = tuple(f"{name}_usd" for name in ("notional", "total", "cross", *plots.SEGMENTS))
+    columns = tuple(
+        f"{name}_usd" for name in ("notional", "total", "self", "cross", *plots.SEGMENTS)
+    )
     sums: dict[str, Row] = defaultdict(lambda: {"parents": 0, **dict.fromkeys(columns, Decimal(0))})
     for row in parents:
         group = sums[none if row[key] is None else row[key]]

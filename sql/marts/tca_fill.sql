@@ -1,11 +1,13 @@
 -- grain: an accepted fill
 -- reads: child_fills, parent_orders, benchmark_marks, market_snapshots (accepted, one date), buckets (features),
---        predictions (ts, symbol, self_bps, cross_bps, priced_by)
+--        predictions (ts, symbol, self_bps, cross_bps, priced_by), carried (ts, symbol, and of self, cross and peers
+--        what lies in the price at the bucket's start and end, its own flow aside: *_start_bps, *_end_bps)
 -- params: $bucket_s [s], $max_age_s [s]
 -- gives: exact pieces of the fill's cost, positive = worse [USD, 18 decimals]:
 --        shortfall_usd from the decision to the fill, of which delay_usd up to the arrival and spread_usd from the
 --        mid at the fill; start_drift_usd from the mid at the bucket's start to the mid at the fill; self_usd and
---        cross_predicted_usd are the model's. An orphan's parent was refused: it has no decision and no arrival,
+--        cross_predicted_usd are the model's of the bucket's own flow, self_carried_usd, cross_carried_usd and
+--        peers_usd of what came between the order's arrival and the fill. An orphan's parent was refused: it has no decision and no arrival,
 --        so its shortfall and delay are null.
 -- Prices are fixed to 10 decimals and quantities to 8 first, so every difference and product below is exact. A fill without a mid no
 -- older than $max_age_s is its own mid (spread zero); a parent without an ARRIVAL mark arrived at its decision.
@@ -28,13 +30,28 @@ quotes AS (
     FROM market_snapshots
 ),
 orders AS (
-    SELECT order_id, decision_px::DECIMAL(28, 10) AS decision_px FROM parent_orders
+    SELECT order_id, decision_ts, decision_px::DECIMAL(28, 10) AS decision_px FROM parent_orders
 ),
 arrivals AS (
-    SELECT order_id, px::DECIMAL(28, 10) AS arrival_px FROM benchmark_marks WHERE mark = 'ARRIVAL'
+    SELECT order_id, ts AS arrival_ts, px::DECIMAL(28, 10) AS arrival_px
+    FROM benchmark_marks
+    WHERE mark = 'ARRIVAL'
 ),
 starts AS (
     SELECT ts, symbol, mid_start::DECIMAL(28, 10) AS mid_start FROM buckets
+),
+-- Within a bucket what lies in the price goes evenly from its start to its end.
+lying AS (
+    SELECT
+        ts,
+        symbol,
+        self_start_bps,
+        self_end_bps - self_start_bps AS self_change_bps,
+        cross_start_bps,
+        cross_end_bps - cross_start_bps AS cross_change_bps,
+        peers_start_bps,
+        peers_end_bps - peers_start_bps AS peers_change_bps
+    FROM carried
 ),
 quoted AS (
     SELECT
@@ -51,6 +68,7 @@ priced AS (
         starts.mid_start IS NULL AS without_start,
         decision_px,
         coalesce(arrival_px, decision_px) AS arrival_px,
+        coalesce(arrival_ts, decision_ts, fill_ts) AS arrival_ts,
         coalesce(quoted.mid, fill_px) AS mid_px,
         coalesce(mid_start, quoted.mid, fill_px) AS start_px,
         fill_qty * fill_px AS notional_usd,
@@ -63,6 +81,26 @@ priced AS (
     LEFT JOIN arrivals USING (order_id)
     LEFT JOIN starts USING (ts, symbol)
     LEFT JOIN predictions USING (ts, symbol)
+),
+since_arrival AS (
+    SELECT
+        priced.*,
+        coalesce(met.self_start_bps + met_at * met.self_change_bps, 0)
+            - coalesce(struck.self_start_bps + struck_at * struck.self_change_bps, 0) AS self_carried_bps,
+        coalesce(met.cross_start_bps + met_at * met.cross_change_bps, 0)
+            - coalesce(struck.cross_start_bps + struck_at * struck.cross_change_bps, 0) AS cross_carried_bps,
+        coalesce(met.peers_start_bps + met_at * met.peers_change_bps, 0)
+            - coalesce(struck.peers_start_bps + struck_at * struck.peers_change_bps, 0) AS peers_bps
+    FROM (
+        SELECT
+            *,
+            time_bucket(to_seconds($bucket_s), arrival_ts) AS arrival_bucket,
+            epoch(fill_ts - ts) / $bucket_s AS met_at,
+            epoch(arrival_ts - arrival_bucket) / $bucket_s AS struck_at
+        FROM priced
+    ) AS priced
+    LEFT JOIN lying AS met USING (ts, symbol)
+    LEFT JOIN lying AS struck ON struck.ts = priced.arrival_bucket AND struck.symbol = priced.symbol
 )
 SELECT
     fill_id,
@@ -82,6 +120,9 @@ SELECT
     signed_qty * (fill_px - mid_px) AS spread_usd,
     (per_bps_usd * self_bps)::DECIMAL(38, 10) AS self_usd,
     (per_bps_usd * cross_bps)::DECIMAL(38, 10) AS cross_predicted_usd,
+    (per_bps_usd * self_carried_bps)::DECIMAL(38, 10) AS self_carried_usd,
+    (per_bps_usd * cross_carried_bps)::DECIMAL(38, 10) AS cross_carried_usd,
+    (per_bps_usd * peers_bps)::DECIMAL(38, 10) AS peers_usd,
     priced_by
-FROM priced
+FROM since_arrival
 ORDER BY fill_id, venue

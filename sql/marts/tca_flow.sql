@@ -1,6 +1,7 @@
 -- grain: bucket x symbol with a state
 -- reads: buckets, regimes (features of one date)
--- gives: t, i (dense 0-based time and symbol indices), ts, symbol, regime, q_adv [fraction of ADV], adv_notional [USD]
+-- gives: t, i (dense 0-based time and symbol indices), ts, symbol, regime, q_adv, sector_flow_adv, factor_flow_adv
+--        [fraction of ADV], adv_notional [USD]
 SELECT
     dense_rank() OVER (ORDER BY ts) - 1 AS t,
     dense_rank() OVER (ORDER BY symbol) - 1 AS i,
@@ -8,6 +9,8 @@ SELECT
     symbol,
     coalesce(regime, 'unknown') AS regime,
     q_adv,
+    coalesce(sector_flow_adv, 0) AS sector_flow_adv,
+    coalesce(factor_flow_adv, 0) AS factor_flow_adv,
     adv_notional
 FROM buckets
 LEFT JOIN regimes USING (ts)

@@ -4,7 +4,10 @@
 -- gives: the shortfall and its five parts, positive = worse [USD, exact micro-dollars]:
 --        total_usd = self_usd + cross_usd + delay_usd + fees_spread_usd + opportunity_usd, where cross_usd is what
 --        self, delay, fees, spread and opportunity leave (= the drift from arrival to the fills less self_usd) and
---        unexplained_usd = cross_usd - cross_predicted_usd; the same in bps of notional_usd (quantity ordered x
+--        unexplained_usd = cross_usd - cross_predicted_usd - peers_usd. Self and predicted cross have a part of the
+--        fills' own buckets and one carried over from earlier ones since the arrival: self_usd = self_now_usd +
+--        self_carried_usd, cross_predicted_usd = cross_now_usd + cross_carried_usd; peers_usd is what the release
+--        says others' flow moved since the arrival; the same in bps of notional_usd (quantity ordered x
 --        decision price); slippage_bps [bps of filled_usd] is the executed part after arrival, fees included
 -- What was not filled is marked at CLOSE, without it at the symbol's last snapshot, without that at the decision
 -- (close_from says which; null when nothing was left).
@@ -32,8 +35,11 @@ executed AS (
         sum(shortfall_usd) AS shortfall_usd,
         sum(delay_usd) AS delay_usd,
         sum(spread_usd) AS spread_usd,
-        sum(self_usd) AS self_usd,
-        sum(cross_predicted_usd) AS cross_predicted_usd,
+        sum(self_usd) AS self_now_usd,
+        sum(self_carried_usd) AS self_carried_usd,
+        sum(cross_predicted_usd) AS cross_now_usd,
+        sum(cross_carried_usd) AS cross_carried_usd,
+        sum(peers_usd) AS peers_usd,
         count(*) FILTER (WHERE without_mid) AS fills_without_mid,
         string_agg(DISTINCT priced_by, '; ' ORDER BY priced_by) AS priced_by
     FROM tca_fill
@@ -82,8 +88,11 @@ exact AS (
         coalesce(shortfall_usd, 0) AS shortfall,
         coalesce(delay_usd, 0) AS delay,
         coalesce(spread_usd, 0) AS spread,
-        coalesce(self_usd, 0) AS self,
-        coalesce(cross_predicted_usd, 0) AS predicted
+        coalesce(self_now_usd, 0) AS self_now,
+        coalesce(self_carried_usd, 0) AS self_carried,
+        coalesce(cross_now_usd, 0) AS cross_now,
+        coalesce(cross_carried_usd, 0) AS cross_carried,
+        coalesce(peers_usd, 0) AS peers
     FROM rested
     LEFT JOIN executed USING (order_id)
 ),
@@ -96,9 +105,14 @@ money AS (
         round(delay, 6)::DECIMAL(38, 6) AS delay_usd,
         round(fees, 6)::DECIMAL(38, 6) AS fees_usd,
         round(spread, 6)::DECIMAL(38, 6) AS spread_usd,
-        round(self, 6)::DECIMAL(38, 6) AS self_usd,
+        round(self_now, 6)::DECIMAL(38, 6) AS self_now_usd,
+        round(self_carried, 6)::DECIMAL(38, 6) AS self_carried_usd,
+        round(cross_now, 6)::DECIMAL(38, 6) AS cross_now_usd,
+        round(cross_carried, 6)::DECIMAL(38, 6) AS cross_carried_usd,
+        round(peers, 6)::DECIMAL(38, 6) AS peers_usd,
         round(opportunity, 6)::DECIMAL(38, 6) AS opportunity_usd,
-        round(predicted, 6)::DECIMAL(38, 6) AS cross_predicted_usd
+        self_now_usd + self_carried_usd AS self_usd,
+        cross_now_usd + cross_carried_usd AS cross_predicted_usd
     FROM exact
 ),
 split AS (
@@ -129,7 +143,12 @@ SELECT
     fees_usd,
     spread_usd,
     cross_predicted_usd,
-    cross_usd - cross_predicted_usd AS unexplained_usd,
+    self_now_usd,
+    self_carried_usd,
+    cross_now_usd,
+    cross_carried_usd,
+    peers_usd,
+    cross_usd - cross_predicted_usd - peers_usd AS unexplained_usd,
     1e4 * total_usd / nullif(notional_usd, 0) AS total_bps,
     1e4 * self_usd / nullif(notional_usd, 0) AS self_bps,
     1e4 * cross_usd / nullif(notional_usd, 0) AS cross_bps,
@@ -137,7 +156,7 @@ SELECT
     1e4 * fees_spread_usd / nullif(notional_usd, 0) AS fees_spread_bps,
     1e4 * opportunity_usd / nullif(notional_usd, 0) AS opportunity_bps,
     1e4 * cross_predicted_usd / nullif(notional_usd, 0) AS cross_predicted_bps,
-    1e4 * (cross_usd - cross_predicted_usd) / nullif(notional_usd, 0) AS unexplained_bps,
+    1e4 * (cross_usd - cross_predicted_usd - peers_usd) / nullif(notional_usd, 0) AS unexplained_bps,
     1e4 * (self_usd + cross_usd + fees_spread_usd) / nullif(filled_usd, 0) AS slippage_bps,
     fills_without_mid,
     if(n_fills > 0, arrival_from, NULL) AS arrival_from,

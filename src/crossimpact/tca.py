@@ -42,6 +42,8 @@ class Prediction:
         Moves carried into each bucket from earlier ones, shape (T, n), by the name's own flow and
         the others'; a push decays as the kernel of the regime it was made in says, and not beyond
         its bucket where that model has none.
+    faded_self_bps, faded_cross_bps
+        What is left of them at the bucket's end, the bucket's own flow aside.
     """
 
     self_bps: Array
@@ -51,6 +53,8 @@ class Prediction:
     unpriced: tuple[str, ...]
     carried_self_bps: Array
     carried_cross_bps: Array
+    faded_self_bps: Array
+    faded_cross_bps: Array
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def predict(
     """
     q = _checked(regimes, q, symbols)
     labels = priced_by or {}
-    now, carried = np.zeros((2, *q.shape)), np.zeros((2, *q.shape))  # self, cross
+    now, carried, faded = (np.zeros((2, *q.shape)) for _ in range(3))  # self, cross
     priced = np.zeros(q.shape, dtype=bool)
     for regime, model in models.items():
         rows = np.flatnonzero(np.array(regimes) == regime)
@@ -119,8 +123,10 @@ def predict(
         priced[cells] = True
         now += push
         if kernel := model.kernel:
-            carried[0] += kernel.scale_self * kernel.carried(push[0])
-            carried[1] += kernel.scale_cross * kernel.carried(push[1])
+            for part, scale in enumerate((kernel.scale_self, kernel.scale_cross)):
+                left = kernel.carried(np.vstack((push[part], np.zeros_like(q[:1]))))
+                carried[part] += scale * left[:-1]
+                faded[part] += scale * (left[1:] - push[part])
     missing = ((q != 0) & ~priced).any(axis=0)
     return Prediction(
         now[0],
@@ -131,9 +137,39 @@ def predict(
             for regime in regimes
         ),
         tuple(symbol for symbol, out in zip(symbols, missing, strict=True) if out),
-        carried[0],
-        carried[1],
+        *carried,
+        *faded,
     )
+
+
+def peer_moves(
+    models: Mapping[str, ImpactModel],
+    regimes: Sequence[str],
+    symbols: Sequence[str],
+    sector_flow: Array,
+    factor_flow: Array,
+) -> Array:
+    """Move of each name's mid over each bucket from its peers' flow, bps, shape (T, n).
+
+    Coefficients are those the model was fitted beside (`peer_bps` of its provenance, as fills pay
+    them); peers' flow comes through the bucket as the desk's own does, so the mid keeps as much of
+    it. Zero where a model does not know them.
+
+    Parameters
+    ----------
+    sector_flow, factor_flow
+        Of the name's peers over its ADV, shape (T, n).
+    """
+    result = np.zeros(sector_flow.shape)
+    for regime, model in models.items():
+        if "peer_bps" not in model.provenance:
+            continue
+        align = Alignment.between(symbols, model.symbols)
+        cells = np.ix_(np.flatnonzero(np.array(regimes) == regime), align.source)
+        kept = np.array(model.provenance["peer_bps"], dtype=float)[align.target]
+        kept = kept * (model.kernel.scale_self if model.kernel else 1.0)
+        result[cells] = sector_flow[cells] * kept[:, 0] + factor_flow[cells] * kept[:, 1]
+    return result
 
 
 def pair_costs(

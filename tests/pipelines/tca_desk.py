@@ -37,6 +37,8 @@ FEATURES = {
         "mid_start": "f64",
         "q_usd": "f64",
         "q_adv": "f64",
+        "sector_flow_adv": "f64",
+        "factor_flow_adv": "f64",
     },
     "regimes": {"ts": "ts", "regime": "str", "stress": "f64"},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from crossimpact.errors import CrossImpactError, UsageError
+from crossimpact.kernel.decay import Decay
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
 from crossimpact.tca import PARTS
@@ -22,6 +24,7 @@ from pipelines import tca
 from pipelines.pages.reports import Row, read_mart
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
+from pipelines.tca import CAUSES
 from tests.pipelines.tca_desk import (
     ADV,
     DATE,
@@ -153,13 +156,17 @@ def test_the_identity_closes_exactly_on_any_desk(
     for order in given_desk["parents"]:
         row, expected = rows[order["order_id"]], by_definition(order, given_desk)
         assert row["total_usd"] == sum(row[f"{part}_usd"] for part in PARTS)
-        assert row["cross_usd"] == row["cross_predicted_usd"] + row["unexplained_usd"]
+        known = row["cross_predicted_usd"] + row["peers_usd"]
+        assert row["cross_usd"] == known + row["unexplained_usd"]
+        assert row["self_usd"] == row["self_now_usd"] + row["self_carried_usd"]
+        assert row["cross_predicted_usd"] == row["cross_now_usd"] + row["cross_carried_usd"]
         for part in ("total", "delay", "fees_spread", "opportunity"):
             assert abs(row[f"{part}_usd"] - expected[part]) <= MICRO, part
         assert abs(row["cross_usd"] + row["self_usd"] - expected["drift"]) <= 4 * MICRO
         assert row["fills_without_mid"] == expected["fills_without_mid"]
     summary = marts["tca_summary"][0]
-    for part in ("total", *PARTS, "cross_predicted", "unexplained", "notional", "filled"):
+    causes = (*CAUSES, "cross_predicted", "unexplained")
+    for part in ("total", *PARTS, *causes, "notional", "filled"):
         assert summary[f"{part}_usd"] == sum(row[f"{part}_usd"] for row in rows.values())
     for row in marts["tca_bucket"]:
         cross = row["slippage_usd"] - row["spread_usd"] - row["self_usd"]
@@ -232,6 +239,32 @@ def test_a_market_that_moves_as_modelled_leaves_nothing_unexplained(tmp_path: Pa
     assert result.summary["bucket_cross_usd"] == pytest.approx(
         result.split["cross"]["usd"], abs=0.01
     )
+
+
+def test_golden_path_of_two_orders_is_priced_by_what_their_flow_left_since_arrival(
+    tmp_path: Path,
+) -> None:
+    """A hundredth of the worked example: A buys 1% of its ADV in buckets 0, 1, 2 and, in another
+    order that arrives in 3, in 4; B in 0. Half of a push is left a bucket later."""
+    names = {"AAA": "tech", "BBB": "tech", "CCC": "energy"}
+    orders = [parent("o1", qty=30, decision_px=1000), parent("o2", qty=10, decision_px=1000)]
+    orders.append(parent("b1", "BBB", qty=10, decision_px=1000))
+    bought = [(orders[0], t) for t in (0, 1, 2)] + [(orders[1], 4), (orders[2], 0)]
+    fills = [fill(f"f{k}", order, 300 * t, 1000, 10) for k, (order, t) in enumerate(bought)]
+    marks = [mark(order["order_id"], "ARRIVAL", 1000) for order in orders]
+    marks[1]["ts"] = at(900)
+    home = desk(
+        tmp_path, orders, fills, (), marks, sectors=names, regimes=["normal"] * 5,
+        mids=dict.fromkeys(names, 1000.0),
+    )  # fmt: skip
+    kernel = Decay((1.0,), (float(np.log(2)) / 5,))
+    rows = build(home, release(replace(model(beta=1000, gamma=500), kernel=kernel)))["tca_parent"]
+    found = {row["order_id"]: [float(row[f"{name}_usd"]) for name in CAUSES] for row in rows}
+    assert found == {
+        "o1": pytest.approx([30, 25, 5, 7.5, 0], abs=1e-6),
+        "o2": pytest.approx([10, -8.75, 0, -0.625, 0], abs=1e-6),
+        "b1": pytest.approx([10, 0, 5, 0, 0], abs=1e-6),
+    }
 
 
 def test_without_gamma_nothing_is_predicted_and_all_cross_is_unexplained(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from crossimpact.estimate.walk_forward import (
 )
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
-from crossimpact.response import Response
+from crossimpact.response import MOVES, Response
 from crossimpact.slope import through_origin
 
 from .desk import BUCKETS, draw, with_cells, without_cross
@@ -94,10 +94,10 @@ def test_a_step_that_cannot_be_fitted_is_not_counted():
         asked.append(train)
         return base if len(asked) > 1 else {}
 
-    scores, steps = walk_forward(panel, 0.0, blocks, fit)
+    scores, steps = walk_forward(panel, MOVES, blocks, fit)
     assert asked == [train for train, _ in splits(9)] and steps == STEPS - 1
     assert len(scores["self_only"].error) == sum(len(test) for _, test in splits(9)[1:])
-    assert walk_forward(panel, 0.0, blocks[:3], fit) == ({}, 0)
+    assert walk_forward(panel, MOVES, blocks[:3], fit) == ({}, 0)
 
 
 # -- scores ------------------------------------------------------------------------------------
