@@ -7,10 +7,11 @@ how long their impact lives (`timed`). Both are pure functions of the window's f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from crossimpact.estimate import over_time
 from crossimpact.estimate.decay import DecayFit
+from crossimpact.estimate.decay_placebo import placebo
 from crossimpact.estimate.over_time import Carryover
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
@@ -48,9 +49,10 @@ def timed(settings: Settings, dates: Sequence[str], fits: Mapping[str, FitRecord
     """The fits' models with the kernel that all of them show together, cut to what is admissible
     over paths; without one, and with the reason, where nothing is told."""
     models = {regime: made.model for regime, made in fits.items() if made.model is not None}
-    found = over_time.decay_of(features.load_panel(settings, dates), models)
+    panel = features.load_panel(settings, dates)
+    found = over_time.decay_of(panel, models)
     with_kernel = {r: _with_kernel(fits[r], model, found) for r, model in models.items()}
-    return Timed({**fits, **with_kernel}, _report(found, with_kernel))
+    return Timed({**fits, **with_kernel}, _report(found, with_kernel, panel.plausible()[0]))
 
 
 def _with_kernel(made: FitRecord, model: ImpactModel, found: DecayFit) -> FitRecord:
@@ -66,14 +68,20 @@ def _with_kernel(made: FitRecord, model: ImpactModel, found: DecayFit) -> FitRec
     )
 
 
-def _report(found: DecayFit, fits: Mapping[str, FitRecord]) -> Row:
-    models = {regime: made.model for regime, made in fits.items()}
+def _report(found: DecayFit, fits: Mapping[str, FitRecord], panel: Panel) -> Row:
+    """The verdict, and what is known of the kernels that ship: the certificate of each, the
+    placebo of them all."""
+    models = {
+        regime: made.model
+        for regime, made in fits.items()
+        if isinstance(made.model, ImpactModel) and made.model.kernel is not None
+    }
+    control = placebo(panel, models)
     return {
         "status": found.status,
         "reason": found.reason,
         "certificate": {
-            regime: plain(path_certificate(model).to_dict())
-            for regime, model in models.items()
-            if isinstance(model, ImpactModel) and model.kernel is not None
+            regime: plain(path_certificate(model).to_dict()) for regime, model in models.items()
         },
+        **({"placebo": plain(asdict(control))} if control else {}),
     }

@@ -16,10 +16,10 @@ left stays, or nothing is, and the reason says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import norm, t
@@ -84,6 +84,9 @@ class DecayFit:
     gain, gain_se
         Share of the squared moves of later days that the shipped family explains beyond permanent
         impact, and its standard error over days.
+    slope
+        Of later days' moves on what the shipped family, fitted on the days before each, says of
+        them: 1 is calibrated.
     days
         In which the desk pushed.
     by_regime
@@ -99,6 +102,7 @@ class DecayFit:
     scale_cross: Mapping[str, Estimate] = field(default_factory=dict)
     gain: float = float("nan")
     gain_se: float = float("nan")
+    slope: Estimate = NOTHING
     days: int = 0
     by_regime: Mapping[str, DecayFit] = field(default_factory=dict)
 
@@ -137,12 +141,15 @@ def _fitted(sums: DecaySums, days: int, draws: int, seed: int) -> DecayFit:
     status, reason = _verdict(sums, found, fit)
     if status == "decays" and _regimes_differ(sums, family):
         whole = found.coefficients(sums.rates)[0]
+        apart = partial(coefficients_by_regime, family=family)
+        fit = replace(fit, slope=later_slope(sums, apart))
         return _by_regime(sums, whole, fit, draws, seed)
     if status == "permanent":
-        found = _settled(best_permanent(quadratic), sums)
+        family, found = best_permanent, _settled(best_permanent(quadratic), sums)
         stays = _described(sums, found)
         fit = replace(fit, scale_self=stays.scale_self, scale_cross=stays.scale_cross)
-    fit = replace(fit, status=status, reason=reason or why)
+    slope = later_slope(sums, partial(coefficients, family=family))
+    fit = replace(fit, status=status, reason=reason or why, slope=slope)
     return fit if status == "gone" else replace(fit, decays=_kernels(sums, found, fit))
 
 
@@ -206,17 +213,40 @@ def later_gain(sums: DecaySums, rich: Coefficients, plain: Coefficients) -> tupl
 
     The second half of the days is walked through in `STEPS`, fitted on all days before each.
     """
-    blocks = np.array_split(np.arange(sums.days // 2, sums.days), STEPS)
-    blocks = [block for block in blocks if block.size]
-    before = np.array([np.arange(sums.days) < block[0] for block in blocks], dtype=float)
-    training = Quadratic.weighted(sums, before)
     gains: list[Array] = []
-    for block, better, worse in zip(blocks, rich(training), plain(training), strict=True):
-        days = Quadratic.weighted(sums, np.eye(sums.days)[block])
+    for days, better, worse in _later(sums, rich, plain):
         gains.append(days.explained(better) - days.explained(worse))
     gained, total = np.concatenate(gains), float(sums.yy[sums.days // 2 :].sum())
     se = float(gained.std(ddof=1) * np.sqrt(len(gained)))
     return float(gained.sum()) / total, se / total
+
+
+def later_slope(sums: DecaySums, family: Coefficients) -> Estimate:
+    """Slope of later days' moves on what a family says of them, days taken as independent; walked
+    through as in `later_gain`. NaN when nothing is predicted, or on fewer than two days."""
+    said, came = [], []
+    for days, found in _later(sums, family):
+        both = (days.xy * found).sum(axis=(1, 2))
+        came.append(both)
+        said.append(2 * both - days.explained(found))
+    x, y = np.concatenate(said), np.concatenate(came)
+    if len(x) < 2 or not x.sum() > 0:
+        return NOTHING
+    slope = float(y.sum() / x.sum())
+    se = np.sqrt(((y - slope * x) ** 2).sum() * len(x) / (len(x) - 1)) / x.sum()
+    reach = float(se * t.isf((1 - COVERAGE) / 2, len(x) - 1))
+    return Estimate(slope, slope - reach, slope + reach)
+
+
+def _later(sums: DecaySums, *families: Coefficients) -> Iterator[tuple[Any, ...]]:
+    """The second half of the days in `STEPS`: each step's days one by one, and what every family
+    makes of all days before them."""
+    blocks = np.array_split(np.arange(sums.days // 2, sums.days), STEPS)
+    blocks = [block for block in blocks if block.size]
+    before = np.array([np.arange(sums.days) < block[0] for block in blocks], dtype=float)
+    training = Quadratic.weighted(sums, before)
+    for block, *found in zip(blocks, *(family(training) for family in families), strict=True):
+        yield Quadratic.weighted(sums, np.eye(sums.days)[block]), *found
 
 
 def _settled(found: Shapes, sums: DecaySums) -> Shapes:

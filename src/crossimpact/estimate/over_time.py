@@ -132,10 +132,14 @@ def with_kernel(
 
 def metrics(fit: DecayFit, regime: str) -> dict[str, float]:
     """Numbers the card and the gates read; what is not known is left out."""
+    slope, fit = fit.slope, fit.by_regime.get(regime, fit)
     numbers = {
         "decay_gain": fit.gain,
         "decay_gain_se": fit.gain_se,
         "decay_days": float(fit.days),
+        "decay_slope": slope.value,
+        "decay_slope_lo": slope.low,
+        "decay_slope_hi": slope.high,
         "half_life_min": fit.half_life_min.value,
         "half_life_lo": fit.half_life_min.low,
         "half_life_hi": fit.half_life_min.high,

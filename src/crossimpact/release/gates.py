@@ -34,16 +34,17 @@ class Gate:
     """One line of the file; the limit is a value, or the path of another metric.
 
     `coupled`: only regimes whose model couples names are judged. `if_known`: a value that nobody
-    could have is skipped (no champion yet, no shadow run).
+    could have is skipped (no champion yet, no shadow run), and `unknown` says why.
     """
 
     name: str
     metric: str
     direction: Literal["above", "at_least", "at_most", "equals", "begins_with"]
-    limit: float | str | None = None
+    limit: float | bool | str | None = None
     limit_metric: str | None = None
     coupled: bool = False
     if_known: bool = False
+    unknown: str = "nothing to compare with yet"
 
     def __post_init__(self) -> None:
         if self.direction not in (*COMPARE, *WORDS):
@@ -125,7 +126,7 @@ def _skipped(gate: Gate, regime: str, note: str) -> Row:
 def _judge(gate: Gate, regime: str, facts: Mapping[str, Any]) -> Row:
     value = _lookup(facts, gate.metric.replace(PLACE, regime))
     if value is None and gate.if_known:
-        return _skipped(gate, regime, "nothing to compare with yet")
+        return _skipped(gate, regime, gate.unknown)
     limit = gate.limit
     if gate.limit_metric is not None:
         limit = _lookup(facts, gate.limit_metric.replace(PLACE, regime))

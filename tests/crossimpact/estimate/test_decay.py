@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from benchmarks.decaying_desks import DecayingDesk, draw
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.carried import carried, net_of_carried
-from crossimpact.estimate.decay import STAYS, DecayFit, fit_decay, later_gain
-from crossimpact.estimate.decay_shape import best_one_rate, coefficients
+from crossimpact.estimate.decay import STAYS, DecayFit, fit_decay, later_gain, later_slope
+from crossimpact.estimate.decay_placebo import placebo
+from crossimpact.estimate.decay_shape import Quadratic, best_one_rate, coefficients
 from crossimpact.estimate.decay_sums import (
     DaySums,
     DecaySums,
@@ -109,6 +111,66 @@ def test_permanent_impact_alone_predicts_later_days_worse_where_impact_decays() 
     assert gain > 3 * se > 0
     gain, se = later_gain(summed(np.inf, 1.0), one, STAYS)
     assert gain <= 2 * se
+
+
+# -- controls ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("half_life", "permanent"), [(30.0, 0.3), (np.inf, 1.0)])
+def test_later_days_follow_what_is_said_of_them(half_life: float, permanent: float) -> None:
+    slope = fit_decay(summed(half_life, permanent), draws=50).slope
+    assert slope.low <= 1 <= slope.high
+    assert 0.8 <= slope.low < slope.high <= 1.25
+
+
+def test_later_days_that_answer_less_than_is_said_have_a_lower_slope() -> None:
+    """Half of every push is gone in the second half of the days."""
+    whole, one = summed(), partial(coefficients, family=best_one_rate)
+    late = np.arange(whole.days) >= whole.days // 2
+    lost = 0.5 * np.einsum("dkmln,ln->dkm", whole.gram, one_fit(whole)) * late[:, None, None]
+    slope = later_slope(replace(whole, xy=whole.xy - lost), one)
+    assert 0.5 < slope.value < 0.8  # each step has seen more of the days that answer less
+    assert slope.high < later_slope(whole, one).low
+
+
+def one_fit(sums: DecaySums) -> np.ndarray:
+    """The best one-rate coefficients of the whole window, (rates, m)."""
+    return coefficients(Quadratic.weighted(sums, np.ones((1, sums.days))), best_one_rate)[0]
+
+
+def test_flows_a_session_late_move_nothing() -> None:
+    drawn = desk()
+    control = placebo(drawn.panel, drawn.models)
+    assert control is not None and control.p > 0.001
+    assert abs(control.own) < 3.5 * control.own_se < 0.1
+    assert abs(control.cross) < 3.5 * control.cross_se < 0.25
+
+
+def test_moves_that_follow_flows_a_session_late_are_found_out() -> None:
+    """The desk's own flows moved a session: what they moved comes on the session after."""
+    drawn = desk()
+    early = np.zeros_like(drawn.panel.q)
+    dates = np.unique(drawn.panel.date)
+    for before, date in pairwise(dates):
+        early[drawn.panel.date == before] = drawn.panel.q[drawn.panel.date == date]
+    control = placebo(replace(drawn.panel, q=early), drawn.models)
+    assert control is not None and control.p < 1e-6
+    assert control.own == pytest.approx(1, abs=0.25)
+
+
+def test_no_placebo_without_a_kernel_or_with_too_few_sessions() -> None:
+    drawn = desk()
+    bare = {r: replace(model, kernel=None) for r, model in drawn.models.items()}
+    assert placebo(drawn.panel, bare) is None
+    few = drawn.panel.where(drawn.panel.date <= np.unique(drawn.panel.date)[4])
+    assert placebo(few, drawn.models) is None
+
+
+def test_a_kernel_without_couplings_has_its_own_placebo_alone() -> None:
+    drawn = desk()
+    control = placebo(drawn.panel, {r: m.self_only() for r, m in drawn.models.items()})
+    assert control is not None and np.isnan(control.cross) and np.isnan(control.cross_se)
+    assert control.p > 0.001
 
 
 def test_scales_answer_the_size_of_the_models() -> None:

@@ -39,9 +39,21 @@ PER_REGIME = (
     "beats_self_only",
     "beats_placebo",
 )
+#: Per regime, and what their rows say of one without a kernel.
+UNTIMED = {
+    "no_round_trip_over_time": "no decay kernel, nothing is carried over",
+    "drift_slope_low": "no later days to predict over time",
+    "drift_slope_high": "no later days to predict over time",
+}
+OVER_TIME = tuple(UNTIMED)
 
 
-def release(metrics: dict[str, Any], verdict: str | None = "ok", coupling: float = 0.5) -> Release:
+def release(
+    metrics: dict[str, Any],
+    verdict: str | None = "ok",
+    coupling: float = 0.5,
+    decay: dict[str, Any] | None = None,
+) -> Release:
     model = ImpactModel(
         symbols=("A", "B"),
         sectors=("T", "T"),
@@ -52,7 +64,8 @@ def release(metrics: dict[str, Any], verdict: str | None = "ok", coupling: float
         gamma=coupling * (1 - np.eye(2)),
     )
     contract = {"verdict": verdict} if verdict else {}
-    return release_of(model, "2026-01-31", report={"contract": contract, "metrics": metrics})
+    report = {"contract": contract, "metrics": metrics, **({"decay": decay} if decay else {})}
+    return release_of(model, "2026-01-31", report=report)
 
 
 def failed(candidate: Release, **known: Any) -> list[str]:
@@ -69,7 +82,9 @@ def test_a_good_release_passes_and_the_unfitted_regime_leaves_a_row() -> None:
     unknown = {("edge_turnover", "normal"), ("shadow_p90", ""), ("shadow_p95", "")}
     assert skipped == {
         *unfitted,
-        ("edge_turnover", "stressed", "fixed_pov: 3 buckets"),
+        *((gate, "stressed", "fixed_pov: 3 buckets") for gate in ("edge_turnover", *OVER_TIME)),
+        *((gate, "normal", UNTIMED[gate]) for gate in OVER_TIME),
+        ("decay_placebo", "", "no decay kernel, or too few sessions"),
         *((gate, regime, "nothing to compare with yet") for gate, regime in unknown),
     }
 
@@ -108,6 +123,31 @@ def test_each_gate_refuses_what_it_is_for(metric: str, bad: float, gates_: list[
 )
 def test_what_is_known_besides_is_judged(known: dict[str, Any], gate: str) -> None:
     assert failed(release({"normal": GOOD}), **known) == [gate]
+
+
+@pytest.mark.parametrize(
+    ("admissible", "p", "low", "high", "refused"),
+    [
+        (True, 0.5, 0.95, 1.05, []),
+        (True, 0.5, 0.70, 0.81, []),  # the interval overlaps what is allowed
+        (False, 0.5, 0.95, 1.05, ["no_round_trip_over_time"]),
+        ("true", 0.5, 0.95, 1.05, ["no_round_trip_over_time"]),
+        (True, 0.0009, 0.95, 1.05, ["decay_placebo"]),
+        (True, "nan", 0.95, 1.05, ["decay_placebo"]),
+        (True, 0.5, 0.60, 0.79, ["drift_slope_low"]),
+        (True, 0.5, 1.26, 1.40, ["drift_slope_high"]),
+        (True, 0.5, "nan", "nan", ["drift_slope_low", "drift_slope_high"]),
+    ],
+)
+def test_a_kernel_is_judged_over_time(
+    admissible: Any, p: Any, low: Any, high: Any, refused: list[str]
+) -> None:
+    decay = {"certificate": {"normal": {"linear_admissible": admissible}}, "placebo": {"p": p}}
+    metrics = {"normal": GOOD | {"decay_slope_lo": low, "decay_slope_hi": high}}
+    assert failed(release(metrics, decay=decay)) == refused
+    rows = gates.evaluate(release(metrics, decay=decay), KNOWN)
+    judged = {row.gate for row in rows if row.verdict != "skipped"}
+    assert judged >= {*OVER_TIME, "decay_placebo"}
 
 
 def test_evidence_that_must_be_there_is_missed() -> None:
