@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import CrossImpactError, ModelError
 from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.estimate.guardrail_levels import levels
+from crossimpact.estimate.lag_curve import lag_curve
 from crossimpact.estimate.refit import RegimeFit
 from crossimpact.ladder import Rung
 from crossimpact.model import ImpactModel
@@ -21,6 +23,7 @@ from crossimpact.release import bundle, content
 from crossimpact.release.content import Guardrail
 from crossimpact.release.policy import DEFAULT, GuardrailQuantiles
 from pipelines.pages import figures as drawing
+from pipelines.pages.decay_figure import decay_curve
 
 #: A row of plain data: what JSON can hold, by name.
 Row = Mapping[str, Any]
@@ -158,11 +161,11 @@ def metrics(fits: Mapping[str, FitRecord]) -> dict[str, float]:
 def figures(
     panel: Panel, models: Mapping[str, ImpactModel], fits: Mapping[str, FitRecord]
 ) -> dict[str, bytes]:
-    """PNG of each regime's matrix, network, calibration and stability paths, by name.
+    """PNG of each regime's matrix, network, calibration, stability paths and decay, by name.
 
     A model without pairs has nothing to connect or to calibrate: its empty matrix says so alone.
     """
-    result = {}
+    result = _kernels(panel, models)
     for regime, model in models.items():
         result[f"gamma-{regime}"] = drawing.heatmap(model)
         if model.edges:
@@ -180,6 +183,16 @@ def figures(
                 paths.left_out,
             )
     return result
+
+
+def _kernels(panel: Panel, models: Mapping[str, ImpactModel]) -> dict[str, bytes]:
+    """Each regime's decay beside what the window shows with no shape assumed."""
+    timed = {regime: model for regime, model in models.items() if model.kernel is not None}
+    if not timed:
+        return {}
+    with threadpool_limits(limits=1):  # small products: more threads wait for each other
+        curve = lag_curve(panel.plausible()[0], timed)
+    return {f"decay-{regime}": decay_curve(model, curve) for regime, model in timed.items()}
 
 
 def _calibration_title(regime: str, metrics: Row) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from crossimpact.estimate.selection import margin
 from crossimpact.model import ImpactModel, to_scaled
 from crossimpact.release.bundle import Release
-from pipelines.pages import card_policy
+from pipelines.pages import card_over_time, card_policy
 from pipelines.pages.figures import strongest
 from pipelines.pages.markdown import is_number, number, table
 
@@ -90,6 +90,7 @@ def model_card(release: Release) -> str:
         f"{window.last}, {release.flow} flow in buckets of {release.bucket_s} s.",
         *(f"\n**Note:** {note}." for note in report.get("contract", {}).get("notes", ())),
         *_section("Who answers", card_policy.ladder(release)),
+        *_section("Impact over time", card_over_time.over_time(release)),
         *_section("Guardrails", card_policy.guardrails(release)),
         *_section("Certificate", card_policy.certificate(release)),
         *_section(
@@ -103,7 +104,7 @@ def model_card(release: Release) -> str:
         *_section("Example", card_policy.examples(release)),
         *_section("Estimation", _by_regime(report["metrics"], ESTIMATION)),
         *_section("Stability rules", _rules(report["stability"])),
-        *_section("How to read it", [READING]),
+        *_section("How to read it", [READING, card_over_time.READING]),
         *_section("Method", [_method(release)]),
         *_section(
             "Provenance",
