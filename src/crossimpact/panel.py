@@ -179,9 +179,9 @@ class Panel:
         return typical
 
 
-def controls(panel: Panel, i: int) -> Array:
-    """Peer-flow controls of symbol `i` in signed space, (T, 2); a constant one is all zero."""
-    columns = np.column_stack((panel.sector_flow[:, i], panel.factor_flow[:, i]))
+def controls(panel: Panel, i: int, rows: NDArray[np.bool_] | slice = slice(None)) -> Array:
+    """Peer-flow controls of symbol `i` of `rows`, (rows, 2); a constant one is all zero."""
+    columns = np.column_stack((panel.sector_flow[rows, i], panel.factor_flow[rows, i]))
     return np.asarray(np.where(columns.std(axis=0) > 0, columns, 0.0))
 
 

@@ -30,12 +30,16 @@ def robust_scale(residual: Array) -> float:
     """
     if not residual.size:
         return TINY
-    size, last = np.abs(residual), len(residual) - 1
-    at80, at99 = round(0.8 * last), round(0.99 * last)
+    size, (at80, at99) = np.abs(residual), scale_ranks(len(residual))
     ranked = np.partition(size, (at80, at99))
     far = 50 * ranked[at80] if ranked[at80] > TINY else np.inf
     winsorised = float(np.minimum(size, min(ranked[at99], far)).mean())
     return max(float(ranked[at80]) / 1.2816, winsorised / 4, TINY)
+
+
+def scale_ranks(count: int) -> tuple[int, int]:
+    """Places of the 80% and 99% quantiles among so many sorted sizes."""
+    return round(0.8 * (count - 1)), round(0.99 * (count - 1))
 
 
 def robust_spread(size: Array, axis: int) -> Array:

@@ -16,13 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.robust import (
-    HUBER_K,
-    TINY,
-    huber_weight,
-    random_effects,
-    robust_scale,
-)
+from crossimpact.estimate.huber_regression import huber
+from crossimpact.estimate.robust import HUBER_K, TINY, random_effects, robust_scale
 from crossimpact.model import Array
 from crossimpact.panel import Panel, controls, tick_scale
 from crossimpact.response import SLIPPAGE, Response
@@ -31,7 +26,6 @@ Loss = Literal["huber", "quantile"]
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
 LEVERAGE = 30.0  # typical flows beyond which a bucket weighs less, by its size (Mallows)
 SAME_SIZE = 1e-3  # relative spread of |q| below which its effect is not identified
-STEPS, SETTLE = 100, 10  # of the reweighting, and those in which the scale still moves
 
 
 @dataclass(frozen=True)
@@ -107,9 +101,9 @@ def fit_self(
     raw = np.full((panel.n, 7), np.nan)  # alpha, beta, their se, level, peer
     for i in np.flatnonzero(rows >= MIN_ROWS):
         at = traded[:, i]
-        part, tick = panel.where(at), float(least[i])
-        level = 0.0 if origin else 1.0
-        raw[i] = _fit_one(part, int(i), blend[at, i], signed[at, i], level, loss, tick)
+        tick, level = float(least[i]), 0.0 if origin else 1.0
+        own, peers = panel.q[at, i], controls(panel, int(i), at)
+        raw[i] = _fit_one(own, peers, blend[at, i], signed[at, i], level, loss, tick)
     if np.isnan(raw[:, 1]).all():
         raise EstimationError(
             "every symbol trades one size only, so spread and impact cannot be told apart",
@@ -119,13 +113,13 @@ def fit_self(
 
 
 def _fit_one(
-    panel: Panel, i: int, blend: Array, signed: Array, level: float, loss: Loss, least: float
+    q: Array, peers: Array, blend: Array, signed: Array, level: float, loss: Loss, least: float
 ) -> Array:
     """alpha, beta, se(alpha), se(beta), level, peer of one symbol from the buckets it traded in."""
-    q, sign = panel.q[:, i], np.sign(panel.q[:, i])
+    sign = np.sign(q)
     if np.abs(q).std() < SAME_SIZE * np.abs(q).mean():
         return np.full(7, np.nan)  # alpha and beta are one number: the sector answers
-    X = np.column_stack((np.full_like(q, level), np.abs(q), sign[:, None] * controls(panel, i)))
+    X = np.column_stack((np.full_like(q, level), np.abs(q), sign[:, None] * peers))
     scale = np.maximum(np.abs(X).mean(axis=0), 1e-300)
     tame = np.minimum(1.0, LEVERAGE * np.median(np.abs(q)) / np.abs(q))
     coef, covariance = _robust(X / scale * tame[:, None], sign * blend * tame, loss, least)
@@ -143,7 +137,7 @@ def _fit_one(
 
 def _robust(X: Array, y: Array, loss: Loss, least: float = TINY) -> tuple[Array, Array]:
     """Coefficients and their sandwich covariance; the median's as if of Gaussian noise."""
-    coef = _median(X, y) if loss == "quantile" else _huber(X, y, least)
+    coef = _median(X, y) if loss == "quantile" else huber(X, y, least)
     residual = y - X @ coef
     sigma = max(robust_scale(residual), least)
     psi = np.clip(residual / sigma, -HUBER_K, HUBER_K)
@@ -157,23 +151,6 @@ def _median(X: Array, y: Array) -> Array:
 
     fit = QuantileRegressor(quantile=0.5, alpha=0.0, fit_intercept=False, solver="highs")
     return np.asarray(fit.fit(X, y).coef_)
-
-
-def _huber(X: Array, y: Array, least: float = TINY) -> Array:
-    """Huber's M-estimate by iteratively reweighted least squares, its scale fixed once settled and
-    never below `least`."""
-    coef: Array = np.zeros(X.shape[1])
-    sigma = max(robust_scale(y - np.median(y)), least)
-    for step in range(STEPS):
-        residual = y - X @ coef
-        if step < SETTLE:
-            sigma = max(robust_scale(residual), least)
-        weighted = (X * huber_weight(residual, sigma)[:, None]).T
-        moved = np.linalg.lstsq(weighted @ X, weighted @ y, rcond=1e-12)[0]
-        step_taken, coef = moved - coef, np.asarray(moved)
-        if step >= SETTLE and np.abs(X @ step_taken).max() < 1e-8 * sigma:
-            break
-    return coef
 
 
 def _pool(panel: Panel, raw: Array) -> SelfFit:

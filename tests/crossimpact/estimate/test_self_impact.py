@@ -10,6 +10,7 @@ from sklearn.linear_model import HuberRegressor
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import robust, self_impact
+from crossimpact.estimate.huber_regression import huber
 from crossimpact.estimate.robust import HUBER_K, robust_scale
 from crossimpact.estimate.self_impact import MIN_ROWS, fit_self
 from crossimpact.panel import Panel
@@ -33,7 +34,7 @@ def sample(seed: int = 0, T: int = 1500, heavy: bool = True) -> tuple[np.ndarray
 @pytest.mark.parametrize("seed", range(4))
 def test_the_huber_fit_solves_hubers_estimating_equations_at_its_scale(seed):
     X, y = sample(seed)
-    coef = self_impact._huber(X, y)
+    coef = huber(X, y)
     score = []
     for k in (0.999, 1.001):  # the scale is fixed once settled
         sigma = k * robust_scale(y - X @ coef)
@@ -46,7 +47,7 @@ def test_the_huber_fit_solves_hubers_estimating_equations_at_its_scale(seed):
 def test_the_huber_fit_is_scikit_learns_but_for_the_scale(seed):
     """Same loss and knee, another estimate of the scale: half a standard error at most."""
     X, y = sample(seed)
-    ours = self_impact._huber(X, y)
+    ours = huber(X, y)
     theirs = HuberRegressor(epsilon=HUBER_K, alpha=0, fit_intercept=False, tol=1e-8).fit(X, y)
     error = np.sqrt(np.diagonal(self_impact._robust(X, y, "huber")[1]))
     assert (np.abs(ours - theirs.coef_) < 0.5 * error).all()
@@ -55,9 +56,7 @@ def test_the_huber_fit_is_scikit_learns_but_for_the_scale(seed):
 def test_without_outliers_and_with_a_wide_knee_it_is_least_squares(monkeypatch):
     monkeypatch.setattr(robust, "HUBER_K", 1e6)
     X, y = sample(heavy=False)
-    np.testing.assert_allclose(
-        self_impact._huber(X, y), np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-8
-    )
+    np.testing.assert_allclose(huber(X, y), np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-8)
 
 
 def test_the_median_fit_has_half_the_residuals_on_either_side():
