@@ -51,13 +51,13 @@ SHOWN = (*FITTED, *baselines.NAMES)
 TRAINED = 2 / 3  # of the dates, in the second table
 
 
-def load(src: Path, folder: Path) -> Panel:
+def load(src: Path, folder: Path, bucket_s: int = BUCKET_S) -> Panel:
     """The panel a refit would see."""
     landing = folder / "landing"
-    settings = Settings(home=folder / "home", bucket_s=BUCKET_S, flow="public")
+    settings = Settings(home=folder / "home", bucket_s=bucket_s, flow="public")
     if not landing.exists():
         home = ("--home", settings.home)
-        command("ingest", "cn10", src, folder, "--bucket", f"{BUCKET_S}s", *home)
+        command("ingest", "cn10", src, folder, "--bucket", f"{bucket_s}s", *home)
     zone = Landing(landing)
     dates = zone.all_dates()
     validate.run(settings, zone, dates)

@@ -29,6 +29,7 @@ CLIP = 6.0  # robust standard deviations beyond which a residual counts as that 
 MIN_CELLS = 30  # of a name in which slippage and mid move are both known
 UNLIKE = 0.1  # standard deviation of the cross ratio around the own one, before any cell is seen
 LEAST, MOST = 0.05, 1.5  # fills before all of the push, and fills that pay what then comes back
+LEAST_SE = 1e-6  # of a ratio: public flow's slippage is its mid move, and the ratio exactly 1
 TOLD = 0.25  # standard error above which a regime's own cells do not tell its ratio
 
 
@@ -111,7 +112,7 @@ def _ratio(
         return UNKNOWN
     value = float(score.sum()) / total
     spread = float(((score - value * information) ** 2).sum()) * len(score) / (len(score) - 1)
-    return Ratio(value, float(np.sqrt(spread)) / total)
+    return Ratio(value, max(float(np.sqrt(spread)) / total, LEAST_SE))
 
 
 def _reach(left: Array, response: Array, known: NDArray[np.bool_]) -> Array:
