@@ -11,6 +11,7 @@ The own terms ``sign(q_i), q_i`` and the peer-flow controls are never penalised.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,9 @@ class Panel:
         Mid move over the bucket in bps, NaN where a book is missing, shape (T, n).
     sector_flow, factor_flow
         Peer flow of the symbol's sector and of the market over the symbol's ADV, shape (T, n).
+    raw
+        The same buckets before anything was taken out of `s` and `move` (`estimate.carried`); None:
+        nothing was.
     """
 
     ts: NDArray[np.datetime64]
@@ -58,6 +62,13 @@ class Panel:
     move: Array
     sector_flow: Array
     factor_flow: Array
+    raw: Panel | None = None
+
+    @property
+    def seen(self) -> Panel:
+        """The panel with the responses that were seen: where a price ticks, and where it stood
+        still, is told from these."""
+        return self.raw or self
 
     @property
     def n(self) -> int:
@@ -79,7 +90,8 @@ class Panel:
     def where(self, keep: NDArray[np.bool_]) -> Panel:
         """The buckets `keep` selects, shape (T,) of bool."""
         rows = ("ts", "date", "regime", "q", "s", "move", "sector_flow", "factor_flow")
-        return replace(self, **{name: getattr(self, name)[keep] for name in rows})
+        kept: dict[str, Any] = {name: getattr(self, name)[keep] for name in rows}
+        return replace(self, **kept, raw=self.raw and self.raw.where(keep))
 
     def plausible(self) -> tuple[Panel, int]:
         """The panel without its impossible cells, and how many those are.
@@ -132,6 +144,7 @@ class Panel:
             move=wide(self.move, missing=np.nan),
             sector_flow=wide(self.sector_flow),
             factor_flow=wide(self.factor_flow),
+            raw=self.raw and self.raw.on(symbols, sectors, adv),
         )
 
     def in_parts(self, parts: int) -> Panel:

@@ -64,7 +64,7 @@ def blended(panel: Panel, share: float, ratio: float = 1.0) -> Array:
     """Signed response of each cell, bps: `share` of the fills' slippage and the rest of `ratio`
     times the mid move where something was executed, the latter elsewhere; one alone where the other
     is not known, NaN without either, shape (T, n). A mid that never moves is not known."""
-    alive = (np.nan_to_num(panel.move) != 0).any(axis=0)
+    alive = (np.nan_to_num(panel.seen.move) != 0).any(axis=0)
     signed, move = panel.response, np.where(alive, ratio * panel.move, np.nan)
     both = np.isfinite(signed) & np.isfinite(move)
     mixed = np.where(both, move + share * (signed - move), move)

@@ -42,11 +42,13 @@ def carried(panel: Panel, models: Models, decays: Decays) -> tuple[Array, Array]
 
 
 def net_of_carried(panel: Panel, models: Models, decays: Decays) -> Panel:
-    """The panel, its moves and slippage less what fades of earlier buckets' pushes; arguments as
-    `carried`."""
-    mid = sum(_left(panel, models, decays, lambda decay: 1 - kept_at_end(decay)))
-    fills = sum(_left(panel, models, decays, lambda decay: 1 - kept_on_average(decay)))
-    return replace(panel, move=panel.move + mid, s=panel.s + np.sign(panel.q) * fills)
+    """The panel, its moves and slippage less what fades of earlier buckets' pushes, and the one
+    that was seen as its `raw`; arguments as `carried`."""
+    mid = np.add(*_left(panel, models, decays, lambda decay: 1 - kept_at_end(decay)))
+    fills = np.add(*_left(panel, models, decays, lambda decay: 1 - kept_on_average(decay)))
+    return replace(
+        panel, move=panel.move + mid, s=panel.s + np.sign(panel.q) * fills, raw=panel.seen
+    )
 
 
 def kept_at_end(decay: Decay) -> Array:

@@ -276,13 +276,13 @@ def cells_of(day: Panel, impact: Array, ruled: NDArray[np.bool_]) -> tuple[Array
     Noise is what is left of each name's moves once `impact` (T, n, columns), level and peers are
     out of them: were impact left in it, cells with much of it would count for less.
     """
-    still = day.move == 0
+    still = day.seen.move == 0
     known = np.isfinite(day.move) & ruled[:, None] & ~still.all(axis=1, keepdims=True)
     known &= ~(still | ~np.isfinite(day.move)).all(axis=0)
     own = np.concatenate((impact, _nuisance(day)), axis=2) * known[:, :, None]
     solve = projector(own)
     y = np.where(known, day.move, 0.0)
-    tick = tick_scale(np.where(known, day.move, np.nan))
+    tick = tick_scale(np.where(known, day.seen.move, np.nan))
     bucket = np.ones((len(y), 1))
     for _ in range(PASSES):
         fit = fitted(own, solve, y)

@@ -101,11 +101,11 @@ def _ratio(
         return np.where(known, y - fitted(own, solve, y), 0.0)
 
     x, paid_left, kept_left = left(push), left(paid), left(kept)
-    reach = _reach(paid_left, paid, known)
+    reach = _reach(paid_left, panel.seen.response, known)
     weight = x / reach**2
     days = np.unique(panel.date, return_inverse=True)[1]
     score = _by_day(days, weight * np.clip(paid_left, -reach, reach))
-    reach = _reach(kept_left, kept, known)
+    reach = _reach(kept_left, panel.seen.move, known)
     information = _by_day(days, weight * np.clip(kept_left, -reach, reach))
     total = float(information.sum())
     if not total > 0 or len(score) < 2:

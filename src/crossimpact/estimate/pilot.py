@@ -57,7 +57,7 @@ def fit_pilot(panel: Panel, B: Array) -> Pilot:
     size = np.sqrt((B**2).mean(axis=0))
     unit = np.divide(B, size, out=np.zeros_like(B), where=size > 0)
     w, bucket = known.astype(float), np.ones(len(y))
-    tick = tick_scale(panel.move)
+    tick = tick_scale(panel.seen.move)
     for _ in range(STEPS):
         inside = np.einsum("tik,ti,til->ikl", unit, w, unit) + PILOT_RIDGE * np.eye(B.shape[2])
         coef = np.linalg.solve(inside, np.einsum("tik,ti->ik", unit, w * y)[:, :, None])[:, :, 0]

@@ -345,6 +345,21 @@ def test_net_of_what_is_carried_the_moves_show_their_own_buckets_push_alone() ->
     assert np.all(np.abs(curve.cross - drawn.decay.scale_cross) < 4.5 * curve.cross_se)
 
 
+def test_where_a_price_stood_still_is_told_from_what_was_seen() -> None:
+    """Less what fades, a mid that ticks in few buckets is hardly ever exactly zero."""
+    drawn = desk()
+    ticks = 20 * np.round(drawn.panel.move / 20)
+    panel = replace(drawn.panel, move=ticks)
+    net = net_of_carried(panel, drawn.models, kernels(drawn))
+    assert (ticks == 0).mean() > 0.4 > (net.move == 0).mean()
+    rows = panel.date == panel.date[0]
+    assert np.array_equal(net.where(rows).seen.move, ticks[rows])
+    twice = net_of_carried(net, drawn.models, kernels(drawn))
+    assert np.array_equal(twice.seen.move, ticks)
+    found = refitted(panel)
+    assert found.half_life_min.low < drawn.decay.half_life_min < found.half_life_min.high
+
+
 def test_a_regime_without_a_kernel_carries_nothing() -> None:
     panel, models = two_names(GOLDEN)
     assert not np.any(carried(panel, models, {}))
