@@ -114,7 +114,7 @@ def test_a_desk_without_stress_is_answered_by_the_fallback(
     code, out, _ = crossimpact("refit", landing, "--home", home, "--json")
     found = json.loads(out)
     assert code == OK
-    assert set(found["stages"]) == {"validate", "features", "moments", "fit", "register"}
+    assert set(found["stages"]) == {"validate", "features", "moments", "decay", "fit", "register"}
     drawn = {path.name for path in home.glob("mlflow/artifacts/*/artifacts/*.png")}
     coupled = found["regimes"]["normal"]["edges"] > 0
     assert ("calibration-normal.png" in drawn) == ("network-normal.png" in drawn) == coupled

@@ -159,10 +159,11 @@ def test_the_index_lists_every_page(tmp_path: Path) -> None:
 
 
 def test_bars_of_the_split_reach_their_values() -> None:
-    values = dict.fromkeys(plots.SEGMENTS, 0.0) | {"self": 30.0, "delay": -10.0}
+    values = dict.fromkeys(plots.SEGMENTS, 0.0) | {"self_now": 30.0, "delay": -10.0}
     summary = {f"{name}_{unit}": value for name, value in values.items() for unit in ("usd", "bps")}
     bars = {bar["key"]: bar for bar in reports._bars(summary)}
-    assert (bars["self"]["left"], bars["self"]["width"], bars["self"]["zero"]) == (25, 75, 25)
+    own = bars["self_now"]
+    assert (own["left"], own["width"], own["zero"]) == (25, 75, 25)
     assert (bars["delay"]["left"], bars["delay"]["width"]) == (0, 25)
 
 
