@@ -26,7 +26,7 @@ from crossimpact.release.policy import DEFAULT, RefitPolicy
 from crossimpact.response import MOVES, Response
 
 SAME_SIZE = 0.02  # a matrix nearer to its size out of sample than this is not touched
-CONCAVE_SE = 2.0  # standard errors by which square-root flow must beat linear: a tie is linear's
+CONCAVE_SE = 1.0  # standard errors by which square-root flow must beat linear: a tie is linear's
 
 
 @dataclass(frozen=True)

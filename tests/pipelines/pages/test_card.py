@@ -15,6 +15,7 @@ from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
 from crossimpact.release.content import Guardrail, Policy, Window
 from pipelines import record
+from pipelines.pages import card_over_time
 from pipelines.pages.card import model_card
 from tests.crossimpact.estimate.desk import draw
 
@@ -264,3 +265,8 @@ def test_the_record_draws_what_the_fit_left(panel, fitted):
     assert len(paths["shares"]) + paths["left_out"] == ever
     assert sum(paths["kept"]) <= found.candidates["full"].edges
     assert np.shape(paths["shares"]) == (len(paths["kept"]), len(penalties))
+
+
+def test_rows_over_time_have_names_of_their_own() -> None:
+    names = [name for name, _ in card_over_time.ROWS]
+    assert len(set(names)) == len(names)
