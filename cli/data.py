@@ -106,9 +106,10 @@ def refit(
     landing_zone(landing, last)
     with stages("refit"):
         from pipelines import refit as step
+        from pipelines.plan import settings_for
         from pipelines.store.landing import Landing
 
-        place = step.settings_for(place, Landing(landing), flow)
+        place = settings_for(place, Landing(landing), flow)
         result = step.run(place, landing, last, window_days, loss, now()).to_dict()
     show(result if json_ else views.refitted(result), as_json=json_)
 

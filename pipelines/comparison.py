@@ -14,7 +14,7 @@ from crossimpact.panel import Panel
 from crossimpact.release import ledger
 from crossimpact.release.bundle import ID_LENGTH, UNKNOWN, Answer, Release
 from crossimpact.release.ledger import Entry
-from pipelines import features, refit
+from pipelines import features, plan
 from pipelines.release import book, promoted, resolve
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -77,7 +77,7 @@ def compare(settings: Settings, challenger: str) -> Comparison:
         old = replace(promoted(settings, live.digest), held=live.held)
     except CrossImpactError as error:
         return Comparison(live.digest[:ID_LENGTH], note=f"the champion cannot be read: {error}")
-    dates, panel = _recent(refit.matching(settings, new), new)
+    dates, panel = _recent(plan.matching(settings, new), new)
     regimes = sorted({*old.fallback, *new.fallback} - {UNKNOWN})
     changes = tuple(change(regime, old, new, panel) for regime in regimes)
     return Comparison(old.id, changes, dates, last_drift(lines, live.digest))

@@ -23,7 +23,7 @@ from crossimpact.errors import StaleModel
 from crossimpact.model import ImpactModel
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
-from pipelines import features, refit, release, validate
+from pipelines import features, plan, refit, release, validate
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse, sql
@@ -70,7 +70,7 @@ def run(settings: Settings, landing_root: Path, as_of: str | None = None) -> Res
         When a table of the week is broken.
     """
     champion, _ = release.champion(settings)
-    settings = refit.matching(settings, champion)
+    settings = plan.matching(settings, champion)
     landing = Landing(landing_root)
     landed = refit.plan(settings, landing_root, as_of, WEEK).dates
     monday = _monday(landed[-1])

@@ -16,8 +16,10 @@ from pydantic import Field, StringConstraints
 
 from crossimpact.errors import UsageError
 from crossimpact.estimate.self_impact import Loss
+from crossimpact.release.bundle import Release
 from crossimpact.release.policy import DEFAULT, RefitPolicy
 from pipelines.store.checked import checked
+from pipelines.store.landing import Landing
 from pipelines.store.settings import Flow, Settings
 
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
@@ -82,3 +84,32 @@ class RefitPlan:
         except (OSError, ValueError) as error:
             raise UsageError(f"plan {path} cannot be read: {error}", "refit again") from error
         return cls.from_dict(data, f"plan {path}")
+
+
+def settings_for(settings: Settings, landing: Landing, flow: Flow | None) -> Settings:
+    """`settings` with the flow asked, else the one the landing zone can give.
+
+    Raises
+    ------
+    UsageError
+        When own flow is asked without parent orders, public flow without public trades, or the
+        landing zone has neither.
+    """
+    if flow == "own" and not landing.has_parents:
+        raise UsageError(
+            f"landing zone {landing.root} has no parent_orders, so there is no own flow",
+            "use --flow public",
+        )
+    flow = flow or ("own" if landing.has_parents else "public")
+    if flow == "public" and landing.all_dates() and not landing.dates("public_trades"):
+        raise UsageError(
+            f"landing zone {landing.root} has no public_trades, so there is no public flow",
+            "use --flow own" if landing.has_parents else "land parent_orders or public_trades",
+        )
+    return replace(settings, flow=flow)
+
+
+def matching(settings: Settings, release: Release) -> Settings:
+    """`settings` with the flow and bucket width the release was fitted on."""
+    flow: Flow = "own" if release.flow == "own" else "public"
+    return replace(settings, flow=flow, bucket_s=release.bucket_s)

@@ -36,7 +36,7 @@ from pipelines.plan import RefitPlan
 from pipelines.record import FitRecord, Row
 from pipelines.store import layout
 from pipelines.store.landing import Landing
-from pipelines.store.settings import Flow, Settings
+from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse, text_sha256
 from registry import tracking
 
@@ -76,35 +76,6 @@ class Registered:
         """Plain data; no `stages` where they were not timed."""
         told = asdict(self)
         return told if self.stages is not None else {k: told[k] for k in told if k != "stages"}
-
-
-def settings_for(settings: Settings, landing: Landing, flow: Flow | None) -> Settings:
-    """`settings` with the flow asked, else the one the landing zone can give.
-
-    Raises
-    ------
-    UsageError
-        When own flow is asked without parent orders, public flow without public trades, or the
-        landing zone has neither.
-    """
-    if flow == "own" and not landing.has_parents:
-        raise UsageError(
-            f"landing zone {landing.root} has no parent_orders, so there is no own flow",
-            "use --flow public",
-        )
-    flow = flow or ("own" if landing.has_parents else "public")
-    if flow == "public" and landing.all_dates() and not landing.dates("public_trades"):
-        raise UsageError(
-            f"landing zone {landing.root} has no public_trades, so there is no public flow",
-            "use --flow own" if landing.has_parents else "land parent_orders or public_trades",
-        )
-    return replace(settings, flow=flow)
-
-
-def matching(settings: Settings, release: Release) -> Settings:
-    """`settings` with the flow and bucket width the release was fitted on."""
-    flow: Flow = "own" if release.flow == "own" else "public"
-    return replace(settings, flow=flow, bucket_s=release.bucket_s)
 
 
 def plan(

@@ -26,7 +26,7 @@ from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import utc
 from crossimpact.slope import with_intercept
 from crossimpact.tca import PARTS, pair_costs, predict
-from pipelines import features, refit, release, validate
+from pipelines import features, plan, release, validate
 from pipelines.pages import reports
 from pipelines.store.landing import Landing
 from pipelines.store.provenance import code_digest
@@ -90,7 +90,7 @@ def run(
     landing_root: Path,
     date: str,
     release: Release,
-    version_info: Mapping[str, Any],
+    version_info: Mapping[str, object],
 ) -> Result:
     """Build the marts of `date`, priced by `release`, and its report.
 
@@ -126,7 +126,7 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
         When the date's data are blocked.
     """
     champion, facts = release.champion(settings)
-    settings = refit.matching(settings, champion)
+    settings = plan.matching(settings, champion)
     landing = Landing(landing_root)
     validate.accept(settings, landing, [date])
     features.prepare(settings, landing, [date])
@@ -155,7 +155,7 @@ def _inputs(
     landing_root: Path,
     date: str,
     release: Release,
-    version_info: Mapping[str, Any],
+    version_info: Mapping[str, object],
 ) -> dict[str, str]:
     """Digest of everything the marts and the page are made from."""
     inputs = _accepted(warehouse, landing_root, date)

@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 
 def build(
-    settings: Settings, date: str, release: Release, version_info: Mapping[str, Any], digest: str
+    settings: Settings, date: str, release: Release, version_info: Mapping[str, object], digest: str
 ) -> Path:
     """Write `<home>/reports/tca-<date>.html` from the date's marts, and the index; return its path.
 
@@ -146,7 +146,7 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
     }
 
 
-def _facts(version_info: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(version_info: Mapping[str, object]) -> list[tuple[str, str]]:
     """What the registry says beyond what the release itself does, one line a fact."""
     own = {"id", "digest", "as_of", "window"}
     result = []
