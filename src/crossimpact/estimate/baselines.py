@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossimpact.estimate import paths
 from crossimpact.estimate.equations import Design, Equations, folded, per_bucket, summed
@@ -16,6 +18,8 @@ from crossimpact.panel import Panel
 NAMES = ("factor_rows", "lasso_rows")
 FOLDS = 5
 LAMBDAS = 50
+STAGES = (12, 25, LAMBDAS)  # penalties of a row's path before it is asked whether it goes on
+PATIENCE = 3  # penalties in a row that are worse than the best: it does not
 
 
 def fit(
@@ -42,13 +46,33 @@ def factor_rows(equations: Equations, root: Array) -> Array:
 
 
 def lasso_rows(whole: Design, folds: Sequence[tuple[Design, Design]]) -> Array:
-    """LassoCV of every row, on the shared Gram; folds as `folded` cuts."""
+    """LassoCV of every row, on the shared Gram; folds as `folded` cuts.
+
+    A row's path is followed as far as its held-out loss falls (`STAGES`): with fewer buckets than
+    names the end of a path, where nothing but noise is left, is nearly all of its cost.
+    """
     equations, n = per_bucket(whole), len(whole.factors)
     penalty = paths.Penalty(l1_ratio=1.0)
     lambdas = paths.row_lambdas(equations, penalty, LAMBDAS)
     if not folds or not lambdas.any():
         return np.zeros((n, n))
     trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)
-    judged = paths.cross_validate_rows(trained, held_out, penalty, lambdas)
-    chosen = lambdas[judged.best, np.arange(n)]
+    chosen = lambdas[_least_loss(trained, held_out, penalty, lambdas), np.arange(n)]
     return np.asarray(paths.row_paths(equations, penalty, chosen[None, :])[0])
+
+
+def _least_loss(
+    trained: Sequence[Equations], held_out: Sequence[Equations], penalty: paths.Penalty,
+    lambdas: Array,
+) -> NDArray[np.int64]:  # fmt: skip
+    """Index of each row's penalty with the least held-out loss, shape (n,)."""
+    best = np.zeros(lambdas.shape[1], dtype=np.int64)
+    falling = np.ones(lambdas.shape[1], dtype=bool)
+    for count in STAGES:
+        training = [replace(e, weight=np.where(falling, e.weight, 0.0)) for e in trained]
+        judged = paths.cross_validate_rows(training, held_out, penalty, lambdas[:count])
+        best[falling] = judged.best[falling]
+        falling &= best >= count - PATIENCE
+        if not falling.any():
+            break
+    return best

@@ -48,6 +48,7 @@ from crossimpact.release.policy import DEFAULT, RefitPolicy
 FOLDS = 5
 L1_RATIO = 0.9
 LAMBDAS, SMALLEST = 20, 0.1  # penalties, and the last as a share of the first
+PATIENCE = 3  # penalties in a row that are worse than the best end the path: its end costs most
 PATH_TOLERANCE = 1e-8  # of the elastic net: another processor's rounding nominates the same
 SIZE_POWERS = (0.0, 0.25, 0.5)  # a template's pairs couple with sqrt(beta) ADV^power of each
 ROUNDS = 2  # of shrinkage; the second knows the first's residuals
@@ -237,11 +238,11 @@ def _deviations(
     if not lambdas[0] > 0:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
     trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)
-    judged = paths.cross_validate_pairs(trained, held_out, penalty, lambdas)
-    best = int(np.argmin(judged.loss.sum(axis=(0, 2))))
+    judged = paths.cross_validate_pairs(trained, held_out, penalty, lambdas, PATIENCE)
+    best = int(judged.best[0])
     path = paths.pair_paths(equations, penalty, lambdas[best : best + 1])[0]
     shares = judged.selected / len(folds)
-    return _couplings(path, scale), shares[best], (lambdas, shares)
+    return _couplings(path, scale), shares[best], (lambdas[: len(shares)], shares)
 
 
 # -- shrinkage ---------------------------------------------------------------------------------

@@ -151,8 +151,11 @@ def common_regressor(equations: Equations, market: Array) -> tuple[Array, Array,
     """Each row's weights of the others' flows w_i (n, n), ``G_i w_i`` (n, n), ``w_i' G_i w_i``."""
     others = np.tile(market, (len(market), 1))
     np.fill_diagonal(others, 0.0)
-    inside = np.einsum("ijr,ij->ir", equations.basis, others)
-    seen = others @ equations.gram - np.einsum("ijr,ir->ij", equations.basis, inside)
+    basis = equations.basis
+    own = np.einsum("iir->ir", basis)
+    inside = np.einsum("ijr,j->ir", basis, market) - market[:, None] * own
+    seen = (market @ equations.gram)[None, :] - market[:, None] * equations.gram
+    seen -= np.einsum("ijr,ir->ij", basis, inside)
     return others, seen, (seen * others).sum(axis=1)
 
 

@@ -172,19 +172,41 @@ def cross_validate_rows(
 
 
 def cross_validate_pairs(
-    training: Sequence[Equations], held_out: Sequence[Equations], penalty: Penalty, lambdas: Array
+    training: Sequence[Equations],
+    held_out: Sequence[Equations],
+    penalty: Penalty,
+    lambdas: Array,
+    patience: int | None = None,
 ) -> CrossValidation:
-    """`cross_validate_rows` for pairs: one loss per penalty, summed over the rows."""
-    n, L = len(training[0].gram), len(lambdas)
-    loss, selected = np.empty((len(training), L, 1)), np.zeros((L, n, n), dtype=np.uint8)
-    for fold, (train, test) in enumerate(zip(training, held_out, strict=True)):
-        residual, at_offset = _at_offset(test, penalty)
-        result = np.empty((n, 1))
-        for at, deviation in enumerate(_pair_deviations(train, penalty, lambdas)):
-            losses(test.gram, test.basis, test.weight, residual, deviation[:, None], result)
-            loss[fold, at] = at_offset.sum() + result.sum()
-            selected[at] += deviation != 0
-    return CrossValidation(loss, selected)
+    """`cross_validate_rows` for pairs: one loss per penalty, summed over the rows.
+
+    The folds go down the penalties together. With `patience` they stop after so many in a row that
+    were worse than the best: what comes next is the larger part of the work, and worse still. The
+    result then covers the penalties that were solved.
+    """
+    n = len(training[0].gram)
+    residuals, at_offset = zip(*(_at_offset(test, penalty) for test in held_out), strict=True)
+    fold_losses: list[Array] = []
+    selected: list[NDArray[np.uint8]] = []
+    solutions = [_pair_deviations(train, penalty, lambdas) for train in training]
+    for of_folds in zip(*solutions, strict=True):
+        found, chosen = np.empty(len(training)), np.zeros((n, n), dtype=np.uint8)
+        for fold, (test, deviation) in enumerate(zip(held_out, of_folds, strict=True)):
+            result = np.empty((n, 1))
+            e = test.gram, test.basis, test.weight, residuals[fold]
+            losses(*e, deviation[:, None], result)
+            found[fold] = at_offset[fold].sum() + result.sum()
+            chosen += deviation != 0
+        fold_losses.append(found)
+        selected.append(chosen)
+        if patience and _worse_since(fold_losses) >= patience:
+            break
+    return CrossValidation(np.stack(fold_losses, axis=1)[:, :, None], np.stack(selected))
+
+
+def _worse_since(fold_losses: Sequence[Array]) -> int:
+    """How many penalties ago the least loss was."""
+    return len(fold_losses) - 1 - int(np.argmin([loss.sum() for loss in fold_losses]))
 
 
 # -- standardised coordinates ------------------------------------------------------------------

@@ -18,20 +18,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.estimate.equations import Equations
+from crossimpact.estimate.posterior_sweep import sweep
 from crossimpact.model import Array
 
 SWEEPS = 300
 OVERSHOOT = 1.9  # of the steps toward the learned shares, which shrink slowly
-TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
+TOLERANCE = 1e-2  # standard errors by which no estimate moves any more
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
 START = (0.2, 0.1, 0.1)  # share drawn from the slab, share like the template, mean of the slab
-SMALL = 1e-4  # standard errors too few to be worth an update now; the next pass sees them
 
 
 @dataclass(frozen=True)
@@ -100,15 +99,15 @@ def fit_posterior(
     centre = np.zeros((n, n)) if common is None else common
     curvature = pair_curvature(equations, scale)
     theta = np.zeros((n, n)) if start is None else np.where(curvature > 0, start, 0.0)
-    gradient = row_gradients(equations, scale * theta)
     prior = np.tile([*START, PRIOR_SPREAD], (strata, 1)) if prior is None else prior
     stray = np.zeros((n, n)) if common_spread is None else common_spread
     shared, near, slack, own, slab, spread = (np.zeros((n, n)) for _ in range(6))
     seen = curvature[upper] > 0
-    state = (theta, gradient, shared, near, slack, own, slab, spread)
+    state = (shared, near, slack, own, slab, spread)
     fixed = (equations.gram, equations.basis, equations.weight, scale, curvature, label)
     for _ in range(SWEEPS):
-        moved = _sweep(*state, *fixed, prior, centre, stray)
+        gradient = row_gradients(equations, scale * theta)
+        moved = sweep(theta, gradient, *state, *fixed, prior, centre, stray)
         result = (a[upper][seen] for a in (shared, own, slab, spread))
         learned = _learn(label[upper][seen], groups, strata, *result)
         prior = np.column_stack((_overshoot(prior[:, :2], learned[:, :2]), learned[:, 2:]))
@@ -152,58 +151,6 @@ def joint_curvature(
         size = scale[i, other]
         hessian[np.ix_(mine, mine)] += equations.weight[i] * inside * np.outer(size, size)
     return hessian
-
-
-@numba.njit(cache=True)
-def _sweep(  # type: ignore[no-untyped-def]
-    theta, gradient, shared, near, slack, own, slab, spread, gram, basis, weight, scale, curvature,
-    label, prior, centre, stray,
-):  # fmt: skip
-    """One pass over all pairs; returns the largest move in standard errors."""
-    n, rank, largest = len(weight), basis.shape[2], 0.0
-    for i in range(n):
-        for j in range(i + 1, n):
-            h = curvature[i, j]
-            if h <= 0.0:
-                continue
-            pi, omega, mu, tau = prior[label[i, j]]
-            c = centre[i, j]
-            if c == 0.0:
-                omega = 0.0
-            force = scale[i, j] * (weight[i] * gradient[i, j] + weight[j] * gradient[j, i])
-            estimate, noise = theta[i, j] + force / h, 1.0 / h
-            wide = noise + tau * tau
-            zero = np.log(1.0 - pi - omega) - 0.5 * (estimate**2 / noise + np.log(noise))
-            drawn = np.log(pi) - 0.5 * ((estimate - mu) ** 2 / wide + np.log(wide))
-            alike = -np.inf
-            if omega > 0.0:
-                v = stray[i, j] * stray[i, j]
-                loose = noise + v
-                alike = np.log(omega) - 0.5 * ((estimate - c) ** 2 / loose + np.log(loose))
-                near[i, j] = (estimate * v + c * noise) / loose
-                slack[i, j] = np.sqrt(noise * v / loose)
-            top = max(zero, drawn, alike)
-            total = np.exp(zero - top) + np.exp(drawn - top) + np.exp(alike - top)
-            shared[i, j], own[i, j] = np.exp(alike - top) / total, np.exp(drawn - top) / total
-            slab[i, j] = (estimate * tau * tau + mu * noise) / wide
-            spread[i, j] = np.sqrt(noise * tau * tau / wide)
-            step = shared[i, j] * near[i, j] + own[i, j] * slab[i, j] - theta[i, j]
-            moved = abs(step) * np.sqrt(h)
-            if moved < SMALL:
-                continue
-            largest = max(largest, moved)
-            theta[i, j] += step
-            theta[j, i] = theta[i, j]
-            change = scale[i, j] * step
-            for k in range(n):
-                gradient[i, k] -= change * gram[j, k]
-                gradient[j, k] -= change * gram[i, k]
-            for r in range(rank):
-                a, b = change * basis[i, j, r], change * basis[j, i, r]
-                for k in range(n):
-                    gradient[i, k] += a * basis[i, k, r]
-                    gradient[j, k] += b * basis[j, k, r]
-    return largest
 
 
 def _overshoot(old: Array, new: Array) -> Array:
