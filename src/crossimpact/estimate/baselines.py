@@ -51,7 +51,7 @@ def lasso_rows(whole: Design, folds: Sequence[tuple[Design, Design]]) -> Array:
     A row's path is followed as far as its held-out loss falls (`STAGES`): with fewer buckets than
     names the end of a path, where nothing but noise is left, is nearly all of its cost.
     """
-    equations, n = per_bucket(whole), len(whole.factors)
+    equations, n = per_bucket(whole), len(whole.noise)
     penalty = paths.Penalty(l1_ratio=1.0)
     lambdas = paths.row_lambdas(equations, penalty, LAMBDAS)
     if not folds or not lambdas.any():

@@ -21,15 +21,15 @@ per pair, rows weighted by their noise:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate import gram, paths, shrinkage, template
+from crossimpact.estimate import paths, shrinkage, template
 from crossimpact.estimate.equations import (
     Design,
     Equations,
@@ -48,8 +48,8 @@ from crossimpact.release.policy import DEFAULT, RefitPolicy
 FOLDS = 5
 L1_RATIO = 0.9
 LAMBDAS, SMALLEST = 20, 0.1  # penalties, and the last as a share of the first
-PATIENCE = 3  # penalties in a row that are worse than the best end the path: its end costs most
-PATH_TOLERANCE = 1e-8  # of the elastic net: another processor's rounding nominates the same
+PATIENCE = 2  # penalties in a row that are worse than the best end the path: its end costs most
+PATH_TOLERANCE = 1e-6  # of the elastic net: another processor's rounding nominates the same
 SIZE_POWERS = (0.0, 0.25, 0.5)  # a template's pairs couple with sqrt(beta) ADV^power of each
 ROUNDS = 2  # of shrinkage; the second knows the first's residuals
 LEAD = (0.1, 0.5, 0.9)  # strata of the lead regime's inclusion
@@ -58,17 +58,15 @@ MAX_JOINT = 3000  # pairs whose joint covariance is still worth a Cholesky facto
 
 @dataclass(frozen=True)
 class CrossFit:
-    """Cross impact of one regime in scaled space, all (n, n) and symmetric.
+    """Cross impact of one regime in scaled space, all (n, n) and symmetric. Standard errors and the
+    common factor are worked out when asked for: most fits of a walk-forward are for neither.
 
     Attributes
     ----------
     template
         What whole groups of pairs have in common.
-    factor
-        What all names have in common, symmetric in dollars.
-    scaled, se
-        ``gamma_ij sqrt(adv_i / adv_j)`` in bps, zero diagonal; posterior standard deviation where
-        it is not zero, NaN elsewhere.
+    scaled
+        ``gamma_ij sqrt(adv_i / adv_j)`` in bps, zero diagonal.
     inclusion
         Posterior probability that a pair is coupled at all.
     likely
@@ -86,9 +84,7 @@ class CrossFit:
     """
 
     template: Template
-    factor: OneFactor
     scaled: Array
-    se: Array
     inclusion: Array
     likely: Array
     frequency: Array
@@ -96,6 +92,18 @@ class CrossFit:
     kept: int
     share: float
     prior: Array
+    _errors: Callable[[], Array] = field(repr=False)
+    _factor: Callable[[], OneFactor] = field(repr=False)
+
+    @cached_property
+    def se(self) -> Array:
+        """Posterior standard deviation where `scaled` is not zero, NaN elsewhere."""
+        return np.where(self.scaled != 0, self._errors(), np.nan)
+
+    @cached_property
+    def factor(self) -> OneFactor:
+        """What all names have in common, symmetric in dollars."""
+        return self._factor()
 
 
 class Lead(NamedTuple):
@@ -141,7 +149,7 @@ def fit_cross(
     whole = summed(days, panel, reference, market)
     scale = np.sqrt(np.outer(beta, beta))
     folds = folded(days, panel, reference, FOLDS, market)
-    common = _choose_template(whole, folds, panel, beta, days, reference, lead)
+    common = _choose_template(whole, folds, panel, beta, lead)
     start, frequency, stability = _deviations(whole, folds, common, scale)
     group, stratum = _groups(panel, None if lead is None else lead.inclusion)
     doubt = _scale_doubt(beta, beta_se)
@@ -151,12 +159,9 @@ def fit_cross(
     coupled |= _significant_sectors(whole, posterior.coupling * scale, group, scale)
     M = posterior.coupling * scale
     keep = coupled & (np.abs(M) * per_unit >= policy.min_edge_bps)
-    spread = _spread(equations, scale, posterior, group, keep)
     return CrossFit(
         template=common,
-        factor=_common_factor(whole, panel, beta, lead),
         scaled=np.where(keep, M, 0.0),
-        se=np.where(keep, spread * scale, np.nan),
         inclusion=posterior.inclusion,
         likely=np.where(posterior.inclusion > 0.5, M, 0.0),
         frequency=frequency,
@@ -164,6 +169,8 @@ def fit_cross(
         kept=int(np.triu(keep, 1).sum()),
         share=whole.share,
         prior=posterior.prior,
+        _errors=lambda: _spread(equations, scale, posterior, group, keep) * scale,
+        _factor=lambda: _common_factor(whole, panel, beta, lead),
     )
 
 
@@ -197,14 +204,13 @@ def _common_factor(whole: Design, panel: Panel, beta: Array, lead: Lead | None) 
 
 def _choose_template(
     whole: Design, folds: Sequence[tuple[Design, Design]], panel: Panel, beta: Array,
-    days: Sequence[Moments], reference: Array | None, lead: Lead | None,
+    lead: Lead | None,
 ) -> Template:  # fmt: skip
     """Blocks, Kyle's matrix, the lead regime's or none: the least loss on held-out days."""
-    moments = gram.total(day.on(panel.symbols) for day in days)
     flow = whole.equations.gram / max(whole.buckets, 1)
     root = np.sqrt(panel.adv)
-    moves = moments.rr * np.outer(root, root) / max(whole.buckets, 1)
-
+    moves = whole.noise * np.outer(root, root) / max(whole.buckets, 1)
+    response = template.kyle(flow, moves)
     size = panel.adv / np.median(panel.adv)
 
     def blocks(seen: Design, power: float) -> Template:
@@ -212,7 +218,7 @@ def _choose_template(
         return template.fit_blocks(seen.equations, strength, panel.sectors, seen.factors)
 
     def kyle(seen: Design) -> Template:
-        return template.fit_kyle(seen.equations, flow, moves, seen.factors)
+        return template.fit_kyle(seen.equations, response, seen.factors)
 
     families = [partial(blocks, power=power) for power in SIZE_POWERS] + [kyle]
     if lead is not None and lead.scaled.any():

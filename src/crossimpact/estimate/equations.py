@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from scipy.linalg import eigh
 
 from crossimpact.estimate.gram import Moments, total
 from crossimpact.model import Array
@@ -54,16 +56,21 @@ class Design:
         Scaled normal equations of all rows, weights one over the noise variance.
     share
         Part of the response that is the fills' slippage; the rest is the mid move.
-    factors
-        Correlation of the rows' noise: its common factors, unit diagonal, shape (n, n).
+    noise
+        ``R'R`` of what own terms leave of the mid moves, unscaled, shape (n, n).
     buckets
         How many were summed.
     """
 
     equations: Equations
     share: float
-    factors: Array
+    noise: Array
     buckets: int
+
+    @cached_property
+    def factors(self) -> Array:
+        """Correlation of the rows' noise: its common factors, unit diagonal, shape (n, n)."""
+        return _factors(self.noise, self.buckets)
 
 
 def design(moments: Moments, adv: Array, reference: Array | None = None) -> Design:
@@ -109,7 +116,7 @@ def design(moments: Moments, adv: Array, reference: Array | None = None) -> Desi
     xy = xy - np.einsum("ijl,il->ij", basis, b_mid + share * b_fill)
     xy = np.where(np.eye(n, dtype=bool), 0.0, xy * (inverse * root)[:, None])
     equations = Equations(gram, basis, xy, weight)
-    return Design(equations, share, _factors(moments.rr, moments.buckets), moments.buckets)
+    return Design(equations, share, moments.rr, moments.buckets)
 
 
 def summed(
@@ -220,9 +227,9 @@ def _factors(rr: Array, buckets: int) -> Array:
     n = len(rr)
     size = np.sqrt(np.diagonal(rr))
     inverse = np.divide(1.0, size, out=np.zeros(n), where=size > 0)
-    values, vectors = np.linalg.eigh(rr * np.outer(inverse, inverse))
-    common = values > (1 + np.sqrt(n / max(buckets, 1))) ** 2
-    factors = (vectors[:, common] * (values[common] - 1)) @ vectors[:, common].T
+    edge = (1 + np.sqrt(n / max(buckets, 1))) ** 2
+    values, vectors = eigh(rr * np.outer(inverse, inverse), subset_by_value=(edge, np.inf))
+    factors = (vectors * (values - 1)) @ vectors.T
     communality = np.minimum(np.diagonal(factors), MAX_COMMUNALITY)
     shrink = np.sqrt(communality / np.maximum(np.diagonal(factors), 1e-300))
     factors = factors * np.outer(shrink, shrink)

@@ -102,18 +102,16 @@ def fit_blocks(
     )
 
 
-def fit_kyle(
-    equations: Equations, flow: Array, moves: Array, factors: Array | None = None
-) -> Template:
-    """The Kyle-type matrix of flow and move covariances, times the one factor that fits best.
+def fit_kyle(equations: Equations, response: Array, factors: Array | None = None) -> Template:
+    """The Kyle-type matrix times the one factor that fits best.
 
     Parameters
     ----------
-    flow, moves
-        Covariances of the scaled flows and of the scaled moves, shape (n, n).
+    response
+        `kyle` of the covariances of the scaled flows and of the scaled moves, shape (n, n); its
+        diagonal is not read.
     """
-    shape = kyle(flow, moves)
-    np.fill_diagonal(shape, 0.0)
+    shape = response - np.diag(np.diagonal(response))
     return _multiple(equations, shape, factors, "kyle")
 
 

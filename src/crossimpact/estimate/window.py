@@ -209,7 +209,9 @@ def estimate(window: Window, blocks: int) -> Found:
     def model(scaled: Array, se: Array) -> ImpactModel:
         return net_model(window, blocks, cross.share, alone, scaled, se, extra)
 
-    full = replace(model(cross.scaled, cross.se), gamma_frequency=cross.frequency)
+    # a training window's errors are nobody's
+    se = cross.se if blocks == len(window.blocks) else np.full_like(cross.scaled, np.nan)
+    full = replace(model(cross.scaled, se), gamma_frequency=cross.frequency)
     common = cross.template
     stable, rules, reason = stability.stabilise(full, common.scaled)
     block, _, _ = stability.stabilise(model(common.scaled, common.se))
@@ -226,7 +228,7 @@ def estimate(window: Window, blocks: int) -> Found:
         "sector_block": block,
         "one_factor": factor,
         # What a desk would fit that knows of no cross impact, not what is left of one.
-        "self_only": model(np.zeros_like(cross.scaled), np.zeros_like(cross.se)),
+        "self_only": model(np.zeros_like(cross.scaled), np.zeros_like(cross.scaled)),
     }
     return Found(ladder, alone, cross, cross.share, rules, reason, counts)
 

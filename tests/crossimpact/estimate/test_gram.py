@@ -301,7 +301,7 @@ def test_taking_the_common_noise_off_brings_estimates_closer():
 
 def test_without_common_noise_the_equations_stay():
     found = design_of(draw(T=600)[0])
-    flat = replace(found, factors=np.eye(8))
+    flat = replace(found, noise=np.eye(8))
     same = conditional(flat, np.random.default_rng(0).normal(size=(8, 8)))
     np.testing.assert_array_equal(same.xy, found.equations.xy)
     np.testing.assert_array_equal(same.weight, found.equations.weight)
