@@ -69,6 +69,8 @@ class CrossFit:
         ``gamma_ij sqrt(adv_i / adv_j)`` in bps, zero diagonal.
     inclusion
         Posterior probability that a pair is coupled at all.
+    start
+        All pairs' posterior mean as couplings, where a fit on more days begins.
     likely
         Posterior mean of the pairs that are coupled more likely than not, kept or not.
     frequency
@@ -86,6 +88,7 @@ class CrossFit:
     template: Template
     scaled: Array
     inclusion: Array
+    start: Start
     likely: Array
     frequency: Array
     stability: tuple[Array, Array]
@@ -106,6 +109,13 @@ class CrossFit:
         return self._factor()
 
 
+class Start(NamedTuple):
+    """Where the posterior begins: couplings, (n, n), and the prior of a fit on fewer days."""
+
+    coupling: Array
+    prior: Array | None
+
+
 class Lead(NamedTuple):
     """What the regime with more data lends: how surely it found each pair coupled and how strongly,
     scaled, both (n, n), and its exposures to the common factor, shape (n,)."""
@@ -124,6 +134,7 @@ def fit_cross(
     beta_se: Array | None = None,
     market: Array | None = None,
     policy: RefitPolicy = DEFAULT.refit,
+    start: Start | None = None,
 ) -> CrossFit:
     """Estimate the cross terms of one regime.
 
@@ -145,15 +156,21 @@ def fit_cross(
         Weights of the flows in the market's, which is then taken out of every row, shape (n,).
     policy
         Which pairs are kept: false discovery rate, and least coupling at typical flow.
+    start
+        Of an earlier fit, on some of the days; the elastic net is left out then.
     """
     whole = summed(days, panel, reference, market)
     scale = np.sqrt(np.outer(beta, beta))
     folds = folded(days, panel, reference, FOLDS, market)
     common = _choose_template(whole, folds, panel, beta, lead)
-    start, frequency, stability = _deviations(whole, folds, common, scale)
+    frequency, stability = np.full(scale.shape, np.nan), (np.empty(0), np.empty((0, *scale.shape)))
+    first = start
+    if first is None:
+        coupling, frequency, stability = _deviations(whole, folds, common, scale)
+        first = Start(coupling, None)
     group, stratum = _groups(panel, None if lead is None else lead.inclusion)
     doubt = _scale_doubt(beta, beta_se)
-    posterior, equations = _posterior(whole, scale, group, stratum, common, doubt, start)
+    posterior, equations = _posterior(whole, scale, group, stratum, common, doubt, first)
     per_unit = bps_per_unit(panel)
     coupled = _discoveries(posterior.inclusion, policy.false_discovery_rate)
     coupled |= _significant_sectors(whole, posterior.coupling * scale, group, scale)
@@ -163,6 +180,7 @@ def fit_cross(
         template=common,
         scaled=np.where(keep, M, 0.0),
         inclusion=posterior.inclusion,
+        start=Start(posterior.coupling, posterior.prior),
         likely=np.where(posterior.inclusion > 0.5, M, 0.0),
         frequency=frequency,
         stability=stability,
@@ -263,13 +281,13 @@ def _groups(panel: Panel, lead: Array | None) -> tuple[NDArray[np.int64], NDArra
 
 def _posterior(
     whole: Design, scale: Array, group: NDArray[np.int64], stratum: NDArray[np.int64],
-    common: Template, doubt: Array, start: Array,
+    common: Template, doubt: Array, first: Start,
 ) -> tuple[shrinkage.Posterior, Equations]:  # fmt: skip
     """The pairs' posterior, and the equations it was found on."""
     equations, centre = whole.equations, _couplings(common.scaled, scale)
     centre_se = np.hypot(_couplings(common.se, scale), centre * doubt)
-    prior = None
-    for step in range(ROUNDS):
+    start, prior = first
+    for step in range(0 if first.prior is None else 1, ROUNDS):
         if step:
             left = shrinkage.row_gradients(whole.equations, scale * start)
             np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance

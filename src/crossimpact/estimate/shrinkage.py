@@ -28,6 +28,8 @@ from crossimpact.model import Array
 SWEEPS = 300
 OVERSHOOT = 1.9  # of the steps toward the learned shares, which shrink slowly
 TOLERANCE = 1e-2  # standard errors by which no estimate moves any more
+TYPICAL = 1e-3  # and those of a coupled pair, root mean square, that are as good: of many pairs
+# some one moves for long
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
 START = (0.2, 0.1, 0.1)  # share drawn from the slab, share like the template, mean of the slab
@@ -90,7 +92,7 @@ def fit_posterior(
     start
         Couplings to start from, zero when None.
     prior
-        `Posterior.prior` to start learning from.
+        `Posterior.prior` to start learning from, where it is of as many strata.
     """
     n, groups = len(scale), int(group.max(initial=0)) + 1
     label = group if stratum is None else group + groups * stratum
@@ -99,7 +101,8 @@ def fit_posterior(
     centre = np.zeros((n, n)) if common is None else common
     curvature = pair_curvature(equations, scale)
     theta = np.zeros((n, n)) if start is None else np.where(curvature > 0, start, 0.0)
-    prior = np.tile([*START, PRIOR_SPREAD], (strata, 1)) if prior is None else prior
+    if prior is None or len(prior) != strata:
+        prior = np.tile([*START, PRIOR_SPREAD], (strata, 1))
     stray = np.zeros((n, n)) if common_spread is None else common_spread
     shared, near, slack, own, slab, spread = (np.zeros((n, n)) for _ in range(6))
     seen = curvature[upper] > 0
@@ -107,11 +110,12 @@ def fit_posterior(
     fixed = (equations.gram, equations.basis, equations.weight, scale, curvature, label)
     for _ in range(SWEEPS):
         gradient = row_gradients(equations, scale * theta)
-        moved = sweep(theta, gradient, *state, *fixed, prior, centre, stray)
+        largest, total = sweep(theta, gradient, *state, *fixed, prior, centre, stray)
         result = (a[upper][seen] for a in (shared, own, slab, spread))
         learned = _learn(label[upper][seen], groups, strata, *result)
         prior = np.column_stack((_overshoot(prior[:, :2], learned[:, :2]), learned[:, 2:]))
-        if moved < TOLERANCE:
+        coupled = max(float((shared + own)[upper].sum()), 1.0)
+        if largest < TOLERANCE or total < coupled * TYPICAL**2:
             break
     known = np.zeros((n, n)) if common_se is None else common_se
     second = shared * (near**2 + slack**2 + known**2) + own * (slab**2 + spread**2)

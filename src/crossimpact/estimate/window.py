@@ -14,7 +14,7 @@ import numpy as np
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram, market_control, stability
-from crossimpact.estimate.cross_impact import CrossFit, Lead, fit_cross
+from crossimpact.estimate.cross_impact import CrossFit, Lead, Start, fit_cross
 from crossimpact.estimate.equations import summed
 from crossimpact.estimate.fill_ratio import FillRatio, cross_ratio, own_ratio, pooled
 from crossimpact.estimate.gram import History, Moments
@@ -52,6 +52,7 @@ class Window:
     market_control: bool = False
     ratios: Mapping[str, FillRatio] = field(default_factory=dict)
     alone: dict[tuple[str, int], SelfFit] = field(default_factory=dict)  # see `self_impact`
+    starts: dict[str, tuple[int, Start]] = field(default_factory=dict)  # see `start`
 
     def part(self, regime: str, blocks: int) -> Panel:
         """The regime's buckets of the first so many blocks, flows shaped."""
@@ -76,7 +77,7 @@ class Window:
             {regime: day.paid(ratios[regime].cross.value) for regime, day in block.items()}
             for block in self.moments
         ]
-        return replace(self, moments=moments, ratios=ratios, alone={})
+        return replace(self, moments=moments, ratios=ratios, alone={}, starts={})
 
     def self_impact(self, regime: str, blocks: int, share: float) -> SelfFit:
         """Self impact by itself; kept, as neither the placebo's flows nor a control change it."""
@@ -85,6 +86,12 @@ class Window:
             response = self.response(regime, share)
             self.alone[key] = fit_self(self.part(regime, blocks), response=response, loss=self.loss)
         return self.alone[key]
+
+    def start(self, regime: str, blocks: int) -> Start | None:
+        """Where a training window's fit begins: at what the last, shorter one found. None for the
+        first of them, and for the whole window, whose folds tell each pair's frequency."""
+        before, start = self.starts.get(regime, (blocks, None))
+        return start if before < blocks < len(self.blocks) else None
 
     def market(self, regime: str, blocks: int, beta: Array) -> Array | None:
         """Weights of the flows in the market's, when that is a control."""
@@ -194,7 +201,7 @@ def estimate(window: Window, blocks: int) -> Found:
         When self impact cannot be told on them.
     """
     panel = window.part(window.regime, blocks)
-    alone, cross = fit_cross_of(window, blocks)
+    alone, cross = fit_cross_of(window, blocks, factor=True)
     extra: dict[str, Any] = {
         "self_source": {
             symbol: str(source)
@@ -273,19 +280,23 @@ def net_model(
     return _model(panel, window.regime, own, scaled, se, reference, extra)
 
 
-def fit_cross_of(window: Window, blocks: int) -> tuple[SelfFit, CrossFit]:
-    """Self impact by itself, which sets the scale of the couplings, and cross impact given it."""
-    lead = None if window.lead is None else _lead(window, window.lead, blocks)
+def fit_cross_of(window: Window, blocks: int, factor: bool = False) -> tuple[SelfFit, CrossFit]:
+    """Self impact by itself, which sets the scale of the couplings, and cross impact given it.
+
+    `factor`: the common factor is asked for, too, and the lead regime's exposures with it.
+    """
+    lead = None if window.lead is None else _lead(window, window.lead, blocks, factor)
     return _cross(window, window.regime, blocks, lead)
 
 
-def _lead(window: Window, regime: str, blocks: int) -> Lead | None:
+def _lead(window: Window, regime: str, blocks: int, factor: bool) -> Lead | None:
     """What the lead regime finds on the same blocks of days."""
     try:
         cross = _cross(window, regime, blocks, None)[1]
     except EstimationError:
         return None
-    return Lead(cross.inclusion, cross.likely, cross.factor.exposure)
+    nothing = np.zeros(window.panel.n)
+    return Lead(cross.inclusion, cross.likely, cross.factor.exposure if factor else nothing)
 
 
 def _cross(window: Window, regime: str, blocks: int, lead: Lead | None) -> tuple[SelfFit, CrossFit]:
@@ -293,9 +304,11 @@ def _cross(window: Window, regime: str, blocks: int, lead: Lead | None) -> tuple
     share = summed(days, panel, window.reference).share
     own = window.self_impact(regime, blocks, share)
     market = window.market(regime, blocks, own.beta)
+    start = window.start(regime, blocks)
     cross = fit_cross(
-        days, panel, own.beta, window.reference, lead, own.beta_se, market, window.policy
+        days, panel, own.beta, window.reference, lead, own.beta_se, market, window.policy, start
     )
+    window.starts[regime] = blocks, cross.start
     return own, cross
 
 
