@@ -7,8 +7,9 @@ the ratio (`crossimpact.response`).
 
 The ratio is the slope of slippage on a predicted push over that of the mid move on it, in the same
 cells and with the same weights, own terms and peers out of all three: any push that goes with the
-true one will do, and a wrong size of it drops out. Errors are clustered by day. Own and cross
-impact each have their own; where the cells do not tell one, the market's pooled value answers.
+true one will do, and a wrong size of it drops out. Errors are those of a slope over a few days
+(`crossimpact.slope.between_days`). Own and cross impact each have their own; where the cells do not
+tell one, the market's pooled value answers.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from crossimpact.estimate.own_terms import fitted, projector
 from crossimpact.estimate.robust import random_effects, robust_spread
 from crossimpact.model import Array
 from crossimpact.panel import Panel, tick_scale
+from crossimpact.slope import between_days
 
 CLIP = 6.0  # robust standard deviations beyond which a residual counts as that far
 MIN_CELLS = 30  # of a name in which slippage and mid move are both known
 UNLIKE = 0.1  # standard deviation of the cross ratio around the own one, before any cell is seen
 LEAST, MOST = 0.05, 1.5  # fills before all of the push, and fills that pay what then comes back
 LEAST_SE = 1e-6  # of a ratio: public flow's slippage is its mid move, and the ratio exactly 1
-TOLD = 0.25  # standard error above which a regime's own cells do not tell its ratio
+TOLD = 0.25  # standard error above which cells, a regime's own or all, do not tell a ratio
 
 
 @dataclass(frozen=True)
@@ -102,17 +104,17 @@ def _ratio(
 
     x, paid_left, kept_left = left(push), left(paid), left(kept)
     reach = _reach(paid_left, panel.seen.response, known)
-    weight = x / reach**2
-    days = np.unique(panel.date, return_inverse=True)[1]
-    score = _by_day(days, weight * np.clip(paid_left, -reach, reach))
+    weight, seen = x / reach**2, known.any(axis=1)
+    score = (weight * np.clip(paid_left, -reach, reach)).sum(axis=1)[seen]
     reach = _reach(kept_left, panel.seen.move, known)
-    information = _by_day(days, weight * np.clip(kept_left, -reach, reach))
+    information = (weight * np.clip(kept_left, -reach, reach)).sum(axis=1)[seen]
     total = float(information.sum())
-    if not total > 0 or len(score) < 2:
+    if not total > 0:
         return UNKNOWN
-    value = float(score.sum()) / total
-    spread = float(((score - value * information) ** 2).sum()) * len(score) / (len(score) - 1)
-    return Ratio(value, max(float(np.sqrt(spread)) / total, LEAST_SE))
+    slope = between_days(information, score, panel.date[seen])
+    if slope is None:  # nothing is left of any bucket: fills pay exactly so much
+        return Ratio(float(score.sum()) / total, LEAST_SE)
+    return Ratio(slope.value, max(slope.se, LEAST_SE))
 
 
 def _reach(left: Array, response: Array, known: NDArray[np.bool_]) -> Array:
@@ -120,10 +122,6 @@ def _reach(left: Array, response: Array, known: NDArray[np.bool_]) -> Array:
     size = np.abs(np.where(known, left, np.nan))
     tick = tick_scale(np.where(known, response, np.nan))
     return np.asarray(CLIP * np.maximum(robust_spread(size, axis=0), tick))
-
-
-def _by_day(days: NDArray[np.int64], cells: Array) -> Array:
-    return np.asarray(np.bincount(days, cells.sum(axis=1)), dtype=np.float64)
 
 
 def pooled(ratios: Mapping[str, Ratio], beside: Ratio = UNKNOWN) -> dict[str, Ratio]:
@@ -143,6 +141,8 @@ def pooled(ratios: Mapping[str, Ratio], beside: Ratio = UNKNOWN) -> dict[str, Ra
         return dict.fromkeys(ratios, UNKNOWN)
     mean, between = random_effects(values[seen], se[seen])
     mean_var = 1.0 / float((1.0 / (se[seen] ** 2 + between)).sum())
+    if mean_var > TOLD**2:
+        return dict.fromkeys(ratios, UNKNOWN)
     return {regime: _shrunk(ratio, mean, mean_var, between) for regime, ratio in ratios.items()}
 
 
