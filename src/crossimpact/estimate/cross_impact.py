@@ -16,7 +16,9 @@ per pair, rows weighted by their noise:
    (`conditional`), and 3 is repeated;
 5. **keep** a pair when its posterior inclusion passes a Bayesian false discovery rate (Newton et
    al. 2004), or it is of one sector and the sectors' common coupling is significant, and its
-   expected effect at typical flow reaches the cost floor.
+   expected effect at typical flow reaches the cost floor. A template's coupling below that floor
+   includes no pair: a market of a hundredth of own impact would else make half of all pairs look
+   coupled, and false ones come with them.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class CrossFit:
     scaled
         ``gamma_ij sqrt(adv_i / adv_j)`` in bps, zero diagonal.
     inclusion
-        Posterior probability that a pair is coupled at all.
+        Posterior probability that a pair is coupled: by its own slab, or as the template says where
+        that reaches the cost floor.
     start
         All pairs' posterior mean as couplings, where a fit on more days begins.
     likely
@@ -172,16 +175,18 @@ def fit_cross(
     doubt = _scale_doubt(beta, beta_se)
     posterior, equations = _posterior(whole, scale, group, stratum, common, doubt, first)
     per_unit = bps_per_unit(panel)
-    coupled = _discoveries(posterior.inclusion, policy.false_discovery_rate)
+    shared_counts = np.abs(common.scaled) * per_unit >= policy.min_edge_bps
+    inclusion = np.where(shared_counts, posterior.inclusion, posterior.own)
+    coupled = _discoveries(inclusion, policy.false_discovery_rate)
     coupled |= _significant_sectors(whole, posterior.coupling * scale, group, scale)
     M = posterior.coupling * scale
     keep = coupled & (np.abs(M) * per_unit >= policy.min_edge_bps)
     return CrossFit(
         template=common,
         scaled=np.where(keep, M, 0.0),
-        inclusion=posterior.inclusion,
+        inclusion=inclusion,
         start=Start(posterior.coupling, posterior.prior),
-        likely=np.where(posterior.inclusion > 0.5, M, 0.0),
+        likely=np.where(inclusion > 0.5, M, 0.0),
         frequency=frequency,
         stability=stability,
         kept=int(np.triu(keep, 1).sum()),

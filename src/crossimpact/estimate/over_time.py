@@ -85,7 +85,7 @@ def first_look(
                 continue
             try:
                 window = open_window(panel, regime, loss, stored, policy)
-                alone, cross = fit_cross_of(window, len(window.blocks))
+                alone, cross, _ = fit_cross_of(window, len(window.blocks))
             except EstimationError:
                 continue
             models[regime] = net_model(

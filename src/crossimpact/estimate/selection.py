@@ -152,7 +152,7 @@ def _candidates(
     for name, scaled in others.items():
         model = net_model(window, train, share, result.alone, scaled, unknown, {})
         candidates[name] = Candidate(model)
-    _, cross = fit_cross_of(fake, train)
+    _, cross, _ = fit_cross_of(fake, train)
     placebo = replace(result.ladder["self_only"], gamma=from_scaled(cross.scaled, part.adv))
     placebo, _, _ = stability.stabilise(placebo, cross.template.scaled)
     candidates["placebo"] = Candidate(placebo, late)

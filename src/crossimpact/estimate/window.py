@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram, market_control, stability
+from crossimpact.estimate import gram, market_control, stability, structural_break
 from crossimpact.estimate.cross_impact import CrossFit, Lead, Start, fit_cross
 from crossimpact.estimate.equations import summed
 from crossimpact.estimate.fill_ratio import FillRatio, cross_ratio, own_ratio, pooled
 from crossimpact.estimate.gram import History, Moments
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
+from crossimpact.estimate.structural_break import BlockScores, Break
 from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled, to_scaled
 from crossimpact.panel import REGIMES, Panel
@@ -201,7 +202,7 @@ def estimate(window: Window, blocks: int) -> Found:
         When self impact cannot be told on them.
     """
     panel = window.part(window.regime, blocks)
-    alone, cross = fit_cross_of(window, blocks, factor=True)
+    alone, cross, change = fit_cross_of(window, blocks, factor=True)
     extra: dict[str, Any] = {
         "self_source": {
             symbol: str(source)
@@ -211,6 +212,7 @@ def estimate(window: Window, blocks: int) -> Found:
         "sector_couplings": cross.template.couplings,
         "fill_ratio": window.ratios[window.regime].recorded(),
         "typical_flow": panel.typical_flow().tolist(),
+        **change.recorded(),
     }
 
     def model(scaled: Array, se: Array) -> ImpactModel:
@@ -229,6 +231,9 @@ def estimate(window: Window, blocks: int) -> Found:
         "selected_pairs": float((np.triu(np.nan_to_num(cross.frequency), 1) >= 0.5).sum()),
         "kept_pairs": float(cross.kept),
         "template_couplings": float(len(cross.template.couplings)),
+        "break_p": change.p_value,
+        "break_change": change.change,
+        "break_found": float(change.block > 0),
     }
     ladder = {
         "full": stable,
@@ -280,35 +285,71 @@ def net_model(
     return _model(panel, window.regime, own, scaled, se, reference, extra)
 
 
-def fit_cross_of(window: Window, blocks: int, factor: bool = False) -> tuple[SelfFit, CrossFit]:
-    """Self impact by itself, which sets the scale of the couplings, and cross impact given it.
+def fit_cross_of(
+    window: Window, blocks: int, factor: bool = False
+) -> tuple[SelfFit, CrossFit, Break]:
+    """Self impact by itself, which sets the scale of the couplings, cross impact given it, and
+    where that changed: from there on couplings are fitted anew, and the window lends them.
 
     `factor`: the common factor is asked for, too, and the lead regime's exposures with it.
     """
-    lead = None if window.lead is None else _lead(window, window.lead, blocks, factor)
-    return _cross(window, window.regime, blocks, lead)
+    found = None if window.lead is None else _found(window, window.lead, blocks)
+    lead = None if found is None else _lent(found[1], factor)
+    own, cross = _cross(window, window.regime, blocks, lead)
+    seen = {window.regime: (own, cross)}
+    if window.lead is not None and found is not None:
+        seen[window.lead] = found
+    change = _break(window, blocks, seen)
+    if change.block:
+        own, late = _cross(window, window.regime, blocks, _lent(cross, factor), change.block)
+        cross = replace(late, share=cross.share)
+    return own, cross, change
 
 
-def _lead(window: Window, regime: str, blocks: int, factor: bool) -> Lead | None:
+def _found(window: Window, regime: str, blocks: int) -> tuple[SelfFit, CrossFit] | None:
     """What the lead regime finds on the same blocks of days."""
     try:
-        cross = _cross(window, regime, blocks, None)[1]
+        return _cross(window, regime, blocks, None)
     except EstimationError:
         return None
-    nothing = np.zeros(window.panel.n)
+
+
+def _lent(cross: CrossFit, factor: bool) -> Lead:
+    nothing = np.zeros(len(cross.scaled))
     return Lead(cross.inclusion, cross.likely, cross.factor.exposure if factor else nothing)
 
 
-def _cross(window: Window, regime: str, blocks: int, lead: Lead | None) -> tuple[SelfFit, CrossFit]:
+def _break(window: Window, blocks: int, seen: Mapping[str, tuple[SelfFit, CrossFit]]) -> Break:
+    """Where the couplings of these regimes changed."""
+    scores = [_block_scores(window, r, blocks, *found) for r, found in seen.items()]
+    return structural_break.detect(scores, [block[0] for block in window.blocks[:blocks]])
+
+
+def _block_scores(
+    window: Window, regime: str, blocks: int, own: SelfFit, cross: CrossFit
+) -> BlockScores:
+    days = [block.get(regime) for block in window.moments[:blocks]]
+    scale = np.sqrt(np.outer(own.beta, own.beta))
+    market = window.market(regime, blocks, own.beta)
+    panel = window.part(regime, blocks)
+    return structural_break.block_scores(days, panel, cross.scaled, scale, window.reference, market)
+
+
+def _cross(
+    window: Window, regime: str, blocks: int, lead: Lead | None, first: int = 0
+) -> tuple[SelfFit, CrossFit]:
+    """Self impact on so many blocks, and cross impact on those of them from `first` on."""
     panel, days = window.part(regime, blocks), window.days(regime, blocks)
     share = summed(days, panel, window.reference).share
     own = window.self_impact(regime, blocks, share)
     market = window.market(regime, blocks, own.beta)
-    start = window.start(regime, blocks)
+    start = None if first else window.start(regime, blocks)
+    days = [block[regime] for block in window.moments[first:blocks] if regime in block]
     cross = fit_cross(
         days, panel, own.beta, window.reference, lead, own.beta_se, market, window.policy, start
     )
-    window.starts[regime] = blocks, cross.start
+    if not first:
+        window.starts[regime] = blocks, cross.start
     return own, cross
 
 
