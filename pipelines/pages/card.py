@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from crossimpact.estimate import collinear
 from crossimpact.estimate.selection import margin
 from crossimpact.model import ImpactModel, to_scaled
 from crossimpact.release.bundle import Release
@@ -50,6 +51,12 @@ Per regime, on normal equations that add up over days:
    the placebo, on days not seen by its fit; the largest pooled gain ships.
 7. **Market control**: where only a factor that is not symmetric in dollars explains the moves, it
    is taken out of them before 1 to 6, and is never part of a price or a schedule."""
+
+ALIKE = """\
+Their flows nearly coincide: the data tell what they move together, not which part is a line's own
+impact and which the other's. A pair is split as the correlation of their moves suggests (Kyle's
+model); for a line whose flow all others' together make up, those with the largest part are named.
+Costs hold where the lines trade together, as they did; trade them apart with care."""
 
 READING = """\
 - **Signs.** Cost is positive = worse. `gamma_ij` is bps on i per unit of ADV fraction in j,
@@ -101,6 +108,7 @@ def model_card(release: Release) -> str:
             f"Strongest pairs (at most {TOP_PAIRS} per regime)",
             [line for regime, m in release.models.items() for line in _pairs(regime, m)],
         ),
+        *_alike(release),
         *_section("Example", card_policy.examples(release)),
         *_section("Estimation", _by_regime(report["metrics"], ESTIMATION)),
         *_section("Stability rules", _rules(report["stability"])),
@@ -274,6 +282,24 @@ def _pairs(regime: str, model: ImpactModel) -> list[str]:
     )
     head = ("i / j", "sector", "gamma_ij ± se", "gamma_ji ± se", "of own impacts", "folds")
     return [f"**{regime}**{_at_reference(model)}", "", *table(head, rows), ""]
+
+
+def _alike(release: Release) -> list[str]:
+    """Lines that cannot be told apart, per regime; no section where there are none."""
+    rows = [
+        (
+            " / ".join(row["lines"]),
+            regime,
+            number(row["correlation"], ".3f"),
+            number(row["condition"], ",.0f"),
+            number(row["limit"], ",.0f"),
+        )
+        for regime, model in release.models.items()
+        for row in model.provenance.get(collinear.KEY, ())
+    ]
+    head = ("lines", "regime", "correlation of flows", "condition", "limit")
+    title = "Lines that cannot be told apart"
+    return _section(title, [ALIKE, "", *table(head, rows)]) if rows else []
 
 
 def _at_reference(model: ImpactModel) -> str:

@@ -18,7 +18,8 @@ per pair, rows weighted by their noise:
    al. 2004), or it is of one sector and the sectors' common coupling is significant, and its
    expected effect at typical flow reaches the cost floor. A template's coupling below that floor
    includes no pair: a market of a hundredth of own impact would else make half of all pairs look
-   coupled, and false ones come with them.
+   coupled, and false ones come with them. Two lines whose flows nearly coincide are split first
+   (`collinear`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.estimate import paths, shrinkage, template
+from crossimpact.estimate.collinear import Twins, twins
 from crossimpact.estimate.equations import (
     Design,
     Equations,
@@ -86,6 +88,8 @@ class CrossFit:
         Part of the response that is the fills' slippage; the rest is the mid move.
     prior
         ``(pi, omega, mu, tau)`` of each stratum, see `shrinkage`.
+    twins
+        Pairs that cannot be told apart.
     """
 
     template: Template
@@ -98,6 +102,7 @@ class CrossFit:
     kept: int
     share: float
     prior: Array
+    twins: Twins
     _errors: Callable[[], Array] = field(repr=False)
     _factor: Callable[[], OneFactor] = field(repr=False)
 
@@ -174,25 +179,31 @@ def fit_cross(
     group, stratum = _groups(panel, None if lead is None else lead.inclusion)
     doubt = _scale_doubt(beta, beta_se)
     posterior, equations = _posterior(whole, scale, group, stratum, common, doubt, first)
+    alike = twins(whole.equations.gram, whole.noise)
+    coupling, twin_se = _with_twins(alike, equations, posterior.coupling, scale)
     per_unit = bps_per_unit(panel)
     shared_counts = np.abs(common.scaled) * per_unit >= policy.min_edge_bps
     inclusion = np.where(shared_counts, posterior.inclusion, posterior.own)
-    coupled = _discoveries(inclusion, policy.false_discovery_rate)
+    coupled = alike.pairs | _discoveries(inclusion, policy.false_discovery_rate)
     coupled |= _significant_sectors(whole, posterior.coupling * scale, group, scale)
-    M = posterior.coupling * scale
+    M = coupling * scale
     keep = coupled & (np.abs(M) * per_unit >= policy.min_edge_bps)
     return CrossFit(
         template=common,
         scaled=np.where(keep, M, 0.0),
         inclusion=inclusion,
         start=Start(posterior.coupling, posterior.prior),
-        likely=np.where(inclusion > 0.5, M, 0.0),
+        likely=np.where((inclusion > 0.5) | alike.pairs, M, 0.0),
         frequency=frequency,
         stability=stability,
         kept=int(np.triu(keep, 1).sum()),
         share=whole.share,
         prior=posterior.prior,
-        _errors=lambda: _spread(equations, scale, posterior, group, keep) * scale,
+        twins=alike,
+        _errors=lambda: (
+            scale
+            * np.where(alike.pairs, twin_se, _spread(equations, scale, posterior, group, keep))
+        ),
         _factor=lambda: _common_factor(whole, panel, beta, lead),
     )
 
@@ -310,6 +321,18 @@ def _posterior(
         )
         start, prior = posterior.coupling, posterior.prior
     return posterior, equations
+
+
+def _with_twins(
+    alike: Twins, equations: Equations, coupling: Array, scale: Array
+) -> tuple[Array, Array]:
+    """The couplings, pairs that cannot be told apart split, and the errors of these."""
+    curvature = shrinkage.pair_curvature(equations, scale)
+    if not alike.pairs.any():
+        return coupling, curvature
+    pull = equations.weight[:, None] * shrinkage.row_gradients(equations, scale * coupling)
+    split, se = alike.told(coupling, scale * (pull + pull.T), curvature)
+    return np.where(alike.pairs, split, coupling), se
 
 
 def _scale_doubt(beta: Array, beta_se: Array | None) -> Array:

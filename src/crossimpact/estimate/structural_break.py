@@ -105,7 +105,7 @@ def block_scores(
         equations = replace(part.equations, weight=weight)
         left = shrinkage.row_gradients(equations, scaled)
         np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
-        equations = conditional(replace(part, equations=equations, factors=whole.factors), left)
+        equations = conditional(replace(whole, equations=equations), left)
         force = equations.weight[:, None] * shrinkage.row_gradients(equations, scaled)
         score[b] = ((force + force.T) * scale)[first, second]
         information[b] = shrinkage.pair_curvature(equations, scale)[first, second]

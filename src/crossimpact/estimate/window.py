@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram, market_control, stability, structural_break
+from crossimpact.estimate import collinear, gram, market_control, stability, structural_break
 from crossimpact.estimate.cross_impact import CrossFit, Lead, Start, fit_cross
 from crossimpact.estimate.equations import summed
 from crossimpact.estimate.fill_ratio import FillRatio, cross_ratio, own_ratio, pooled
@@ -215,6 +215,9 @@ def estimate(window: Window, blocks: int) -> Found:
         **change.recorded(),
     }
 
+    if alike := collinear.recorded(panel.symbols, cross.twins, len(panel.ts)):
+        extra[collinear.KEY] = alike
+
     def model(scaled: Array, se: Array) -> ImpactModel:
         return net_model(window, blocks, cross.share, alone, scaled, se, extra)
 
@@ -223,7 +226,9 @@ def estimate(window: Window, blocks: int) -> Found:
     full = replace(model(cross.scaled, se), gamma_frequency=cross.frequency)
     common = cross.template
     stable, rules, reason = stability.stabilise(full, common.scaled)
-    block, _, _ = stability.stabilise(model(common.scaled, common.se))
+    pairs = cross.twins.pairs
+    grouped = (np.where(pairs, *both) for both in ((cross.scaled, common.scaled), (se, common.se)))
+    block, _, _ = stability.stabilise(model(*grouped))
     factor, _, _ = stability.stabilise(model(cross.factor.scaled, cross.factor.se))
     capped = next(row for row in rules if row.rule == "cap").changed
     counts = {
@@ -234,6 +239,7 @@ def estimate(window: Window, blocks: int) -> Found:
         "break_p": change.p_value,
         "break_change": change.change,
         "break_found": float(change.block > 0),
+        "indistinguishable": float(len(alike)),
     }
     ladder = {
         "full": stable,
