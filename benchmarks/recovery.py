@@ -3,13 +3,19 @@
     .venv/bin/python benchmarks/recovery.py                                    # everything
     .venv/bin/python benchmarks/recovery.py --kinds clean,drift --columns ours,"known support"
     .venv/bin/python benchmarks/recovery.py --landing --kinds clean --seeds 0  # the command line
+    .venv/bin/python benchmarks/recovery.py --columns ours --fill-ratios 0.5,0.6,0.8,0.95
+    .venv/bin/python benchmarks/recovery.py --columns ours --kinds self_only --symbols 24  # honesty
 
 Prints a markdown table, a row per desk and regime, and with `--json` a line of JSON after it. A
 cell is, in means over the seeds, F1 of the edges above 0.3 bps at typical flow / relative Frobenius
 error in scaled dollar space / correlation of predicted with true cross cost on a fresh
 continuation.
 `slope` is of true on predicted cross cost there, `gain` the share of the true cross moves explained
-there in the worst seed: below zero, self-only would have been better out of sample.
+there in the worst seed: below zero, self-only would have been better out of sample. `covered` is
+the share of shipped pairs within 1.96 standard errors of what is true at the window's end, `all
+pairs` that of all where one that does not ship claims exactly zero, `beta` that of own impact. With
+`--fill-ratios` every desk is drawn once per ratio of what fills pay of the cross impact that the
+mid keeps (own impact's is .05 more, at most .97).
 
 With `--landing` a desk is written as a landing zone, refitted and exported by the command line, and
 the exported numbers are scored; `labels` is the share of buckets with their planted regime, of the
@@ -39,10 +45,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import peers
 from benchmarks.couplings import KINDS
-from benchmarks.desks import Desk, draw
+from benchmarks.desks import FILL_RATIO, Desk, draw
 from benchmarks.landing import write_landing
 from benchmarks.scores import Score, score
-from crossimpact.estimate.refit import fit_regime
+from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.model import Array, to_scaled
 from crossimpact.panel import REGIMES
 
@@ -65,6 +71,11 @@ class Row:
         Of the fit, by column.
     labels
         Shares of right labels: of the regime's buckets, of all. Empty but with `--landing`.
+    paid
+        What fills pay of the cross impact that the mid keeps.
+    covered
+        Shares within 1.96 standard errors: of shipped pairs, of all pairs, of betas. Empty unless
+        ours was asked.
     """
 
     kind: str
@@ -75,39 +86,62 @@ class Row:
     rung: str
     seconds: Mapping[str, float]
     labels: Sequence[float] = ()
+    paid: float = FILL_RATIO
+    covered: Sequence[float] = ()
 
 
 # -- estimates on the panel --------------------------------------------------------------------
 
 
-def rows_of(kind: str, seed: int, columns: Sequence[str]) -> list[Row]:
+def rows_of(kind: str, seed: int, paid: float, columns: Sequence[str], symbols: int) -> list[Row]:
     """Both regimes of a desk, on one thread."""
     with threadpool_limits(limits=1):
-        desk = draw(kind, seed)
-        return [_row(desk, regime, columns) for regime in REGIMES]
+        own = min(paid + 0.05, 0.97)
+        desk = draw(kind, seed, symbols=symbols, fill_ratio=paid, self_fill_ratio=own)
+        return [_row(desk, regime, paid, columns) for regime in REGIMES]
 
 
-def _row(desk: Desk, regime: str, columns: Sequence[str]) -> Row:
+def _row(desk: Desk, regime: str, paid: float, columns: Sequence[str]) -> Row:
     scores, seconds, rung = {}, {}, ""
+    covered: tuple[float, ...] = ()
     for column in columns:
         start = time.perf_counter()
         if column == OURS:
-            estimate, rung = ours(desk, regime)
+            fit = fit_regime(desk.head, regime)
+            estimate, rung = shipped(desk, fit), fit.rung
+            covered = coverage(desk, fit)
         elif column == KNOWN:
             estimate = peers.known_support(desk.head.of_regime(regime), desk.scaled[regime])
         else:
             estimate = peers.PEERS[column](desk.head.of_regime(regime))
         seconds[column] = time.perf_counter() - start
         scores[column] = score(estimate, desk, regime)
-    return Row(desk.kind, desk.seed, regime, desk.share(regime), scores, rung, seconds)
+    share = desk.share(regime)
+    return Row(
+        desk.kind, desk.seed, regime, share, scores, rung, seconds, paid=paid, covered=covered
+    )
 
 
-def ours(desk: Desk, regime: str) -> tuple[Array, str]:
-    """What ships, and its rung; no couplings when no model does."""
-    fit = fit_regime(desk.head, regime)
+def shipped(desk: Desk, fit: RegimeFit) -> Array:
+    """Couplings of what ships; none when no model does."""
     if fit.model is None:
-        return peers.self_only(desk.head), fit.rung
-    return to_scaled(fit.model.gamma, fit.model.adv), fit.rung
+        return peers.self_only(desk.head)
+    return to_scaled(fit.model.gamma, fit.model.adv)
+
+
+def coverage(desk: Desk, fit: RegimeFit) -> tuple[float, ...]:
+    """Shares of shipped pairs, of all pairs and of betas within 1.96 standard errors of the truth;
+    NaN where there are none."""
+    if fit.model is None:
+        return (math.nan,) * 3
+    model, upper = fit.model, np.triu_indices(desk.head.n, 1)
+    off = np.abs(to_scaled(model.gamma, model.adv) - desk.scaled[fit.regime])[upper]
+    se = to_scaled(np.nan_to_num(model.gamma_se), model.adv)[upper]
+    ships = to_scaled(model.gamma, model.adv)[upper] != 0
+    inside = off <= 1.96 * np.where(ships, se, 0.0) + 1e-9
+    beta = np.abs(model.beta - desk.beta[fit.regime]) <= 1.96 * model.beta_se
+    pairs = float(inside[ships].mean()) if ships.any() else math.nan
+    return pairs, float(inside.mean()), float(beta.mean())
 
 
 # -- the command line on a landing zone --------------------------------------------------------
@@ -168,12 +202,13 @@ def label_shares(path: Path, desk: Desk, regime: str) -> tuple[float, float]:
 def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """Markdown, a line per desk and regime, means over the seeds."""
     ours_too, landed = OURS in columns, any(row.labels for row in rows)
-    extra = ["slope", "rung", "gain"] * ours_too + ["labels"] * landed
-    lines = [["desk, regime", "share", *columns, *extra]]
+    extra = ["slope", "rung", "gain", "covered", "all pairs", "beta"] * ours_too
+    extra += ["labels"] * landed
+    lines = [["desk, regime", "fills pay", "share", *columns, *extra]]
     lines.append(["---"] * len(lines[0]))
-    for (kind, regime), group in groupby(_ordered(rows), key=lambda row: (row.kind, row.regime)):
+    for (kind, regime, paid), group in groupby(_ordered(rows), key=_desk):
         same = list(group)
-        line = [f"{kind}, {regime}", f"{_mean([row.share for row in same]):.1%}"]
+        line = [f"{kind}, {regime}", f"{paid:g}", f"{_mean([row.share for row in same]):.1%}"]
         line += [cell([row.scores[column] for row in same]) for column in columns]
         line += _own_cells(same) if ours_too else []
         lines.append(line + (_label_cells(same) if landed else []))
@@ -182,7 +217,11 @@ def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:
     kinds = list(KINDS)
-    return sorted(rows, key=lambda row: (kinds.index(row.kind), row.regime, row.seed))
+    return sorted(rows, key=lambda row: (kinds.index(row.kind), row.regime, row.paid, row.seed))
+
+
+def _desk(row: Row) -> tuple[str, str, float]:
+    return row.kind, row.regime, row.paid
 
 
 def cell(scores: Sequence[Score]) -> str:
@@ -195,7 +234,10 @@ def _own_cells(rows: Sequence[Row]) -> list[str]:
     rungs = " ".join(
         f"{rung} {len(list(same))}" for rung, same in groupby(sorted(r.rung for r in rows))
     )
-    return [_text(_mean([s.slope for s in scores])), rungs, _text(min(s.gain for s in scores))]
+    covered = (row.covered or (math.nan,) * 3 for row in rows)
+    means = [_text(_mean(shares)) for shares in zip(*covered, strict=True)]
+    slope, gain = _mean([s.slope for s in scores]), min(s.gain for s in scores)
+    return [_text(slope), rungs, _text(gain), *means]
 
 
 def _label_cells(rows: Sequence[Row]) -> list[str]:
@@ -228,6 +270,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", default=",".join(KINDS), help="comma-separated")
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--columns", default=",".join(COLUMNS), help="comma-separated")
+    parser.add_argument("--fill-ratios", default=str(FILL_RATIO), help="comma-separated")
+    parser.add_argument("--symbols", type=int, default=40)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--landing", action="store_true", help="through the command line")
     parser.add_argument("--folder", type=Path, help="where to put the temporary landing zones")
@@ -235,6 +279,7 @@ def arguments() -> argparse.Namespace:
     asked = parser.parse_args()
     asked.kinds, asked.columns = asked.kinds.split(","), asked.columns.split(",")
     asked.seeds = [int(seed) for seed in asked.seeds.split(",")]
+    asked.fill_ratios = [float(ratio) for ratio in asked.fill_ratios.split(",")]
     for name, known in (("kinds", list(KINDS)), ("columns", list(COLUMNS))):
         if unknown := set(getattr(asked, name)) - set(known):
             parser.error(f"--{name} {', '.join(sorted(unknown))}: not one of {', '.join(known)}")
@@ -256,12 +301,12 @@ def drawn(asked: argparse.Namespace) -> list[Row]:
     rows = []
     with ProcessPoolExecutor(asked.processes) as pool:
         jobs = {
-            (kind, seed): pool.submit(rows_of, kind, seed, asked.columns)
-            for kind, seed in product(asked.kinds, asked.seeds)
+            desk: pool.submit(rows_of, *desk, asked.columns, asked.symbols)
+            for desk in product(asked.kinds, asked.seeds, asked.fill_ratios)
         }
-        for (kind, seed), job in jobs.items():
+        for (kind, seed, paid), job in jobs.items():
             rows += job.result()
-            print(f"{kind}, seed {seed} done", file=sys.stderr)
+            print(f"{kind}, seed {seed}, fills pay {paid:g}: done", file=sys.stderr)
     return rows
 
 

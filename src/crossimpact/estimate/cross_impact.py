@@ -76,8 +76,9 @@ class CrossFit:
         that reaches the cost floor.
     start
         All pairs' posterior mean as couplings, where a fit on more days begins.
-    likely
-        Posterior mean of the pairs that are coupled more likely than not, kept or not.
+    likely, likely_se
+        Posterior mean of the pairs that are coupled more likely than not, kept or not, and standard
+        deviation of any.
     frequency
         Share of the time folds in which the elastic net selects the pair; NaN with a single day.
     stability
@@ -97,6 +98,7 @@ class CrossFit:
     inclusion: Array
     start: Start
     likely: Array
+    likely_se: Array
     frequency: Array
     stability: tuple[Array, Array]
     kept: int
@@ -125,11 +127,12 @@ class Start(NamedTuple):
 
 
 class Lead(NamedTuple):
-    """What the regime with more data lends: how surely it found each pair coupled and how strongly,
-    scaled, both (n, n), and its exposures to the common factor, shape (n,)."""
+    """What the regime with more data lends: how surely it found each pair coupled, how strongly and
+    with what error, scaled, all (n, n), and its exposures to the common factor, shape (n,)."""
 
     inclusion: Array
     scaled: Array
+    se: Array
     exposure: Array
 
 
@@ -194,6 +197,7 @@ def fit_cross(
         inclusion=inclusion,
         start=Start(posterior.coupling, posterior.prior),
         likely=np.where((inclusion > 0.5) | alike.pairs, M, 0.0),
+        likely_se=posterior.spread * scale,
         frequency=frequency,
         stability=stability,
         kept=int(np.triu(keep, 1).sum()),
@@ -256,7 +260,9 @@ def _choose_template(
 
     families = [partial(blocks, power=power) for power in SIZE_POWERS] + [kyle]
     if lead is not None and lead.scaled.any():
-        families.append(lambda seen: template.fit_lent(seen.equations, lead.scaled, seen.factors))
+        families.append(
+            lambda seen: template.fit_lent(seen.equations, lead.scaled, lead.se, seen.factors)
+        )
     losses = [
         sum(template.loss(test.equations, family(train).scaled) for train, test in folds)
         for family in families
@@ -301,6 +307,7 @@ def _posterior(
 ) -> tuple[shrinkage.Posterior, Equations]:  # fmt: skip
     """The pairs' posterior, and the equations it was found on."""
     equations, centre = whole.equations, _couplings(common.scaled, scale)
+    stray = None if common.spread is None else _couplings(common.spread, scale)
     centre_se = np.hypot(_couplings(common.se, scale), centre * doubt)
     start, prior = first
     for step in range(0 if first.prior is None else 1, ROUNDS):
@@ -315,7 +322,7 @@ def _posterior(
             stratum=stratum,
             common=centre,
             common_se=centre_se,
-            common_spread=common.spread * np.abs(centre),
+            common_spread=stray,
             start=start,
             prior=prior,
         )

@@ -54,6 +54,11 @@ class Ratio:
     def told(self) -> bool:
         return self.se <= TOLD
 
+    @property
+    def doubt(self) -> float:
+        """Relative standard error; of one that nobody tells, what would just not be told."""
+        return min(self.se, TOLD) / self.value
+
 
 @dataclass(frozen=True)
 class FillRatio:

@@ -36,7 +36,15 @@ from crossimpact.estimate.walk_forward import (
     splits,
     walk_forward,
 )
-from crossimpact.estimate.window import Found, Window, estimate, fit_cross_of, net_model
+from crossimpact.estimate.window import (
+    AS_FITTED,
+    Found,
+    Size,
+    Window,
+    estimate,
+    fit_cross_of,
+    net_model,
+)
 from crossimpact.ladder import COUPLED, FITTED, Rung
 from crossimpact.model import Array, from_scaled
 from crossimpact.slope import Slope
@@ -221,17 +229,19 @@ def _real(score: Score) -> bool:
     return score.told and score.slope().lower(SURE) > 0
 
 
-def sizes(scores: Mapping[str, Score]) -> dict[str, float]:
+def sizes(scores: Mapping[str, Score]) -> dict[str, Size]:
     """By what each coupled rung's matrix is to be multiplied, at most 1: its calibration slope out
     of sample, as far as that is surer than the fit itself (empirical Bayes)."""
     return {rung: _size(scores[rung].slope()) for rung in COUPLED if rung in scores}
 
 
-def _size(slope: Slope) -> float:
+def _size(slope: Slope) -> Size:
     if not np.isfinite(slope.value + slope.se):
-        return 1.0
+        return AS_FITTED
     keep = PRIOR_SIZE**2 / (PRIOR_SIZE**2 + slope.se**2)
-    return float(np.clip(1.0 + keep * (slope.value - 1.0), 0.0, 1.0))
+    best = 1.0 + keep * (slope.value - 1.0)
+    used = float(np.clip(best, 0.0, 1.0))
+    return Size(used, float(np.sqrt(keep * slope.se**2 + (best - used) ** 2)))
 
 
 def _why_not_above(found: Found, best: Rung, gain: Mapping[str, float], fair: Sequence[str]) -> str:

@@ -37,7 +37,8 @@ class SelfFit:
     alpha, beta
         bps, and bps per unit of ADV fraction (>= 0), shape (n,).
     alpha_se, beta_se
-        Standard errors of the symbol's own fit, before pooling; NaN where the sector answered.
+        Standard errors of the symbol's own fit, before pooling. Where the sector answered, how far
+        names stray from it for beta, NaN for alpha.
     level
         What the mixed response has in place of alpha, bps, shape (n,).
     peer
@@ -157,6 +158,7 @@ def _pool(panel: Panel, raw: Array) -> SelfFit:
     """Shrink beta toward its sector by its own precision; fill symbols that had too few rows."""
     alpha, beta, alpha_se, beta_se, level = raw[:, :5].T.copy()
     known, fitted = np.isfinite(beta), beta.copy()
+    among = random_effects(fitted[known], beta_se[known])[1]
     for sector in sorted(set(panel.sectors)):
         members = np.array([name == sector for name in panel.sectors])
         donors = known & members if (known & members).any() else known
@@ -166,6 +168,8 @@ def _pool(panel: Panel, raw: Array) -> SelfFit:
         beta[own] = center + keep * (beta[own] - center)
         missing = members & ~known
         beta[missing], alpha[missing] = center, np.median(alpha[donors])
+        sure = 1 / (1 / (beta_se[donors] ** 2 + between + 1e-300)).sum()
+        beta_se[missing] = np.sqrt(max(between, among) + sure)
     positive = beta[beta * panel.typical_flow() > TINY]
     if not positive.size:
         raise EstimationError(

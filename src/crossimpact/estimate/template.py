@@ -11,7 +11,7 @@ Three families compete, all symmetric in dollar space and fitted to all rows joi
   Krishnan 1994; del Molino, Mastromatteo, Benzaquen and Bouchaud 2020).
 
 - **lent**, for the regime with less data: ``a`` times what the other regime found, pair by pair;
-  a pair's own ratio strays from a by `LENT_SPREAD` or so.
+  a pair's own ratio strays from a by `LENT_SPREAD` or so, and by what the other regime's is off.
 
 The one with the smallest squared error on held-out days is the template.
 """
@@ -45,13 +45,13 @@ class Template:
     couplings
         What was kept, by name: ``market``, ``sector``, ``A|B``, ``kyle``, or ``lent``.
     spread
-        How far a pair's own coupling strays from the template's, as a share of it.
+        How far a pair's own coupling strays from the template's, bps, (n, n); not at all when None.
     """
 
     scaled: Array
     se: Array
     couplings: dict[str, float]
-    spread: float = 0.0
+    spread: Array | None = None
 
 
 def none(n: int) -> Template:
@@ -115,16 +115,20 @@ def fit_kyle(equations: Equations, response: Array, factors: Array | None = None
     return _multiple(equations, shape, factors, "kyle")
 
 
-def fit_lent(equations: Equations, lent: Array, factors: Array | None = None) -> Template:
+def fit_lent(
+    equations: Equations, lent: Array, lent_se: Array, factors: Array | None = None
+) -> Template:
     """What another regime found, times the one factor that fits best.
 
     Parameters
     ----------
-    lent
-        The other regime's couplings in scaled space, shape (n, n), symmetric, zero diagonal.
+    lent, lent_se
+        The other regime's couplings in scaled space and their errors, shape (n, n), symmetric, zero
+        diagonal.
     """
     found = _multiple(equations, lent, factors, "lent")
-    return replace(found, spread=LENT_SPREAD)
+    factor = found.couplings.get("lent", 0.0)
+    return replace(found, spread=abs(factor) * np.hypot(LENT_SPREAD * lent, lent_se))
 
 
 def _multiple(equations: Equations, shape: Array, factors: Array | None, name: str) -> Template:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -180,6 +180,16 @@ def _own_model(panel: Panel, own: SelfFit, reference: Array | None) -> ImpactMod
     return _model(panel, "", own, zero, zero, reference, {})
 
 
+class Size(NamedTuple):
+    """By what a matrix is multiplied, and how far that may be off."""
+
+    value: float
+    error: float
+
+
+AS_FITTED = Size(1.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Found:
     """Estimates on some dates: the ladder's models, and what the report tells of them."""
@@ -217,8 +227,11 @@ def estimate(window: Window, blocks: int) -> Found:
 
     if alike := collinear.recorded(panel.symbols, cross.twins, len(panel.ts)):
         extra[collinear.KEY] = alike
+    # All couplings are as wrong as the ratio that brought the mid's moves to what fills pay.
+    doubt = (1 - cross.share) * window.ratios[window.regime].cross.doubt
 
     def model(scaled: Array, se: Array) -> ImpactModel:
+        se = np.hypot(se, doubt * np.abs(scaled))
         return net_model(window, blocks, cross.share, alone, scaled, se, extra)
 
     # a training window's errors are nobody's
@@ -251,16 +264,22 @@ def estimate(window: Window, blocks: int) -> Found:
     return Found(ladder, alone, cross, cross.share, rules, reason, counts)
 
 
-def resized(window: Window, found: Found, sizes: Mapping[str, float]) -> Found:
-    """The ladder with its matrices multiplied by `sizes`, own terms fitted net of what is left."""
+def resized(window: Window, found: Found, sizes: Mapping[str, Size]) -> Found:
+    """The ladder with its matrices multiplied by `sizes`, own terms fitted net of what is left; how
+    far the size may be off is in the errors."""
 
     def smaller(rung: str, model: ImpactModel) -> ImpactModel:
-        size = sizes.get(rung, 1.0)
-        if size > 1 - SAME_SIZE or not model.edges:
+        size = sizes.get(rung, AS_FITTED)
+        if not model.edges or (size.value > 1 - SAME_SIZE and not size.error):
             return model
-        scaled, se = (size * to_scaled(m, model.adv) for m in (model.gamma, model.gamma_se))
-        extra = {**model.provenance, "out_of_sample_size": size}
-        again = net_model(window, len(window.blocks), found.share, found.alone, scaled, se, extra)
+        scaled, se = (to_scaled(m, model.adv) for m in (model.gamma, model.gamma_se))
+        se = np.hypot(size.value * se, size.error * np.abs(scaled))
+        if size.value > 1 - SAME_SIZE:
+            wide = np.where(scaled != 0, from_scaled(se, model.adv), np.nan)
+            return replace(model, gamma_se=wide)
+        extra = {**model.provenance, "out_of_sample_size": size.value}
+        blocks = len(window.blocks)
+        again = net_model(window, blocks, found.share, found.alone, size.value * scaled, se, extra)
         again = replace(again, gamma_frequency=model.gamma_frequency)
         return stability.stabilise(again, found.cross.template.scaled)[0]
 
@@ -288,6 +307,8 @@ def net_model(
         moved = panel.q @ from_scaled(moves, panel.adv).T
         response = window.response(window.regime, share)
         own = fit_self(panel, response=response, cross=moved, loss=window.loss)
+    doubt = (1 - share) * window.ratios[window.regime].own.doubt
+    own = replace(own, beta_se=np.hypot(own.beta_se, doubt * own.beta))
     return _model(panel, window.regime, own, scaled, se, reference, extra)
 
 
@@ -313,7 +334,7 @@ def fit_cross_of(
 
 
 def _found(window: Window, regime: str, blocks: int) -> tuple[SelfFit, CrossFit] | None:
-    """What the lead regime finds on the same blocks of days."""
+    """What the lead regime finds on the same blocks of days, if it can."""
     try:
         return _cross(window, regime, blocks, None)
     except EstimationError:
@@ -321,8 +342,8 @@ def _found(window: Window, regime: str, blocks: int) -> tuple[SelfFit, CrossFit]
 
 
 def _lent(cross: CrossFit, factor: bool) -> Lead:
-    nothing = np.zeros(len(cross.scaled))
-    return Lead(cross.inclusion, cross.likely, cross.factor.exposure if factor else nothing)
+    exposure = cross.factor.exposure if factor else np.zeros(len(cross.scaled))
+    return Lead(cross.inclusion, cross.likely, cross.likely_se, exposure)
 
 
 def _break(window: Window, blocks: int, seen: Mapping[str, tuple[SelfFit, CrossFit]]) -> Break:
