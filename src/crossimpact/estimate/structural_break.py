@@ -5,13 +5,13 @@ information, ``R_b = S_b - H_b sum(S)/sum(H)`` sums to zero, and its partial sum
 variance ``v_k = H_<k H_>=k / H`` while nothing changes. Where each coupling moves by a share rho of
 itself between k and later, ``E C_k^2 = v_k + (rho theta v_k)^2``; so the scan over k is
 
-    T_k = sum_pairs w (min(C_k^2 / v_k, CAP) - 1) / sqrt(2 sum w^2),   w = theta^2 v_k,
+    T_k = sum_pairs w (C_k^2 / v_k - 1) / sqrt(2 sum w^2),   w = theta^2 v_k,
 
-the locally best test against small rho, no pair counting more than `CAP`. Its null is a wild
-bootstrap (Liu 1988): signs of whole blocks, one for all pairs and regimes, since names' noise goes
-together and prices of one day are one draw. A break is called where the largest T_k has a p-value
-of at most `LEVEL` *and* couplings moved by `LEAST_CHANGE` or more: less is within the spread of
-what the earlier part lends to the later one.
+the locally best test against small rho; beyond `FAR` a pair's square counts by its logarithm. Its
+null is a wild bootstrap (Liu 1988): signs of whole blocks, one for all pairs and regimes, since
+names' noise goes together and prices of one day are one draw. A break is called where the largest
+T_k has a p-value of at most `LEVEL` *and* couplings moved by `LEAST_CHANGE` or more: less is within
+the spread of what the whole window lends to its later part.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from crossimpact.panel import Panel
 BEFORE, AFTER = 3, 4  # blocks at least on either side of a break
 LEVEL = 0.01  # of the test, per fit
 LEAST_CHANGE = 0.15  # of a coupling, relative
-DRAWS = 999
-CAP = 9.0  # squared standard errors beyond which a pair counts no more
+DRAWS, AT_ONCE = 999, 50
+FAR = 9.0  # squared standard errors beyond which a pair counts by their logarithm
 MOST_PAIRS = 3000  # with the most information; more tell the same
 
 
@@ -130,42 +130,41 @@ def detect(regimes: Sequence[BlockScores], dates: Sequence[str]) -> Break:
     blocks = len(dates)
     if not regimes or blocks < BEFORE + AFTER:
         return NONE
-    bridges = [_bridge(r.score, r.information) for r in regimes]
-    seen, change = _scan(bridges, regimes)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (DRAWS, blocks, 1))
-    null = [
-        _scan(
-            [_bridge(b * sign, r.information) for b, r in zip(bridges, regimes, strict=True)],
-            regimes,
-        )[0].max()
-        for sign in signs
-    ]
+    seen, change = (a[0] for a in _scan(regimes, np.ones((1, blocks))))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (DRAWS, blocks))
+    parts = np.array_split(signs, DRAWS // AT_ONCE)
+    null = np.concatenate([_scan(regimes, part)[0].max(axis=1) for part in parts])
     best = int(seen.argmax())
-    p = float(1 + (np.array(null) >= seen[best]).sum()) / (1 + DRAWS)
+    p = float(1 + (null >= seen[best]).sum()) / (1 + DRAWS)
     moved = float(np.sqrt(max(change[best], 0.0)))
     if p > LEVEL or moved < LEAST_CHANGE:
         return Break(p_value=p, change=moved)
     return Break(BEFORE + best, p, moved, dates[BEFORE + best])
 
 
-def _bridge(score: Array, information: Array) -> Array:
-    """Scores at the estimate that makes them sum to zero."""
-    return np.asarray(score - information * (score.sum(axis=0) / information.sum(axis=0)))
-
-
-def _scan(bridges: Sequence[Array], regimes: Sequence[BlockScores]) -> tuple[Array, Array]:
-    """T_k and the relative change squared for every place a break may have, all regimes summed."""
-    excess, size, signal = 0.0, 0.0, 0.0
-    for bridge, regime in zip(bridges, regimes, strict=True):
-        inside = slice(BEFORE - 1, len(bridge) - AFTER)
+def _scan(regimes: Sequence[BlockScores], signs: Array) -> tuple[Array, Array]:
+    """T_k and the relative change squared for every place a break may have, all regimes summed, of
+    scores whose blocks bear the signs given, (draws, blocks); both (draws, places)."""
+    blocks = signs.shape[1]
+    before = np.tri(blocks)[BEFORE - 1 : blocks - AFTER]
+    excess, moved = np.zeros((2, len(signs), len(before)))
+    size, signal = np.zeros((2, len(before)))
+    for regime in regimes:
         total = regime.information.sum(axis=0)
-        before = np.cumsum(regime.information, axis=0)[inside]
-        variance = before * (total - before) / total
-        partial = np.cumsum(bridge, axis=0)[inside]
+        bridge = regime.score - regime.information * (regime.score.sum(axis=0) / total)
+        ahead = before @ regime.information
+        variance = ahead * (total - ahead) / total
+        partial = (signs[:, None, :] * before) @ bridge
+        partial = partial - (signs @ bridge)[:, None, :] * (ahead / total)
         weight = regime.coupling**2 * variance
         z2 = np.divide(partial**2, variance, out=np.ones_like(partial), where=variance > 0)
-        excess = excess + (weight * (np.minimum(z2, CAP) - 1)).sum(axis=1)
+        excess = excess + (weight * (_tame(z2) - 1)).sum(axis=2)
+        moved = moved + (weight * (z2 - 1)).sum(axis=2)
         size = size + 2 * (weight**2).sum(axis=1)
         signal = signal + (weight**2).sum(axis=1)
-    safe = np.maximum(size, 1e-300)
-    return np.asarray(excess / np.sqrt(safe)), np.asarray(excess / np.maximum(signal, 1e-300))
+    scale = np.sqrt(np.maximum(size, 1e-300))
+    return np.asarray(excess / scale), np.asarray(moved / np.maximum(signal, 1e-300))
+
+
+def _tame(z2: Array) -> Array:
+    return np.asarray(np.where(z2 > FAR, FAR * (1 + np.log(np.maximum(z2, FAR) / FAR)), z2))
