@@ -151,9 +151,8 @@ def test_the_lead_regime_says_which_pairs_and_not_how_much():
     for seed in range(4):
         panel, truth = draw(seed, T=4 * BUCKETS, n=10)
         thin = without_cross(panel, truth, 1.8)
-        lead = Lead(
-            np.where(truth["M"] != 0, 0.99, 0.01), np.zeros_like(truth["M"]), np.zeros(panel.n)
-        )
+        nothing = np.zeros_like(truth["M"])
+        lead = Lead(np.where(truth["M"] != 0, 0.99, 0.01), nothing, nothing, np.zeros(panel.n))
         alone, led = (fit(thin, truth["beta"], which) for which in (None, lead))
         target = 1.8 * truth["M"]
         gains.append(

@@ -10,7 +10,7 @@ import pytest
 from crossimpact.estimate import template
 from crossimpact.estimate.equations import Equations, summed
 from crossimpact.estimate.gram import history
-from crossimpact.estimate.template import fit_blocks, fit_kyle, kyle
+from crossimpact.estimate.template import LENT_SPREAD, fit_blocks, fit_kyle, fit_lent, kyle
 from crossimpact.model import Array
 
 from .desk import BUCKETS, draw
@@ -148,6 +148,26 @@ def test_a_kyle_world_gives_its_factor_back():
     z = (found.couplings["kyle"] - 0.7) * np.sqrt(template.quadratic(e, shape))
     assert abs(z) < 4
     np.testing.assert_allclose(found.scaled, found.couplings["kyle"] * shape)
+
+
+def test_what_another_regime_lends_comes_back_in_its_own_size():
+    lent = planted({("A", "A"): 0.4, ("B", "C"): 0.3})
+    error = 0.1 * np.ones_like(lent)
+    e = drawn(5, 1.6 * lent, np.ones((N, N)), T=2000, noise=2.0)
+    found = fit_lent(e, lent, error)
+    factor = found.couplings["lent"]
+    assert abs(factor - 1.6) * np.sqrt(template.quadratic(e, lent)) < 4
+    np.testing.assert_allclose(found.scaled, factor * lent)
+    np.testing.assert_allclose(found.spread, factor * np.hypot(LENT_SPREAD * lent, error))
+
+
+def test_nothing_is_lent_to_a_regime_without_couplings():
+    lent = planted({("A", "A"): 0.4, ("B", "C"): 0.3})
+    taken = 0
+    for seed in range(40):
+        e = drawn(seed, np.zeros((N, N)), np.ones((N, N)), T=400, noise=2.0)
+        taken += bool(fit_lent(e, lent, np.zeros((N, N))).couplings)
+    assert taken <= 7  # of one in twenty; more has a probability of 0.1%
 
 
 def test_least_squares_leaves_inactive_coordinates_at_zero():
