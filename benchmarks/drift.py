@@ -29,10 +29,11 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks import desks
-from crossimpact.drift.weekly import Drift, OutOfSampleBaseline, weekly_drift
+from crossimpact.drift.weekly import Drift, weekly_drift
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, ImpactModel, from_scaled
 from crossimpact.panel import REGIMES, Panel
+from crossimpact.response import MOVES, Response
 
 WEEK = 5  # days
 LOOKS = (2, 5)  # days of the week that are there when it is looked at; the last one counts
@@ -48,18 +49,18 @@ CHANGES = {"halved": 0.5, "half more": 1.5, "gone": 0.0, "reversed": -1.0}
 #: Verdict that ends a replay.
 ENDS = {"halved": "refit", "half more": "refit", "gone": "demote", "reversed": "demote"}
 NEVER = 999
-#: Of a drawn champion: standard errors over the typical coupling, of its out-of-sample slope.
-ERROR, PROMISED = 0.2, 0.35
+#: Of a drawn champion: standard errors over the typical coupling.
+ERROR = 0.2
 
 Past = dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
 class Champion:
-    """One regime's matrix with what it promised and the rung below."""
+    """One regime's matrix, how its fit read slippage and moves as one, and the rung below."""
 
     model: ImpactModel
-    baseline: OutOfSampleBaseline
+    response: Response
     lower: Mapping[str, ImpactModel]
 
 
@@ -92,7 +93,7 @@ def fitted(window: Panel) -> dict[str, Champion]:
         fit = fit_regime(window, regime)
         if fit.model is not None and fit.model.edges:
             lower = {k: m for k, m in fit.candidates.items() if k == "sector_block" != fit.rung}
-            champions[regime] = Champion(fit.model, OutOfSampleBaseline.of(fit.metrics), lower)
+            champions[regime] = Champion(fit.model, Response.of(fit.metrics), lower)
     return champions
 
 
@@ -112,7 +113,7 @@ def _drawn(rng: np.random.Generator, desk: desks.Desk, regime: str, strength: fl
         panel.symbols, panel.sectors, panel.adv, regime, desk.alpha[regime], desk.beta[regime],
         from_scaled(guess, panel.adv), gamma_se=from_scaled(told, panel.adv),
     )  # fmt: skip
-    return Champion(model, OutOfSampleBaseline(float(rng.normal(1, PROMISED)), PROMISED), {})
+    return Champion(model, MOVES, {})
 
 
 # -- a year ------------------------------------------------------------------------------------
@@ -174,7 +175,7 @@ def look(models: Mapping[str, Champion], panel: Panel, past: Past) -> list[Drift
     """One look at every regime that has a matrix."""
     return [
         weekly_drift(
-            champion.model, panel, baseline=champion.baseline, lower=champion.lower,
+            champion.model, panel, response=champion.response, lower=champion.lower,
             past=past.get(regime, {}), regimes=len(REGIMES),
         )
         for regime, champion in models.items()

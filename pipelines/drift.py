@@ -18,12 +18,15 @@ import numpy as np
 import pandas as pd
 
 from crossimpact.drift.conditions import CONDITIONS, Shift, shifts
-from crossimpact.drift.weekly import SEVERITY, Drift, OutOfSampleBaseline, weekly_drift
+from crossimpact.drift.decay_shift import decay_shift
+from crossimpact.drift.weekly import SEVERITY, Drift, weekly_drift
 from crossimpact.errors import StaleModel
 from crossimpact.model import ImpactModel
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
+from crossimpact.response import Response
 from pipelines import features, plan, refit, release, validate
+from pipelines.calibration import net_of_earlier, on_models
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse, sql
@@ -111,19 +114,25 @@ def _confront(
     unseen = [date for date in dates if date > champion.window.last]
     panel = features.load_panel(settings, unseen or dates)
     past, changed = _past(settings, champion, monday), _conditions(settings, champion, unseen)
+    shipped, metrics = _shipped(champion), champion.report.get("metrics", {})
+    if not shipped:
+        return []
+    seen = on_models(panel, shipped)
+    net = net_of_earlier(seen, shipped)
     return [
         weekly_drift(
             model,
-            panel.on(model.symbols, model.sectors, model.adv),
-            baseline=OutOfSampleBaseline.of(champion.report.get("metrics", {}).get(regime, {})),
+            net,
+            response=Response.of(metrics.get(regime, {})),
             lower=champion.lower.get(regime, {}),
             past=past.get(regime, {}),
             regimes=len(champion.models),
             unseen=bool(unseen),
             conditions=changed.get(regime, {}),
+            decay=decay_shift(shipped, seen, regime),
             alpha=settings.policy.drift.alpha,
         )
-        for regime, model in _shipped(champion).items()
+        for regime, model in shipped.items()
     ]
 
 

@@ -173,6 +173,7 @@ def figures(
             result[f"calibration-{regime}"] = drawing.calibration_plot(
                 *bucket_cross(model, panel.of_regime(regime)),
                 _calibration_title(regime, fits[regime].metrics),
+                _number(fits[regime].metrics.get("oos_slope")),
             )
         if paths := fits[regime].paths:
             result[f"paths-{regime}"] = drawing.stability_paths(
@@ -193,6 +194,10 @@ def _kernels(panel: Panel, models: Mapping[str, ImpactModel]) -> dict[str, bytes
     with threadpool_limits(limits=1):  # small products: more threads wait for each other
         curve = lag_curve(panel.plausible()[0], timed)
     return {f"decay-{regime}": decay_curve(model, curve) for regime, model in timed.items()}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _calibration_title(regime: str, metrics: Row) -> str:

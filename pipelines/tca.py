@@ -24,9 +24,9 @@ from crossimpact.model import ImpactModel, canonical_json
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import utc
-from crossimpact.slope import with_intercept
 from crossimpact.tca import PARTS, pair_costs, predict
 from pipelines import features, plan, release, validate
+from pipelines.calibration import calibration, dates_until
 from pipelines.pages import reports
 from pipelines.store.landing import Landing
 from pipelines.store.provenance import code_digest
@@ -60,8 +60,8 @@ class Result:
         Per part of the shortfall, and for the total: `usd` and `bps` of the notional ordered.
     summary
         The row of `tca_summary`.
-    slope
-        Realized on predicted cross by bucket: slope, intercept, slope_se, n.
+    calibration
+        Of the last dates, `pipelines.calibration.Calibration`.
     unpriced
         Symbols traded in a regime whose model does not know them.
     report
@@ -76,7 +76,7 @@ class Result:
     rows: dict[str, int]
     split: dict[str, dict[str, float | None]]
     summary: dict[str, Any]
-    slope: dict[str, Any]
+    calibration: dict[str, Any]
     unpriced: list[str]
     report: Path
     note: str = ""
@@ -167,6 +167,10 @@ def _inputs(
                 f"no features {table} of {date} in layer {layer}", "build the features first"
             )
         inputs[f"{layer}/{table}"] = manifest.sha256
+    for other in dates_until(warehouse, date):
+        for table in FEATURES:
+            before = warehouse.manifest(layer, table, other)
+            inputs[f"{layer}/{table}/{other}"] = before.sha256 if before else "none"
     for layer, table in reports.quality_partitions(warehouse, date):
         manifest = warehouse.manifest(layer, table, date)
         inputs[f"{layer}/{table}"] = manifest.sha256 if manifest else "none"
@@ -210,7 +214,8 @@ def build_marts(
         connection.register("carried", carried(day, prediction, models))
         connection.register("pairs", pa.Table.from_pylist([asdict(p) for p in pairs], PAIRS))
         _query_marts(connection, warehouse.settings, date, release)
-        extra = {"unpriced": list(prediction.unpriced), "slope": _slope(connection)}
+        slope = calibration(warehouse.settings, release, dates_until(warehouse, date))
+        extra = {"unpriced": list(prediction.unpriced), "calibration": slope.to_dict()}
         for table, order in MARTS.items():
             query = f"SELECT * FROM {table} ORDER BY {order}"
             warehouse.publish(connection, query, LAYER, table, date, inputs=inputs, extra=extra)
@@ -261,16 +266,6 @@ def _query_marts(
         connection.execute(f"CREATE TEMP TABLE {name} AS\n{sql(f'{LAYER}/{name}')}", values)
 
 
-def _slope(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """Realized on predicted cross over the buckets in which the desk traded; NaN as null."""
-    traded = connection.table("tca_bucket").filter("n_fills > 0").order("ts")
-    columns = ("cross_predicted_usd::DOUBLE AS predicted", "cross_usd::DOUBLE AS realized")
-    points = traded.project(", ".join(columns)).to_arrow_table()
-    fit = with_intercept(points["predicted"].to_numpy(), points["realized"].to_numpy())
-    numbers = {"slope": fit.value, "intercept": fit.intercept, "slope_se": fit.se, "n": fit.n}
-    return {name: None if value != value else value for name, value in numbers.items()}
-
-
 def _result(
     warehouse: Warehouse, date: str, release: Release, recomputed: bool, page: Path
 ) -> Result:
@@ -291,7 +286,7 @@ def _result(
             for part in ("total", *PARTS, *CAUSES, "cross_predicted", "unexplained")
         },
         summary=plain,
-        slope=dict(extra["slope"]),
+        calibration=dict(extra["calibration"]),
         unpriced=list(extra["unpriced"]),
         report=page,
     )

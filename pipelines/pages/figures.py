@@ -18,7 +18,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from crossimpact.model import Array, ImpactModel, to_scaled
-from crossimpact.slope import with_intercept
 from pipelines.pages.plots import INK, MUTED, slope_lines, style, to_png
 
 #: Flow of the heatmap: gamma is per unit of ADV fraction, nobody trades that much.
@@ -289,7 +288,12 @@ def _nudge(shares: Array) -> Array:
 
 
 def calibration_plot(
-    predicted: Array, realized: Array, title: str, unit: str = "bps", bins: int = 10
+    predicted: Array,
+    realized: Array,
+    title: str,
+    slope: float | None = None,
+    unit: str = "bps",
+    bins: int = 10,
 ) -> bytes:
     """PNG of realized on predicted: means of equally filled bins with two standard errors.
 
@@ -299,6 +303,8 @@ def calibration_plot(
         Same length; pairs with a non-finite member are left out.
     title, unit
         What is compared, and in what.
+    slope
+        As estimated out of sample, drawn through the origin.
     bins
         How many groups of equal size along the prediction.
     """
@@ -319,7 +325,7 @@ def calibration_plot(
             capsize=2,
             label=f"bin means ± 2 se, {len(x):,} points",
         )
-        slope_lines(axes, centre, with_intercept(x, y))
+        slope_lines(axes, centre, slope, f"out of sample: slope {slope:.2f}" if slope else "")
         axes.set_xlabel(f"predicted, {unit}")
         axes.set_ylabel(f"realized, {unit}")
         axes.set_title(title)

@@ -23,7 +23,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from crossimpact.model import Array
-from crossimpact.slope import Slope
 
 #: What a bar is stacked from: name, what a reader calls it, colour (safe for colour-blind eyes).
 #: Self impact and realized cross are drawn as their causes, so that noise never looks like cross.
@@ -125,9 +124,10 @@ def _stack(axes: Axes, groups: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def scatter(
-    predicted: Array, realized: Array, regimes: Sequence[str], slope: Slope, alt: str
+    predicted: Array, realized: Array, regimes: Sequence[str], slope: float | None, alt: str
 ) -> str:
-    """Realized against predicted cross cost of each bucket, USD, with the fitted line."""
+    """Realized against predicted cross cost of each bucket, USD, with the line of a slope that was
+    estimated elsewhere, through the origin."""
     with style():
         figure = Figure(figsize=(5.6, 3.8), layout="constrained")
         axes = figure.subplots()
@@ -144,17 +144,16 @@ def scatter(
         return to_svg(figure, alt)
 
 
-def slope_lines(axes: Axes, predicted: Array, slope: Slope) -> None:
-    """The diagonal, and the fitted line where there is one."""
+def slope_lines(axes: Axes, predicted: Array, slope: float | None, told: str = "") -> None:
+    """The diagonal, and a line of the slope through the origin where there is one."""
     axes.axhline(0, color=MUTED, linewidth=0.6)
     if len(predicted) == 0:
         return
     ends = np.array([predicted.min(), predicted.max()])
     axes.plot(ends, ends, "--", color=MUTED, linewidth=1, label="slope 1")
-    if np.isfinite(slope.value):
-        fit = slope.intercept + slope.value * ends
-        label = f"slope {slope.value:.2f} ± {slope.se:.2f}"
-        axes.plot(ends, fit, color=INK, linewidth=1.6, label=label)
+    if slope is not None:
+        label = told or f"slope {slope:.2f} (last dates)"
+        axes.plot(ends, slope * ends, color=INK, linewidth=1.6, label=label)
 
 
 def cumulative(times: Sequence[datetime], realized: Array, predicted: Array, alt: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from crossimpact.errors import CrossImpactError
 from crossimpact.model import Array
 from crossimpact.release import ledger
 from crossimpact.release.bundle import Release
-from crossimpact.slope import Slope, with_intercept
 from pipelines.pages import plots
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -125,15 +123,14 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
         read_mart(warehouse, table, date) for table in ("tca_parent", "tca_bucket", "tca_pairs")
     )
     manifest = warehouse.manifest("marts", "tca_summary", date)
-    predicted, realized = _bucket_cross(buckets)
-    slope = with_intercept(predicted, realized)
+    slope = manifest.extra["calibration"] if manifest else {}
     baskets = _grouped(parents, "basket_id", "no basket")
     return {
         "date": date,
         "summary": summary,
         "bars": _bars(summary),
-        "slope": asdict(slope),
-        "figures": _figures(parents, buckets, pairs, slope),
+        "calibration": slope,
+        "figures": _figures(parents, buckets, pairs, slope.get("slope")),
         "pairs": pairs,
         "worst": sorted(parents, key=lambda row: (-row["total_usd"], row["order_id"]))[
             :WORST_PARENTS
@@ -204,7 +201,7 @@ def _grouped(parents: Iterable[Row], key: str, none: str) -> list[Row]:
 
 
 def _figures(
-    parents: Sequence[Row], buckets: Sequence[Row], pairs: Sequence[Row], slope: Slope
+    parents: Sequence[Row], buckets: Sequence[Row], pairs: Sequence[Row], slope: float | None
 ) -> dict[str, Markup]:
     """The five figures; what comes back is SVG written by the plotting library, names escaped."""
     predicted, realized = _bucket_cross(buckets)

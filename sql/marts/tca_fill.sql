@@ -7,8 +7,9 @@
 --        shortfall_usd from the decision to the fill, of which delay_usd up to the arrival and spread_usd from the
 --        mid at the fill; start_drift_usd from the mid at the bucket's start to the mid at the fill; self_usd and
 --        cross_predicted_usd are the model's of the bucket's own flow, self_carried_usd, cross_carried_usd and
---        peers_usd of what came between the order's arrival and the fill. An orphan's parent was refused: it has no decision and no arrival,
---        so its shortfall and delay are null.
+--        peers_usd of what came between the order's arrival and the fill, bucket_carried_usd and bucket_peers_usd of
+--        what did since the bucket's start. An orphan's parent was refused: it has no decision and no arrival, so its
+--        shortfall and delay are null.
 -- Prices are fixed to 10 decimals and quantities to 8 first, so every difference and product below is exact. A fill without a mid no
 -- older than $max_age_s is its own mid (spread zero); a parent without an ARRIVAL mark arrived at its decision.
 WITH fills AS (
@@ -90,7 +91,9 @@ since_arrival AS (
         coalesce(met.cross_start_bps + met_at * met.cross_change_bps, 0)
             - coalesce(struck.cross_start_bps + struck_at * struck.cross_change_bps, 0) AS cross_carried_bps,
         coalesce(met.peers_start_bps + met_at * met.peers_change_bps, 0)
-            - coalesce(struck.peers_start_bps + struck_at * struck.peers_change_bps, 0) AS peers_bps
+            - coalesce(struck.peers_start_bps + struck_at * struck.peers_change_bps, 0) AS peers_bps,
+        if(without_start, 0, coalesce(met_at * (met.self_change_bps + met.cross_change_bps), 0)) AS bucket_carried_bps,
+        if(without_start, 0, coalesce(met_at * met.peers_change_bps, 0)) AS bucket_peers_bps
     FROM (
         SELECT
             *,
@@ -123,6 +126,8 @@ SELECT
     (per_bps_usd * self_carried_bps)::DECIMAL(38, 10) AS self_carried_usd,
     (per_bps_usd * cross_carried_bps)::DECIMAL(38, 10) AS cross_carried_usd,
     (per_bps_usd * peers_bps)::DECIMAL(38, 10) AS peers_usd,
+    (per_bps_usd * bucket_carried_bps)::DECIMAL(38, 10) AS bucket_carried_usd,
+    (per_bps_usd * bucket_peers_bps)::DECIMAL(38, 10) AS bucket_peers_usd,
     priced_by
 FROM since_arrival
 ORDER BY fill_id, venue

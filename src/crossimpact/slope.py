@@ -5,8 +5,8 @@ Least squares of y on x, with weights W inside a bucket t, adds up over buckets:
     slope = sum_t score_t / sum_t information_t,   information_t = x'Wx, score_t = x'Wy
 
 and its error is read off what each bucket's score leaves, ``score_t - slope information_t`` (the
-sandwich of White 1980): bucket noise grows with the notional traded. The three fits differ in what
-they may assume of those remainders, not in the slope.
+sandwich of White 1980): bucket noise grows with the notional traded. The fits differ in what they
+may assume of those remainders, not in the slope.
 """
 
 from __future__ import annotations
@@ -33,15 +33,12 @@ class Slope:
         NaN where nothing is predicted, or too little to tell.
     n
         Buckets used.
-    intercept
-        In the unit of the realized; 0 through the origin.
     """
 
     value: float
     se: float
     df: float
     n: int
-    intercept: float = 0.0
 
     def p_below(self, bound: float) -> float:
         """p-value of the null that the slope is at least `bound`."""
@@ -54,6 +51,11 @@ class Slope:
     def lower(self, confidence: float) -> float:
         """One-sided lower bound of the slope."""
         return self.value - self.se * float(stdtrit(self.df, confidence))
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Two-sided confidence interval."""
+        one_sided = (1 + confidence) / 2
+        return self.lower(one_sided), self.upper(one_sided)
 
     def p_outside(self, low: float, high: float) -> float:
         """p-value of the null that the slope lies between `low` and `high`."""
@@ -76,27 +78,6 @@ def through_origin(predicted: Array, realized: Array) -> Slope:
     value, total, left = _fit(predicted**2, predicted * realized)
     n = len(predicted)
     return Slope(value, float(np.sqrt((left**2).sum())) / total, n - 1, n)
-
-
-def with_intercept(predicted: Array, realized: Array) -> Slope:
-    """Slope beside an intercept, its error corrected for both (HC1).
-
-    Parameters
-    ----------
-    predicted, realized
-        Same length and unit; pairs with a non-finite member are left out. The slope is NaN with
-        fewer than three of them, or without spread of the prediction.
-    """
-    keep = np.isfinite(predicted) & np.isfinite(realized)
-    x, y = np.asarray(predicted)[keep], np.asarray(realized)[keep]
-    n = len(x)
-    if n < 3 or np.ptp(x) <= 1e-12 * np.abs(x).max():
-        return Slope(np.nan, np.nan, np.nan, n, np.nan)
-    centred = x - x.mean()
-    value, spread, left = _fit(centred**2, centred * (y - y.mean()))
-    variance = float((left**2).sum()) * n / (n - 2)
-    intercept = float(y.mean() - value * x.mean())
-    return Slope(value, float(np.sqrt(variance)) / spread, n - 2, n, intercept)
 
 
 def between_days(information: Array, score: Array, date: NDArray[np.str_]) -> Slope | None:

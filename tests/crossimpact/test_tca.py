@@ -12,7 +12,6 @@ from hypothesis.extra.numpy import arrays
 
 from crossimpact.errors import ModelError
 from crossimpact.model import BPS, Array, ImpactModel
-from crossimpact.slope import with_intercept
 from crossimpact.tca import pair_costs, predict
 
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
@@ -127,27 +126,3 @@ def test_flow_that_is_no_number_is_refused_by_name() -> None:
         predict(models(), REGIMES, q, SYMBOLS)
     with pytest.raises(ModelError, match="5 buckets and 3 symbols"):
         predict(models(), REGIMES, q, SYMBOLS[:3])
-
-
-def test_calibration_finds_the_planted_line() -> None:
-    x = np.linspace(-3, 5, 40)
-    line = with_intercept(x, 2 + 0.5 * x)
-    assert (line.value, line.intercept) == (pytest.approx(0.5), pytest.approx(2))
-    assert line.se == pytest.approx(0, abs=1e-12)
-
-
-def test_calibration_error_covers_the_truth_under_uneven_noise() -> None:
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(400, 80))
-    misses = 0
-    for row in x:
-        line = with_intercept(row, 0.7 * row + rng.normal(size=80) * (0.2 + np.abs(row)))
-        misses += abs(line.value - 0.7) > 2 * line.se
-    assert 4 <= misses <= 60  # 5% of 400 nominal; plain errors would miss far more
-
-
-def test_calibration_without_spread_is_unknown() -> None:
-    for x in (np.zeros(9), np.full(9, 3.0), np.array([1.0, 2.0]), np.array([])):
-        assert np.isnan(with_intercept(x, np.ones_like(x)).value)
-    holed = with_intercept(np.array([1.0, np.nan, 2, 3]), np.array([1.0, 5, 2, np.inf]))
-    assert holed.n == 2

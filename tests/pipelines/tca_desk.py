@@ -36,7 +36,10 @@ FEATURES = {
         "adv_notional": "f64",
         "mid_start": "f64",
         "q_usd": "f64",
+        "gross_usd": "f64",
         "q_adv": "f64",
+        "s_bps": "f64",
+        "move_bps": "f64",
         "sector_flow_adv": "f64",
         "factor_flow_adv": "f64",
     },
@@ -185,6 +188,7 @@ def _buckets(
                 "adv_notional": ADV,
                 "mid_start": mids.get(symbol),
                 "q_usd": q,
+                "gross_usd": abs(q),
                 "q_adv": q / ADV,
             }
 

@@ -41,9 +41,11 @@ def desk(tmp_path_factory) -> tuple[Settings, Path, list[str], Release]:
     validate.run(settings, landing, dates)
     features.prepare(settings, landing, dates)
     panel = features.load_panel(settings, dates[:FITTED])
-    model = fit_regime(panel, "normal").model
+    fit = fit_regime(panel, "normal")
+    report = {"metrics": {"normal": fit.metrics}}
     window = Window(dates[0], dates[FITTED - 1], FITTED)
-    return settings, root / "landing", dates, replace(release(model), window=window)
+    champion = replace(release(fit.model), window=window, report=report)
+    return settings, root / "landing", dates, champion
 
 
 def run(desk, monkeypatch, champion: Release, as_of: str | None = None) -> drift.Result:

@@ -1,24 +1,23 @@
 """What an unchanged champion is compatible with, statistic by statistic.
 
 A champion is an estimate, so the null is never that it is the truth: its pairs may be off by their
-standard errors, all of them together by a tolerance, and its slope of costs by what the
-walk-forward left open.
+standard errors, all of them together by a tolerance, and its half-life by its interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from crossimpact.drift.calibration import cost_slope, move_slope
+from crossimpact.drift.calibration import move_slope
+from crossimpact.drift.decay_shift import MOST, DecayShift
 from crossimpact.drift.distance import distances
 from crossimpact.estimate.held_out import open_held_out
+from crossimpact.kernel.decay import Decay
 from crossimpact.model import Array, ImpactModel, to_scaled
 from crossimpact.panel import Panel
-from crossimpact.response import MOVES, Response
+from crossimpact.response import Response
 from crossimpact.slope import Slope
 
 WORTHLESS = 0.5  # slope at which a prediction's squared error is that of none
@@ -26,30 +25,6 @@ ALLOWANCE = 1.5  # standard errors that the champion's pairs may have been off a
 TOLERANCE = 0.15  # by which all may have been off together: shrunk pairs err on one side
 SIGN = 0.999  # one-sided confidence that a slope is below zero before it is called reversed
 DROPPED = 0.5  # standard error of a pair the champion left out, over that of those it kept
-
-
-@dataclass(frozen=True)
-class OutOfSampleBaseline:
-    """What the champion showed at promotion: its out-of-sample slope of realized on predicted cross
-    cost with its standard error, and how it read slippage and mid move as one."""
-
-    slope: float = 1.0
-    se: float = 0.0
-    response: Response = MOVES
-
-    @classmethod
-    def of(cls, metrics: Mapping[str, Any]) -> OutOfSampleBaseline:
-        """From a release's metrics of one regime; unknown where nothing could be held out."""
-        number = {name: float(metrics.get(name, "nan")) for name in ("oos_slope", "oos_slope_se")}
-        return cls(number["oos_slope"], number["oos_slope_se"], Response.of(metrics))
-
-    @property
-    def cost_slopes(self) -> tuple[float, float]:
-        """Slopes compatible with the baseline: 1, what was seen out of sample, and two of its
-        standard errors around; everything when nothing was seen."""
-        if not np.isfinite(self.slope + self.se):
-            return -np.inf, np.inf
-        return min(1.0, self.slope) - 2 * self.se, max(1.0, self.slope) + 2 * self.se
 
 
 @dataclass(frozen=True)
@@ -68,13 +43,11 @@ class Measure:
 NOTHING = Measure()
 
 
-def measure(model: ImpactModel, panel: Panel, baseline: OutOfSampleBaseline) -> dict[str, Measure]:
+def measure(model: ImpactModel, panel: Panel, response: Response) -> dict[str, Measure]:
     """The week's statistics with what is compatible with an unchanged champion."""
-    week, gamma_se = open_held_out(model, panel, baseline.response), champion_gamma_se(model)
+    week, gamma_se = open_held_out(model, panel, response), champion_gamma_se(model)
     result = {}
-    cost, moves = cost_slope(model, panel), move_slope(week, gamma_se)
-    if cost is not None:
-        result["cost_slope"] = _slope(cost, *baseline.cost_slopes)
+    moves = move_slope(week, gamma_se)
     if moves is not None:
         slope, doubted = moves
         margin = TOLERANCE + ALLOWANCE * doubted
@@ -86,6 +59,24 @@ def measure(model: ImpactModel, panel: Panel, baseline: OutOfSampleBaseline) -> 
         )
     for name, d in distances(to_scaled(model.gamma, model.adv), gamma_se, ALLOWANCE, week).items():
         result[name] = Measure(d.value, np.nan, d.low, d.high, d.p)
+    return result
+
+
+def decay_measures(kernel: Decay, shift: DecayShift) -> dict[str, Measure]:
+    """Size and half-life of the week's impact; what is compatible is the champion's own interval,
+    and `TOLERANCE` around."""
+    result = {}
+    if shift.size is not None and kernel.scale_self > 0:
+        margin = TOLERANCE + ALLOWANCE * (kernel.errors.scale_self_se or 0.0) / kernel.scale_self
+        result["own_size"] = _slope(shift.size, 1 - margin, 1 + margin)
+    if shift.log_half_life is not None and np.isfinite(kernel.half_life_min):
+        at, errors = kernel.half_life_min, kernel.errors
+        low = (errors.half_life_lo or at) / (1 + TOLERANCE)
+        high = (errors.half_life_hi or at) * (1 + TOLERANCE)
+        found = shift.log_half_life
+        value = at * float(np.exp(np.clip(found.value, -MOST, MOST)))
+        p = found.p_outside(float(np.log(low / at)), float(np.log(high / at)))
+        result["half_life"] = Measure(value, np.nan, low, high, p)
     return result
 
 

@@ -2,11 +2,11 @@
 
 Per regime the champion is confronted with one week it has not seen: is what it predicts realized
 (`calibration`), is the week's own estimate further away than chance (`distance`), do cross terms
-still predict better than none. Each statistic gives a p-value whose null grants the champion its
-errors as of promotion, and a detector sums up the weeks (`e_detector`), so that looking every week
-costs nothing. A matrix of the wrong sign does not wait for that sum: one week is enough. The
-verdict is that of the worst statistic; the market's own conditions (`conditions`) can at most ask
-for a watch.
+still predict better than none, does impact live as long as its kernel says (`decay_shift`). Each
+statistic gives a p-value whose null grants the champion its errors as of promotion, and a detector
+sums up the weeks (`e_detector`), so that looking every week costs nothing. A matrix of the wrong
+sign does not wait for that sum: one week is enough. The verdict is that of the worst statistic; the
+market's own conditions (`conditions`) can at most ask for a watch.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from threadpoolctl import ThreadpoolController
 from crossimpact.drift import distance, e_detector
 from crossimpact.drift.calibration import move_slope
 from crossimpact.drift.conditions import CONDITIONS, Shift
+from crossimpact.drift.decay_shift import DecayShift
 from crossimpact.drift.null_hypothesis import (
     NOTHING,
     SIGN,
     WORTHLESS,
     Measure,
-    OutOfSampleBaseline,
     champion_gamma_se,
+    decay_measures,
     measure,
 )
 from crossimpact.estimate.held_out import open_held_out
@@ -37,18 +38,18 @@ from crossimpact.ladder import COUPLED
 from crossimpact.model import ImpactModel
 from crossimpact.panel import MIN_BUCKETS, Panel
 from crossimpact.release.policy import DEFAULT
+from crossimpact.response import MOVES, Response
 
-__all__ = ["Drift", "Evidence", "OutOfSampleBaseline", "weekly_drift"]
+__all__ = ["Drift", "Evidence", "weekly_drift"]
 
 Verdict = Literal["ok", "watch", "refit", "demote"]
 SEVERITY: dict[Verdict, int] = {"ok": 0, "watch": 1, "refit": 2, "demote": 3}
 #: What is tested of each regime, and the verdict an alarm calls for; the first one explains it.
 STATISTICS: dict[str, Verdict] = {
-    "harm": "demote", "move_slope": "refit", "cost_slope": "refit",
-    **dict.fromkeys(distance.STATISTICS, "refit"),
+    "harm": "demote", "move_slope": "refit", **dict.fromkeys(distance.STATISTICS, "refit"),
+    "own_size": "refit", "half_life": "refit",
 }  # fmt: skip
 BLAS = ThreadpoolController()  # finding the libraries takes as long as a week of few names
-TRUTH = OutOfSampleBaseline()
 SURE = 0.95  # one-sided, that a lower rung predicts better than none
 
 
@@ -97,7 +98,7 @@ class Drift:
     buckets, days
         How many there were.
     slope, slope_se
-        Realized on predicted cross cost, dimensionless; NaN when nothing was predicted.
+        Realized on predicted cross moves, dimensionless; NaN when nothing was predicted.
     verdict, reason
         ``ok | watch | refit | demote`` and the number that decided, against its limit.
     fallback
@@ -126,12 +127,13 @@ def weekly_drift(
     model: ImpactModel,
     panel: Panel,
     *,
-    baseline: OutOfSampleBaseline = TRUTH,
+    response: Response = MOVES,
     lower: Mapping[str, ImpactModel] | None = None,
     past: Mapping[str, Sequence[float]] | None = None,
     regimes: int = 1,
     unseen: bool = True,
     conditions: Mapping[str, Shift] | None = None,
+    decay: DecayShift | None = None,
     alpha: float = DEFAULT.drift.alpha,
 ) -> Drift:
     """Confront `model` with the buckets of its regime in `panel`.
@@ -142,8 +144,8 @@ def weekly_drift(
         The champion's matrix of one regime, on the panel's symbols.
     panel
         One week, all regimes.
-    baseline
-        What the champion showed at promotion; by default that it is the truth.
+    response
+        How the champion's fit read slippage and mid move as one.
     lower
         Models of the rungs below, by rung, that may answer instead; self-only always may.
     past
@@ -154,6 +156,8 @@ def weekly_drift(
         False when the champion was fitted on this week: it is shown, and is no evidence.
     conditions
         Of the regime's days against those the champion was fitted on, see `conditions.shifts`.
+    decay
+        The week against the model's kernel, see `decay_shift`.
     alpha
         Share of the years without a change that may see an alarm, all statistics together.
     """
@@ -162,20 +166,24 @@ def weekly_drift(
     buckets, dates = len(days.ts), len(np.unique(days.date))
     known = past or {}
     with BLAS.limit(limits=1):  # the same digits whatever the machine's cores
-        result = measure(model, days, baseline) if buckets >= MIN_BUCKETS else {}
+        result = measure(model, days, response) if buckets >= MIN_BUCKETS else {}
     result |= {
         name: Measure(shift.value, np.nan, shift.low, shift.high, shift.p)
         for name, shift in (conditions or {}).items()
     }
+    if decay is not None and model.kernel is not None and buckets >= MIN_BUCKETS:
+        result |= decay_measures(model.kernel, decay)
     judge = partial(_judge, model.regime, regimes=regimes, unseen=unseen, alpha=alpha)
     rows = tuple(
         judge(name, result.get(name, NOTHING), known.get(name, ()))
         for name in (*STATISTICS, *CONDITIONS)
     )
-    cost = result.get("cost_slope", NOTHING)
+    slope = result.get("move_slope", NOTHING)
     verdict, reason = _verdict(rows, buckets, unseen)
-    fallback = _fallback(days, baseline, lower or {}) if verdict == "demote" else ""
-    return Drift(model.regime, buckets, dates, cost.value, cost.se, verdict, reason, fallback, rows)
+    fallback = _fallback(days, response, lower or {}) if verdict == "demote" else ""
+    return Drift(
+        model.regime, buckets, dates, slope.value, slope.se, verdict, reason, fallback, rows
+    )
 
 
 # -- verdict -----------------------------------------------------------------------------------
@@ -233,14 +241,15 @@ def _told(name: str, found: Measure) -> str:
 
 
 NAMES = {
-    "cost_slope": "calibration slope",
-    "move_slope": "slope of the cross moves",
+    "move_slope": "calibration slope",
     "frobenius": "Frobenius distance",
     "spectral": "spectral distance",
     "sign_flips": "edges that turned sign",
     "turnover": "edge turnover",
     "coverage": "coverage of the 95% intervals",
-    "harm": "slope of the cross moves",
+    "harm": "calibration slope",
+    "own_size": "size of own impact over the kernel's",
+    "half_life": "half-life in minutes",
     "flow": "flow over that at calibration",
     "spread": "spread over that at calibration",
     "vol": "volatility over that at calibration",
@@ -257,7 +266,7 @@ def _verdict(rows: Sequence[Evidence], buckets: int, unseen: bool) -> tuple[Verd
     told = {row.statistic: row for row in rows}
     if np.isnan(told["move_slope"].value):
         return "ok", "no cross cost is predicted, so nothing of it can drift"
-    slope = told["cost_slope"].reason.split(";")[0]
+    slope = told["move_slope"].reason.split(";")[0]
     if not unseen:
         return "ok", f"{slope}; the champion was fitted on this week, so it is no evidence"
     most = max((told[name] for name in STATISTICS), key=lambda row: row.evidence)
@@ -267,18 +276,18 @@ def _verdict(rows: Sequence[Evidence], buckets: int, unseen: bool) -> tuple[Verd
     )
 
 
-def _fallback(panel: Panel, baseline: OutOfSampleBaseline, lower: Mapping[str, ImpactModel]) -> str:
+def _fallback(panel: Panel, response: Response, lower: Mapping[str, ImpactModel]) -> str:
     """The best rung that this week shows to predict better than none, else self-only."""
     if len(panel.ts) < MIN_BUCKETS:
         return "self_only"
     for rung in COUPLED:
-        if rung in lower and _surely_worth(panel, baseline, lower[rung]):
+        if rung in lower and _surely_worth(panel, response, lower[rung]):
             return rung
     return "self_only"
 
 
-def _surely_worth(panel: Panel, baseline: OutOfSampleBaseline, model: ImpactModel) -> bool:
-    moves = move_slope(open_held_out(model, panel, baseline.response), champion_gamma_se(model))
+def _surely_worth(panel: Panel, response: Response, model: ImpactModel) -> bool:
+    moves = move_slope(open_held_out(model, panel, response), champion_gamma_se(model))
     if moves is None:
         return False
     slope, _ = moves

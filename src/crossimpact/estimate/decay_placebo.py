@@ -82,7 +82,7 @@ def _sums(
     kernels = [model.kernel for model in models.values() if model.kernel is not None]
     for day, late in days:
         slots = slots_of(day, bucket_min)
-        both = [_moves(pushes(flows, models), kernels, slots) for flows in (day, late)]
+        both = [kernel_moves(pushes(flows, models), kernels, slots) for flows in (day, late)]
         y, root = cells_of(day, both[0], np.isin(day.regime, list(models)))
         gram, xy, _ = products(day, np.concatenate(both, axis=2), y, root)
         grams.append(gram)
@@ -90,7 +90,7 @@ def _sums(
     return np.array(grams), np.array(answers)
 
 
-def _moves(push: Array, kernels: Sequence[Decay], slots: NDArray[np.int64]) -> Array:
+def kernel_moves(push: Array, kernels: Sequence[Decay], slots: NDArray[np.int64]) -> Array:
     """What the regimes' kernels say pushes move the mid by, own and cross, (T, n, 2)."""
     moves = np.zeros((*push.shape[:2], 2))
     for k, kernel in enumerate(kernels):

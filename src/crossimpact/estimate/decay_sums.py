@@ -279,7 +279,7 @@ def cells_of(day: Panel, impact: Array, ruled: NDArray[np.bool_]) -> tuple[Array
     still = day.seen.move == 0
     known = np.isfinite(day.move) & ruled[:, None] & ~still.all(axis=1, keepdims=True)
     known &= ~(still | ~np.isfinite(day.move)).all(axis=0)
-    own = np.concatenate((impact, _nuisance(day)), axis=2) * known[:, :, None]
+    own = np.concatenate((impact, nuisance(day)), axis=2) * known[:, :, None]
     solve = projector(own)
     y = np.where(known, day.move, 0.0)
     tick = tick_scale(np.where(known, day.seen.move, np.nan))
@@ -298,7 +298,7 @@ def cells_of(day: Panel, impact: Array, ruled: NDArray[np.bool_]) -> tuple[Array
 def products(day: Panel, features: Array, y: Array, root: Array) -> tuple[Array, Array, float]:
     """``X'X, X'y, y'y`` of features (T, n, columns) in units of noise, each name's level and peer
     loadings out of both."""
-    own = _nuisance(day) * root[:, :, None]
+    own = nuisance(day) * root[:, :, None]
     solve, x, y = projector(own), features * root[:, :, None], y * root
     shared = own.transpose(1, 2, 0) @ x.transpose(1, 0, 2)
     answer = np.einsum("tik,ti->ik", own, y)
@@ -309,6 +309,6 @@ def products(day: Panel, features: Array, y: Array, root: Array) -> tuple[Array,
     return (gram + gram.T) / 2, xy, yy
 
 
-def _nuisance(day: Panel) -> Array:
+def nuisance(day: Panel) -> Array:
     """Each name's level and its peers' flows, (T, n, 3)."""
     return np.stack((np.ones_like(day.q), day.sector_flow, day.factor_flow), axis=2)

@@ -7,6 +7,7 @@ gamma.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from crossimpact.estimate.robust import robust_spread
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import OWN, Panel, tick_scale
 from crossimpact.response import MOVES, Response
+from crossimpact.slope import Slope, between_days
 
 MIN_CELLS = 5 * OWN  # a name whose response is known less often says nothing
 
@@ -80,6 +82,40 @@ class HeldOut:
         information = (x * weighted).sum(axis=1)
         e = self.left[:, has_response] / np.where(has_response, self.noise, 1.0)[has_response]
         return information, np.asarray(information + (weighted * e).sum(axis=1))
+
+    def slope(self) -> Slope | None:
+        """That ratio with its error between days; None when nothing is predicted.
+
+        The one statistic of calibration: of the walk-forward, of drift and of daily TCA.
+        """
+        return between_days(*self.calibration(), self.date)
+
+
+def pooled_slope(
+    models: Mapping[str, ImpactModel], panel: Panel, responses: Mapping[str, Response]
+) -> Slope | None:
+    """`HeldOut.slope` of several regimes' buckets together; None when nothing is predicted.
+
+    Parameters
+    ----------
+    models
+        By regime, on the panel's symbols.
+    panel
+        Whole days, plausible cells only, net of what earlier buckets left (`estimate.carried`).
+    responses
+        By regime: how slippage and mid move are read as one.
+    """
+    opened = [
+        open_held_out(model, panel.of_regime(regime), responses.get(regime, MOVES))
+        for regime, model in models.items()
+        if (panel.regime == regime).any()
+    ]
+    if not opened:
+        return None
+    information, score = (
+        np.concatenate(sums) for sums in zip(*(o.calibration() for o in opened), strict=True)
+    )
+    return between_days(information, score, np.concatenate([o.date for o in opened]))
 
 
 def open_held_out(model: ImpactModel, panel: Panel, response: Response = MOVES) -> HeldOut:

@@ -23,7 +23,7 @@ from crossimpact.estimate.robust import robust_scale
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel, tick_scale
 from crossimpact.response import Response
-from crossimpact.slope import NOTHING_TOLD, Slope, between_days
+from crossimpact.slope import NOTHING_TOLD, Slope
 
 BLOCKS = 12  # of dates; what is summed by block, training windows and folds alike, adds up
 STEPS = 3
@@ -108,9 +108,7 @@ class Score:
     def slope(self) -> Slope:
         """The factor on the predicted cross moves that all names together ask for, each weighted by
         its noise: a few cells cannot own it. NaN when nothing is predicted."""
-        if self.held_out is None:
-            return NOTHING_TOLD
-        return between_days(*self.held_out.calibration(), self.held_out.date) or NOTHING_TOLD
+        return (self.held_out.slope() if self.held_out else None) or NOTHING_TOLD
 
     @property
     def told(self) -> bool:

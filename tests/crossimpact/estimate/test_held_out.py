@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from crossimpact.drift.calibration import cost_slope, move_slope
+from crossimpact.drift.calibration import move_slope
 from crossimpact.estimate.bucket_costs import bucket_cross
-from crossimpact.estimate.held_out import open_held_out
+from crossimpact.estimate.held_out import open_held_out, pooled_slope
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
 from crossimpact.panel import Panel
@@ -151,20 +151,47 @@ def test_what_the_champion_may_be_off_is_what_its_errors_make():
 def test_nothing_predicted_has_no_slope():
     panel, truth = draw(3, T=390)
     model = champion(panel, truth).self_only()
-    assert cost_slope(model, panel) is None
     assert move_slope(open_held_out(model, panel), np.zeros_like(model.gamma)) is None
     idle = replace(panel, q=np.zeros_like(panel.q), s=np.full_like(panel.s, np.nan))
-    assert cost_slope(champion(panel, truth), idle) is None
     assert move_slope(open_held_out(champion(panel, truth), idle), np.zeros((8, 8))) is None
 
 
 def test_moves_tell_a_changed_gamma_more_surely_than_costs():
     panel, truth = draw(7, T=390)
     week = without_cross(panel, truth, 0.5)
-    cost, moves = (
-        cost_slope(champion(panel, truth), week),
-        move_slope(open_held_out(champion(panel, truth), week), np.zeros((8, 8))),
-    )
+    model = champion(panel, truth)
+    predicted, realized = bucket_cross(model, week)
+    traded = (np.isfinite(week.s) & (week.q != 0)).any(axis=1)
+    cost = between_days(predicted**2, predicted * realized, week.date[traded])
+    moves = move_slope(open_held_out(model, week), np.zeros((8, 8)))
     assert cost is not None and moves is not None
     assert moves[0].se < cost.se
     assert abs(moves[0].value - 0.5) < 3.5 * moves[0].se
+
+
+def test_regimes_together_have_the_slope_of_their_sums():
+    panel, truth = draw(4, T=780)
+    half = replace(panel, regime=np.where(np.arange(len(panel.ts)) % 3, "normal", "stressed"))
+    model = champion(panel, truth)
+    models = {regime: replace(model, regime=regime) for regime in ("normal", "stressed")}
+    apart = [open_held_out(models[r], half.of_regime(r)) for r in models]
+    found = pooled_slope(models, half, {})
+    assert found is not None and found.n == len(half.ts)
+    sums = np.sum([[part.sum() for part in one.calibration()] for one in apart], axis=0)
+    assert found.value == pytest.approx(sums[1] / sums[0])
+    assert pooled_slope({"normal": models["normal"].self_only()}, half, {}) is None
+    assert pooled_slope(models, half.where(half.date == ""), {}) is None
+
+
+def test_a_few_large_cells_and_the_peers_do_not_own_the_slope():
+    """In dollars the wild buckets and the peers' flow would be most of it."""
+    panel, truth = draw(5, T=1560, confounded=True)
+    model = champion(panel, truth)
+    usual = pooled_slope({"normal": model}, panel, {})
+    assert usual is not None and abs(usual.value - 1) < 3 * usual.se
+    wild = replace(panel, move=panel.move.copy())
+    rng = np.random.default_rng(1)
+    rows = rng.choice(len(panel.ts), 8, replace=False)
+    wild.move[rows, 0] += 500 * np.sign(model.cross_bps(panel.q)[rows, 0])
+    found = pooled_slope({"normal": model}, wild, {})
+    assert found is not None and abs(found.value - usual.value) < 1.5 * usual.se
