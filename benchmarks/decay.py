@@ -25,7 +25,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.decaying_desks import DecayingDesk, draw
 from crossimpact.estimate.carried import net_of_carried
-from crossimpact.estimate.decay import DecayFit, Estimate, fit_decay
+from crossimpact.estimate.day_bootstrap import Estimate
+from crossimpact.estimate.decay import DecayFit, fit_decay
 from crossimpact.estimate.decay_sums import Models, decay_sums, pushes
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, ImpactModel

@@ -12,6 +12,7 @@ REFIT_METRICS = {
     "buckets": "buckets", "edges": "pairs", "condition_number": "condition",
     "oos_r2_self_only": "R2 self", "oos_r2_shipped": "R2 ships", "oos_r2_placebo": "placebo",
 }  # fmt: skip
+OVER_TIME = "impact over time"
 EVIDENCE = ("regime", "statistic", "value", "se", "low", "high", "evidence", "limit", "verdict")
 
 
@@ -52,6 +53,7 @@ def refitted(result: Data) -> Data:
         "contract": contract["verdict"],
         "unplaced": f"{lost['fills']:,} fills, {lost['usd']:,.2f} USD, in no bucket",
         "regimes (R2 of slippage and move, out of sample)": regimes,
+        OVER_TIME: over_time(result["regimes"]),
         "tables": contract["tables"],
         "rules": contract["rules"],
         "seconds": [result["stages"]],
@@ -73,7 +75,17 @@ def champion(result: Data) -> Data:
     shown["regimes"] = [
         {names.get(name, name): row.get(name) for name in order} for row in result["regimes"]
     ]
+    shown[OVER_TIME] = over_time({row["regime"]: row for row in result["regimes"]})
     return {name: value for name, value in shown.items() if value not in ("", {}, [], None)}
+
+
+def over_time(regimes: Mapping[str, Data]) -> list[Data]:
+    """How long impact lives, a row per fitted regime."""
+    return [
+        {"regime": regime, "decay": row["decay"]}
+        for regime, row in regimes.items()
+        if row.get("decay")
+    ]
 
 
 def _in_words(entry: Data) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from crossimpact.kernel.decay import Decay
+
 if TYPE_CHECKING:
     from crossimpact.model import ImpactModel
     from crossimpact.release.content import Window
@@ -48,11 +50,28 @@ class Edge:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a demo desk was made with: its spec as plain data, its dates, couplings by regime."""
+    """What a demo desk was made with: its spec as plain data, its dates, couplings by regime, and
+    how impact decays."""
 
     spec: Mapping[str, object]
     dates: tuple[str, ...]
     planted: Mapping[str, tuple[Edge, ...]]
+    kernel: Decay
+
+
+@dataclass(frozen=True)
+class Lived:
+    """How long impact lives: half-life in minutes, inf when it stays, and the share that stays, as
+    planted and as found, each with its interval; None where no kernel ships or none is known."""
+
+    half_life_min: float
+    permanent: float
+    found_half_life_min: float | None
+    half_life_lo: float | None
+    half_life_hi: float | None
+    found_permanent: float | None
+    permanent_lo: float | None
+    permanent_hi: float | None
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,7 @@ class Summary:
     tables: Mapping[str, Mapping[str, int]]
     regimes: Mapping[str, RegimeAnswer]
     edges: Mapping[str, Recovery]
+    decay: Mapping[str, Lived]
     champion: Champion
     window: Window
     gates: tuple[Row, ...]
@@ -107,6 +127,7 @@ class Summary:
             **vars(self),
             "regimes": {name: asdict(row) for name, row in self.regimes.items()},
             "edges": {name: asdict(pairs) for name, pairs in self.edges.items()},
+            "decay": {name: _plain(row) for name, row in self.decay.items()},
             "champion": asdict(self.champion),
             "window": self.window.to_dict(),
             "gates": [row.to_dict() for row in self.gates],
@@ -127,6 +148,9 @@ def collect(
         edges={
             regime: recovery(champion.model_for(regime)[0], planted)
             for regime, planted in truth.planted.items()
+        },
+        decay={
+            regime: lived(truth.kernel, champion.model_for(regime)[0]) for regime in truth.planted
         },
         champion=Champion(champion.id, champion.digest, facts.version),
         window=champion.window,
@@ -189,6 +213,27 @@ def recovery(model: ImpactModel | None, planted: Sequence[Edge]) -> Recovery:
     )
 
 
+def lived(planted: Decay, model: ImpactModel | None) -> Lived:
+    """The planted decay beside the model's kernel."""
+    kernel = model.kernel if model else None
+    errors = kernel.errors if kernel else None
+    return Lived(
+        planted.half_life_min,
+        planted.permanent,
+        kernel.half_life_min if kernel else None,
+        errors.half_life_lo if errors else None,
+        errors.half_life_hi if errors else None,
+        kernel.permanent if kernel else None,
+        errors.permanent_lo if errors else None,
+        errors.permanent_hi if errors else None,
+    )
+
+
+def _plain(row: Lived) -> dict[str, float | str | None]:
+    """JSON knows no infinity."""
+    return {k: str(v) if v == np.inf else v for k, v in vars(row).items()}
+
+
 def pair(a: str, b: str) -> tuple[str, str]:
     """An unordered pair of symbols."""
     return (a, b) if a < b else (b, a)
@@ -236,4 +281,5 @@ def read_truth(path: Path) -> Truth:
         regime: tuple(Edge(**{name: edge[name] for name in names}) for edge in facts["edges"])
         for regime, facts in truth.get("regimes", {}).items()
     }
-    return Truth(truth["spec"], tuple(truth["spec"]["dates"]), planted)
+    kernel = Decay.from_dict(truth["kernel"]) if "kernel" in truth else Decay((1.0,), (0.0,))
+    return Truth(truth["spec"], tuple(truth["spec"]["dates"]), planted, kernel)

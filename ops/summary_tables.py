@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ops.summary import SPLIT, Shortfall, Summary, unbalanced
+from ops.summary import SPLIT, Lived, Shortfall, Summary, unbalanced
 
 if TYPE_CHECKING:
     from crossimpact.release.gates import Row
@@ -24,6 +25,7 @@ def render(console: Console, summary: Summary) -> None:
     for title, table in (
         ("Rows in = accepted + quarantined", _rows_table(summary.tables)),
         ("Champion against what was planted", _regimes_table(summary)),
+        ("How long impact lives, against what was planted", _decay_table(summary.decay)),
         ("Gates of the promoted release", _gates_table(summary.gates)),
         (f"Implementation shortfall, {dates[0]} to {dates[-1]}", _shortfall_table(shortfall)),
         ("Drift of the last week against the champion", _drift_table(summary.drift)),
@@ -95,6 +97,29 @@ def _regimes_table(summary: Summary) -> Table:
             answer.rung,
         )
     return view
+
+
+def _decay_table(rows: Mapping[str, Lived]) -> Table:
+    view = _table("regime", "", "planted", "found")
+    for regime, row in rows.items():
+        minutes = row.found_half_life_min, row.half_life_lo, row.half_life_hi
+        stays = row.found_permanent, row.permanent_lo, row.permanent_hi
+        planted = _known(row.half_life_min, ".0f")
+        view.add_row(regime, "half-life, min", planted, _reach(*minutes, ".0f"))
+        view.add_row("", "share that stays", f"{row.permanent:.0%}", _reach(*stays, ".0%"))
+    return view
+
+
+def _known(value: float, form: str) -> str:
+    return format(value, form) if value < math.inf else "stays"
+
+
+def _reach(value: float | None, low: float | None, high: float | None, form: str) -> str:
+    """A number and its interval; a dash where no kernel ships."""
+    if value is None:
+        return "-"
+    reach = "" if low is None or high is None else f" ({low:{form}} to {high:{form}})"
+    return _known(value, form) + reach
 
 
 def _gates_table(rows: Sequence[Row]) -> Table:

@@ -13,6 +13,7 @@ from crossimpact.estimate import over_time
 from crossimpact.estimate.decay import DecayFit
 from crossimpact.estimate.decay_placebo import placebo
 from crossimpact.estimate.over_time import Carryover
+from crossimpact.estimate.refit import RegimeFit
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.path_manipulation import path_certificate
@@ -43,6 +44,14 @@ def carryover(settings: Settings, plan: RefitPlan, panel: Panel) -> Carryover:
     )
     tell("decay", found.fit.status)
     return found
+
+
+def with_moved(found: RegimeFit, carried: Carryover) -> RegimeFit:
+    """The fit, with what taking decay out of its buckets did to gamma and beta in its metrics."""
+    before, after = carried.models.get(found.regime), found.candidates.get("full")
+    if not carried.fades or before is None or after is None:
+        return found
+    return replace(found, metrics={**found.metrics, **over_time.moved(before, after)})
 
 
 def timed(settings: Settings, dates: Sequence[str], fits: Mapping[str, FitRecord]) -> Timed:

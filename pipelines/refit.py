@@ -32,6 +32,7 @@ from crossimpact.release.policy import DEFAULT
 from pipelines import features, moments, over_time, record, validate
 from pipelines.over_time import Timed
 from pipelines.pages.card import model_card
+from pipelines.pages.card_over_time import in_words
 from pipelines.plan import RefitPlan
 from pipelines.record import FitRecord, Row
 from pipelines.store import layout
@@ -215,7 +216,8 @@ def summary(release: Release, version: Version) -> Registered:
     for regime, policy in release.fallback.items():
         metrics = release.report["metrics"].get(regime, {})
         numbers = {k: None if isinstance(v, str) else v for k, v in metrics.items()}  # nan, inf
-        regimes[regime] = {"rung": policy.rung, "reason": policy.reason, **numbers}
+        decay = {"decay": in_words(release, regime)}
+        regimes[regime] = {"rung": policy.rung, "reason": policy.reason, **decay, **numbers}
     return Registered(
         release=release.id,
         digest=release.digest,
@@ -277,6 +279,7 @@ def _fitted(
         moments=None if carried.fades else stored,
         policy=plan.policy,
     )
+    result = over_time.with_moved(result, carried)
     return record.of_fit(result, net, data_digest, plan.policy.guardrails)
 
 

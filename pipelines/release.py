@@ -30,6 +30,7 @@ from crossimpact.release import bundle, ledger, release_files
 from crossimpact.release.bundle import MANIFEST, Release
 from crossimpact.release.content import Hold, Window
 from crossimpact.release.ledger import Entry, LiveChampion
+from pipelines.pages.card_over_time import in_words
 from pipelines.store.settings import Settings
 from registry import tracking
 from registry.tracking import CHAMPION
@@ -58,7 +59,8 @@ class Champion:
 
 @dataclass(frozen=True)
 class RegimeAnswer:
-    """Who answers for a regime, how fast it may trade, and the model's size; None without one."""
+    """Who answers for a regime, how fast it may trade, and the model's size; None without one. How
+    long its impact lives, in words; empty without a model."""
 
     regime: str
     rung: Rung
@@ -68,6 +70,7 @@ class RegimeAnswer:
     buckets: float | str | None
     edges: int | None
     condition_number: float | str | None
+    decay: str = ""
 
 
 @dataclass(frozen=True)
@@ -297,4 +300,5 @@ def _regime(release: Release, regime: str) -> RegimeAnswer:
         buckets=metrics.get("buckets"),
         edges=model.edges if model else None,
         condition_number=bundle.plain(model.condition_number) if model else None,
+        decay=in_words(release, regime),
     )

@@ -40,6 +40,29 @@ def over_time(release: Release) -> list[str]:
     ]
 
 
+def in_words(release: Release, regime: str) -> str:
+    """How long impact lives in a regime, in one line; empty where no model was fitted."""
+    model = release.models.get(regime)
+    if model is None:
+        return ""
+    decay = release.report.get("decay")
+    if model.kernel is None:
+        return f"bucket model: {decay['reason']}" if decay and decay["reason"] else NEVER
+    metrics = release.report.get("metrics", {}).get(regime, {})
+    own, cross = (_scale(kind)({}, model) for kind in ("self", "cross"))
+    kept = f"the mid keeps {own} of own, {cross} of cross"
+    changed = [
+        f"{name} x {metrics[f'{name}_by_decay']:.2f}"
+        for name in ("gamma", "beta")
+        if is_number(metrics.get(f"{name}_by_decay"))
+    ]
+    if model.kernel.permanent == 1:
+        lives = f"stays: {decay['reason']}" if decay and decay["reason"] else "stays"
+    else:
+        lives = f"half-life {half_life(model.kernel)} min, {permanent(model.kernel)} stays"
+    return "; ".join((lives, kept, *(("decay moved " + ", ".join(changed),) if changed else ())))
+
+
 def _notes(release: Release, decay: Mapping[str, Any]) -> Iterator[str]:
     if control := decay.get("placebo"):
         shares = (
@@ -115,6 +138,10 @@ def _ratio(kind: str) -> Callable[[Mapping[str, Any], ImpactModel], str]:
     return show
 
 
+def _moved(kind: str) -> Callable[[Mapping[str, Any], ImpactModel], str]:
+    return lambda metrics, _: number(metrics.get(f"{kind}_by_decay"), ".2f")
+
+
 def _borne(metrics: Mapping[str, Any], _: ImpactModel) -> str:
     share = metrics.get("couplings_borne")
     return f"**{share:.0%}**" if is_number(share) and share < 1 else number(share, ".0%")
@@ -141,6 +168,8 @@ ROWS: tuple[Row, ...] = (
     ("the mid keeps at the bucket's end, per bps its fills paid: cross", _scale("cross")),
     ("fills pay, per bps the mid keeps: own", _ratio("own")),
     ("fills pay, per bps the mid keeps: cross", _ratio("cross")),
+    ("decay moved gamma: net of what earlier buckets left, over as seen", _moved("gamma")),
+    ("decay moved beta: net of what earlier buckets left, over as seen", _moved("beta")),
     ("share of the couplings the kernel bears", _borne),
     ("R2 of later days' moves beyond impact that stays", _gain),
     ("slope of later days' moves on the prediction (95%)", _slope),

@@ -102,6 +102,10 @@ def test_render_shows_the_facts(width):
             )
         },
         edges={"stressed": summary.recovery(None, PLANTED)},
+        decay={
+            "normal": summary.Lived(30.0, 0.3, 28.54, 22.9, 40.3, 0.31, 0.16, 0.37),
+            "stressed": summary.Lived(float("inf"), 1.0, None, None, None, None, None, None),
+        },
         gates=(
             Row("psd_margin", "normal", 0.25, "at_least", 0.0, "pass"),
             Row("edge_turnover", "normal", 0.91234567, "at_most", 0.8, "fail"),
@@ -128,6 +132,8 @@ def test_render_shows_the_facts(width):
     told = json.loads(json.dumps(found.to_dict()))
     assert told["shortfall"]["dates"] == ["2026-03-27"] and told["shortfall"]["total"] == "0"
     assert told["edges"]["stressed"]["strong"] == 2
+    assert told["decay"]["stressed"]["half_life_min"] == "inf"
+    assert told["decay"]["normal"]["found_half_life_min"] == 28.54
     assert told["gates"][0]["verdict"] == "pass" and told["window"]["dates"] == 20
     render(Console(file=stream, width=width), found)
     text = stream.getvalue()
@@ -140,6 +146,9 @@ def test_render_shows_the_facts(width):
         "last day  /home/x/tca-2026-03-27.html",
         "pull      live: stressed by fixed_pov",
         "at most 0.8",
+        "29 (23 to 40)",
+        "31% (16% to 37%)",
+        "stays",
         "0.9123",
         "fail",
         "nothing to judge: shadow_p90",

@@ -22,9 +22,10 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import t
 from threadpoolctl import threadpool_limits
 
+from crossimpact.estimate.day_bootstrap import COVERAGE, NOTHING, Estimate, counts, estimate
 from crossimpact.estimate.decay_shape import (
     Family,
     Quadratic,
@@ -44,24 +45,11 @@ Status = Literal["decays", "permanent", "gone", "unknown"]
 
 MIN_DAYS = 5  # in which the desk pushed: fewer tell no day's luck from the desk
 DRAWS = 200
-COVERAGE = 0.95
 BETTER_SE = 2.0  # standard errors by which a richer shape must predict later days better
 STEPS = 5  # in which the second half of the days is predicted
 SEEN = 1e-4  # of the pushes' square that must be left once each name's level is taken out
 GONE = 0.25  # of a push, left a bucket later, below which the interval's upper end says it is gone
 LAGS = 25  # buckets after a push for which the curve's errors are kept
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -135,7 +123,7 @@ def fit_decay(sums: DecaySums, draws: int = DRAWS, seed: int = 0) -> DecayFit:
 def _fitted(sums: DecaySums, days: int, draws: int, seed: int) -> DecayFit:
     family, why = _family(sums)
     gain, se = later_gain(sums, partial(coefficients, family=family), STAYS)
-    quadratic = Quadratic.weighted(sums, _counts(sums.days, draws, seed))
+    quadratic = Quadratic.weighted(sums, counts(sums.days, draws, seed))
     found = _settled(family(quadratic), sums)
     fit = replace(_described(sums, found), gain=gain, gain_se=se, days=days, reason=why)
     status, reason = _verdict(sums, found, fit)
@@ -195,12 +183,6 @@ def _lacking(sums: DecaySums, days: int) -> str:
     if own < SEEN * sums.pushed.sum(axis=0)[::2].sum():
         return "flow is constant through each session: what stays is not told from a name's level"
     return ""
-
-
-def _counts(days: int, draws: int, seed: int) -> Array:
-    """How often each day counts: once in the first row, as drawn in the others."""
-    drawn = np.random.default_rng([seed, days]).multinomial(days, np.full(days, 1 / days), draws)
-    return np.vstack((np.ones(days), drawn)).astype(float)
 
 
 Coefficients = Callable[[Quadratic], Array]
@@ -271,37 +253,26 @@ def _settled(found: Shapes, sums: DecaySums) -> Shapes:
 
 
 def _described(sums: DecaySums, found: Shapes) -> DecayFit:
-    scales = [_estimate(column, sums.days) for column in found.scales.T]
+    scales = [estimate(column, sums.days) for column in found.scales.T]
     return DecayFit(
         "decays", "",
-        half_life_min=_estimate(found.half_life_min, sums.days),
-        permanent=_estimate(found.permanent, sums.days),
+        half_life_min=estimate(found.half_life_min, sums.days),
+        permanent=estimate(found.permanent, sums.days),
         scale_self=dict(zip(sums.regimes, scales[::2], strict=True)),
         scale_cross=dict(zip(sums.regimes, scales[1::2], strict=True)),
     )  # fmt: skip
 
 
-def _estimate(values: Array, days: int) -> Estimate:
-    """The first value, and the interval of the others: percentiles a little further out than
-    their names, as few days vary too little when redrawn (Hesterberg 2015)."""
-    wide = np.sqrt(days / (days - 1)) * t.ppf((1 - COVERAGE) / 2, days - 1)
-    ends = norm.cdf([wide, -wide])
-    low, high = np.quantile(values[1:], ends, method="inverted_cdf")
-    return Estimate(
-        float(values[0]), min(float(low), float(values[0])), max(float(high), float(values[0]))
-    )
-
-
 def _verdict(sums: DecaySums, found: Shapes, fit: DecayFit) -> tuple[Status, str]:
     """What the estimate may be called, and why it is not a decay."""
-    own = _estimate(found.scales[:, ::2].max(axis=1), sums.days)
+    own = estimate(found.scales[:, ::2].max(axis=1), sums.days)
     bucket = sums.rates.bucket_min
     if own.low <= 0:
         return "gone", (
             f"gone within the bucket: the mid keeps {own.value:.2f} ({own.low:.2f} to "
             f"{own.high:.2f}) of own impact at its end"
         )
-    left = _estimate(found.left(np.array([bucket]))[:, 0], sums.days)
+    left = estimate(found.left(np.array([bucket]))[:, 0], sums.days)
     if left.high < GONE:
         return "gone", (
             f"gone within the bucket: {left.value:.2f} ({left.low:.2f} to {left.high:.2f}) of it "

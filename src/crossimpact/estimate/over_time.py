@@ -26,10 +26,11 @@ from crossimpact.estimate.decay import DecayFit, fit_decay
 from crossimpact.estimate.decay_sums import decay_sums
 from crossimpact.estimate.gram import History
 from crossimpact.estimate.self_impact import Loss
+from crossimpact.estimate.stability import stabilise
 from crossimpact.estimate.window import fit_cross_of, net_model, open_window
 from crossimpact.kernel.decay import Decay
 from crossimpact.ladder import REGIMES
-from crossimpact.model import ImpactModel, Transform
+from crossimpact.model import ImpactModel, Transform, to_scaled
 from crossimpact.panel import MIN_BUCKETS, Panel
 from crossimpact.path_manipulation import largest_coupling
 from crossimpact.release.policy import DEFAULT, RefitPolicy
@@ -128,6 +129,32 @@ def with_kernel(
         rung: replace(model, gamma=share * model.gamma, gamma_se=share * model.gamma_se)
         for rung, model in timed.items()
     }, share
+
+
+def moved(before: ImpactModel, after: ImpactModel) -> dict[str, float]:
+    """What taking decay out of the buckets did to a regime's estimates: slopes of those after on
+    those before, 1 where it did nothing.
+
+    Parameters
+    ----------
+    before
+        As of `Carryover.models`, nothing judged.
+    after
+        The full matrix of the buckets net of what earlier ones left; a size that was chosen out of
+        sample is undone.
+    """
+    stable = stabilise(before)[0]
+    size = float(after.provenance.get("out_of_sample_size", 1.0))
+    sides = {
+        "gamma": tuple(to_scaled(model.gamma, model.adv) for model in (stable, after)),
+        "beta": (before.beta, after.beta),
+    }
+    sizes = {"gamma": size, "beta": 1.0}
+    return {
+        f"{name}_by_decay": float((old * new).sum() / (old**2).sum()) / sizes[name]
+        for name, (old, new) in sides.items()
+        if old.any()
+    }
 
 
 def metrics(fit: DecayFit, regime: str) -> dict[str, float]:
