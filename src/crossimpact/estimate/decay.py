@@ -35,6 +35,7 @@ from crossimpact.estimate.decay_shape import (
     best_two_rates,
     coefficients,
     coefficients_by_regime,
+    shortest_half_life,
 )
 from crossimpact.estimate.decay_sums import DecaySums
 from crossimpact.estimate.robust import random_effects
@@ -49,6 +50,7 @@ BETTER_SE = 2.0  # standard errors by which a richer shape must predict later da
 STEPS = 5  # in which the second half of the days is predicted
 SEEN = 1e-4  # of the pushes' square that must be left once each name's level is taken out
 GONE = 0.25  # of a push, left a bucket later, below which the interval's upper end says it is gone
+ALL = 1.0  # of what fills pay: where so much may be left nothing is known to be gone
 LAGS = 25  # buckets after a push for which the curve's errors are kept
 
 
@@ -138,7 +140,8 @@ def _fitted(sums: DecaySums, days: int, draws: int, seed: int) -> DecayFit:
         fit = replace(fit, scale_self=stays.scale_self, scale_cross=stays.scale_cross)
     slope = later_slope(sums, partial(coefficients, family=family))
     fit = replace(fit, status=status, reason=reason or why, slope=slope)
-    return fit if status == "gone" else replace(fit, decays=_kernels(sums, found, fit))
+    there = status in ("decays", "permanent")
+    return replace(fit, decays=_kernels(sums, found, fit)) if there else fit
 
 
 def _family(sums: DecaySums) -> tuple[Family, str]:
@@ -268,10 +271,10 @@ def _verdict(sums: DecaySums, found: Shapes, fit: DecayFit) -> tuple[Status, str
     own = estimate(found.scales[:, ::2].max(axis=1), sums.days)
     bucket = sums.rates.bucket_min
     if own.low <= 0:
-        return "gone", (
-            f"gone within the bucket: the mid keeps {own.value:.2f} ({own.low:.2f} to "
-            f"{own.high:.2f}) of own impact at its end"
-        )
+        kept = f"the mid keeps {own.value:.2f} ({own.low:.2f} to {own.high:.2f}) of own impact"
+        if own.high >= ALL:
+            return "unknown", f"too few or too noisy days to tell: {kept} at the bucket's end"
+        return "gone", f"gone within the bucket: {kept} at its end"
     left = estimate(found.left(np.array([bucket]))[:, 0], sums.days)
     if left.high < GONE:
         return "gone", (
@@ -288,6 +291,12 @@ def _verdict(sums: DecaySums, found: Shapes, fit: DecayFit) -> tuple[Status, str
         return "permanent", (
             f"not separable from permanent: the half-life's interval, {half_life.low:.0f} to "
             f"{half_life.high:.0f} minutes, reaches the session's {sums.rates.session_min:g}"
+        )
+    edge = shortest_half_life(sums.rates)
+    if half_life.value <= edge * 1.01:
+        return (
+            "decays",
+            f"the half-life lies at the search's edge and is at most {edge:.3g} minutes",
         )
     return "decays", ""
 

@@ -206,9 +206,14 @@ def best_two_rates(quadratic: Quadratic) -> Shapes:
     return _searched(quadratic, first, steps, _crossed(*[TWO_AROUND] * 4))
 
 
+def shortest_half_life(rates: Rates) -> float:
+    """Minutes, the least that is searched: shorter ones look alike from bucket to bucket."""
+    return rates.bucket_min / 4
+
+
 def _half_lives(rates: Rates, points: int) -> Array:
     """Logarithms of the half-lives to search."""
-    return np.linspace(np.log(rates.bucket_min / 4), np.log(rates.session_min), points)
+    return np.linspace(np.log(shortest_half_life(rates)), np.log(rates.session_min), points)
 
 
 def _crossed(*axes: Array) -> Array:
