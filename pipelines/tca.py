@@ -36,7 +36,10 @@ from pipelines.tca_day import carried, predictions, read_day
 
 LAYER = "marts"
 #: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
-MARTS = {"tca_parent": "order_id", "tca_bucket": "ts", "tca_pairs": "place", "tca_summary": "date"}
+MARTS = {
+    "tca_parent": "order_id", "tca_path": "order_id, ts", "tca_bucket": "ts", "tca_pairs": "place",
+    "tca_summary": "date",
+}  # fmt: skip
 ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")
 FEATURES = ("buckets", "regimes")
 TOP_PAIRS = 20
@@ -258,6 +261,7 @@ def _query_marts(
     parameters: dict[str, dict[str, Any]] = {
         "tca_fill": {"bucket_s": settings.bucket_s, "max_age_s": age},
         "tca_parent": {"release_id": release.id},
+        "tca_path": {},
         "tca_bucket": {},
         "tca_pairs": {},
         "tca_summary": {"date": date, "release_id": release.id},

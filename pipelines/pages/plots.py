@@ -156,6 +156,42 @@ def slope_lines(axes: Axes, predicted: Array, slope: float | None, told: str = "
         axes.plot(ends, slope * ends, color=INK, linewidth=1.6, label=label)
 
 
+#: Causes of an order's price path: column of `tca_path`, what a reader calls it, colour.
+CAUSES = {
+    "self_now_bps": SEGMENTS["self_now"],
+    "self_carried_bps": SEGMENTS["self_carried"],
+    "cross_bps": ("Cross, predicted", SEGMENTS["cross_now"][1]),
+    "peers_bps": SEGMENTS["peers"],
+    "rest_bps": ("Noise and the rest", SEGMENTS["unexplained"][1]),
+}
+
+
+def path(rows: Sequence[Mapping[str, Any]], alt: str) -> str:
+    """How far an order's fills met the mid from its arrival, bps, and whose flow moved it there."""
+    with style():
+        figure = Figure(figsize=(8.6, 4.2), layout="constrained")
+        axes = figure.subplots()
+        at = date2num([row["ts"] for row in rows])
+        width = 0.8 * (float(np.diff(at).min()) if len(at) > 1 else 1 / 288)
+        ends = {1: np.zeros(len(rows)), -1: np.zeros(len(rows))}
+        for column, (label, colour) in CAUSES.items():
+            values = np.array([row[column] for row in rows], dtype=float)
+            for sign, end in ends.items():
+                height = np.where(np.sign(values) == sign, values, 0.0)
+                named = label if sign > 0 else None
+                axes.bar(at, height, width, bottom=end, color=colour, label=named)
+                end += height
+        drift = [row["drift_bps"] for row in rows]
+        axes.plot(at, drift, "D-", color=INK, markersize=4, linewidth=1, label="Mid since arrival")
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.xaxis.set_major_locator(AutoDateLocator(tz=UTC, maxticks=8))
+        axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))
+        axes.set_xlabel("bucket start, UTC")
+        axes.set_ylabel("bps since arrival (up = cost)")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        return to_svg(figure, alt)
+
+
 def cumulative(times: Sequence[datetime], realized: Array, predicted: Array, alt: str) -> str:
     """Running realized and predicted cross cost over the day, USD."""
     with style():

@@ -29,6 +29,7 @@ from pipelines.store.warehouse import Warehouse
 TEMPLATES = Path(__file__).parent / "templates"
 QUALITY_LAYERS = ("accepted", "quarantine", "violations")
 WORST_PARENTS = 15
+SHOWN = 3  # buckets that make a path
 Row = dict[str, Any]
 
 
@@ -125,12 +126,15 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
     manifest = warehouse.manifest("marts", "tca_summary", date)
     slope = manifest.extra["calibration"] if manifest else {}
     baskets = _grouped(parents, "basket_id", "no basket")
+    shown = _longest(parents, read_mart(warehouse, "tca_path", date))
     return {
         "date": date,
         "summary": summary,
         "bars": _bars(summary),
         "calibration": slope,
         "figures": _figures(parents, buckets, pairs, slope.get("slope")),
+        "path": shown[0] if shown else None,
+        "path_figure": Markup(plots.path(shown, _path_title(shown[0]))) if shown else "",  # noqa: S704
         "pairs": pairs,
         "worst": sorted(parents, key=lambda row: (-row["total_usd"], row["order_id"]))[
             :WORST_PARENTS
@@ -225,6 +229,23 @@ def _figures(
         "pairs": plots.pairs(pairs, "Predicted cross impact of the largest pairs"),
     }
     return {name: Markup(svg) for name, svg in drawn.items()}  # noqa: S704 (escaped by the writer)
+
+
+def _longest(parents: Sequence[Row], path: Sequence[Row]) -> list[Row]:
+    """Buckets of the parent that cost most among those worked over the most buckets of the day, by
+    a half at least: short orders have no path to show."""
+    by_order: dict[str, list[Row]] = defaultdict(list)
+    for row in path:
+        by_order[row["order_id"]].append(row)
+    cost = {row["order_id"]: row["total_usd"] for row in parents}
+    long = {order: rows for order, rows in by_order.items() if order in cost}
+    most = max(map(len, long.values()), default=0)
+    there = [order for order, rows in long.items() if 2 * len(rows) >= most >= SHOWN]
+    return long[max(there, key=lambda order: (cost[order], order))] if there else []
+
+
+def _path_title(row: Row) -> str:
+    return f"Price path of order {row['order_id']} in {row['symbol']}"
 
 
 def _segments(parents: Iterable[Row], key: str, none: str) -> dict[str, dict[str, float]]:

@@ -258,7 +258,15 @@ def test_golden_path_of_two_orders_is_priced_by_what_their_flow_left_since_arriv
         mids=dict.fromkeys(names, 1000.0),
     )  # fmt: skip
     kernel = Decay((1.0,), (float(np.log(2)) / 5,))
-    rows = build(home, release(replace(model(beta=1000, gamma=500), kernel=kernel)))["tca_parent"]
+    made = build(home, release(replace(model(beta=1000, gamma=500), kernel=kernel)))
+    rows = made["tca_parent"]
+    path = [row for row in made["tca_path"] if row["order_id"] == "o1"]
+    assert [row["self_now_bps"] for row in path] == pytest.approx([10, 10, 10])
+    assert [row["self_carried_bps"] for row in path] == pytest.approx([0, 10, 15])
+    assert [row["cross_bps"] for row in path] == pytest.approx([5, 5, 2.5])
+    for row in path:
+        parts = ("self_now", "self_carried", "cross", "peers", "rest")
+        assert sum(row[f"{part}_bps"] for part in parts) == pytest.approx(row["drift_bps"])
     found = {row["order_id"]: [float(row[f"{name}_usd"]) for name in CAUSES] for row in rows}
     assert found == {
         "o1": pytest.approx([30, 25, 5, 7.5, 0], abs=1e-6),
@@ -364,7 +372,9 @@ def test_a_symbol_outside_the_model_is_named(tmp_path: Path) -> None:
 
 def test_a_date_without_orders_has_zeros_and_a_page(tmp_path: Path) -> None:
     result = run(desk(tmp_path, []))
-    assert result.rows == {"tca_parent": 0, "tca_bucket": 3, "tca_pairs": 0, "tca_summary": 1}
+    assert result.rows == {
+        "tca_parent": 0, "tca_path": 0, "tca_bucket": 3, "tca_pairs": 0, "tca_summary": 1,
+    }  # fmt: skip
     assert result.split["total"] == {"usd": 0.0, "bps": None}
     assert result.report.exists()
 
