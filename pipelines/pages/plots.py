@@ -81,12 +81,12 @@ def split(totals: Mapping[str, Mapping[str, float]], alt: str, *, top: int = 10)
     """
     groups = _largest(totals, top)
     with style():
-        figure = Figure(figsize=(5.6, 1.5 + 0.3 * max(len(groups), 2)), layout="constrained")
+        figure = Figure(figsize=(5.6, 1.9 + 0.3 * max(len(groups), 2)), layout="constrained")
         axes = figure.subplots()
         _stack(axes, groups)
         axes.set_xlabel("shortfall, USD (right = cost)")
         axes.xaxis.set_major_formatter(FuncFormatter(_usd_tick))
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
         return to_svg(figure, alt)
 
 
@@ -108,6 +108,7 @@ def _short(name: str) -> str:
 
 def _stack(axes: Axes, groups: Mapping[str, Mapping[str, float]]) -> None:
     """Costs to the right of zero, gains to the left, the total as a mark."""
+    axes.use_sticky_edges = False  # a bar's end is no end of the axis
     y = np.arange(len(groups))
     ends = {1: np.zeros(len(groups)), -1: np.zeros(len(groups))}
     for part, (label, colour) in SEGMENTS.items():
