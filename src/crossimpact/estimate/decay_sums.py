@@ -205,7 +205,9 @@ def day_sums(day: Panel, models: Models, rates: Rates) -> DaySums:
     """Sums of one date; arguments as `decay_sums`."""
     slots = slots_of(day, rates.bucket_min)
     push = on_slots(pushes(day, models), slots)
-    changes = state_changes(push, rates)[slots]
+    changes = state_changes(push, rates)
+    if not np.array_equal(slots, np.arange(len(push))):  # whole sessions need no copy
+        changes = changes[slots]
     pushed_only = changes[:, :, rates.pilot].sum(axis=3)
     y, root = cells_of(day, pushed_only, np.isin(day.regime, list(models)))
     features = changes.reshape(*changes.shape[:2], -1)
@@ -264,8 +266,8 @@ def state_changes(push: Array, rates: Rates) -> Array:
     result = np.empty((*push.shape[:2], len(rates.per_min), push.shape[2]))
     walk = states(push, rates.per_min.tolist(), rates.bucket_min)
     for change, ends in zip(result, walk, strict=True):
-        before, after = (end.transpose(1, 0, 2) for end in ends)
-        np.subtract(after, before, out=change)
+        before, after = ends
+        np.subtract(after, before, out=change.transpose(1, 0, 2))
     return result
 
 

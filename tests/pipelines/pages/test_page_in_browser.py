@@ -65,7 +65,7 @@ def look(page: Path, width: int, scratch: Path) -> dict:
 def test_the_page_draws_fits_and_fetches_nothing(tmp_path, width):
     seen = look(make(tmp_path / "home").report, width, tmp_path)
     assert "Transaction cost" in seen["title"]
-    assert seen["figures"] == 5
+    assert seen["figures"] == 6
     assert seen["overflow"] <= 0
     assert seen["fetched"] == []
     assert seen["unseen"] == 0

@@ -76,7 +76,7 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
     assert all(reference.startswith("#") for reference in page.references)
     assert not page.tags["script"]
     assert not page.tags["link"]
-    assert page.tags["svg"] == 5
+    assert page.tags["svg"] == 6
 
 
 def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
