@@ -148,7 +148,8 @@ def confront(model: ImpactModel, panel: Panel, cross: Array, response: Response)
     solve = projector(own)
     far = np.where(known, np.abs(y - fitted(own, solve, y)), np.nan)
     reach = CLIP * np.maximum(
-        robust_spread(far, axis=0), tick_scale(np.where(known, moved, np.nan))
+        robust_spread(far, axis=0),
+        tick_scale(np.where(known, response.to_cross(panel.seen), np.nan)),
     )
     middle = fitted(own, solve, y)
     y = np.where(known, middle + np.clip(y - middle, -reach, reach), 0.0)

@@ -90,7 +90,7 @@ def fit_self(
         with the flow.
     """
     moved = np.zeros_like(panel.q) if cross is None else cross
-    least = tick_scale(np.where(panel.q != 0, response.to_own(panel), np.nan))
+    least = tick_scale(np.where(panel.q != 0, response.to_own(panel.seen), np.nan))
     blend, signed = response.to_own(panel, moved), panel.response - moved
     traded = np.isfinite(signed) & np.isfinite(blend) & (panel.q != 0)
     rows = traded.sum(axis=0)

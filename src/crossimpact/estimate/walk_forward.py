@@ -213,7 +213,8 @@ def _score_block(
     part = panel.where(np.isin(np.arange(len(panel.ts)), rows))
     left = _left(candidates["self_only"].model, part, response)
     responses = response.to_cross(part), part.response
-    weight, fill_weight = map(_weights, left, responses)
+    seen = response.to_cross(part.seen), part.seen.response
+    weight, fill_weight = map(_weights, left, seen)
     usual = _square(weight, left[0]) < OUTLIER**2
     for name, candidate in candidates.items():
         model = candidate.model

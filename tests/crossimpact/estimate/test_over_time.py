@@ -10,12 +10,16 @@ import pytest
 
 from benchmarks.decaying_desks import DecayingDesk, draw
 from crossimpact.estimate import over_time
+from crossimpact.estimate.carried import net_of_carried
 from crossimpact.estimate.day_bootstrap import Estimate
 from crossimpact.estimate.decay import DecayFit
+from crossimpact.estimate.held_out import open_held_out
 from crossimpact.estimate.lag_curve import lag_curve
 from crossimpact.estimate.over_time import Carryover
+from crossimpact.estimate.self_impact import fit_self
 from crossimpact.panel import Panel
 from crossimpact.path_manipulation import path_certificate
+from crossimpact.response import MOVES
 
 
 @cache
@@ -125,3 +129,17 @@ def test_sessions_shorter_than_the_lag_curve_have_a_shorter_one_and_tell_no_deca
     found = over_time.decay_of(panel, desk().models)
     assert found.status == "unknown" and not found.decays
     assert found.reason.startswith("too few or too noisy days to tell: the mid keeps")
+
+
+def test_a_price_that_seldom_ticks_keeps_its_beta_net_of_what_earlier_buckets_left() -> None:
+    """Net of it no bucket's move is exactly zero: read off those, every tick was an outlier."""
+    desk = draw(5, half_life_min=30.0, permanent=0.3, symbols=8, days=30)
+    still = np.random.default_rng(5).random(len(desk.panel.ts)) < 0.7
+    panel = replace(desk.panel, move=desk.panel.move.copy())
+    panel.move[still, 0] = 0.0
+    net = net_of_carried(panel, desk.models, {r: m.kernel for r, m in desk.models.items()})
+    rows = panel.regime == "normal"
+    seen, left = (fit_self(p.where(rows), response=MOVES) for p in (panel, net))
+    assert left.beta[0] > 0.8 * seen.beta[0]
+    held = [open_held_out(desk.models["normal"], p.where(rows)) for p in (panel, net)]
+    assert held[1].noise[0] == pytest.approx(held[0].noise[0], rel=0.05)
