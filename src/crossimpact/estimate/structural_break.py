@@ -29,6 +29,7 @@ from crossimpact.model import Array
 from crossimpact.panel import Panel
 
 BEFORE, AFTER = 3, 4  # blocks at least on either side of a break
+MIN_BLOCKS = 10  # with fewer, signs have too few patterns for a level of 1%
 LEVEL = 0.01  # of the test, per fit
 LEAST_CHANGE = 0.15  # of a coupling, relative
 DRAWS, AT_ONCE = 999, 50
@@ -128,7 +129,7 @@ def detect(regimes: Sequence[BlockScores], dates: Sequence[str]) -> Break:
     """
     regimes = [r for r in regimes if r.coupling.size]
     blocks = len(dates)
-    if not regimes or blocks < BEFORE + AFTER:
+    if not regimes or blocks < MIN_BLOCKS:
         return NONE
     seen, change = (a[0] for a in _scan(regimes, np.ones((1, blocks))))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (DRAWS, blocks))
