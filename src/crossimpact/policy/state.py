@@ -1,0 +1,328 @@
+"""What a scheduler is told, and what it answers: the desk's state and the plan, as typed JSON.
+
+One declaration gives the types, the checks on reading, and the JSON Schemas of `docs/scheduler.md`.
+Units stand in every field's schema. Quantities are shares, signed, buys positive; prices and money
+are US dollars; a time is minutes from `at`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from crossimpact.errors import ProblemError
+
+PolicyName = Literal["optimal", "ranked"]
+Answering = Literal["optimal", "ranked", "fixed_pov"]
+GuardrailState = Literal["green", "amber", "red"]
+Style = Literal["passive", "aggressive"]
+T = TypeVar("T")
+
+
+#: No number of a desk is larger; NaN and infinity, which compare with nothing, are refused with it.
+LARGEST = 1e15
+
+
+def _unit(
+    unit: str, doc: str, *, ge: float = -LARGEST, gt: float | None = None, le: float = LARGEST
+) -> Meta:
+    """A number's unit, meaning and limits, for the reader and the schema alike."""
+    if gt is not None:
+        return Meta(gt=gt, le=le, description=doc, extra_json_schema={"unit": unit})
+    return Meta(ge=ge, le=le, description=doc, extra_json_schema={"unit": unit})
+
+
+#: A number >= 0 whose field says what it is.
+Bound = Annotated[float, Meta(ge=0, le=LARGEST)]
+
+
+Shares = Annotated[float, _unit("shares", "Signed, buys positive.")]
+Minutes = Annotated[float, _unit("minutes", "Minutes from `at`.", ge=0)]
+
+
+class Parent(Struct, frozen=True, forbid_unknown_fields=True):
+    """A parent order."""
+
+    id: Annotated[str, Meta(min_length=1, description="The desk's own id.")]
+    symbol: str
+    quantity: Annotated[float, _unit("shares", "Whole order, signed, buys positive.")]
+    deadline_min: Annotated[float, _unit("minutes", "To the end of the order's time.", ge=0)]
+    filled: Annotated[float, _unit("shares", "Filled so far, signed like quantity.")] = 0.0
+    alpha_bps: Annotated[
+        float, _unit("bps", "Expected move from now on, positive towards the order's side.")
+    ] = 0.0
+    alpha_half_life_min: (
+        Annotated[float, _unit("minutes", "Half of alpha is gone by then; null: it stays.", gt=0)]
+        | None
+    ) = None
+    critical: Annotated[bool, Meta(description="Still worked when the guardrail is red.")] = False
+
+
+class Flow(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Own flow of the past: what is left of its impact is in the price."""
+
+    age_min: Annotated[float, _unit("minutes", "Since its interval ended.", ge=0)]
+    quantity: Annotated[float, _unit("shares", "Filled, signed.")]
+
+
+class Name(Struct, frozen=True, forbid_unknown_fields=True):
+    """The market in one name."""
+
+    symbol: str
+    mid: Annotated[float, _unit("USD per share", "Mid price.", gt=0)]
+    spread_bps: Annotated[float, _unit("bps", "Quoted spread; below 0 the quotes are crossed.")]
+    volume: Annotated[
+        Bound | tuple[Bound, ...] | None,
+        Meta(
+            description="Expected of the market; one for all intervals or one each; null: unknown.",
+            extra_json_schema={"unit": "shares per interval"},
+        ),
+    ] = None
+    working: Annotated[float, _unit("shares", "At the market, signed: counts as used.")] = 0.0
+    halted: bool = False
+    stale: bool = False
+    volatility_bps: Annotated[
+        float, _unit("bps", "Standard deviation of the mid over one interval.", ge=0)
+    ] = 0.0
+    flow: Annotated[
+        tuple[Flow, ...], Meta(description="Own fills of the past as [age_min, shares].")
+    ] = ()
+
+
+class Caps(Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of one interval; null: none."""
+
+    pov: Annotated[
+        float, _unit("share of volume", "Largest participation, per name.", gt=0, le=1)
+    ] = 0.1
+    sector_net_usd: Annotated[
+        Bound | dict[str, Bound] | None,
+        Meta(
+            description="Largest net flow of a sector, buys less sells; one for all or by sector.",
+            extra_json_schema={"unit": "USD per interval"},
+        ),
+    ] = None
+    risk_usd: (
+        Annotated[
+            float,
+            _unit("USD per interval", "Largest sum over names of flow times volatility.", ge=0),
+        ]
+        | None
+    ) = None
+
+
+class Risk(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the variance of what is not yet traded is charged."""
+
+    aversion: Annotated[
+        float, _unit("1 / USD", "USD of cost per USD^2 of variance, halved.", ge=0)
+    ] = 0.0
+    market: Annotated[float, _unit("correlation", "Of any two names.", ge=0, le=1)] = 0.2
+    sector: Annotated[float, _unit("correlation", "Added within a sector.", ge=0, le=1)] = 0.2
+
+
+class Allowance(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a guardrail state still allows."""
+
+    pov_share: Annotated[float, _unit("share", "Of the participation caps.", ge=0, le=1)] = 1.0
+    names_share: Annotated[
+        float, _unit("share", "Of the names with open orders, traded at once.", ge=0, le=1)
+    ] = 1.0
+    aggressive: bool = True
+    critical_only: bool = False
+
+
+#: What each state allows, unless the state of the desk says otherwise.
+ALLOWED: Mapping[GuardrailState, Allowance] = {
+    "green": Allowance(),
+    "amber": Allowance(pov_share=0.7, names_share=0.5, aggressive=False),
+    "red": Allowance(pov_share=0.3, names_share=0.25, aggressive=False, critical_only=True),
+}
+
+
+class DeskState(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that a plan depends on, beside the release."""
+
+    at: Annotated[datetime, Meta(tz=True, description="Event time, ISO 8601 with its zone.")]
+    regime: str
+    names: tuple[Name, ...]
+    parents: tuple[Parent, ...]
+    interval_min: Annotated[
+        float, _unit("minutes", "Length of an interval: the model's bucket.", gt=0)
+    ] = 5.0
+    horizon: Annotated[int, _unit("intervals", "Planned ahead; 1 is myopic.", ge=1, le=96)] = 12
+    caps: Caps = Caps()
+    risk: Risk = Risk()
+    guardrail: GuardrailState = "green"
+    allowance: Annotated[
+        Allowance | None, Meta(description="null: what the guardrail state allows by default.")
+    ] = None
+    leftover_bps: Annotated[
+        float, _unit("bps", "Price of what is left at a deadline, beside its impact.", ge=0)
+    ] = 10.0
+
+    def __post_init__(self) -> None:
+        known = _distinct("symbol", "names", [name.symbol for name in self.names])
+        _distinct("id", "parents", [parent.id for parent in self.parents])
+        for parent in self.parents:
+            if parent.symbol not in known:
+                raise ProblemError(
+                    f"parent {parent.id} is of {parent.symbol}, which is not among the names",
+                    "give its market",
+                )
+        for name in self.names:
+            if isinstance(name.volume, tuple) and len(name.volume) != self.horizon:
+                raise ProblemError(
+                    f"{name.symbol} has {len(name.volume)} volumes for {self.horizon} intervals"
+                )
+        if self.risk.market + self.risk.sector > 1:
+            raise ProblemError(
+                f"risk.market {self.risk.market:g} and risk.sector {self.risk.sector:g} sum to "
+                "more than 1"
+            )
+
+    @property
+    def allowed(self) -> Allowance:
+        """What the guardrail leaves."""
+        return self.allowance if self.allowance is not None else ALLOWED[self.guardrail]
+
+
+class Child(Struct, frozen=True):
+    """What to trade in a name over the next interval, beside what is at the market."""
+
+    symbol: str
+    quantity: Shares
+    participation: Annotated[
+        float, _unit("share of volume", "With what is at the market; 0 without volume.")
+    ]
+    style: Style
+    efficiency: Annotated[
+        float | None, _unit("ratio", "Alpha opportunity over marginal cost; null: no model.")
+    ]
+    marginal_bps: Annotated[
+        float | None, _unit("bps", "Marginal cost of the name in its own direction.")
+    ]
+    reasons: tuple[str, ...] = ()
+
+
+class Target(Struct, frozen=True):
+    """Where a parent should stand at the end of each interval: cumulative, filled included."""
+
+    parent: str
+    symbol: str
+    cumulative: Annotated[
+        tuple[float, ...], Meta(extra_json_schema={"unit": "shares"}, description="Signed.")
+    ]
+
+
+class Binding(Struct, frozen=True):
+    """A cap that binds, and what one more unit of it would save."""
+
+    cap: Literal["pov", "sector_net", "risk", "remaining"]
+    of: Annotated[str, Meta(description="Symbol, sector, parent id or `desk`.")]
+    interval: int
+    limit: Annotated[float, _unit("USD", "Where it stands, per interval.")]
+    price: Annotated[float | None, _unit("USD per USD", "Dual; null: no optimum stands there.")]
+
+
+class Applied(Struct, frozen=True):
+    """A rule that changed something, and what the change costs by the model."""
+
+    rule: str
+    of: tuple[str, ...]
+    what: str
+    cost_usd: Annotated[float, _unit("USD", "Modelled, positive: worse than without the rule.")]
+
+
+class Expected(Struct, frozen=True):
+    """What the model expects of the plan over the horizon, USD."""
+
+    alpha_usd: float
+    spread_usd: float
+    self_usd: float
+    cross_usd: float
+    carried_usd: Annotated[float, _unit("USD", "Paid for what earlier flow left in the price.")]
+    leftover_usd: float
+    risk_usd: float
+
+    @property
+    def objective_usd(self) -> float:
+        """What `optimal` minimises."""
+        impact = self.spread_usd + self.self_usd + self.cross_usd + self.carried_usd
+        return impact + self.leftover_usd + self.risk_usd - self.alpha_usd
+
+
+class Plan(Struct, frozen=True):
+    """The answer."""
+
+    at: datetime
+    policy: PolicyName
+    answered: Annotated[Answering, Meta(description="Who answered; `why` says why another did.")]
+    why: str
+    release: Annotated[str, Meta(description="Digest; empty without a release.")]
+    regime: str
+    rung: str
+    children: tuple[Child, ...]
+    targets: tuple[Target, ...]
+    binding: tuple[Binding, ...] = ()
+    rules: tuple[Applied, ...] = ()
+    relaxed: Annotated[
+        tuple[str, ...], Meta(description="Caps that were relaxed, in the order they were.")
+    ] = ()
+    expected: Expected | None = None
+    kkt_residual: float | None = None
+    gap_usd: Annotated[
+        float | None, _unit("USD", "What `ranked` would cost more than `optimal`.")
+    ] = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return result
+
+    def to_json(self) -> bytes:
+        """One spelling per plan: fields in their order, shortest round-trip numbers."""
+        return msgspec.json.encode(self)
+
+
+def read(document: bytes | str | Mapping[str, Any]) -> DeskState:
+    """A desk's state from JSON or plain data.
+
+    Raises
+    ------
+    ProblemError
+        Naming the field that is unknown, missing, of the wrong type or beyond its limit.
+    """
+    return _decoded(document, DeskState, "the state")
+
+
+def read_plan(document: bytes | str | Mapping[str, Any]) -> Plan:
+    """Inverse of `Plan.to_json` and `Plan.to_dict`."""
+    return _decoded(document, Plan, "the plan")
+
+
+def schema(kind: type[Struct]) -> dict[str, Any]:
+    """JSON Schema of `DeskState` or `Plan`, every number with its `unit`."""
+    return msgspec.json.schema(kind)
+
+
+def _distinct(what: str, where: str, values: list[str]) -> set[str]:
+    found = set(values)
+    if len(found) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ProblemError(f"{what} {twice} is twice among the {where}")
+    return found
+
+
+def _decoded(document: bytes | str | Mapping[str, Any], kind: type[T], what: str) -> T:
+    try:
+        if isinstance(document, bytes | str):
+            return msgspec.json.decode(document, type=kind)
+        return msgspec.convert(document, kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise ProblemError(f"{what} is refused: {error}", "see docs/scheduler.md") from error
