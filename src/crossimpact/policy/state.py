@@ -161,6 +161,13 @@ class DeskState(Struct, frozen=True, forbid_unknown_fields=True):
     allowance: Annotated[
         Allowance | None, Meta(description="null: what the guardrail state allows by default.")
     ] = None
+    strong_coupling: (
+        Annotated[
+            float,
+            _unit("share of own impact", "Pairs coupled by more follow the rules.", ge=0),
+        ]
+        | None
+    ) = 0.1
     leftover_bps: Annotated[
         float, _unit("bps", "Price of what is left at a deadline, beside its impact.", ge=0)
     ] = 10.0

@@ -1,0 +1,1 @@
+"""Child orders of a desk for the next intervals: what is optimal, what is ranked, and why."""

@@ -1,0 +1,223 @@
+"""The caps of a plan, as bounds and rows over the flows u >= 0, USD by line and interval.
+
+- a line trades what remains of it at most, nothing after its deadline, and in its own direction;
+- a name takes part in its market's volume by `pov` at most, what is at the market included;
+- the net flow of a sector, and the sum of flow times volatility, stay below their caps, what is at
+  the market included.
+
+What is at the market may break a cap by itself. Such a cap is relaxed to what is there, so that no
+trading is always allowed: first participation, then sectors, then risk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+from crossimpact.errors import ProblemError
+from crossimpact.policy.scheduling.desk import Desk, Index
+from crossimpact.scaled import Array
+
+Kind = Literal["pov", "sector_net", "risk", "remaining"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cap over several flows: ``low <= sum of weight * u[line, interval] <= high``, USD.
+
+    `interval` -1 stands for all of the horizon.
+    """
+
+    cap: Kind
+    of: str
+    interval: int
+    lines: Index
+    weight: Array
+    low: float
+    high: float
+
+    def sum(self, u: Array) -> float:
+        columns = u[self.lines]
+        flow = columns.sum(axis=1) if self.interval < 0 else columns[:, self.interval]
+        return float(self.weight @ flow)
+
+
+@dataclass(frozen=True, eq=False)
+class Caps:
+    """Bounds ``0 <= u <= most``, shape (P, H), and rows; `room` of each name's participation, shape
+    (n, H), and what was relaxed."""
+
+    most: Array
+    rows: tuple[Row, ...]
+    room: Array
+    relaxed: tuple[str, ...]
+
+    @cached_property
+    def matrix(self) -> sparse.csr_matrix:
+        """The rows' weights over the flattened flows, shape (rows, P * H)."""
+        P, H = self.most.shape
+        size = (len(self.rows), P * H)
+        if not self.rows:
+            return sparse.csr_matrix(size)
+        steps = [
+            np.arange(H) if row.interval < 0 else np.array([row.interval]) for row in self.rows
+        ]
+        columns = [
+            (row.lines[:, None] * H + step).ravel()
+            for row, step in zip(self.rows, steps, strict=True)
+        ]
+        weights = [
+            np.repeat(row.weight, len(step)) for row, step in zip(self.rows, steps, strict=True)
+        ]
+        counts = np.cumsum([0, *map(len, columns)])
+        return sparse.csr_matrix(
+            (np.concatenate(weights), np.concatenate(columns), counts), shape=size
+        )
+
+    @cached_property
+    def limits(self) -> tuple[Array, Array]:
+        """The rows' limits, low and high, shape (rows,) each."""
+        low, high = (np.array([getattr(row, end) for row in self.rows]) for end in ("low", "high"))
+        return low, high
+
+    def beyond(self, u: Array) -> Array:
+        """How far each row is beyond its limits, 0 within, shape (rows,)."""
+        (low, high), total = self.limits, self.matrix @ u.ravel()
+        return np.maximum(np.maximum(low - total, total - high), 0.0)
+
+    def kept(self, u: Array) -> Array:
+        """The nearest smaller flows that keep every cap to rounding: none grows, none turns."""
+        u = np.clip(u, 0.0, self.most)
+        if self.rows:
+            for k in np.flatnonzero(self.beyond(u)):
+                _shrink(self.rows[k], u)
+        return u
+
+    def excess(self, u: Array) -> float:
+        """Largest breach of a cap as a share of the largest flow allowed; 0 without one."""
+        scale = float(self.most.max(initial=0.0)) or 1.0
+        worst = max(float((-u).max(initial=0.0)), float((u - self.most).max(initial=0.0)), 0.0)
+        if self.rows:
+            size = np.array([np.abs(row.weight).max(initial=0.0) or 1.0 for row in self.rows])
+            worst = max(worst, float((self.beyond(u) / size).max()))
+        return worst / scale
+
+
+def of(desk: Desk, pov: float, allowed: Array | None = None) -> Caps:
+    """The caps of a desk's lines at this participation, 0 to 1; lines not `allowed` get no room.
+
+    Raises
+    ------
+    ProblemError
+        When a cap is of a sector nobody has, negative, or no number.
+    """
+    lines, market, state = desk.lines, desk.market, desk.state
+    relaxed: list[str] = []
+    room = _room(desk, pov, relaxed)
+    open_ = np.arange(state.horizon) < lines.intervals[:, None]
+    if allowed is not None:
+        open_ = open_ & allowed[:, None]
+    most = np.where(open_, np.minimum(room[lines.name], lines.remaining[:, None]), 0.0)
+    rows = [*_shared(desk, room), *_sectors(desk, relaxed), *_risk(desk, relaxed)]
+    if state.horizon > 1:
+        rows += [
+            Row("remaining", parent.id, -1, np.array([p]), np.ones(1), -np.inf, size)
+            for p, (parent, size) in enumerate(zip(lines.parents, lines.remaining, strict=True))
+        ]
+    return Caps(most, tuple(rows), room, tuple(relaxed))
+
+
+def _room(desk: Desk, pov: float, relaxed: list[str]) -> Array:
+    market = desk.market
+    if not 0 < pov <= 1:
+        raise ProblemError(f"caps.pov is {pov:g}, must be > 0 and at most 1")
+    share = pov * desk.state.allowed.pov_share
+    room = share * market.volume
+    beyond = np.abs(market.working) > room[:, 0] * (1 + 1e-9)
+    for i in np.flatnonzero(beyond & (market.volume[:, 0] > 0)):
+        relaxed.append(
+            f"pov of {market.symbols[i]}: {abs(market.working[i]):,.0f} USD at the market, the cap "
+            f"is {room[i, 0]:,.0f}"
+        )
+    room[:, 0] = np.maximum(room[:, 0] - np.abs(market.working), 0.0)
+    return room
+
+
+def _shared(desk: Desk, room: Array) -> Iterator[Row]:
+    """Participation of the names with several lines; of the others it is their bound."""
+    lines = desk.lines
+    count = np.bincount(lines.name, minlength=len(room))
+    for i in np.flatnonzero(count > 1):
+        members = np.flatnonzero(lines.name == i)
+        for h in range(desk.state.horizon):
+            limit = float(room[i, h])
+            ones = np.ones(len(members))
+            yield Row("pov", desk.market.symbols[i], h, members, ones, -np.inf, limit)
+
+
+def _sectors(desk: Desk, relaxed: list[str]) -> Iterator[Row]:
+    lines, market, state = desk.lines, desk.market, desk.state
+    given = state.caps.sector_net_usd
+    if given is None:
+        return
+    unknown = set(given) - set(market.sectors) if isinstance(given, dict) else set()
+    if unknown:
+        raise ProblemError(
+            f"caps.sector_net_usd names {', '.join(sorted(unknown))}",
+            f"sectors are {', '.join(sorted(set(market.sectors)))}",
+        )
+    label = np.array(market.sectors)
+    for sector in sorted(set(market.sectors)):
+        limit = given.get(sector, np.inf) if isinstance(given, dict) else given
+        _check(f"caps.sector_net_usd of {sector}", limit)
+        members = np.flatnonzero(label[lines.name] == sector)
+        if not (np.isfinite(limit) and len(members)):
+            continue
+        there = float(market.working[label == sector].sum())
+        for h in range(state.horizon):
+            used = there if h == 0 else 0.0
+            if abs(used) > limit:
+                relaxed.append(f"sector_net of {sector}: {used:,.0f} USD net at the market")
+            low, high = min(-limit - used, 0.0), max(limit - used, 0.0)
+            yield Row("sector_net", sector, h, members, lines.sign[members], low, high)
+
+
+def _risk(desk: Desk, relaxed: list[str]) -> Iterator[Row]:
+    lines, market, limit = desk.lines, desk.market, desk.state.caps.risk_usd
+    if limit is None or not len(lines):
+        return
+    _check("caps.risk_usd", limit)
+    there = float(np.abs(market.working) @ market.volatility)
+    if there > limit:
+        relaxed.append(f"risk: {there:,.0f} USD at the market, the cap is {limit:,.0f}")
+    everyone = np.arange(len(lines))
+    for h in range(desk.state.horizon):
+        room = max(limit - (there if h == 0 else 0.0), 0.0)
+        yield Row("risk", "desk", h, everyone, market.volatility[lines.name], -np.inf, room)
+
+
+def _check(name: str, limit: float) -> None:
+    if not limit >= 0:
+        raise ProblemError(f"{name} is {limit:g}, must be >= 0")
+
+
+def _shrink(row: Row, u: Array) -> None:
+    """Take what is beyond a row's limits off the flows that push it there, in place."""
+    for sign, limit in ((1.0, row.high), (-1.0, -row.low)):
+        beyond = sign * row.sum(u) - limit
+        if not beyond > 0:
+            continue
+        pushing = row.lines[sign * row.weight > 0]
+        weight = np.abs(row.weight[sign * row.weight > 0])
+        flow = u[pushing] if row.interval < 0 else u[pushing, row.interval : row.interval + 1]
+        keep = 1 - beyond / float(weight @ flow.sum(axis=1))
+        flow = flow * max(0.0, keep * (1 - 1e-15))
+        if row.interval < 0:
+            u[pushing] = flow
+        else:
+            u[pushing, row.interval : row.interval + 1] = flow

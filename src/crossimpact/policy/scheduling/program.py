@@ -1,0 +1,288 @@
+"""The convex program of a desk: what it minimises, and its gradient.
+
+Of the flows u >= 0, USD per line and interval of the horizon, with x the signed flow by name (what
+is at the market trades in the first interval):
+
+    J = path cost of x (`ImpactModel.path_cost`)  +  what earlier fills left in the price, times x
+        - alpha captured + leftovers + aversion / 2 * sum_h R_h' V R_h
+
+R_h being the position not yet traded after interval h, V the covariance of an interval: one
+correlation for the market, one more within a sector. A leftover L of a line with m intervals to go
+after the horizon is priced as traded evenly over them: its own impact exactly, decay included; what
+the others' even trading adds to it, and what the horizon's flows add to the later ones, by the
+gradient there. With none to go it trades at once at the deadline, for `leftover_bps` more.
+
+J is quadratic for a linear model, and convex where the model admits no profitable round trip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from crossimpact.kernel.decay import Decay
+from crossimpact.model import ImpactModel
+from crossimpact.policy.scheduling.couplings import Couplings
+from crossimpact.policy.scheduling.desk import Desk
+from crossimpact.policy.state import Expected
+from crossimpact.scaled import BPS, Array
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A desk under a linear model of the names of its market, in the market's order."""
+
+    desk: Desk
+    model: ImpactModel
+    couplings: Couplings
+
+    # -- sizes and units -----------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Lines and intervals."""
+        return self.desk.shape
+
+    @cached_property
+    def unit(self) -> Array:
+        """USD per scaled unit of each name (`ImpactModel.scaled`), shape (n,)."""
+        return np.sqrt(self.model.adv / BPS)
+
+    @cached_property
+    def signed(self) -> Array:
+        """Scaled units of its name per USD of a line, signed, shape (P,)."""
+        lines = self.desk.lines
+        return np.asarray(lines.sign / self.unit[lines.name])
+
+    def by_name(self, per_line: Array) -> Array:
+        """Sums over the lines of each name, shape (n, ...)."""
+        result = np.zeros((self.model.n, *per_line.shape[1:]))
+        np.add.at(result, self.desk.lines.name, per_line)
+        return result
+
+    # -- kernels -------------------------------------------------------------------------------
+
+    @cached_property
+    def own_kernel(self) -> Array:
+        """What a unit of own impact costs between two intervals, symmetric, shape (H, H)."""
+        return self._over_time(self._scales[0])
+
+    @cached_property
+    def cross_kernel(self) -> Array:
+        """The same of the others' impact."""
+        return self._over_time(self._scales[1])
+
+    @cached_property
+    def _scales(self) -> tuple[float, float]:
+        kernel = self.model.kernel
+        return (kernel.scale_self, kernel.scale_cross) if kernel else (0.0, 0.0)
+
+    def _over_time(self, scale: float) -> Array:
+        H = self.desk.state.horizon
+        apart = np.abs(np.subtract.outer(np.arange(H), np.arange(H)))
+        result = scale / 2 * self._carried(apart - 1)
+        np.fill_diagonal(result, 1.0)
+        return result
+
+    def _carried(self, buckets: Array) -> Array:
+        """``g`` after so many whole buckets between two; 0 without a kernel."""
+        if self.model.kernel is None:
+            return np.zeros(np.shape(buckets))
+        return self.model.kernel.value(np.maximum(buckets, 0) * self.model.kernel.bucket_min)
+
+    # -- what lies outside of the horizon ------------------------------------------------------
+
+    @cached_property
+    def _to_go(self) -> Array:
+        """Intervals of a line after the horizon, shape (P,)."""
+        lines = self.desk.lines
+        return np.maximum(lines.intervals - self.desk.state.horizon, 0)
+
+    @cached_property
+    def _longest(self) -> int:
+        return int(self._to_go.max(initial=0))
+
+    @cached_property
+    def _cumulated(self) -> Array:
+        """``sum of g`` over the first k buckets, k = 0 .. H + the most to go."""
+        g = self._carried(np.arange(self.desk.state.horizon + self._longest))
+        return np.append(0.0, np.cumsum(g))
+
+    @cached_property
+    def _between(self) -> Array:
+        """Carried among m even buckets, ``sum_{0 < l < m} (m - l) g(l - 1)``, m = 0, 1, ..."""
+        return np.append(0.0, np.cumsum(self._cumulated[: self._longest + 1]))
+
+    @cached_property
+    def evenly(self) -> Array:
+        """What own impact of a leftover costs against one bucket, spread evenly, shape (P,)."""
+        m = np.maximum(self._to_go, 1)
+        return np.asarray((m + self._scales[0] * self._between[m]) / m**2)
+
+    @cached_property
+    def _even_impact(self) -> tuple[Array, Array]:
+        """Own and cross impact of every line trading evenly to its deadline, scaled, by line."""
+        lines = self.desk.lines
+        pace = lines.remaining / np.maximum(lines.intervals, 1) * (self._to_go > 0)
+        rate = self.by_name(pace * self.signed)
+        own, cross = self.couplings.own * rate, self.couplings.times(rate)
+        return (own[lines.name] * self.signed, cross[lines.name] * self.signed)
+
+    @cached_property
+    def felt_later(self) -> Array:
+        """What the flows after the horizon pay for one within it, USD per USD, shape (P, H)."""
+        own, cross = self._even_impact
+        pushed = self._scales[0] * own + self._scales[1] * cross
+        return np.asarray(self._felt_later * pushed[:, None])
+
+    @cached_property
+    def _felt_later(self) -> Array:
+        """Carried from each interval of the horizon to all later ones of a line, shape (P, H)."""
+        H, m = self.desk.state.horizon, self._to_go[:, None].astype(np.intp)
+        before = (H - 1 - np.arange(H))[None, :]
+        return np.asarray(self._cumulated[before + m] - self._cumulated[before])
+
+    @cached_property
+    def past_bps(self) -> Array:
+        """What earlier fills have left in the price at the start of each interval, shape (n, H)."""
+        kernel = self.model.kernel
+        H = self.desk.state.horizon
+        if kernel is None:
+            return np.zeros((self.model.n, H))
+        own, cross = decayed(self.model, kernel, self.desk.market.flow, H)
+        return own + cross
+
+    # -- linear part ---------------------------------------------------------------------------
+
+    @cached_property
+    def terminal(self) -> Array:
+        """Price of a leftover beside its own impact, USD per USD, shape (P,)."""
+        lines, state = self.desk.lines, self.desk.state
+        due, m = self._to_go == 0, np.maximum(self._to_go, 1)
+        cross = self._even_impact[1]
+        together = 2 * cross * (1 + self._scales[1] * self._between[self._to_go] / m)
+        carried = self.felt_later.sum(axis=1) / m
+        late = np.where(due, BPS * state.leftover_bps, 0.0)
+        return np.asarray(self._linear - lines.later + late + together + carried)
+
+    @cached_property
+    def _linear(self) -> Array:
+        return np.asarray(BPS * self.model.alpha[self.desk.lines.name])
+
+    @cached_property
+    def slope(self) -> Array:
+        """Of J's linear part in u, leftovers apart, USD per USD, shape (P, H)."""
+        lines, market = self.desk.lines, self.desk.market
+        past = BPS * self.past_bps[lines.name] * lines.sign[:, None]
+        result = self._linear[:, None] - lines.alpha + self.felt_later + past
+        if market.working.any():
+            first = np.zeros((self.model.n, lines.alpha.shape[1]))
+            first[:, 0] = market.working / self.unit
+            result += 2 * self.impact(first)[lines.name] * self.signed[:, None]
+        return np.asarray(result)
+
+    # -- quadratic part ------------------------------------------------------------------------
+
+    def impact(self, scaled: Array) -> Array:
+        """Half the gradient of a path's own and cross cost, scaled units, shape (n, H)."""
+        own = (self.couplings.own * scaled.T).T @ self.own_kernel
+        return np.asarray(own + self.couplings.times(scaled) @ self.cross_kernel)
+
+    @cached_property
+    def curvature(self) -> Array:
+        """Of each line's leftover: J holds it times the leftover squared, shape (P,)."""
+        return np.asarray(self.couplings.own[self.desk.lines.name] * self.signed**2 * self.evenly)
+
+    @cached_property
+    def factors(self) -> tuple[Array, Array, Array]:
+        """The covariance: positions of each line's sector, and the factor of its volatility per USD
+        (signed) that market and sector share, and what is its name's alone; shapes (P,)."""
+        lines, market, risk = self.desk.lines, self.desk.market, self.desk.state.risk
+        sectors = np.unique(market.sectors, return_inverse=True)[1][lines.name]
+        volatility = lines.sign * market.volatility[lines.name]
+        alone = max(0.0, 1 - risk.market - risk.sector)
+        return sectors, volatility, alone * volatility
+
+    def exposed(self, position: Array) -> Array:
+        """``V R`` by line for positions >= 0 by line, shape (P, H)."""
+        sectors, volatility, alone = self.factors
+        risk, size = self.desk.state.risk, volatility[:, None] * position
+        sums = np.zeros((int(sectors.max(initial=0)) + 1, size.shape[1]))
+        np.add.at(sums, sectors, size)
+        common = risk.market * size.sum(axis=0) + risk.sector * sums[sectors]
+        own = self.by_name(size)[self.desk.lines.name]
+        return volatility[:, None] * common + alone[:, None] * own
+
+    # -- J -------------------------------------------------------------------------------------
+
+    def gradient(self, u: Array) -> Array:
+        """``dJ/du``, USD per USD, shape (P, H)."""
+        lines = self.desk.lines
+        x = self.by_name(self.signed[:, None] * u)
+        left = lines.remaining - u.sum(axis=1)
+        result = self.slope + 2 * self.impact(x)[lines.name] * self.signed[:, None]
+        result -= (self.terminal + 2 * self.curvature * left)[:, None]
+        if self.desk.state.risk.aversion:
+            position = lines.remaining[:, None] - np.cumsum(u, axis=1)
+            held = np.cumsum(self.exposed(position)[:, ::-1], axis=1)[:, ::-1]
+            result -= self.desk.state.risk.aversion * held
+        return np.asarray(result)
+
+    def value(self, u: Array) -> float:
+        """J less what no plan changes, USD."""
+        lines, left = self.desk.lines, self.desk.lines.remaining - u.sum(axis=1)
+        x = self.by_name(self.signed[:, None] * u)
+        result = (self.slope * u).sum() + (x * self.impact(x)).sum()
+        result += self.terminal @ left + self.curvature @ left**2
+        if self.desk.state.risk.aversion:
+            position = lines.remaining[:, None] - np.cumsum(u, axis=1)
+            variance = (position * self.exposed(position)).sum()
+            result += self.desk.state.risk.aversion / 2 * variance
+        return float(result)
+
+
+def decayed(
+    model: ImpactModel, kernel: Decay, flow: tuple[Array, Array, Array], intervals: int
+) -> tuple[Array, Array]:
+    """What fills of the past have left in the price at the start of each interval, by the names'
+    own and the others' flow, signed bps, shape (n, intervals) each."""
+    at, age, usd = flow
+    left = np.zeros((intervals, model.n))
+    push = model.flow(usd / model.adv[at])
+    for h in range(intervals):
+        np.add.at(left[h], at, kernel.value(age + h * kernel.bucket_min) * push)
+    own = kernel.scale_self * left * model.beta
+    cross = kernel.scale_cross * left @ model.gamma.T
+    return own.T, cross.T
+
+
+def expected(desk: Desk, model: ImpactModel, u: Array, program: Program | None) -> Expected:
+    """What the model expects of flows u, USD >= 0 by line and interval; every cost by the one
+    model, leftovers and risk by the program where there is one (a linear model)."""
+    lines, market = desk.lines, desk.market
+    flow = np.zeros((model.n, u.shape[1]))
+    np.add.at(flow, lines.name, lines.sign[:, None] * u)
+    flow[:, 0] += market.working
+    cost = model.path_cost((flow / model.adv[:, None]).T)
+    past = 0.0
+    if model.kernel is not None:
+        own, cross = decayed(model, model.kernel, market.flow, u.shape[1])
+        past = float((BPS * (own + cross) * flow).sum())
+    leftover = risk = 0.0
+    if program is not None:
+        left = lines.remaining - u.sum(axis=1)
+        leftover = float((program.terminal + program.curvature * left) @ left)
+        leftover += float((program.felt_later * u).sum())
+        position = lines.remaining[:, None] - np.cumsum(u, axis=1)
+        risk = desk.state.risk.aversion / 2 * float((position * program.exposed(position)).sum())
+    return Expected(
+        alpha_usd=float((lines.alpha * u).sum()),
+        spread_usd=float(cost.linear.sum()),
+        self_usd=float(cost.self_now.sum()),
+        cross_usd=float(cost.cross_now.sum()),
+        carried_usd=float((cost.self_carried + cost.cross_carried).sum()) + past,
+        leftover_usd=leftover,
+        risk_usd=risk,
+    )
