@@ -158,3 +158,38 @@ def scheduled(result: Data) -> Data:
 def money(value: float) -> str:
     """Whole units of large amounts, four digits of small ones."""
     return f"{value:,.0f}" if abs(value) >= 1e4 else number(value)
+
+
+def planned(result: Data) -> Data:
+    """Who answered and why, children, binding caps and rules; targets are for machines."""
+    expected = result["expected"] or {}
+    return {
+        "answered": result["answered"],
+        "why": result["why"],
+        "rung": result["rung"],
+        "regime": result["regime"],
+        "children": [
+            {
+                "symbol": child["symbol"],
+                "quantity": child["quantity"],
+                "participation": child["participation"],
+                "style": child["style"],
+                "efficiency": child["efficiency"],
+                "marginal_bps": child["marginal_bps"],
+                "reason": "; ".join(child["reasons"]),
+            }
+            for child in result["children"]
+        ],
+        "caps that bind": [
+            {name: cap[name] for name in ("cap", "of", "limit", "price")}
+            for cap in result["binding"]
+        ],
+        "rules": [
+            {"rule": rule["rule"], "cost_usd": rule["cost_usd"], "note": ", ".join(rule["of"])}
+            for rule in result["rules"]
+        ],
+        "relaxed": list(result["relaxed"]),
+        "expected": dict(expected),
+        "gap_usd": result["gap_usd"],
+        "notes": "; ".join(result["notes"]),
+    }

@@ -207,12 +207,13 @@ class Child(Struct, frozen=True):
         float, _unit("share of volume", "With what is at the market; 0 without volume.")
     ]
     style: Style
-    efficiency: Annotated[
-        float | None, _unit("ratio", "Alpha opportunity over marginal cost; null: no model.")
-    ]
-    marginal_bps: Annotated[
-        float | None, _unit("bps", "Marginal cost of the name in its own direction.")
-    ]
+    efficiency: (
+        Annotated[float, _unit("ratio", "Alpha opportunity over marginal cost; null: no model.")]
+        | None
+    )
+    marginal_bps: (
+        Annotated[float, _unit("bps", "Marginal cost of the name in its own direction.")] | None
+    )
     reasons: tuple[str, ...] = ()
 
 
@@ -233,7 +234,7 @@ class Binding(Struct, frozen=True):
     of: Annotated[str, Meta(description="Symbol, sector, parent id or `desk`.")]
     interval: int
     limit: Annotated[float, _unit("USD", "Where it stands, per interval.")]
-    price: Annotated[float | None, _unit("USD per USD", "Dual; null: no optimum stands there.")]
+    price: Annotated[float, _unit("USD per USD", "Dual; null: no optimum stands there.")] | None
 
 
 class Applied(Struct, frozen=True):
@@ -282,9 +283,9 @@ class Plan(Struct, frozen=True):
     ] = ()
     expected: Expected | None = None
     kkt_residual: float | None = None
-    gap_usd: Annotated[
-        float | None, _unit("USD", "What `ranked` would cost more than `optimal`.")
-    ] = None
+    gap_usd: (
+        Annotated[float, _unit("USD", "What `ranked` would cost more than `optimal`.")] | None
+    ) = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from crossimpact.errors import ProblemError
-from crossimpact.policy.scheduling.desk import Desk, Index
+from crossimpact.policy.scheduling.desk import Desk, Flags, Index
 from crossimpact.scaled import Array
 
 Kind = Literal["pov", "sector_net", "risk", "remaining"]
@@ -88,7 +88,7 @@ class Caps:
     def beyond(self, u: Array) -> Array:
         """How far each row is beyond its limits, 0 within, shape (rows,)."""
         (low, high), total = self.limits, self.matrix @ u.ravel()
-        return np.maximum(np.maximum(low - total, total - high), 0.0)
+        return np.asarray(np.maximum(np.maximum(low - total, total - high), 0.0))
 
     def kept(self, u: Array) -> Array:
         """The nearest smaller flows that keep every cap to rounding: none grows, none turns."""
@@ -108,7 +108,7 @@ class Caps:
         return worst / scale
 
 
-def of(desk: Desk, pov: float, allowed: Array | None = None) -> Caps:
+def of(desk: Desk, pov: float, allowed: Flags | None = None) -> Caps:
     """The caps of a desk's lines at this participation, 0 to 1; lines not `allowed` get no room.
 
     Raises
@@ -116,7 +116,7 @@ def of(desk: Desk, pov: float, allowed: Array | None = None) -> Caps:
     ProblemError
         When a cap is of a sector nobody has, negative, or no number.
     """
-    lines, market, state = desk.lines, desk.market, desk.state
+    lines, state = desk.lines, desk.state
     relaxed: list[str] = []
     room = _room(desk, pov, relaxed)
     open_ = np.arange(state.horizon) < lines.intervals[:, None]

@@ -52,16 +52,18 @@ def _of_names(model: ImpactModel, symbols: tuple[str, ...]) -> ImpactModel:
         return model
     to = Alignment.between(model.symbols, symbols)
     known = dict(zip(model.symbols, model.sectors, strict=True))
-    vectors = {name: to(getattr(model, name)) for name in ("alpha", "beta")}
-    unknown = {name: to(getattr(model, name), missing=1.0) for name in ("adv", "reference")}
-    nan = {f"{name}_se": np.empty(0) for name in ("alpha", "beta", "gamma")}
+    nothing = np.empty(0)
     return replace(
         model,
         symbols=symbols,
         sectors=tuple(known.get(symbol, "") for symbol in symbols),
         gamma=to(model.gamma, axes=(0, 1)),
-        gamma_frequency=np.empty(0),
-        **vectors,
-        **unknown,
-        **nan,
+        adv=to(model.adv, missing=1.0),
+        reference=to(model.reference, missing=1.0),
+        alpha=to(model.alpha),
+        beta=to(model.beta),
+        alpha_se=nothing,
+        beta_se=nothing,
+        gamma_se=nothing,
+        gamma_frequency=nothing,
     )

@@ -81,7 +81,7 @@ class Lines:
         The same on average over its intervals after the horizon, at the deadline when there is
         none, shape (P,).
     waiting
-        Alpha forgone by trading in the later intervals of its time instead of the first, shape (P,).
+        Alpha forgone by trading in its later intervals instead of the first, shape (P,).
     """
 
     parents: tuple[Parent, ...]
@@ -268,8 +268,8 @@ def _lines(
     )
 
 
-def _mean(rate: Array, start: Array, end: Array) -> Array:
+def _mean(rate: Array, start: Array | Index, end: Array | Index) -> Array:
     """Average of ``exp(-rate t)`` over (start, end); at start where both are the same."""
-    span = rate * (np.asarray(end, dtype=np.float64) - start)
+    span = rate * np.asarray(np.subtract(end, start), dtype=np.float64)
     wide = np.where(span > 0, span, 1.0)
     return np.asarray(np.exp(-rate * start) * np.where(span > 0, -np.expm1(-wide) / wide, 1.0))

@@ -49,7 +49,8 @@ def marginal(desk: Desk, model: ImpactModel, u: Array) -> Marginal:
     q = (flow / model.adv[:, None]).T
     past = np.zeros(model.n)
     if model.kernel is not None:
-        past = BPS * sum(part[:, 0] for part in decayed(model, model.kernel, market.flow, 1))
+        own_left, cross_left = decayed(model, model.kernel, market.flow, 1)
+        past = BPS * (own_left + cross_left)[:, 0]
     total = model.path_marginal_cost(q)[0] + past
     linear = BPS * np.sign(q[0]) * model.alpha
     # numbers of one name at a time: the model without couplings

@@ -106,10 +106,10 @@ def binding(
         kind, of = ("remaining", parent) if whole else ("pov", symbol)
         result.append(Binding(kind, of, 0, limit, price))  # type: ignore[arg-type]
     totals = caps.matrix @ u.ravel()
-    for k, row in enumerate(caps.rows):
-        price = None if prices is None else float(prices[1][k])
+    for at_row, row in enumerate(caps.rows):
+        price = None if prices is None else float(prices[1][at_row])
         limit = row.low if (price or 0.0) < 0 else row.high
-        full = _at(totals[k], row.high) or _at(totals[k], row.low)
+        full = _at(totals[at_row], row.high) or _at(totals[at_row], row.low)
         if full and (price is None or abs(price) >= WORTHLESS):
             worth = None if price is None else abs(price)
             result.append(Binding(row.cap, row.of, max(row.interval, 0), float(limit), worth))

@@ -130,7 +130,7 @@ class Posed:
 
     @cached_property
     def _extra(self) -> int:
-        return sum(family.middle.shape[0] for family in self.families) * self.free.shape[1]
+        return sum(len(family.middle) for family in self.families) * int(self.free.shape[1])
 
     @cached_property
     def _held(self) -> Array:
@@ -193,7 +193,7 @@ class Posed:
     @cached_property
     def factors(self) -> sparse.csc_matrix:
         """Rows ``z - E' x = 0``, over all unknowns."""
-        P, H = self.free.shape
+        H = self.free.shape[1]
         unit = sparse.diags(self._unit * np.sqrt(self._curved))
         sums = [
             sparse.kron((unit @ family.exposure).T, sparse.identity(H)) / scale

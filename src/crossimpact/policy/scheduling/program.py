@@ -25,7 +25,7 @@ import numpy as np
 from crossimpact.kernel.decay import Decay
 from crossimpact.model import ImpactModel
 from crossimpact.policy.scheduling.couplings import Couplings
-from crossimpact.policy.scheduling.desk import Desk
+from crossimpact.policy.scheduling.desk import Desk, Index
 from crossimpact.policy.state import Expected
 from crossimpact.scaled import BPS, Array
 
@@ -86,7 +86,7 @@ class Program:
         np.fill_diagonal(result, 1.0)
         return result
 
-    def _carried(self, buckets: Array) -> Array:
+    def _carried(self, buckets: Array | Index) -> Array:
         """``g`` after so many whole buckets between two; 0 without a kernel."""
         if self.model.kernel is None:
             return np.zeros(np.shape(buckets))
@@ -196,7 +196,7 @@ class Program:
         return np.asarray(self.couplings.own[self.desk.lines.name] * self.signed**2 * self.evenly)
 
     @cached_property
-    def factors(self) -> tuple[Array, Array, Array]:
+    def factors(self) -> tuple[Index, Array, Array]:
         """The covariance: positions of each line's sector, and the factor of its volatility per USD
         (signed) that market and sector share, and what is its name's alone; shapes (P,)."""
         lines, market, risk = self.desk.lines, self.desk.market, self.desk.state.risk
@@ -213,7 +213,7 @@ class Program:
         np.add.at(sums, sectors, size)
         common = risk.market * size.sum(axis=0) + risk.sector * sums[sectors]
         own = self.by_name(size)[self.desk.lines.name]
-        return volatility[:, None] * common + alone[:, None] * own
+        return np.asarray(volatility[:, None] * common + alone[:, None] * own)
 
     # -- J -------------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Program:
 
 
 def decayed(
-    model: ImpactModel, kernel: Decay, flow: tuple[Array, Array, Array], intervals: int
+    model: ImpactModel, kernel: Decay, flow: tuple[Index, Array, Array], intervals: int
 ) -> tuple[Array, Array]:
     """What fills of the past have left in the price at the start of each interval, by the names'
     own and the others' flow, signed bps, shape (n, intervals) each."""
@@ -255,7 +255,7 @@ def decayed(
         np.add.at(left[h], at, kernel.value(age + h * kernel.bucket_min) * push)
     own = kernel.scale_self * left * model.beta
     cross = kernel.scale_cross * left @ model.gamma.T
-    return own.T, cross.T
+    return np.asarray(own.T), np.asarray(cross.T)
 
 
 def expected(desk: Desk, model: ImpactModel, u: Array, program: Program | None) -> Expected:

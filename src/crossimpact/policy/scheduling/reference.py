@@ -11,7 +11,6 @@ import numpy as np
 from crossimpact.errors import UsageError
 from crossimpact.policy.scheduling.caps import Caps
 from crossimpact.policy.scheduling.fast import Solution
-from crossimpact.policy.scheduling.posed import Posed
 from crossimpact.policy.scheduling.program import Program
 
 
