@@ -7,7 +7,7 @@ no model, every line trades a fixed share of volume. The plan says who answered 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -16,13 +16,13 @@ from crossimpact.errors import ProblemError, UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.policy.scheduling import caps as limits
 from crossimpact.policy.scheduling import desk as desks
-from crossimpact.policy.scheduling import efficiency, outcome, reference, rules
+from crossimpact.policy.scheduling import efficiency, fast, outcome, reference, rules
 from crossimpact.policy.scheduling.caps import Caps
 from crossimpact.policy.scheduling.certificate import CAPS, certificate
 from crossimpact.policy.scheduling.compiled import Compiled
 from crossimpact.policy.scheduling.desk import Desk, Flags, Index
 from crossimpact.policy.scheduling.efficiency import Marginal
-from crossimpact.policy.scheduling.fast import Fast, Solution
+from crossimpact.policy.scheduling.fast import Solution
 from crossimpact.policy.scheduling.fixed_share import fixed_share
 from crossimpact.policy.scheduling.program import Program, expected
 from crossimpact.policy.scheduling.ranked import ranked
@@ -56,11 +56,10 @@ class Ranking(NamedTuple):
 
 @dataclass
 class Scheduler:
-    """Makes plans. Keeps what it has set up for the last model and names, so that the next plan
-    takes less time; the plan itself does not depend on it."""
+    """Makes plans. Keeps what depends on the model and the names alone, so that the next plan takes
+    less time; the plan itself does not depend on it."""
 
     _compiled: Compiled | None = None
-    _fast: Fast = field(default_factory=Fast)
 
     def plan(
         self,
@@ -104,7 +103,7 @@ class Scheduler:
         caps = limits.of(desk, pov, ~waits)
         linear = compiled.model.transform == "linear"
         program = Program(desk, compiled.model, compiled.couplings) if linear else None
-        chosen = self._choose(desk, caps, program, ranking, policy, engine)
+        chosen = _choose(desk, caps, program, ranking, policy, engine)
         draft = _ruled(desk, caps, compiled, program, chosen.u, ranking)
         _check_caps(caps, draft.u)
         return Plan(
@@ -133,32 +132,6 @@ class Scheduler:
         if last is None or last.source is not model or last.symbols != symbols:
             self._compiled = last = Compiled.of(model, symbols)
         return last
-
-    def _choose(
-        self,
-        desk: Desk,
-        caps: Caps,
-        program: Program | None,
-        ranking: Ranking,
-        policy: PolicyName,
-        engine: Engine,
-    ) -> Chosen:
-        """The policy's flows; the ranked ones where the optimal ones are not to be had."""
-        by_rank = Chosen(ranked(desk, caps, ranking.order, ranking.ratio), "ranked", "")
-        if policy == "ranked":
-            return by_rank
-        if program is None:
-            return by_rank._replace(
-                why="optimal is for linear flow: with the square root its program is not convex"
-            )
-        try:
-            solve = self._fast.solve if engine == "fast" else reference.solve
-            found = solve(program, caps)
-        except UsageError:
-            raise
-        except Exception as error:  # whatever a solver does, the desk has a plan
-            return by_rank._replace(why=f"the solver failed: {type(error).__name__}: {error}")
-        return _certified(program, caps, found, by_rank)
 
 
 def plan(
@@ -241,6 +214,32 @@ def _waits(desk: Desk, order: Index) -> Flags:
     first = list(dict.fromkeys(names.tolist()))
     count = int(np.ceil(desk.state.allowed.names_share * len(first)))
     return ~np.isin(desk.lines.name, first[:count])
+
+
+def _choose(
+    desk: Desk,
+    caps: Caps,
+    program: Program | None,
+    ranking: Ranking,
+    policy: PolicyName,
+    engine: Engine,
+) -> Chosen:
+    """The policy's flows; the ranked ones where the optimal ones are not to be had."""
+    by_rank = Chosen(ranked(desk, caps, ranking.order, ranking.ratio), "ranked", "")
+    if policy == "ranked":
+        return by_rank
+    if program is None:
+        return by_rank._replace(
+            why="optimal is for linear flow: with the square root its program is not convex"
+        )
+    try:
+        solve = fast.solve if engine == "fast" else reference.solve
+        found = solve(program, caps)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a solver does, the desk has a plan
+        return by_rank._replace(why=f"the solver failed: {type(error).__name__}: {error}")
+    return _certified(program, caps, found, by_rank)
 
 
 def _certified(program: Program, caps: Caps, found: Solution, by_rank: Chosen) -> Chosen:

@@ -1,4 +1,4 @@
-"""The fast engine: PIQP on the program in factors, set up once and solved again.
+"""The fast engine: PIQP (Schwan, Jiang, Kuhn and Jones 2023) on the program in factors.
 
 Unknowns are the flows that have room, and what they add up to in each factor of couplings and of
 risk, interval by interval. So the matrix is a block per name and one per factor, whatever the
@@ -39,43 +39,32 @@ class Solution:
     solved: bool
 
 
-@dataclass
-class Fast:
-    """Holds the last set-up: a program of the same pattern is only updated. What it answers does
-    not depend on what it solved before."""
+def solve(program: Program, caps: Caps) -> Solution:
+    """Minimise J; see `Program`. The solver is set up each time: updated, it would remember what
+    it solved before in its last bits, and a replay would differ."""
+    free = caps.most > 0
+    nothing = np.zeros_like(caps.most), np.zeros(len(caps.rows))
+    if not free.any():
+        return Solution(*nothing, "no room to trade", True)
+    posed, dense = Posed(program, caps, free), not program.couplings.factored
+    if dense and posed.count > MOST_DENSE:
+        words = f"{posed.count} unknowns whose couplings have no factors, limit {MOST_DENSE}"
+        return Solution(*nothing, words, False)
+    result = _solve_dense(posed) if dense or posed.count <= SMALL else _solve_factors(posed)
+    u, y = nothing
+    y[:] = (np.asarray(result.z_u) - result.z_l) * posed.price / posed.row_size
+    u[free] = _settled_at_bounds(posed, result) * posed.size
+    status = result.info.status
+    return Solution(caps.kept(u), y, status.name, status == piqp.PIQP_SOLVED)
 
-    _solver: piqp.SparseSolver | None = None
-    _pattern: tuple[bytes, ...] = ()
 
-    def solve(self, program: Program, caps: Caps) -> Solution:
-        """Minimise J; see `Program`."""
-        free = caps.most > 0
-        nothing = np.zeros_like(caps.most), np.zeros(len(caps.rows))
-        if not free.any():
-            return Solution(*nothing, "no room to trade", True)
-        posed, dense = Posed(program, caps, free), not program.couplings.factored
-        if dense and posed.count > MOST_DENSE:
-            words = f"{posed.count} unknowns whose couplings have no factors, limit {MOST_DENSE}"
-            return Solution(*nothing, words, False)
-        small = posed.count <= SMALL
-        result = _solve_dense(posed) if dense or small else self._solve_factors(posed)
-        u, y = nothing
-        y[:] = (np.asarray(result.z_u) - result.z_l) * posed.price / posed.row_size
-        u[free] = _settled_at_bounds(posed, result) * posed.size
-        status = result.info.status
-        return Solution(caps.kept(u), y, status.name, status == piqp.PIQP_SOLVED)
-
-    def _solve_factors(self, posed: Posed) -> piqp.Result:
-        P, A, G = posed.quadratic, posed.factors, posed.caps_matrix
-        vectors = _vectors(posed) | {"b": np.zeros(A.shape[0])}
-        pattern = tuple(part.tobytes() for m in (P, A, G) for part in (m.indptr, m.indices))
-        if self._solver is None or pattern != self._pattern:
-            self._solver, self._pattern = _accurate(piqp.SparseSolver()), pattern
-            self._solver.setup(P=P, A=A, G=G, **vectors)
-        else:
-            self._solver.update(P=P, A=A, G=G, **vectors)
-        self._solver.solve()
-        return self._solver.result
+def _solve_factors(posed: Posed) -> piqp.Result:
+    solver, A = _accurate(piqp.SparseSolver()), posed.factors
+    solver.setup(
+        P=posed.quadratic, A=A, b=np.zeros(A.shape[0]), G=posed.caps_matrix, **_vectors(posed)
+    )
+    solver.solve()
+    return solver.result
 
 
 def _settled_at_bounds(posed: Posed, result: piqp.Result) -> Array:

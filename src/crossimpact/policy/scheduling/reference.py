@@ -15,7 +15,7 @@ from crossimpact.policy.scheduling.program import Program
 
 
 def solve(program: Program, caps: Caps) -> Solution:
-    """Minimise J by Clarabel; flows, prices of the rows and status as of `Fast.solve`.
+    """Minimise J by Clarabel; flows, prices of the rows and status as of `fast.solve`.
 
     Raises
     ------

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from crossimpact.policy.scheduling import couplings, fast, reference
 from crossimpact.policy.scheduling.certificate import CAPS, KKT, certificate
-from crossimpact.policy.scheduling.fast import Fast
 from crossimpact.policy.scheduling.program import expected
 from crossimpact.policy.state import Name, Parent, Risk
 from tests.crossimpact.policy.scheduling.universes import model_of, posed, state_of
@@ -100,7 +99,7 @@ def test_both_engines_find_one_certified_optimum(
     program, caps = posed(model, state)
     small, fast.SMALL = fast.SMALL, 0 if factors else fast.SMALL
     try:
-        quick = Fast().solve(program, caps)
+        quick = fast.solve(program, caps)
     finally:
         fast.SMALL = small
     proof = certificate(program, caps, quick.u, quick.y)
@@ -117,21 +116,12 @@ def test_both_engines_find_one_certified_optimum(
 def test_a_certificate_refuses_what_is_not_optimal() -> None:
     model = model_of(10)
     program, caps = posed(model, state_of(model))
-    found = Fast().solve(program, caps)
+    found = fast.solve(program, caps)
     assert certificate(program, caps, found.u, found.y).holds
     assert not certificate(program, caps, 0.9 * found.u, found.y).holds
     assert not certificate(program, caps, 1.001 * np.maximum(found.u, 1), found.y).holds
     assert not certificate(program, caps, np.full_like(found.u, np.nan), found.y).holds
     assert not certificate(program, caps, found.u, found.y + 1e-3).holds
-
-
-def test_a_warm_solver_answers_as_a_new_one_bit_for_bit() -> None:
-    """A journal is replayed by a process that solved nothing before."""
-    model, warm = model_of(70, pairs=5), Fast()
-    state = state_of(model, 2, 3)
-    for leftover in (5.0, 10.0, 20.0):
-        program, caps = posed(model, msgspec.structs.replace(state, leftover_bps=leftover))
-        assert (warm.solve(program, caps).u == Fast().solve(program, caps).u).all()
 
 
 def test_the_price_of_a_cap_is_what_one_more_dollar_of_it_saves() -> None:
@@ -140,12 +130,12 @@ def test_the_price_of_a_cap_is_what_one_more_dollar_of_it_saves() -> None:
     names = tuple(msgspec.structs.replace(name, working=0.0) for name in state.names)
     state = msgspec.structs.replace(state, names=names)
     program, caps = posed(model, state)
-    found = Fast().solve(program, caps)
+    found = fast.solve(program, caps)
     risk = next(k for k, row in enumerate(caps.rows) if row.cap == "risk")
     assert found.y[risk] > 1e-4
     more = msgspec.structs.replace(
         state, caps=msgspec.structs.replace(state.caps, risk_usd=state.caps.risk_usd * 1.001)
     )
     wider, room = posed(model, more)
-    saved = program.value(found.u) - wider.value(Fast().solve(wider, room).u)
+    saved = program.value(found.u) - wider.value(fast.solve(wider, room).u)
     assert saved == pytest.approx(found.y[risk] * state.caps.risk_usd * 0.001, rel=1e-2)
