@@ -18,7 +18,7 @@ app = typer.Typer()
 
 @app.command(rich_help_panel="Orders")
 def schedule(
-    file: Annotated[Path, typer.Argument(help="STATE.json, see docs/scheduler.md")],
+    file: Annotated[Path | None, typer.Argument(help="STATE.json, see docs/scheduler.md")] = None,
     policy: Annotated[
         Literal["optimal", "ranked"], typer.Option(help="Whose rule decides")
     ] = "optimal",
@@ -26,11 +26,20 @@ def schedule(
         Literal["fast", "cvxpy"], typer.Option(help="cvxpy: the reference, to check or extend")
     ] = "fast",
     release: ReleaseOption = "champion",
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schemas of state and plan instead")
+    ] = False,
     home: Home = None,
     json_: Json = False,
 ) -> None:
     """Child orders for the next interval and targets behind them, with reasons and prices."""
-    if not file.is_file():
+    if schema:
+        from crossimpact.policy import state
+
+        kinds = {"state": state.DeskState, "plan": state.Plan}
+        show({name: state.schema(kind) for name, kind in kinds.items()}, as_json=True)
+        return
+    if file is None or not file.is_file():
         raise UsageError(f"{file} is not a file", "give STATE.json, see docs/scheduler.md")
     place = known_home(home)
     with stages("schedule"):

@@ -176,27 +176,30 @@ def _sectors(desk: Desk, relaxed: list[str]) -> Iterator[Row]:
         limit = given.get(sector, np.inf) if isinstance(given, dict) else given
         _check(f"caps.sector_net_usd of {sector}", limit)
         members = np.flatnonzero(label[lines.name] == sector)
+        there = float(market.working[label == sector].sum())
+        if abs(there) > limit:
+            relaxed.append(
+                f"sector_net of {sector}: {there:,.0f} USD net at the market, the cap is "
+                f"{limit:,.0f}"
+            )
         if not (np.isfinite(limit) and len(members)):
             continue
-        there = float(market.working[label == sector].sum())
         for h in range(state.horizon):
             used = there if h == 0 else 0.0
-            if abs(used) > limit:
-                relaxed.append(f"sector_net of {sector}: {used:,.0f} USD net at the market")
             low, high = min(-limit - used, 0.0), max(limit - used, 0.0)
             yield Row("sector_net", sector, h, members, lines.sign[members], low, high)
 
 
 def _risk(desk: Desk, relaxed: list[str]) -> Iterator[Row]:
     lines, market, limit = desk.lines, desk.market, desk.state.caps.risk_usd
-    if limit is None or not len(lines):
+    if limit is None:
         return
     _check("caps.risk_usd", limit)
     there = float(np.abs(market.working) @ market.volatility)
     if there > limit:
         relaxed.append(f"risk: {there:,.0f} USD at the market, the cap is {limit:,.0f}")
     everyone = np.arange(len(lines))
-    for h in range(desk.state.horizon):
+    for h in range(desk.state.horizon if len(lines) else 0):
         room = max(limit - (there if h == 0 else 0.0), 0.0)
         yield Row("risk", "desk", h, everyone, market.volatility[lines.name], -np.inf, room)
 

@@ -249,10 +249,11 @@ def decayed(
     """What fills of the past have left in the price at the start of each interval, by the names'
     own and the others' flow, signed bps, shape (n, intervals) each."""
     at, age, usd = flow
-    left = np.zeros((intervals, model.n))
-    push = model.flow(usd / model.adv[at])
-    for h in range(intervals):
-        np.add.at(left[h], at, kernel.value(age + h * kernel.bucket_min) * push)
+    ages, when = np.unique(age, return_inverse=True)
+    q = np.zeros((len(ages), model.n))
+    np.add.at(q, (when, at), usd / model.adv[at])
+    steps = kernel.bucket_min * np.arange(intervals)
+    left = kernel.value(ages[None, :] + steps[:, None]) @ model.flow(q)
     own = kernel.scale_self * left * model.beta
     cross = kernel.scale_cross * left @ model.gamma.T
     return np.asarray(own.T), np.asarray(cross.T)
