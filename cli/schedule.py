@@ -36,8 +36,7 @@ def schedule(
     if schema:
         from crossimpact.policy import state
 
-        kinds = {"state": state.DeskState, "plan": state.Plan}
-        show({name: state.schema(kind) for name, kind in kinds.items()}, as_json=True)
+        show(state.schemas(), as_json=True)
         return
     if file is None or not file.is_file():
         raise UsageError(f"{file} is not a file", "give STATE.json, see docs/scheduler.md")

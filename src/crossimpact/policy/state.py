@@ -41,7 +41,7 @@ Bound = Annotated[float, Meta(ge=0, le=LARGEST)]
 
 
 Shares = Annotated[float, _unit("shares", "Signed, buys positive.")]
-Minutes = Annotated[float, _unit("minutes", "Minutes from `at`.", ge=0)]
+Usd = Annotated[float, _unit("USD", "Over the horizon.")]
 
 
 class Parent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -232,7 +232,9 @@ class Binding(Struct, frozen=True):
 
     cap: Literal["pov", "sector_net", "risk", "remaining"]
     of: Annotated[str, Meta(description="Symbol, sector, parent id or `desk`.")]
-    interval: int
+    interval: Annotated[
+        int, _unit("intervals", "Which one from now; 0 the next, or all of them.", ge=0, le=96)
+    ]
     limit: Annotated[float, _unit("USD", "Where it stands, per interval.")]
     price: Annotated[float, _unit("USD per USD", "Dual; null: no optimum stands there.")] | None
 
@@ -249,13 +251,13 @@ class Applied(Struct, frozen=True):
 class Expected(Struct, frozen=True):
     """What the model expects of the plan over the horizon, USD."""
 
-    alpha_usd: float
-    spread_usd: float
-    self_usd: float
-    cross_usd: float
+    alpha_usd: Usd
+    spread_usd: Usd
+    self_usd: Usd
+    cross_usd: Usd
     carried_usd: Annotated[float, _unit("USD", "Paid for what earlier flow left in the price.")]
-    leftover_usd: float
-    risk_usd: float
+    leftover_usd: Usd
+    risk_usd: Usd
 
     @property
     def objective_usd(self) -> float:
@@ -282,7 +284,9 @@ class Plan(Struct, frozen=True):
         tuple[str, ...], Meta(description="Caps that were relaxed, in the order they were.")
     ] = ()
     expected: Expected | None = None
-    kkt_residual: float | None = None
+    kkt_residual: (
+        Annotated[float, _unit("share of price times flow", "Of an optimum; null: none.")] | None
+    ) = None
     gap_usd: (
         Annotated[float, _unit("USD", "What `ranked` would cost more than `optimal`.")] | None
     ) = None
@@ -314,9 +318,9 @@ def read_plan(document: bytes | str | Mapping[str, Any]) -> Plan:
     return _decoded(document, Plan, "the plan")
 
 
-def schema(kind: type[Struct]) -> dict[str, Any]:
-    """JSON Schema of `DeskState` or `Plan`, every number with its `unit`."""
-    return msgspec.json.schema(kind)
+def schemas() -> dict[str, Any]:
+    """JSON Schemas of `state` and `plan`, every number with its `unit`."""
+    return {"state": msgspec.json.schema(DeskState), "plan": msgspec.json.schema(Plan)}
 
 
 def _distinct(what: str, where: str, values: list[str]) -> set[str]:
