@@ -10,6 +10,7 @@ parts are not positive semidefinite by themselves, is kept dense.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ ROUNDING = 1e-9
 MAX_PAIRS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Couplings:
     """The scaled matrix without its diagonal, bps: ``B T B' + R`` off the diagonal, or dense.
 
@@ -32,8 +33,9 @@ class Couplings:
     ----------
     own
         beta, bps, shape (n,).
-    exposure, middle
-        B, sparse (n, k), a non-zero per row at most, and T, shape (k, k); k = 0 without template.
+    sector, level, middle
+        B has ``level[i]`` in column ``sector[i]`` of row i, and T is `middle`, shape (k, k); k = 0
+        without template.
     pairs
         R, sparse (n, n) with zero diagonal; of a dense form the whole matrix.
     factored
@@ -41,7 +43,8 @@ class Couplings:
     """
 
     own: Array
-    exposure: sparse.csc_matrix
+    sector: NDArray[np.intp]
+    level: Array
     middle: Array
     pairs: sparse.csr_matrix
     factored: bool
@@ -50,17 +53,29 @@ class Couplings:
         """The matrix without its diagonal times flows, shape (n, ...)."""
         result = np.asarray(self.pairs @ flows)
         if self.middle.size:
-            result += self.exposure @ (self.middle @ (self.exposure.T @ flows))
+            sums = np.zeros((len(self.middle), *flows.shape[1:]))
+            np.add.at(sums, self.sector, (self.level * flows.T).T)
+            result += (self.level * (self.middle @ sums)[self.sector].T).T
             result -= (self.shared * flows.T).T
         return result
 
-    @property
+    @cached_property
     def shared(self) -> Array:
         """The diagonal of ``B T B'``, shape (n,)."""
         if not self.middle.size:
             return np.zeros(len(self.own))
-        squares = self.exposure.multiply(self.exposure) @ np.diagonal(self.middle)
-        return np.asarray(squares).ravel()
+        return np.asarray(self.level**2 * np.diagonal(self.middle)[self.sector])
+
+    @cached_property
+    def dense(self) -> Array:
+        """The matrix without its diagonal, multiplied out, shape (n, n)."""
+        return self.times(np.eye(len(self.own)))
+
+    @cached_property
+    def singles(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:
+        """R's entries: rows, columns, values."""
+        entries = self.pairs.tocoo()
+        return entries.row.astype(np.intp), entries.col.astype(np.intp), entries.data
 
 
 def of(model: ImpactModel) -> Couplings:
@@ -71,7 +86,7 @@ def of(model: ImpactModel) -> Couplings:
     scaled = to_scaled(model.gamma, model.adv)
     matrix = (scaled + scaled.T) / 2
     if not matrix.any():
-        return _sparse(model, matrix)
+        return _whole(model, matrix, factored=True)
     sectors = np.unique(model.sectors, return_inverse=True)[1]
     unit = np.sqrt(impact_units(model))
     normal = matrix / unit[:, None] / unit
@@ -84,11 +99,11 @@ def of(model: ImpactModel) -> Couplings:
     if np.count_nonzero(rest) > 2 * MAX_PAIRS * model.n or not _definite(
         model, unit, level, sectors, middle, rest
     ):
-        return _dense(model, matrix)
-    rows = np.arange(model.n)
+        return _whole(model, matrix, factored=False)
     return Couplings(
         own=model.beta,
-        exposure=sparse.csc_matrix((level * unit, (rows, sectors))),
+        sector=sectors,
+        level=level * unit,
         middle=middle,
         pairs=sparse.csr_matrix(rest * unit[:, None] * unit),
         factored=True,
@@ -157,11 +172,8 @@ def _smallest(matrix: sparse.csr_matrix) -> float:
     return smallest
 
 
-def _sparse(model: ImpactModel, matrix: Array) -> Couplings:
-    nothing = sparse.csc_matrix((model.n, 0))
-    return Couplings(model.beta, nothing, np.zeros((0, 0)), sparse.csr_matrix(matrix), True)
-
-
-def _dense(model: ImpactModel, matrix: Array) -> Couplings:
-    nothing = sparse.csc_matrix((model.n, 0))
-    return Couplings(model.beta, nothing, np.zeros((0, 0)), sparse.csr_matrix(matrix), False)
+def _whole(model: ImpactModel, matrix: Array, *, factored: bool) -> Couplings:
+    """Without a template."""
+    none = np.zeros(model.n, dtype=np.intp)
+    pairs = sparse.csr_matrix(matrix)
+    return Couplings(model.beta, none, np.zeros(model.n), np.zeros((0, 0)), pairs, factored)

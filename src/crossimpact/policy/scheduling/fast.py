@@ -50,7 +50,9 @@ def solve(program: Program, caps: Caps) -> Solution:
     if dense and posed.count > MOST_DENSE:
         words = f"{posed.count} unknowns whose couplings have no factors, limit {MOST_DENSE}"
         return Solution(*nothing, words, False)
-    result = _solve_dense(posed) if dense or posed.count <= SMALL else _solve_factors(posed)
+    small = dense or posed.count <= SMALL
+    solver = _solved_dense(posed) if small else _solved_in_factors(posed)
+    result = solver.result  # of memory that goes with the solver
     u, y = nothing
     y[:] = (np.asarray(result.z_u) - result.z_l) * posed.price / posed.row_size
     u[free] = _settled_at_bounds(posed, result) * posed.size
@@ -58,13 +60,13 @@ def solve(program: Program, caps: Caps) -> Solution:
     return Solution(caps.kept(u), y, status.name, status == piqp.PIQP_SOLVED)
 
 
-def _solve_factors(posed: Posed) -> piqp.Result:
+def _solved_in_factors(posed: Posed) -> piqp.SparseSolver:
     solver, A = _accurate(piqp.SparseSolver()), posed.factors
     solver.setup(
         P=posed.quadratic, A=A, b=np.zeros(A.shape[0]), G=posed.caps_matrix, **_vectors(posed)
     )
     solver.solve()
-    return solver.result
+    return solver
 
 
 def _settled_at_bounds(posed: Posed, result: piqp.Result) -> Array:
@@ -77,14 +79,14 @@ def _settled_at_bounds(posed: Posed, result: piqp.Result) -> Array:
     return np.where((upper - x < NEAR * upper) & (upper_price > upper - x), upper, x)
 
 
-def _solve_dense(posed: Posed) -> piqp.Result:
+def _solved_dense(posed: Posed) -> piqp.DenseSolver:
     solver, vectors = _accurate(piqp.DenseSolver()), _vectors(posed)
     count = posed.count
     vectors |= {name: vectors[name][:count] for name in ("c", "x_l", "x_u")}
     G = np.asfortranarray(posed.caps_matrix[:, :count].toarray())
     solver.setup(P=np.asfortranarray(posed.dense()), G=G, **vectors)
     solver.solve()
-    return solver.result
+    return solver
 
 
 def _vectors(posed: Posed) -> dict[str, Array]:

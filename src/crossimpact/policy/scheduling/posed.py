@@ -2,12 +2,13 @@
 
 An unknown is a flow with room, in units in which every name's own impact is about 1 and the largest
 flow is 1. In factored form each family of factors (couplings, and risk) adds unknowns ``z = E' x``,
-interval by interval, with a quadratic of their own: family ``E T E'`` over time kernel K becomes
+interval by interval, with a quadratic of their own: ``E T E'`` over a kernel in time K becomes
 ``z' (T x K) z``.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,12 +23,19 @@ from crossimpact.scaled import Array
 
 @dataclass(frozen=True)
 class Family:
-    """Flows by line add up in factors: exposure E, sparse (P, k), middle T, (k, k), kernel over
-    time K, (H, H). Its part of the Hessian is ``E T E'`` times K."""
+    """Flows by line add up in k factors: line p counts `weight[p]` in factor `factor[p]`, E. Its
+    part of the Hessian is ``E T E'`` times K, with T `middle`, (k, k), and K `kernel`, (H, H)."""
 
-    exposure: sparse.csc_matrix
+    factor: Index
+    weight: Array
     middle: Array
     kernel: Array
+
+    @cached_property
+    def size(self) -> float:
+        """Sum in a factor at which its own curvature is about 1."""
+        curvature = float(np.abs(np.diagonal(self.middle)).max() * self.kernel[0, 0])
+        return 1 / math.sqrt(curvature) if curvature > 0 else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +73,6 @@ class Posed:
         scale = float(self._unit[0] / self.program.unit[lines.name[0]])
         return typical * scale**2
 
-    @cached_property
-    def _curved(self) -> float:
-        """Of a Hessian per USD^2 to the unknowns', beside the lines' units."""
-        return 1.0 / self.price
-
     # -- vectors -------------------------------------------------------------------------------
 
     @cached_property
@@ -88,25 +91,31 @@ class Posed:
     # -- caps ----------------------------------------------------------------------------------
 
     @cached_property
-    def _scaled_rows(self) -> tuple[sparse.csr_matrix, Array]:
-        kept = sparse.csr_matrix(self.caps.matrix[:, self.free.ravel()])
-        kept = sparse.csr_matrix(kept @ sparse.diags(self.size))
-        norms = abs(kept).max(axis=1).toarray().ravel() if kept.nnz else np.zeros(kept.shape[0])
-        return kept, np.where(norms > 0, norms, 1.0)
+    def _scaled_rows(self) -> tuple[sparse.csc_matrix, Array]:
+        """The rows over all unknowns, and USD of each at 1."""
+        kept = self.caps.matrix.tocsc()[:, np.flatnonzero(self.free.ravel())]
+        data = kept.data * np.repeat(self.size, np.diff(kept.indptr))
+        norms = np.zeros(kept.shape[0])
+        np.maximum.at(norms, kept.indices, np.abs(data))
+        norms[norms == 0] = 1.0
+        ends = np.append(kept.indptr, np.full(self._extra, kept.indptr[-1]))
+        shape = (kept.shape[0], self.count + self._extra)
+        parts = (data / norms[kept.indices], kept.indices, ends)
+        return sparse.csc_matrix(parts, shape=shape), norms
 
     @property
     def row_size(self) -> Array:
         """USD of each row at 1."""
         return self._scaled_rows[1]
 
-    @cached_property
+    @property
     def caps_matrix(self) -> sparse.csc_matrix:
-        matrix, norms = self._scaled_rows
-        wide = sparse.csr_matrix((matrix.shape[0], self._extra))
-        return sparse.csc_matrix(sparse.hstack([sparse.diags(1 / norms) @ matrix, wide]))
+        """The rows' weights, shape (rows, unknowns)."""
+        return self._scaled_rows[0]
 
     @cached_property
     def row_limits(self) -> tuple[Array, Array]:
+        """Of the rows, low and high."""
         low, high = self.caps.limits
         return low / self.row_size, high / self.row_size
 
@@ -116,17 +125,17 @@ class Posed:
     def families(self) -> tuple[Family, ...]:
         """Factors of couplings and of risk that some line is exposed to."""
         program, lines = self.program, self.program.desk.lines
-        result = []
-        if program.couplings.middle.size:
-            E = sparse.diags(program.signed) @ program.couplings.exposure[lines.name]
-            result.append(_family(E, 2 * program.couplings.middle, program.cross_kernel))
-        if risk := program.desk.state.risk.aversion:
-            sectors, volatility, _ = program.factors
-            E = sparse.csc_matrix((volatility, (np.arange(len(lines)), sectors)))
-            share = program.desk.state.risk
-            T = share.market + share.sector * np.eye(E.shape[1])
-            result.append(_family(E, risk * T, self._held))
-        return tuple(family for family in result if family.middle.size)
+        couplings, result = program.couplings, []
+        if couplings.middle.size:
+            weight = program.signed * couplings.level[lines.name]
+            factor = couplings.sector[lines.name]
+            result.append(_family(factor, weight, 2 * couplings.middle, program.cross_kernel))
+        share = program.desk.state.risk
+        if share.aversion:
+            factor, volatility, _ = program.factors
+            T = share.market + share.sector * np.eye(int(factor.max()) + 1)
+            result.append(_family(factor, volatility, share.aversion * T, self._held))
+        return tuple(result)
 
     @cached_property
     def _extra(self) -> int:
@@ -139,17 +148,15 @@ class Posed:
         return np.asarray(len(steps) - np.maximum.outer(steps, steps), dtype=np.float64)
 
     @cached_property
+    def _scaled(self) -> Array:
+        """Of a sum over lines in USD to one over unknowns, shape (P,)."""
+        return np.asarray(self._unit / math.sqrt(self.price))
+
+    @cached_property
     def quadratic(self) -> sparse.csc_matrix:
         """The Hessian's upper triangle: a block per pair of lines that is coupled by itself, and
         one per family."""
-        first, second, own, cross, alone = self._pairs
-        kernels = self.program.own_kernel, self.program.cross_kernel
-        blocks = own[:, None, None] * kernels[0] + cross[:, None, None] * kernels[1]
-        if alone.any():
-            blocks += alone[:, None, None] * self._held
-        blocks[first == second] += 2 * self.program.curvature[:, None, None]
-        unit = self._unit * np.sqrt(self._curved)
-        blocks *= (unit[first] * unit[second])[:, None, None]
+        first, second, blocks = self._blocks
         place = np.full(self.free.shape, -1)
         place[self.free] = np.arange(self.count)
         row = np.broadcast_to(place[first][:, :, None], blocks.shape)
@@ -157,66 +164,96 @@ class Posed:
         used = (row >= 0) & (column >= row)
         entries = [(blocks[used], row[used], column[used])]
         start = self.count
-        for family, scale in zip(self.families, self._factor_size, strict=True):
-            matrix = sparse.triu(sparse.coo_matrix(np.kron(family.middle, family.kernel))).tocoo()
-            entries.append((matrix.data * scale**2, matrix.row + start, matrix.col + start))
-            start += matrix.shape[0]
+        for family in self.families:
+            matrix = np.kron(family.middle, family.kernel) * family.size**2
+            rows, columns = np.nonzero(np.triu(matrix))
+            entries.append((matrix[rows, columns], rows + start, columns + start))
+            start += len(matrix)
         data, rows, columns = (np.concatenate(part) for part in zip(*entries, strict=True))
         return sparse.csc_matrix((data, (rows, columns)), shape=(start, start))
 
     @cached_property
-    def _pairs(self) -> tuple[Index, Index, Array, Array, Array]:
-        """Pairs of lines with a block of their own, and its parts by kernel: own, cross, risk."""
+    def _blocks(self) -> tuple[Index, Index, Array]:
+        """Pairs of lines with a block of their own, and the blocks, shape (pairs, H, H)."""
         program, lines = self.program, self.program.desk.lines
-        own, shared = program.couplings.own, program.couplings.shared
-        same = sparse.csr_matrix(
-            (np.ones(len(lines)), (np.arange(len(lines)), lines.name)),
-            shape=(len(lines), program.model.n),
-        )
-        pairs = same @ (program.couplings.pairs + sparse.identity(program.model.n)) @ same.T
-        first, second = pairs.nonzero()
-        i, j = lines.name[first], lines.name[second]
+        first, second, single = self._pairs
+        i, alike = lines.name[first], lines.name[first] == lines.name[second]
         sign = 2 * program.signed[first] * program.signed[second]
-        single = np.asarray(program.couplings.pairs[i, j]).ravel()
-        alike = i == j
-        _, volatility, alone = program.factors
-        risk = program.desk.state.risk.aversion * alone[first] * volatility[second] * alike
-        cross = sign * np.where(alike, -shared[i], single)
-        return first, second, sign * own[i] * alike, cross, risk
+        own = sign * program.couplings.own[i] * alike
+        cross = sign * np.where(alike, -program.couplings.shared[i], single)
+        blocks = own[:, None, None] * program.own_kernel + cross[:, None, None] * (
+            program.cross_kernel
+        )
+        if aversion := program.desk.state.risk.aversion:
+            _, volatility, alone = program.factors
+            risk = aversion * alone[first] * volatility[second] * alike
+            blocks += risk[:, None, None] * self._held
+        blocks[first == second] += 2 * program.curvature[:, None, None]
+        blocks *= (self._scaled[first] * self._scaled[second])[:, None, None]
+        return first, second, blocks
 
     @cached_property
-    def _factor_size(self) -> list[float]:
-        """Sums of factors at 1, per family, in which their own curvature is about 1."""
-        sizes = [np.abs(np.diagonal(f.middle)).max() * f.kernel[0, 0] for f in self.families]
-        return [float(1 / np.sqrt(size)) if size > 0 else 1.0 for size in sizes]
+    def _pairs(self) -> tuple[Index, Index, Array]:
+        """Pairs of lines of one name, and of names coupled by themselves, with that coupling."""
+        lines, couplings = self.program.desk.lines, self.program.couplings
+        i, j, single = couplings.singles
+        every = np.arange(len(lines))
+        line_of = np.full(self.program.model.n, -1)
+        line_of[lines.name] = every
+        if (line_of[lines.name] == every).all():  # one line a name
+            both = (line_of[i] >= 0) & (line_of[j] >= 0)
+            first, second = line_of[i[both]], line_of[j[both]]
+            return (
+                np.append(every, first),
+                np.append(every, second),
+                np.append(np.zeros(len(lines)), single[both]),
+            )
+        of = sparse.csr_matrix(
+            (np.ones(len(lines)), (every, lines.name)), shape=(len(lines), self.program.model.n)
+        )
+        first, second = (of @ of.T + abs(of @ couplings.pairs @ of.T)).nonzero()
+        single = np.asarray(couplings.pairs[lines.name[first], lines.name[second]]).ravel()
+        return first, second, single
 
     @cached_property
     def factors(self) -> sparse.csc_matrix:
-        """Rows ``z - E' x = 0``, over all unknowns."""
-        H = self.free.shape[1]
-        unit = sparse.diags(self._unit * np.sqrt(self._curved))
-        sums = [
-            sparse.kron((unit @ family.exposure).T, sparse.identity(H)) / scale
-            for family, scale in zip(self.families, self._factor_size, strict=True)
-        ]
-        if not sums:
-            return sparse.csc_matrix((0, self.count))
-        flows = sparse.vstack(sums).tocsc()[:, self.free.ravel()]
-        return sparse.csc_matrix(sparse.hstack([-flows, sparse.identity(self._extra)]))
+        """Rows ``z - E' x = 0``, over all unknowns: an entry per family in the column of a flow."""
+        H, count, families = self.free.shape[1], self.count, self.families
+        line, step = np.nonzero(self.free)
+        rows, values, start = [], [], 0
+        for family in families:
+            rows.append(start + family.factor[line] * H + step)
+            values.append(-(self._scaled * family.weight / family.size)[line])
+            start += len(family.middle) * H
+        indices = np.append(np.array(rows, dtype=np.intp).T.ravel(), np.arange(start))
+        data = np.append(np.array(values).T.ravel(), np.ones(start))
+        ends = np.arange(count + 1) * len(families)
+        ends = np.append(ends, ends[-1] + np.arange(1, start + 1))
+        return sparse.csc_matrix((data, indices, ends), shape=(start, count + start))
 
     def dense(self) -> Array:
         """The Hessian over the flows alone, factors multiplied out, shape (count, count)."""
-        upper = self.quadratic[: self.count, : self.count]
-        result = np.asarray((upper + sparse.triu(upper, 1).T).toarray())
-        if self.families:
-            sums = np.asarray(-self.factors[:, : self.count].toarray())
-            inner = self.quadratic[self.count :, self.count :]
-            result += sums.T @ ((inner + sparse.triu(inner, 1).T) @ sums)
-        return result
+        program, lines = self.program, self.program.desk.lines
+        (P, H), name, signed = self.free.shape, lines.name, program.signed
+        own = np.where(name[:, None] == name, program.couplings.own[name], 0.0)
+        both = 2 * np.outer(signed, signed)
+        cross = program.couplings.dense[np.ix_(name, name)]
+        result = _over_time(both * own, program.own_kernel)
+        result += _over_time(both * cross, program.cross_kernel)
+        result += _over_time(np.diag(2 * program.curvature), np.ones((H, H)))
+        if aversion := program.desk.state.risk.aversion:
+            result += _over_time(aversion * program.exposed(np.eye(P)), self._held)
+        unit = np.repeat(self._scaled, H)
+        result *= np.outer(unit, unit)
+        kept = np.flatnonzero(self.free.ravel())
+        return np.asarray(result if len(kept) == P * H else result[np.ix_(kept, kept)])
 
 
-def _family(exposure: sparse.spmatrix, middle: Array, kernel: Array) -> Family:
-    """The family without factors that nobody is exposed to."""
-    exposure = sparse.csc_matrix(exposure)
-    used = np.diff(exposure.indptr) > 0
-    return Family(exposure[:, used], middle[np.ix_(used, used)], kernel)
+def _over_time(lines: Array, steps: Array) -> Array:
+    return np.asarray(lines * steps[0, 0] if steps.size == 1 else np.kron(lines, steps))
+
+
+def _family(factor: Index, weight: Array, middle: Array, kernel: Array) -> Family:
+    """The family with the factors somebody is exposed to."""
+    used, factor = np.unique(factor, return_inverse=True)
+    return Family(factor, weight, middle[np.ix_(used, used)], kernel)

@@ -151,8 +151,14 @@ class Program:
         H = self.desk.state.horizon
         if kernel is None:
             return np.zeros((self.model.n, H))
-        own, cross = decayed(self.model, kernel, self.desk.market.flow, H)
-        return own + cross
+        at, age, usd = self.desk.market.flow
+        left = np.zeros((self.model.n, H))
+        steps = kernel.bucket_min * np.arange(H)
+        np.add.at(left, at, (usd / self.unit[at])[:, None] * kernel.value(age[:, None] + steps))
+        own = kernel.scale_self * self.couplings.own[:, None] * left
+        return np.asarray(
+            (own + kernel.scale_cross * self.couplings.times(left)) / self.unit[:, None] / BPS
+        )
 
     # -- linear part ---------------------------------------------------------------------------
 
