@@ -61,10 +61,12 @@ def certificate(program: Program, caps: Caps, u: Array, y: Array) -> Certificate
     gradient = program.gradient(u)
     total = gradient + (caps.matrix.T @ y).reshape(u.shape)
     size = float(caps.most.max(initial=0.0)) or 1.0
-    prices = float(max(np.abs(gradient).max(initial=0.0), np.abs(total).max(initial=0.0))) or 1.0
+    prices = max(
+        float(np.abs(part).max(initial=0.0)) for part in (gradient, program.slope, program.terminal)
+    )
     lower, upper = np.maximum(total, 0.0), np.maximum(-total, 0.0)
     free = np.maximum(lower * u, upper * (caps.most - u)).max(initial=0.0)
-    kkt = max(float(free), _slack(caps, u, y)) / (size * prices)
+    kkt = max(float(free), _slack(caps, u, y)) / (size * (prices or 1.0))
     return Certificate(kkt, caps.excess(u), upper)
 
 

@@ -167,7 +167,8 @@ class Posed:
         for family in self.families:
             matrix = np.kron(family.middle, family.kernel) * family.size**2
             rows, columns = np.nonzero(np.triu(matrix))
-            entries.append((matrix[rows, columns], rows + start, columns + start))
+            values = np.asarray(matrix[rows, columns], dtype=np.float64)
+            entries.append((values, rows + start, columns + start))
             start += len(matrix)
         data, rows, columns = (np.concatenate(part) for part in zip(*entries, strict=True))
         return sparse.csc_matrix((data, (rows, columns)), shape=(start, start))
