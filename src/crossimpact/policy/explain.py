@@ -120,7 +120,7 @@ def _parts(
     if compiled is None or not mine:
         return dict.fromkeys(names), ()
     u, line = _flows(desk, plan), mine[0]
-    cost = efficiency.marginal(desk, compiled.model, u)
+    cost = efficiency.marginal(desk, compiled.model, compiled.alone, u)
     values = (efficiency.opportunity(desk), cost.linear, cost.own, cost.cross, cost.past)
     parts = {name: float(value[line] / BPS) for name, value in zip(names, values, strict=True)}
     return dict(parts), _pairs(desk, compiled, u, line)

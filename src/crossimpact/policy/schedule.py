@@ -98,7 +98,7 @@ class Scheduler:
         compiled = self._compile(model, tuple(name.symbol for name in state.names))
         desk = desks.of(state, compiled.sectors)
         pov = min(state.caps.pov, answer.max_pov)
-        ranking = _ranking(desk, compiled.model, limits.of(desk, pov))
+        ranking = _ranking(desk, compiled, limits.of(desk, pov))
         waits = _waits(desk, ranking.order)
         caps = limits.of(desk, pov, ~waits)
         linear = compiled.model.transform == "linear"
@@ -201,9 +201,9 @@ def _by_volume(desk: Desk, answer: Answer, why: str, policy: PolicyName, release
     )
 
 
-def _ranking(desk: Desk, model: ImpactModel, caps: Caps) -> Ranking:
+def _ranking(desk: Desk, compiled: Compiled, caps: Caps) -> Ranking:
     even = caps.kept(np.repeat(efficiency.pace(desk)[:, None], desk.shape[1], axis=1))
-    cost = efficiency.marginal(desk, model, even)
+    cost = efficiency.marginal(desk, compiled.model, compiled.alone, even)
     ratio = efficiency.efficiency(desk, cost)
     return Ranking(cost, ratio, efficiency.order(desk, ratio))
 

@@ -36,6 +36,11 @@ class Compiled:
         return dict(zip(self.source.symbols, self.source.sectors, strict=True))
 
     @cached_property
+    def alone(self) -> ImpactModel:
+        """Without couplings."""
+        return self.model.self_only()
+
+    @cached_property
     def couplings(self) -> couplings.Couplings:
         return couplings.of(self.model)
 

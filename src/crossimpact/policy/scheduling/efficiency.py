@@ -40,8 +40,9 @@ class Marginal:
         return np.asarray(self.total - self.linear - self.own - self.past)
 
 
-def marginal(desk: Desk, model: ImpactModel, u: Array) -> Marginal:
-    """At flows u, USD >= 0 by line and interval, by `ImpactModel.path_marginal_cost`."""
+def marginal(desk: Desk, model: ImpactModel, alone: ImpactModel, u: Array) -> Marginal:
+    """At flows u, USD >= 0 by line and interval, by `ImpactModel.path_marginal_cost`; `alone` is
+    the model without couplings."""
     lines, market = desk.lines, desk.market
     flow = np.zeros((model.n, u.shape[1]))
     np.add.at(flow, lines.name, lines.sign[:, None] * u)
@@ -53,8 +54,7 @@ def marginal(desk: Desk, model: ImpactModel, u: Array) -> Marginal:
         past = BPS * (own_left + cross_left)[:, 0]
     total = model.path_marginal_cost(q)[0] + past
     linear = BPS * np.sign(q[0]) * model.alpha
-    # numbers of one name at a time: the model without couplings
-    own = model.self_only().path_marginal_cost(q)[0] - linear
+    own = alone.path_marginal_cost(q)[0] - linear
     parts = (total, linear, own, past)
     return Marginal(*(np.asarray(lines.sign * part[lines.name]) for part in parts))
 
