@@ -69,13 +69,8 @@ def measured(names: int, horizon: int, runs: int, *, reference_too: bool) -> dic
     solve = fast._solved_dense if whole else fast._solved_in_factors
     row = {
         "solver": spread([timed(lambda each=each: solve(each)) for each in ready]),
-        "re_solve": spread([timed(lambda s=s: certified(model, parts, s)) for s in states]),
-        "plan": spread(
-            [
-                timed(lambda s=s: scheduler.plan(answer_of(model), s))
-                for s in states[: 1 + runs // 4]
-            ]
-        ),
+        "re_solve": spread([timed(lambda p=p: certified(parts, p)) for p, _ in programs]),
+        "plan": spread([timed(lambda s=s: scheduler.plan(answer, s)) for s in states]),
     }
     if reference_too:
         few = programs[: 3 if names * horizon <= 2000 else 1]
