@@ -4,11 +4,12 @@
 
 A desk of `decaying_desks` gives the earlier days, on which a model is fitted as a refit does (both
 regimes, self and cross, decay); the policies see that model alone. Then, day by day, a basket in
-every name is worked over an hour of five-minute buckets, each order with a deadline of its own. Every bucket each policy makes a plan from
-what is left, its own fills and what is left of alpha; the planted model charges the flows, carried
-impact included, and adds a price path of noise and alpha that is the same for all policies. What is
-left at the end is cleared in the last bucket. A day's score is its shortfall against the arrival
-prices, bps of the basket.
+every name is worked over an hour of five-minute buckets, each order with a deadline of its own.
+Every bucket each policy makes a plan from what is left, its own fills and what is left of alpha;
+the planted model charges the flows, carried impact included, and adds a price path of noise and
+alpha that is the same for all policies. What is left at a deadline is cleared in its bucket. A
+day's score is its shortfall against the arrival prices, bps of the basket, less what the price
+noise would have cost an even pace: a control variate that is the same for every policy.
 
 Cases: `strong` couplings; `none`; `wrong`, the strong market under couplings that belong to other
 names; `noisy`, a model of four earlier days. Printed: mean, 90th and 95th percentile of a day's
@@ -32,6 +33,7 @@ from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import BPS, Array, ImpactModel
 from crossimpact.panel import REGIMES
 from crossimpact.policy.schedule import Scheduler
+from crossimpact.policy.scheduling.desk import Index
 from crossimpact.policy.state import Caps, DeskState, Flow, Name, Parent, PolicyName
 from crossimpact.release.bundle import Answer
 
@@ -47,14 +49,16 @@ Cases = ("strong", "none", "wrong", "noisy")
 class Day:
     """A basket and a market, the same for every policy: signed USD, deadlines
     in buckets, alpha in bps with half-lives in
-    minutes, market volume and price moves (fractions since arrival) by bucket."""
+    minutes, market volume, price moves since arrival and their part that is noise
+    (fractions) by bucket."""
 
     orders: Array
-    due: Array
+    due: Index
     alpha_bps: Array
     half_life_min: Array
     volume: Array
     moves: Array
+    noise: Array
 
 
 def main() -> None:
@@ -80,7 +84,7 @@ def fitted(case: str, seed: int) -> tuple[ImpactModel, dict[str, ImpactModel]]:
     sessions = 4 if case == "noisy" else 25
     desk = draw(
         seed, symbols=NAMES, days=sessions, half_life_min=30.0, permanent=0.3,
-        cross_share=0.0 if case == "none" else 0.15,
+        cross_share=0.0 if case == "none" else 0.4,
     )  # fmt: skip
     fits = {regime: fit_regime(desk.panel, regime) for regime in REGIMES}
     found = {regime: fit.model for regime, fit in fits.items() if fit.model is not None}
@@ -127,7 +131,8 @@ def drawn(truth: ImpactModel, rng: np.random.Generator) -> Day:
     market = BPS * NOISE_BPS * 0.5 * np.cumsum(rng.normal(0, 1, BUCKETS))[:, None]
     shape = 1 + 0.4 * np.cos(np.linspace(0, np.pi, BUCKETS))
     volume = truth.adv / 78 * shape[:, None] * np.exp(rng.normal(0, 0.3, (BUCKETS, n)))
-    return Day(orders, due, alpha, life, volume, drift + noise + market)
+    noise = noise + market
+    return Day(orders, due, alpha, life, volume, drift + noise, noise)
 
 
 # -- policies --------------------------------------------------------------------------------------
@@ -187,8 +192,9 @@ def state_at(truth: ImpactModel, day: Day, bucket: int, flows: Array) -> DeskSta
         names.append(Name(symbol, MID, SPREAD_BPS, volume, flow=past))
         parents.append(
             Parent(
-                symbol, symbol, float(day.orders[i] / MID), float(left[i]), float(flows[:, i].sum() / MID),
-                float(day.alpha_bps[i] * faded[i]), float(day.half_life_min[i]),
+                symbol, symbol, float(day.orders[i] / MID), float(left[i]),
+                float(flows[:, i].sum() / MID), float(day.alpha_bps[i] * faded[i]),
+                float(day.half_life_min[i]),
             )
         )  # fmt: skip
     return DeskState(
@@ -201,11 +207,14 @@ def state_at(truth: ImpactModel, day: Day, bucket: int, flows: Array) -> DeskSta
 
 
 def shortfall(truth: ImpactModel, day: Day, flows: Array) -> float:
-    """Against arrival, bps of the basket: the planted path cost, and the price path."""
+    """Against arrival, bps of the basket: the planted path cost, and the price path, less what its
+    noise would have cost an even pace (a control variate, the same for every policy)."""
     flows, every = flows.copy(), np.arange(truth.n)
     flows[day.due - 1, every] += day.orders - flows.sum(axis=0)  # cleared when due, at any cost
     cost = float(truth.path_cost(flows / truth.adv).total.sum())
-    return (cost + float((flows * day.moves).sum())) / float(np.abs(day.orders).sum()) / BPS
+    even = paced(day, np.ones((BUCKETS, 1)))
+    cost += float((flows * day.moves).sum()) - float((even * day.noise).sum())
+    return cost / float(np.abs(day.orders).sum()) / BPS
 
 
 def table(scores: Mapping[str, Array]) -> str:
