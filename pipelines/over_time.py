@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from crossimpact.estimate import over_time
 from crossimpact.estimate.decay import DecayFit
 from crossimpact.estimate.decay_placebo import placebo
+from crossimpact.estimate.guardrail_levels import levels
 from crossimpact.estimate.over_time import Carryover
 from crossimpact.estimate.refit import RegimeFit
 from crossimpact.model import ImpactModel
@@ -19,6 +20,7 @@ from crossimpact.panel import Panel
 from crossimpact.path_manipulation import path_certificate
 from crossimpact.progress import tell
 from crossimpact.release.bundle import plain
+from crossimpact.release.policy import DEFAULT, GuardrailPolicy
 from pipelines import features, moments
 from pipelines.plan import RefitPlan
 from pipelines.record import FitRecord, Row
@@ -54,13 +56,24 @@ def with_moved(found: RegimeFit, carried: Carryover) -> RegimeFit:
     return replace(found, metrics={**found.metrics, **over_time.moved(before, after)})
 
 
-def timed(settings: Settings, dates: Sequence[str], fits: Mapping[str, FitRecord]) -> Timed:
+def timed(
+    settings: Settings,
+    dates: Sequence[str],
+    fits: Mapping[str, FitRecord],
+    policy: GuardrailPolicy = DEFAULT.refit.guardrails,
+) -> Timed:
     """The fits' models with the kernel that all of them show together, cut to what is admissible
-    over paths; without one, and with the reason, where nothing is told."""
+    over paths; without one, and with the reason, where nothing is told. With what ships go the
+    guardrail levels of the desk's own flow."""
     models = {regime: made.model for regime, made in fits.items() if made.model is not None}
     panel = features.load_panel(settings, dates)
     found = over_time.decay_of(panel, models)
     with_kernel = {r: _with_kernel(fits[r], model, found) for r, model in models.items()}
+    if settings.flow == "own":  # the market's flow says nothing of what the desk's trading costs
+        with_kernel = {
+            r: _guarded(made, panel, settings.bucket_s / 60, policy)
+            for r, made in with_kernel.items()
+        }
     return Timed({**fits, **with_kernel}, _report(found, with_kernel, panel.plausible()[0]))
 
 
@@ -75,6 +88,15 @@ def _with_kernel(made: FitRecord, model: ImpactModel, found: DecayFit) -> FitRec
         lower={rung: rungs[rung] for rung in made.lower},
         metrics={**made.metrics, **plain(numbers)},
     )
+
+
+def _guarded(
+    made: FitRecord, panel: Panel, bucket_min: float, policy: GuardrailPolicy
+) -> FitRecord:
+    if (model := made.model) is None:
+        return made
+    own = panel.on(model.symbols, model.sectors, model.adv)
+    return replace(made, guardrails=levels(model, own, bucket_min, policy))
 
 
 def _report(found: DecayFit, fits: Mapping[str, FitRecord], panel: Panel) -> Row:

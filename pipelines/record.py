@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import CrossImpactError, ModelError
 from crossimpact.estimate.bucket_costs import bucket_cross
-from crossimpact.estimate.guardrail_levels import levels
 from crossimpact.estimate.lag_curve import lag_curve
 from crossimpact.estimate.refit import RegimeFit
 from crossimpact.ladder import Rung
@@ -21,7 +20,6 @@ from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.release import bundle, content
 from crossimpact.release.content import Guardrail
-from crossimpact.release.policy import DEFAULT, GuardrailQuantiles
 from pipelines.pages import figures as drawing
 from pipelines.pages.decay_figure import decay_curve
 
@@ -57,7 +55,7 @@ class FitRecord:
     model, lower
         What ships, None when nothing could be fitted, and the models of the rungs below.
     guardrails
-        Levels per quantity, empty without a model.
+        Levels per quantity, empty without a model and before its decay is known.
     """
 
     data_digest: str
@@ -111,15 +109,8 @@ class FitRecord:
             raise CrossImpactError(f"fit {path} cannot be read: {error}", "refit again") from error
 
 
-def of_fit(
-    found: RegimeFit,
-    panel: Panel,
-    data_digest: str,
-    quantiles: GuardrailQuantiles = DEFAULT.refit.guardrails,
-) -> FitRecord:
-    """A regime's fit on a window's panel; guardrail levels at these quantiles of it."""
-    model = found.model
-    measured = levels(model, panel.of_regime(found.regime), quantiles) if model else {}
+def of_fit(found: RegimeFit, data_digest: str) -> FitRecord:
+    """A regime's fit; its guardrail levels follow with its decay kernel."""
     return FitRecord(
         data_digest=data_digest,
         rung=found.rung,
@@ -128,9 +119,9 @@ def of_fit(
         stability=bundle.plain([row.to_dict() for row in found.stability]),
         certificate=bundle.plain(found.certificate.to_dict()) if found.certificate else None,
         paths=_paths(found),
-        model=model,
+        model=found.model,
         lower=found.lower,
-        guardrails={name: Guardrail(**level) for name, level in measured.items()},
+        guardrails={},
     )
 
 

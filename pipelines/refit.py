@@ -206,7 +206,7 @@ def _built(
         raise EstimationError(
             f"no regime could be fitted ({reasons})", "land more dates, or widen the window"
         )
-    timed = over_time.timed(settings, plan.dates, fits)
+    timed = over_time.timed(settings, plan.dates, fits, plan.policy.guardrails)
     return _release(settings, plan, timed, verdict), dict(timed.fits)
 
 
@@ -279,8 +279,7 @@ def _fitted(
         moments=None if carried.fades else stored,
         policy=plan.policy,
     )
-    result = over_time.with_moved(result, carried)
-    return record.of_fit(result, net, data_digest, plan.policy.guardrails)
+    return record.of_fit(over_time.with_moved(result, carried), data_digest)
 
 
 def _fit_path(settings: Settings, plan: RefitPlan, regime: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from crossimpact.cost_indices import BURN_BUCKETS
 from crossimpact.ladder import RUNGS, Rung
 from crossimpact.release.bundle import Release
 from crossimpact.release.policy import DEFAULT, RefitPolicy, refit_policy
@@ -15,6 +16,11 @@ from registry.pages import example
 COLOURS = ("amber", "red")
 #: Quantities with a guardrail, and how a level of them is written.
 GUARDED = {
+    "cpi_bps": ("predicted cross cost of a bucket (CPI)", "{:,.2f} bps of notional"),
+    "ibb": ("realized shortfall over expected cost (IBB)", "{:,.2f}"),
+    "data_age_s": ("age of the market data", "{:,.0f} s"),
+    "model_age_days": ("since the release was last confirmed", "{:,.1f} days"),
+    # of releases before CPI and IBB, which no guardrail reads
     "cross_bps": ("predicted cross cost, either way", "{:,.1f} bps"),
     "unexplained_bps": ("realized less predicted cross cost, either way", "{:,.1f} bps"),
     "q_adv": ("flow of one name, either way", "{:.2%} of ADV"),
@@ -62,12 +68,19 @@ def guardrails(release: Release) -> list[str]:
         for name, (text, form) in GUARDED.items()
         if name in levels
     )
-    quantiles = asdict(decided(release).guardrails)
-    passed = ", ".join(f"{colour} by {1 - share:.0%}" for colour, share in quantiles.items())
+    if not any("data_age_s" in levels for levels in release.guardrails.values()):
+        told = "It is older than the guardrails of today: a live loop starts amber and stays so."
+        return [*table(("regime", "of one bucket", *COLOURS), rows), "", told]
+    shares = asdict(decided(release).guardrails)
+    passed = "; ".join(
+        f"{name.upper()} " + ", ".join(f"{c} by {1 - shares[name][c]:.0%}" for c in COLOURS)
+        for name in ("cpi", "ibb")
+    )
     return [
-        *table(("regime", "of one bucket", *COLOURS), rows),
+        *table(("regime", "quantity", *COLOURS), rows),
         "",
-        f"Quantiles of the window's own buckets: {passed} of them.",
+        f"Quantiles of the window's own buckets of the regime, passed by so many: {passed}. IBB is "
+        f"summed over {BURN_BUCKETS} buckets.",
     ]
 
 

@@ -139,7 +139,7 @@ def test_a_homes_policy_decides_what_its_refit_ships(desk, tmp_path: Path) -> No
     landing = settings.home.parent / "landing"
     usual = refit.plan(settings, landing)
     assert usual.policy == DEFAULT.refit and "policy" not in release.report
-    text = "[refit.max_pov]\nfixed_pov = 0.03\n[refit.guardrails]\namber = 0.5\n[refit]\n"
+    text = "[refit.max_pov]\nfixed_pov = 0.03\n[refit.guardrails.ibb]\namber = 0.5\n[refit]\n"
     (settings.home / "policy.toml").write_text(text + "false_discovery_rate = 0.1\n")
     try:
         own = Settings(settings.home)
@@ -150,12 +150,12 @@ def test_a_homes_policy_decides_what_its_refit_ships(desk, tmp_path: Path) -> No
     assert plan.key != usual.key and plan.dates == usual.dates
     assert made.model_for("unknown").max_pov == 0.03 != release.model_for("unknown").max_pov
     for regime, levels in made.guardrails.items():
-        before = release.guardrails[regime]["q_adv"]
-        assert (levels["q_adv"].amber < before.amber) and levels["q_adv"].red == before.red
+        before = release.guardrails[regime]["ibb"]
+        assert (levels["ibb"].amber < before.amber) and levels["ibb"].red == before.red
     assert made.report["policy"] == plan.policy.to_dict()
     card = model_card(made)
-    assert "amber by 50%, red by 1%" in card and "false discovery rate of 10%" in card
-    assert "amber by 5%, red by 1%" in model_card(release)
+    assert "IBB amber by 50%, red by 5%" in card and "false discovery rate of 10%" in card
+    assert "CPI amber by 30%, red by 10%; IBB amber by 20%, red by 5%" in model_card(release)
     again = refit.build(settings, usual, refit.fits(settings, usual))
     assert again.digest == release.digest
 
@@ -197,7 +197,7 @@ def test_what_ships_carries_its_ladder_levels_and_certificate(desk) -> None:
         below = set(RUNGS[RUNGS.index(rung) + 1 : -1])  # a fixed share of volume has no model
         assert set(release.lower.get(regime, {})) == below
         levels = release.guardrails[regime]
-        assert {"q_adv", "cross_bps", "unexplained_bps"} >= set(levels) >= {"q_adv"}
+        assert {"cpi_bps", "ibb", "data_age_s", "model_age_days"} >= set(levels) >= {"ibb"}
         assert all(0 <= level.amber <= level.red for level in levels.values())
         proof = release.report["certificate"][regime]
         assert proof["admissible"] and proof["round_trip"] is None

@@ -1,58 +1,88 @@
-"""Guardrail levels: what the calibration window saw, and beyond which a model is not to be trusted.
+"""Guardrail levels: what the calibration window saw of CPI and IBB, and where amber and red begin.
 
-A quantile of the window's own buckets, so that a level is a statement about the desk: as many
-buckets were beyond `amber` and `red` as the desk's policy says.
+A level is a percentile of the desk's own buckets in that regime, so it is a statement about the
+desk; ages of data and model have levels of the desk's policy. Who reads them is
+`crossimpact.policy.guardrails`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from crossimpact.estimate.bucket_costs import bucket_cross
+from crossimpact.cost_indices import budget_burn, session_pressure
+from crossimpact.estimate.decay_sums import on_slots, slots_of
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel
-from crossimpact.release.policy import DEFAULT, GuardrailQuantiles
+from crossimpact.release.content import PERCENTILES, Guardrail
+from crossimpact.release.policy import DEFAULT, GuardrailPolicy
+
+#: Buckets of a regime with a value; with fewer their percentiles are nobody's reference.
+MIN_BUCKETS = 60
 
 
 def levels(
-    model: ImpactModel, panel: Panel, quantiles: GuardrailQuantiles = DEFAULT.refit.guardrails
-) -> dict[str, dict[str, float]]:
-    """Levels of one regime from the buckets it was fitted on.
+    model: ImpactModel,
+    panel: Panel,
+    bucket_min: float,
+    policy: GuardrailPolicy = DEFAULT.refit.guardrails,
+) -> dict[str, Guardrail]:
+    """Levels of one regime.
 
     Parameters
     ----------
     model
-        The regime's model.
+        The regime's model, with its decay kernel.
     panel
-        The regime's buckets, on the model's symbols.
-    quantiles
-        Where `amber` and `red` stand.
+        Whole sessions as they were seen, every regime's buckets, on the model's symbols.
+    bucket_min
+        Width of a bucket, minutes.
+    policy
+        Percentiles at which the levels stand, and ages of data and model.
 
     Returns
     -------
     dict
-        Per quantity `amber` and `red`, all positive: `cross_bps`, predicted cross cost of a bucket
-        per root-sum-square of its notionals; `unexplained_bps`, size of realized less predicted,
-        same unit; `q_adv`, size of a name's flow in a bucket, ADV fraction. Empty quantities are
-        left out.
+        `cpi_bps` and `ibb` (see `crossimpact.cost_indices`), each with its percentiles;
+        `data_age_s` and `model_age_days`. CPI or IBB is left out where the regime has fewer than
+        `MIN_BUCKETS` values of it, and CPI where the model couples no names.
     """
-    panel = panel.plausible()[0]
-    predicted, realized = bucket_cross(model, panel)
-    seen = {
-        "cross_bps": np.abs(predicted),
-        "unexplained_bps": np.abs(realized - predicted),
-        "q_adv": np.abs(panel.q[panel.q != 0]),
+    panel = panel.seen.plausible()[0]
+    pressure, burn = _indices(model, panel, bucket_min)
+    seen = {"cpi_bps": (pressure, policy.cpi), "ibb": (burn, policy.ibb)}
+    if not model.gamma.any():
+        del seen["cpi_bps"]
+    measured = {
+        name: _level(values[panel.regime == model.regime], quantiles.amber, quantiles.red)
+        for name, (values, quantiles) in seen.items()
     }
-    return {
-        name: _levels(values, quantiles)
-        for name, values in seen.items()
-        if np.isfinite(values).any()
+    ages = policy.ages
+    return {name: level for name, level in measured.items() if level} | {
+        "data_age_s": Guardrail(ages.data_amber_s, ages.data_red_s),
+        "model_age_days": Guardrail(ages.model_amber_days, ages.model_red_days),
     }
 
 
-def _levels(values: Array, quantiles: GuardrailQuantiles) -> dict[str, float]:
+def _indices(model: ImpactModel, panel: Panel, bucket_min: float) -> tuple[Array, Array]:
+    """CPI and IBB of every bucket, (T,), session by session, gaps without flow."""
+    notional = panel.q * panel.adv
+    realized = 1e-4 * (np.abs(notional) * np.nan_to_num(panel.s)).sum(axis=1)
+    priced = np.where(np.isfinite(panel.s), panel.q, 0.0)
+    budget = model.cost(priced).total
+    pressure, burn = np.full((2, len(panel.ts)), np.nan)
+    for date in np.unique(panel.date):
+        rows = np.flatnonzero(panel.date == date)
+        slots = slots_of(panel.where(panel.date == date), bucket_min)
+        pressure[rows] = session_pressure(model, on_slots(panel.q[rows], slots))[slots]
+        sums = (on_slots(values[rows], slots) for values in (realized, budget))
+        burn[rows] = budget_burn(*sums)[slots]
+    return pressure, burn
+
+
+def _level(values: Array, amber: float, red: float) -> Guardrail | None:
+    """No expected gain alarms: levels are at least zero."""
     known = values[np.isfinite(values)]
-    return {
-        "amber": float(np.quantile(known, quantiles.amber)),
-        "red": float(np.quantile(known, quantiles.red)),
-    }
+    if len(known) < MIN_BUCKETS:
+        return None
+    at = np.maximum(np.quantile(known, (amber, red)), 0.0)
+    table = np.quantile(known, np.array(PERCENTILES) / 100)
+    return Guardrail(float(at[0]), float(at[1]), tuple(table.tolist()))

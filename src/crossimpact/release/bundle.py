@@ -30,6 +30,9 @@ from crossimpact.release.content import Guardrail, Guardrails, Hold, Policy, Win
 #: Of a release without decay kernels, and of one with: older consumers refuse what they would price
 #: without its kernel.
 SCHEMA_VERSION, KERNEL_SCHEMA_VERSION = 2, 3
+#: Of one whose guardrails tell the percentiles of their window.
+PERCENTILES_SCHEMA_VERSION = 4
+SCHEMA_VERSIONS = (SCHEMA_VERSION, KERNEL_SCHEMA_VERSION, PERCENTILES_SCHEMA_VERSION)
 MANIFEST = "manifest.json"
 ID_LENGTH = 12
 UNKNOWN = "unknown"
@@ -70,8 +73,9 @@ class Release:
     lower
         Per regime the models of rungs below the one that ships.
     guardrails
-        Per regime and quantity (`cross_bps`, `unexplained_bps`, `q_adv`) the levels `amber` and
-        `red`: what the calibration window saw, and beyond which the model is not to be trusted.
+        Per regime and quantity (`cpi_bps`, `ibb`, `data_age_s`, `model_age_days`) the levels
+        `amber` and `red`, and what the calibration window saw; see `crossimpact.policy.guardrails`.
+        Older releases have levels of other quantities, which no guardrail reads.
     held
         Per demoted regime the highest `rung` allowed and the `reason`: the ledger's word on a
         promoted release, not part of its files or digest.
@@ -229,6 +233,8 @@ class Release:
     @property
     def schema_version(self) -> int:
         """What a consumer must know to read it."""
+        if any(row.percentiles for rows in self.guardrails.values() for row in rows.values()):
+            return PERCENTILES_SCHEMA_VERSION
         kernels = any(model.kernel is not None for model in self.models.values())
         return KERNEL_SCHEMA_VERSION if kernels else SCHEMA_VERSION
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import date
+from itertools import pairwise
 from typing import Any, TypeVar, cast
+
+import numpy as np
 
 from crossimpact.errors import ModelError
 from crossimpact.ladder import RUNGS, Rung, below
@@ -87,21 +90,51 @@ class Policy:
         return {"rung": self.rung, "reason": self.reason, "max_pov": dict(self.max_pov)}
 
 
+#: At which a release tells what a quantity was in its window, per cent.
+PERCENTILES = (*range(0, 100, 5), 99, 100)
+
+
 @dataclass(frozen=True)
 class Guardrail:
-    """Levels of one quantity beyond which a model is to be watched, and not to be trusted."""
+    """Levels of one quantity beyond which a model is to be watched, and not to be trusted.
+
+    Attributes
+    ----------
+    amber, red
+        >= 0, amber <= red.
+    percentiles
+        The quantity's values in the release's window at `PERCENTILES`; empty where there are none.
+    """
 
     amber: float
     red: float
+    percentiles: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not (_is_number(self.amber) and _is_number(self.red) and 0 <= self.amber <= self.red):
             raise ModelError(
                 f"amber {self.amber} and red {self.red} must be finite, >= 0, amber <= red"
             )
+        object.__setattr__(self, "percentiles", tuple(self.percentiles))
+        table = self.percentiles
+        if table and not (
+            len(table) == len(PERCENTILES)
+            and all(map(_is_number, table))
+            and all(one <= other for one, other in pairwise(table))
+        ):
+            raise ModelError(
+                f"percentiles {table} must be {len(PERCENTILES)} finite numbers in order"
+            )
 
-    def to_dict(self) -> dict[str, float]:
-        return {"amber": self.amber, "red": self.red}
+    def percentile(self, value: float) -> float | None:
+        """Where a value lies among those of the window, 0 to 100; None without percentiles."""
+        if not self.percentiles:
+            return None
+        return float(np.interp(value, self.percentiles, PERCENTILES))
+
+    def to_dict(self) -> dict[str, Any]:
+        levels: dict[str, Any] = {"amber": self.amber, "red": self.red}
+        return levels | ({"percentiles": list(self.percentiles)} if self.percentiles else {})
 
 
 @dataclass(frozen=True)
@@ -133,8 +166,10 @@ def read(kind: type[T], data: Any, where: str) -> T:
     ModelError
         Saying `where`, when a field is missing, unknown, or out of its limits.
     """
-    names = {field.name for field in fields(cast(Any, kind))}
-    if not isinstance(data, Mapping) or set(data) != names:
+    known = fields(cast(Any, kind))
+    names = {field.name for field in known if field.default is MISSING}
+    optional = {field.name for field in known} - names
+    if not isinstance(data, Mapping) or set(data) - optional != names:
         message = sorted(data) if isinstance(data, Mapping) else repr(data)
         raise ModelError(f"{where} has the fields {message}, not {', '.join(sorted(names))}")
     return within(where, lambda: kind(**data))

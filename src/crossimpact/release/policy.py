@@ -63,6 +63,34 @@ class GuardrailQuantiles:
 
 
 @dataclass(frozen=True)
+class GuardrailAges:
+    """How old the market data, seconds, and the model's last confirmation, days, may become."""
+
+    data_amber_s: float
+    data_red_s: float
+    model_amber_days: float
+    model_red_days: float
+
+    def __post_init__(self) -> None:
+        for what, unit in (("data", "s"), ("model", "days")):
+            amber, red = (getattr(self, f"{what}_{colour}_{unit}") for colour in ("amber", "red"))
+            if not 0 < amber <= red < math.inf:
+                raise ValueError(
+                    f"{what}_amber_{unit} = {amber:g} and {what}_red_{unit} = {red:g} must be > 0, "
+                    "amber <= red"
+                )
+
+
+@dataclass(frozen=True)
+class GuardrailPolicy:
+    """Where a release's guardrails stand: percentiles of CPI and IBB, and ages."""
+
+    cpi: GuardrailQuantiles
+    ibb: GuardrailQuantiles
+    ages: GuardrailAges
+
+
+@dataclass(frozen=True)
 class RefitPolicy:
     """What a refit decides by.
 
@@ -82,7 +110,7 @@ class RefitPolicy:
     false_discovery_rate: float
     min_edge_bps: float
     max_pov: MaxPov
-    guardrails: GuardrailQuantiles
+    guardrails: GuardrailPolicy
 
     def __post_init__(self) -> None:
         _within("window_days", self.window_days, 0, 1000, "1 to 1000 trading dates")
@@ -148,8 +176,16 @@ class DeskPolicy:
 
 def refit_policy(data: Mapping[str, Any]) -> RefitPolicy:
     """Inverse of `RefitPolicy.to_dict`."""
-    pov, levels = MaxPov(**data["max_pov"]), GuardrailQuantiles(**data["guardrails"])
+    pov, levels = MaxPov(**data["max_pov"]), guardrail_policy(data["guardrails"])
     return RefitPolicy(**{**data, "max_pov": pov, "guardrails": levels})
+
+
+def guardrail_policy(data: Mapping[str, Any]) -> GuardrailPolicy:
+    """From plain data; plans written before CPI and IBB had one pair of quantiles, which nothing
+    reads any longer."""
+    known = data if "cpi" in data else defaults()["refit"]["guardrails"]
+    cpi, ibb = (GuardrailQuantiles(**known[name]) for name in ("cpi", "ibb"))
+    return GuardrailPolicy(cpi, ibb, GuardrailAges(**known["ages"]))
 
 
 def defaults() -> dict[str, Any]:

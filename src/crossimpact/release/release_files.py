@@ -20,9 +20,8 @@ from crossimpact.errors import StaleModel, UsageError
 from crossimpact.model import canonical_json
 from crossimpact.release import bundle
 from crossimpact.release.bundle import (
-    KERNEL_SCHEMA_VERSION,
     MANIFEST,
-    SCHEMA_VERSION,
+    SCHEMA_VERSIONS,
     Release,
 )
 
@@ -177,11 +176,9 @@ def _listed(where: str, manifest: bytes) -> dict[str, str]:
         version, listed = data["schema_version"], dict(data["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise refused(where, f"has an unreadable {MANIFEST} ({error!r})") from error
-    if version not in (SCHEMA_VERSION, KERNEL_SCHEMA_VERSION):
-        raise refused(
-            where,
-            f"has schema version {version}, expected {SCHEMA_VERSION} or {KERNEL_SCHEMA_VERSION}",
-        )
+    if version not in SCHEMA_VERSIONS:
+        known = f"{SCHEMA_VERSIONS[0]} to {SCHEMA_VERSIONS[-1]}"
+        raise refused(where, f"has schema version {version}, expected {known}")
     if canonical_json({"schema_version": version, "files": listed}) != manifest:
         raise refused(where, f"has a {MANIFEST} that is not in canonical form")
     return listed

@@ -181,7 +181,7 @@ def _manifest(folder: Path, **changes: object) -> None:
         ),
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "unreadable manifest.json"),
-        (lambda folder: _manifest(folder, schema_version=1), "schema version 1, expected 2 or 3"),
+        (lambda folder: _manifest(folder, schema_version=1), "schema version 1, expected 2 to 4"),
         (lambda folder: _manifest(folder, files={}), "unexpected fallback.json"),
     ],
 )
@@ -346,6 +346,8 @@ FIXED_TERMS = FIXED.to_dict()
         (Guardrail, {"amber": 2.0, "red": 1.0}, "here: amber 2.0 and red 1.0 must be finite"),
         (Guardrail, {"amber": 1.0, "red": "inf"}, "red inf must be finite"),
         (Guardrail, {"amber": -1.0, "red": 1.0}, "amber -1.0 and red 1.0 must be"),
+        (Guardrail, {"amber": 1.0, "red": 2.0, "percentiles": [1.0, 2.0]}, "must be 22 finite"),
+        (Guardrail, {"amber": 1.0, "red": 2.0, "percentiles": [2.0] * 21 + [1.0]}, "in order"),
         (Guardrail, {"amber": 1.0}, r"here has the fields \['amber'\], not amber, red"),
         (Window, WINDOW | {"last": "2025-12-31"}, "20 dates from 2026-01-01 to 2025-12-31 are no"),
         (Window, WINDOW | {"dates": 0}, "0 dates from"),
@@ -360,7 +362,21 @@ def test_read_refuses_what_a_release_cannot_say_by_its_name(kind, data, told: st
         content.read(kind, data, "here")
 
 
-@pytest.mark.parametrize("made", [FULL, Guardrail(1, 2.5), Window(**WINDOW), Hold("full", "why")])
+TABLE = Guardrail(1, 2.5, tuple(float(k) for k in range(22)))
+
+
+def test_percentiles_are_a_schema_of_their_own(release: Release) -> None:
+    """An older consumer says that it is too new, and not that a field is unknown."""
+    told = replace(release, guardrails={"normal": {"ibb": TABLE}})
+    assert json.loads(told.manifest)["schema_version"] == 4
+    assert json.loads(release.manifest)["schema_version"] < 4
+    back = bundle.parse(told.files)
+    assert back.digest == told.digest and back.guardrails["normal"]["ibb"] == TABLE
+
+
+@pytest.mark.parametrize(
+    "made", [FULL, TABLE, Guardrail(1, 2.5), Window(**WINDOW), Hold("full", "why")]
+)
 def test_read_is_the_inverse_of_to_dict_through_json(made) -> None:
     assert content.read(type(made), json.loads(json.dumps(made.to_dict())), "here") == made
 

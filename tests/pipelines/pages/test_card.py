@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from crossimpact.estimate.guardrail_levels import levels
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
@@ -63,7 +64,9 @@ def panel():
 
 
 def recorded(panel, regime: str) -> dict:
-    made = record.of_fit(fit_regime(panel, regime), panel, DIGEST)
+    made = record.of_fit(fit_regime(panel, regime), DIGEST)
+    if made.model is not None:
+        made = replace(made, guardrails=levels(made.model, panel, 5.0))
     return json.loads(json.dumps(made.to_dict()))
 
 
@@ -132,15 +135,20 @@ def test_the_ladder_tells_every_rung_and_who_answers(fitted):
 
 
 def test_guardrails_are_told_with_their_units(fitted):
-    levels = fitted["guardrails"]
+    told = fitted["guardrails"]
     text = section(model_card(release(fitted)), "Guardrails")
-    cross, flow = levels["cross_bps"], levels["q_adv"]
-    row = (
-        f"predicted cross cost, either way | {cross['amber']:,.1f} bps | {cross['red']:,.1f} bps |"
-    )
-    assert f"| normal | {row}" in text
-    assert f"| {flow['amber']:.2%} of ADV | {flow['red']:.2%} of ADV |" in text
-    assert "amber by 5%, red by 1%" in text
+    cross, ages = told["cpi_bps"], told["data_age_s"]
+    row = f"predicted cross cost of a bucket (CPI) | {cross['amber']:,.2f} bps of notional | "
+    assert f"| normal | {row}{cross['red']:,.2f} bps of notional |" in text
+    assert f"| age of the market data | {ages['amber']:.0f} s | {ages['red']:.0f} s |" in text
+    assert "CPI amber by 30%, red by 10%; IBB amber by 20%, red by 5%" in text
+
+
+def test_an_older_releases_levels_are_told_as_such(fitted):
+    older = {"q_adv": {"amber": 0.01, "red": 0.02}}
+    text = section(model_card(release({**fitted, "guardrails": older})), "Guardrails")
+    assert "| flow of one name, either way | 1.00% of ADV | 2.00% of ADV |" in text
+    assert "a live loop starts amber and stays so" in text
 
 
 def test_the_certificate_says_proved_or_what_the_round_trip_earns(fitted):
@@ -211,7 +219,7 @@ def test_a_market_that_is_a_control_only_is_said(fitted):
 
 def test_what_was_never_held_out_is_a_dash_not_a_zero(panel):
     few = panel.where(panel.date == panel.date[0])
-    fit = json.loads(json.dumps(record.of_fit(fit_regime(few, "normal"), few, DIGEST).to_dict()))
+    fit = json.loads(json.dumps(record.of_fit(fit_regime(few, "normal"), DIGEST).to_dict()))
     assert "no out-of-sample verdict" in fit["reason"]
     card = section(model_card(release(fit)), "Out of sample")
     numbers = cells(card)
