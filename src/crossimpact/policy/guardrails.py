@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from crossimpact.policy.state import GuardrailState
+from crossimpact.policy.state import LARGEST, GuardrailState
 from crossimpact.release.content import Guardrail
 from crossimpact.release.policy import DEFAULT
 
@@ -27,12 +27,13 @@ STATES: tuple[GuardrailState, ...] = ("green", "amber", "red")
 GREEN, AMBER, RED = range(3)
 #: Windows in a row that must be better before the state goes down a step.
 IMPROVED_WINDOWS = 2
-MEASURED, AGES = ("cpi_bps", "ibb"), ("data_age_s", "model_age_days")
+MEASURED, AGES = ("cpi_bps", "ibb"), ("data_age_s", "model_age_days", "unreconciled")
 _AGED = DEFAULT.refit.guardrails.ages
 #: Where a release says nothing of ages.
 DEFAULT_AGES = {
     "data_age_s": Guardrail(_AGED.data_amber_s, _AGED.data_red_s),
     "model_age_days": Guardrail(_AGED.model_amber_days, _AGED.model_red_days),
+    "unreconciled": Guardrail(1.0, LARGEST),
 }
 
 
@@ -50,6 +51,8 @@ class Reading:
         Days since the release was last confirmed; inf without one.
     closes_window
         Whether the window (a bucket of the model) ends with it.
+    unreconciled
+        Names whose fills do not add up: amber at once, as a clock.
     """
 
     cpi_bps: float | None
@@ -57,6 +60,7 @@ class Reading:
     data_age_s: float
     model_age_days: float
     closes_window: bool
+    unreconciled: int = 0
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def read(path: Path) -> tuple[list[dict[str, Any]], Verdict]:
     result: list[dict[str, Any]] = []
     for number, content in enumerate(lines[:count], start=1):
         prev = sha256(lines[number - 2]) if number > 1 else GENESIS
-        body, problem = _parse(content, number, prev)
+        body, problem = parse(content, number, prev)
         if body is None:
             return result, Verdict(len(result), number, problem)
         result.append(body)
@@ -168,7 +168,8 @@ def _shown(content: bytes) -> str:
     return ascii(content[:120].decode("ascii", "replace").strip())
 
 
-def _parse(content: bytes, number: int, prev: str) -> tuple[dict[str, Any] | None, str]:
+def parse(content: bytes, number: int, prev: str) -> tuple[dict[str, Any] | None, str]:
+    """The fields of line `number`, which follows one with that sha256; None and why not."""
     try:
         body = json.loads(content)
         body.pop("sha256")

@@ -1,0 +1,1 @@
+"""The live loop around `crossimpact.policy.live`: feeds, journal, outputs, levels, health."""

@@ -1,0 +1,247 @@
+"""A session and its journal: what is decided is on disk before it is anybody's to act on.
+
+`Engine.take` is one turn of the loop without its I/O. A journal begun before is replayed first and
+must give the same lines; what its last turn had no time to write is decided anew, which gives the
+same again, so that a restart asks for nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from crossimpact import __version__
+from crossimpact.errors import ProblemError, StaleModel
+from crossimpact.plain_data import canonical_json
+from crossimpact.policy.live import events
+from crossimpact.policy.live.decision import Decision, Recorded
+from crossimpact.policy.live.events import Event, Level, Mode
+from crossimpact.policy.live.session import Session, Settings
+from crossimpact.release.bundle import Release
+from pipelines.live.journal import Line, open_journal
+
+Releases = Callable[[str], Release]
+#: Of a line that is no event, so much is kept.
+SHOWN = 200
+
+
+class Raw(NamedTuple):
+    """A line of a feed and its place there; `number` -1: the feed has no places to return to."""
+
+    content: bytes
+    feed: str = ""
+    number: int = -1
+
+
+@dataclass(frozen=True)
+class Opening:
+    """With what a session begins: the journal's first line."""
+
+    settings: Settings
+    level: Level = "RUN"
+    mode: Mode = "advisory"
+    approver: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        told: dict[str, Any] = msgspec.to_builtins(asdict(self))
+        return told | {"code_version": __version__}
+
+    @classmethod
+    def of(cls, line: Line) -> Opening:
+        fields = ("settings", "level", "mode", "approver")
+        return msgspec.convert({name: line["opening"][name] for name in fields}, cls)
+
+    def session(self, releases: Releases) -> Session:
+        return Session(self.settings, releases, level=self.level, mode=self.mode)
+
+
+@dataclass
+class Counts:
+    """What a turn did, for the metrics."""
+
+    events: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    decisions: int = 0
+
+
+class Engine:
+    """A running session.
+
+    Parameters
+    ----------
+    path
+        Of the journal; one that is there is gone on with, and its opening holds.
+    """
+
+    def __init__(self, path: Path, opening: Opening, releases: Releases) -> None:
+        self.journal, lines = open_journal(path)
+        self.counts, self.places = Counts(), dict[str, int]()
+        self.last: Decision | None = None
+        self._unsent: list[Decision] = []
+        self.resumed = len(lines)
+        if not lines:
+            self.opening = opening
+            self.journal.add("open", {"opening": opening.to_dict()})
+            self.journal.commit()
+            self.session = opening.session(releases)
+            return
+        self.opening = Opening.of(lines[0])
+        self.session = self.opening.session(releases)
+        self._resume(path, lines)
+
+    def _resume(self, path: Path, lines: Sequence[Line]) -> None:
+        due: list[Line] = []
+        for number, line, made in _again(self.session, lines, self.opening):
+            if made is not None and line is None:
+                due.append(made)
+            elif _bytes(line) != _bytes(made):
+                raise StaleModel(
+                    f"journal {path} does not replay: line {number} differs",
+                    "it was made by other code or another release; begin another session",
+                )
+        for line in lines:
+            if line.get("feed"):
+                self.places[line["feed"]] = max(line["number"], self.places.get(line["feed"], -1))
+        told = [line for line in lines if line["kind"] == "decision"]
+        for body in due:
+            self.journal.add("decision", body)
+        self.journal.commit()
+        again = [row["decision"] for row in (*told[-1:], *due)]
+        self._unsent = [msgspec.convert(row, Decision) for row in again]
+        self.last = self._unsent[-1] if self._unsent else None
+
+    def take(self, batch: Sequence[Raw | Event]) -> list[Decision]:
+        """Apply a batch; the decisions that may leave now, all of them on disk.
+
+        Raises
+        ------
+        OSError
+            When they cannot be written: then none leaves, and the next turn tries again.
+        """
+        for item in batch:
+            event = self._event(item) if isinstance(item, Raw) else item
+            if event is not None:
+                self._apply(event, item if isinstance(item, Raw) else Raw(b""))
+        self.journal.commit()
+        sent, self._unsent = self._unsent, []
+        self.counts.decisions += len(sent)
+        return sent
+
+    def _event(self, raw: Raw) -> Event | None:
+        """The event of a line, None where it is none, or was there before."""
+        if raw.number >= 0 and raw.number <= self.places.get(raw.feed, -1):
+            self.counts.duplicates += 1
+            return None
+        try:
+            event = events.read(raw.content)
+        except ProblemError as error:
+            shown = raw.content[:SHOWN].decode("utf-8", "backslashreplace")
+            self.journal.add("refused", {"text": shown, "why": error.what, **self._place(raw)})
+            self.counts.refused += 1
+            return None
+        if event.seq < 0 and raw.number >= 0:
+            event = msgspec.structs.replace(event, source=raw.feed, seq=raw.number)
+        return event
+
+    def _apply(self, event: Event, raw: Raw) -> None:
+        if self.session.seen(event.source, event.seq):
+            self.counts.duplicates += 1
+            return
+        made = self.session.apply(event)
+        self.journal.add("event", _event_line(self.session, event) | self._place(raw))
+        self.counts.events += 1
+        for row in made:
+            self.journal.add("decision", _decision_line(row))
+            self._unsent.append(row.decision)
+            self.last = row.decision
+
+    def _place(self, raw: Raw) -> dict[str, Any]:
+        if raw.number < 0:
+            return {}
+        self.places[raw.feed] = raw.number
+        return {"feed": raw.feed, "number": raw.number}
+
+
+def _event_line(session: Session, event: Event) -> dict[str, Any]:
+    skipped = {"skipped": [row.why for row in session.skipped]} if session.skipped else {}
+    return {"event": events.plain(event), **skipped}
+
+
+def _decision_line(row: Recorded) -> dict[str, Any]:
+    told = row.to_dict()
+    canonical_json(told)  # what a journal cannot hold is told here
+    return told
+
+
+def _again(
+    session: Session, lines: Sequence[Line], opening: Opening
+) -> Iterator[tuple[int, Line | None, Line | None]]:
+    """Per line its number, what it says and what it should; at the end what is missing."""
+    first = {name: value for name, value in lines[0].items() if name == "opening"}
+    yield 1, first, {"opening": opening.to_dict()}
+    due: list[Line] = []
+    for number, line in enumerate(lines[1:], start=2):
+        told = {k: v for k, v in line.items() if k not in ("kind", "seq", "prev")}
+        if line["kind"] == "decision":
+            yield number, told, due.pop(0) if due else None
+        elif line["kind"] == "event":
+            if due:
+                yield number, told, due.pop(0)
+            event = events.read(msgspec.json.encode(line["event"]), own=True)
+            due = [_decision_line(row) for row in session.apply(event)]
+            place = {k: line[k] for k in ("feed", "number") if k in line}
+            yield number, told, _event_line(session, event) | place
+        else:
+            yield number, told, told
+    for body in due:
+        yield len(lines) + 1, None, body
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay found: None, or the first line that differs."""
+
+    lines: int
+    decisions: int
+    differs: int | None = None
+    said: str = ""
+    again: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"same": self.differs is None}
+
+
+def replay(lines: Sequence[Line], releases: Releases) -> Replayed:
+    """A journal once more, byte for byte, up to the first difference."""
+    opening = Opening.of(lines[0])
+    count = sum(line["kind"] == "decision" for line in lines)
+    for number, said, again in _again(opening.session(releases), lines, opening):
+        if said is not None and _bytes(said) != _bytes(again):
+            shown = (str(x)[:SHOWN] for x in _first_difference(said, again or {}))
+            return Replayed(len(lines), count, number, *shown)
+    return Replayed(len(lines), count)
+
+
+def _bytes(body: Mapping[str, Any] | None) -> bytes:
+    return canonical_json(body) if body is not None else b""
+
+
+def _first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Any, Any]:
+    for name in one:
+        a, b = one[name], other.get(name)
+        if a != b:
+            both = isinstance(a, Mapping) and isinstance(b, Mapping)
+            inner = _first_difference(a, b) if both else (a, b)
+            return f"{name}: {inner[0]}", f"{name}: {inner[1]}"
+    return "", f"more: {sorted(set(other) - set(one))}"
+
+
+def with_policy(lines: Sequence[Line], policy: str) -> Opening:
+    """The opening of a journal under another policy."""
+    opening = Opening.of(lines[0])
+    return replace(opening, settings=replace(opening.settings, policy=policy))  # type: ignore[arg-type]
