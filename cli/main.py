@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from cli import console, data, export, ingest, ledger, orders, release, schedule
+from cli import console, data, export, ingest, ledger, live, orders, release, schedule
 from cli.options import Home, Json, now
 from crossimpact import __version__
 from crossimpact.errors import CrossImpactError
@@ -126,6 +126,7 @@ for commands in (data.app, release.app):
 app.add_typer(ingest.app, name="ingest", rich_help_panel=data.DATA)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=data.MODEL)
 app.add_typer(orders.app)
+app.add_typer(live.app, name="live", rich_help_panel="Orders")
 app.add_typer(schedule.app)
 app.add_typer(export.app, name="export", rich_help_panel=data.MEASURE)
 app.add_typer(about)

@@ -7,6 +7,7 @@ same again, so that a restart asks for nothing twice.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -132,6 +133,10 @@ class Engine:
         self.counts.decisions += len(sent)
         return sent
 
+    def unsent(self, decisions: Sequence[Decision]) -> None:
+        """Decisions that no output could take: they leave again with the next turn."""
+        self._unsent = [*decisions, *self._unsent]
+
     def _event(self, raw: Raw) -> Event | None:
         """The event of a line, None where it is none, or was there before."""
         if raw.number >= 0 and raw.number <= self.places.get(raw.feed, -1):
@@ -222,7 +227,8 @@ def replay(lines: Sequence[Line], releases: Releases) -> Replayed:
     count = sum(line["kind"] == "decision" for line in lines)
     for number, said, again in _again(opening.session(releases), lines, opening):
         if said is not None and _bytes(said) != _bytes(again):
-            shown = (str(x)[:SHOWN] for x in _first_difference(said, again or {}))
+            again = json.loads(_bytes(again) or b"{}")  # as it would lie there
+            shown = (str(x)[:SHOWN] for x in _first_difference(said, again))
             return Replayed(len(lines), count, number, *shown)
     return Replayed(len(lines), count)
 
@@ -231,14 +237,17 @@ def _bytes(body: Mapping[str, Any] | None) -> bytes:
     return canonical_json(body) if body is not None else b""
 
 
-def _first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Any, Any]:
-    for name in one:
-        a, b = one[name], other.get(name)
+def _first_difference(one: Any, other: Any, where: str = "") -> tuple[str, str]:
+    """Where two plain values first differ, and what both hold there."""
+    if isinstance(one, list) and isinstance(other, list):
+        one, other = dict(enumerate(one)), dict(enumerate(other))
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return f"{where}{one}", f"{where}{other}"
+    for name in dict.fromkeys([*one, *other]):
+        a, b = one.get(name, "(nothing)"), other.get(name, "(nothing)")
         if a != b:
-            both = isinstance(a, Mapping) and isinstance(b, Mapping)
-            inner = _first_difference(a, b) if both else (a, b)
-            return f"{name}: {inner[0]}", f"{name}: {inner[1]}"
-    return "", f"more: {sorted(set(other) - set(one))}"
+            return _first_difference(a, b, f"{where}{name}: ")
+    return where, where
 
 
 def with_policy(lines: Sequence[Line], policy: str) -> Opening:

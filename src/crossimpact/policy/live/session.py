@@ -148,6 +148,7 @@ class Session:
     ) -> None:
         self.settings, self._releases = settings, releases
         self.level, self.mode, self.limits = level, mode, settings.limits
+        self.control: Control | None = None  # the last one that counted
         self.book = Book(settings.interval_min)
         self.regime, self.guardrail = UNKNOWN, Memory()
         self.reading = Reading(None, None, 0.0, 0.0, False)
@@ -389,6 +390,7 @@ class Session:
         else:
             self._skip(event.at, f"{event.level}: {self.level} is latched")
             return
+        self.control = event
         if self.now == EPOCH:
             self._advance(event.at)
         yield self._decide()

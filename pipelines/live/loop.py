@@ -1,0 +1,348 @@
+"""The loop: one writer between feeds and outputs, levels read before anything is computed.
+
+Feeds, pulls of releases and monitors run beside it and only hand over; a turn takes what has
+arrived, brings it and its decisions to disk, sends them, and then lets the feeds forget it. Event
+time drives the session; the wall clock measures ages and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+from crossimpact.consumer.client import Client
+from crossimpact.consumer.state import Served
+from crossimpact.errors import CrossImpactError
+from crossimpact.policy.limits import Limits
+from crossimpact.policy.live.decision import Decision
+from crossimpact.policy.live.events import (
+    LEVELS,
+    Clock,
+    Control,
+    Event,
+    HeldRung,
+    Level,
+    LimitsChange,
+    Swap,
+)
+from crossimpact.policy.live.session import EPOCH
+from crossimpact.progress import tell
+from crossimpact.release.bundle import Release
+from pipelines.live import levels
+from pipelines.live.engine import Engine, Raw
+from pipelines.live.feeds import Feed, Output
+from pipelines.live.metrics import Health, Metrics, health, serve
+
+TICK_S = 0.1
+PULL_S = 60.0
+#: An age that no level allows, where nothing was ever confirmed.
+NEVER_DAYS = 1e6
+WATCHDOG = "pipelines.live.watchdog"
+SIGNALS: dict[signal.Signals, Level] = {
+    signal.SIGUSR1: "PAUSE", signal.SIGUSR2: "CANCEL", signal.SIGQUIT: "KILL",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Places:
+    """Files of a home's live loop."""
+
+    home: Path
+
+    @property
+    def level(self) -> Path:
+        return self.home / "live" / "level"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.home / "live" / "heartbeat"
+
+    @property
+    def limits(self) -> Path:
+        return self.home / "limits.toml"
+
+    def journal(self, session: str) -> Path:
+        return self.home / "live" / "journal" / f"{session}.jsonl"
+
+
+@dataclass
+class Loop:
+    """One session's loop; see `run`.
+
+    Attributes
+    ----------
+    clock
+        The wall clock.
+    resolve
+        Makes a served release findable by its digest, also for a later replay.
+    limit_s, fresh_s
+        A turn counts while the data are no older than `fresh_s`, seconds; after `limit_s` without
+        one that counts the watchdog kills.
+    """
+
+    engine: Engine
+    feeds: Sequence[Feed]
+    outputs: Sequence[Output]
+    places: Places
+    clock: Callable[[], datetime]
+    resolve: Callable[[Release], None]
+    client: Client | None = None
+    port: int | None = None
+    limit_s: float = 5.0
+    fresh_s: float = 120.0
+    watch: bool = True
+    watched_output: str = ""
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[Feed, list[Raw]] | None] = asyncio.Queue(maxsize=1000)
+        self._own: list[Event] = []
+        self._data_at = self._turn_at = time.monotonic()
+        self._told = levels.Told("RUN", "nobody", "start")
+        self._limits_seen, self._stop, self._idle = 0, False, True
+        self._served: Served | None = None
+        self._unread: list[tuple[Feed, list[Raw]]] = []
+
+    async def run(self) -> bool:
+        """Until every feed has ended, or a signal says stop; whether the session is over."""
+        levels.prepare(self.places.level)
+        self.places.heartbeat.touch()
+        self._signals()
+        watchdog = self._watchdog() if self.watch else None
+        server = None
+        if self.port is not None:
+            server = await serve(self.port, self.metrics, self._health)
+        beside = [asyncio.create_task(self._read(feed)) for feed in self.feeds]
+        if self.client is not None:
+            self._take_release(self.client.served)
+            beside.append(asyncio.create_task(self._pull()))
+        try:
+            ended = await self._write(len(self.feeds))
+        finally:
+            for task in beside:
+                task.cancel()
+            if server is not None:
+                server.close()
+            if watchdog is not None:
+                _goodbye(watchdog)
+            for out in self.outputs:
+                with suppress(OSError):
+                    await out.close()
+        return ended
+
+    # -- beside the writer -------------------------------------------------------------------------
+
+    async def _read(self, feed: Feed) -> None:
+        try:
+            async for batch in feed.rows():
+                await self._queue.put((feed, batch))
+        except (OSError, CrossImpactError) as error:
+            tell("live", f"a feed failed: {error}")
+        await self._queue.put(None)
+
+    async def _pull(self) -> None:
+        """Ask for the champion beside the loop; the next turn takes it up."""
+        while self.client is not None:
+            served = await asyncio.to_thread(self.client.pull)
+            if served.state != "live":
+                self.metrics.failed_pulls.inc()
+            self._take_release(served)
+            await asyncio.sleep(PULL_S)
+
+    def _take_release(self, served: Served) -> None:
+        if self._served is not None and served.who == self._served.who:
+            self._served = served
+            return
+        self._served = served
+        if served.release is not None:
+            self.resolve(served.release)
+        held = served.release.held if served.release else {}
+        self._own.append(
+            Swap(
+                digest=served.digest or "",
+                reason=served.reason,
+                fixed_pov=served.answer("").max_pov if not served.release else served.fixed_pov,
+                held={name: HeldRung(hold.rung, hold.reason) for name, hold in held.items()},
+                at=self._now(),
+            )
+        )
+
+    def _signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread
+            for number, level in SIGNALS.items():
+                loop.add_signal_handler(number, self._by_signal, level)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._end)
+
+    def _by_signal(self, level: Level) -> None:
+        if levels.read(self.places.level).rank < levels.ORDER.index(level):
+            levels.write(self.places.level, level, "signal", "a signal")
+
+    def _end(self) -> None:
+        self._stop = True
+
+    def _watchdog(self) -> subprocess.Popen[bytes]:
+        words = [str(self.places.heartbeat), str(self.places.level), str(os.getpid())]
+        command = [sys.executable, "-m", WATCHDOG, *words, f"{self.limit_s:g}"]
+        output = [self.watched_output] if self.watched_output else []
+        return subprocess.Popen([*command, *output], stdin=subprocess.PIPE, start_new_session=True)
+
+    def _health(self) -> Health:
+        since = time.monotonic() - self._turn_at
+        return health(self.engine, self._data_age(), since, self.limit_s, self.fresh_s)
+
+    # -- the writer --------------------------------------------------------------------------------
+
+    async def _write(self, feeds: int) -> bool:
+        open_ = feeds
+        while open_ and not self._stop:
+            batch, ended = await self._arrived()
+            open_ -= ended
+            await self._turn(batch)
+        if not open_:
+            self._own.append(self._ages_now())
+            await self._turn([])
+        return not open_
+
+    async def _arrived(self) -> tuple[list[tuple[Feed, list[Raw]]], int]:
+        """What has come from the feeds, at the latest after a tick."""
+        result, ended = [], 0
+        with suppress(TimeoutError):
+            item = await asyncio.wait_for(self._queue.get(), TICK_S)
+            while True:
+                if item is None:
+                    ended += 1
+                else:
+                    result.append(item)
+                if self._queue.empty() or len(result) >= 100:
+                    break
+                item = self._queue.get_nowait()
+        return result, ended
+
+    async def _turn(self, batch: list[tuple[Feed, list[Raw]]]) -> None:
+        began = time.perf_counter()
+        items: list[Raw | Event] = [*self._control()]
+        own, self._own = self._own, []
+        items += own
+        raws = [raw for _, rows in batch for raw in rows]
+        items += raws
+        if raws:
+            self._data_at, self._idle = time.monotonic(), False
+        ages = self._ages_now()
+        if not self._idle and self.engine.session.wants_clock(ages.data_age_s, ages.model_age_days):
+            items.append(ages)
+        try:
+            sent = self.engine.take(items)
+        except OSError as error:  # nothing leaves that is not on disk
+            self.metrics.failed_writes.inc()
+            tell("live", f"nothing is decided until it can be written: {error}")
+            self._unread += batch
+            await asyncio.sleep(TICK_S)
+            return
+        if await self._send(sent):
+            for feed, _ in [*self._unread, *batch]:
+                await feed.acknowledge()
+            self._unread.clear()
+        self._done(bool(raws), sent, time.perf_counter() - began)
+
+    def _control(self) -> list[Event]:
+        """Levels and limits that somebody wrote, before anything is computed."""
+        result: list[Event] = []
+        found, session = levels.read(self.places.level), self.engine.session
+        if found != self._told:
+            self._told = found
+            rank = levels.ORDER.index(session.level)
+            last = session.control
+            known = last is not None and (last.who, last.reason) == (found.who, found.reason)
+            reset = found.level == "RUN" and rank and found.who not in ("", "nobody") and not known
+            if found.rank > rank or reset:
+                level: Level = next(word for word in LEVELS if word == found.level)
+                result.append(
+                    Control(level=level, who=found.who, reason=found.reason or "", at=self._now())
+                )
+        with suppress(OSError):
+            stamp = self.places.limits.stat().st_mtime_ns
+            if self._limits_seen and stamp != self._limits_seen:
+                with suppress(CrossImpactError):
+                    limits = Limits.read(self.places.limits)
+                    result.append(LimitsChange(limits=limits, at=self._now()))
+            self._limits_seen = stamp
+        return result
+
+    async def _send(self, sent: list[Decision]) -> bool:
+        """Whether every output has them; one that has not is given them again."""
+        lines = [line(decision) for decision in sent]
+        if not lines:
+            return True
+        for out in self.outputs:
+            try:
+                await asyncio.wait_for(out.send(lines), 5.0)
+            except Exception as error:  # whatever an output does, the loop lives on
+                tell("live", f"an output failed: {type(error).__name__}: {error}")
+                self.engine.unsent(sent)
+                return False
+        return True
+
+    def _done(self, fresh: bool, sent: list[Decision], seconds: float) -> None:
+        session = self.engine.session
+        if levels.ORDER.index(session.level) > self._told.rank:
+            levels.write(self.places.level, session.level, "session", "a limit, see the journal")
+        if self._data_age() <= self.fresh_s:
+            self._turn_at = time.monotonic()
+            with suppress(OSError):
+                os.utime(self.places.heartbeat)
+        for decision in sent:
+            self.metrics.last.set(self.clock().timestamp())
+            self.metrics.limits.inc(len(decision.refusals))
+            asked = session.settings.policy
+            self.metrics.fallbacks.inc(decision.answered not in (asked, "nobody"))
+        if fresh:
+            self.metrics.turn.observe(seconds)
+        ages = self._ages_now()
+        self.metrics.observe(self.engine, ages.data_age_s, 86400 * ages.model_age_days)
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        now = self.engine.session.now
+        return self.clock() if now == EPOCH else now
+
+    def _data_age(self) -> float:
+        return 0.0 if self._idle else time.monotonic() - self._data_at
+
+    def _ages_now(self) -> Clock:
+        confirmed = self._served.confirmed_at if self._served else None
+        if self.client is None:
+            days = 0.0
+        elif confirmed is None:
+            days = NEVER_DAYS
+        else:
+            days = max(0.0, (self.clock() - confirmed) / timedelta(days=1))
+        return Clock(data_age_s=self._data_age(), model_age_days=days, at=self._now())
+
+
+def line(decision: Decision) -> bytes:
+    """A decision as outputs are given it."""
+    return orjson.dumps({"type": "decision", **decision.to_dict()}) + b"\n"
+
+
+def _goodbye(watchdog: subprocess.Popen[bytes]) -> None:
+    with suppress(OSError):
+        if watchdog.stdin is not None:
+            watchdog.stdin.write(b".")
+            watchdog.stdin.flush()
+            watchdog.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        watchdog.wait(5.0)

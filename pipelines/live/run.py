@@ -1,0 +1,200 @@
+"""A live session of a home: releases, limits, journal and loop put together, and what is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from crossimpact.consumer.client import Client
+from crossimpact.errors import StaleModel, UsageError
+from crossimpact.policy.limits import Limits, approved
+from crossimpact.policy.live.events import Mode
+from crossimpact.policy.live.session import Settings as SessionSettings
+from crossimpact.policy.state import PolicyName
+from crossimpact.release import release_files
+from crossimpact.release.bundle import Release
+from pipelines.live import journal as journals
+from pipelines.live import levels
+from pipelines.live.engine import Engine, Opening, Replayed, replay
+from pipelines.live.feeds import Feed, SocketFeed, feed, output
+from pipelines.live.loop import Loop, Places
+from pipelines.store.settings import Settings
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a session is asked for."""
+
+    session: str
+    feeds: Sequence[str]
+    outputs: Sequence[str]
+    who: str
+    approver: str = ""
+    policy: PolicyName = "optimal"
+    mode: Mode = "advisory"
+    every_min: float = 5.0
+    port: int | None = None
+    follow: bool = True
+    watch: bool = True
+    limit_s: float = 5.0
+    fresh_s: float = 120.0
+
+
+class ReleaseStore:
+    """Releases a session has used, kept so that its journal replays by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folders = (settings.home / "live" / "releases", settings.releases)
+        self._known: dict[str, Release] = {}
+
+    def keep(self, release: Release) -> None:
+        self._known[release.digest] = release
+        folder = self._folders[0] / release.digest
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            release_files.write(release, folder)
+
+    def __call__(self, digest: str) -> Release:
+        if digest not in self._known:
+            folder = next((f / digest for f in self._folders if (f / digest).exists()), None)
+            if folder is None:
+                raise StaleModel(
+                    f"release {digest[:12]} of the journal is not in {self._folders[0]}",
+                    "copy it there from the home that ran the session",
+                )
+            self._known[digest] = release_files.read(folder, digest)
+        return self._known[digest]
+
+
+def run(
+    settings: Settings,
+    asked: Asked,
+    clock: Callable[[], datetime],
+    player: Feed | None = None,
+) -> dict[str, Any]:
+    """Run a session until its feeds end or a signal says stop; its summary.
+
+    Raises
+    ------
+    GateRefused
+        When limits are looser than the last session's without a second name.
+    StaleModel
+        When its journal is sealed or does not replay.
+    """
+    places, store = Places(settings.home), ReleaseStore(settings)
+    client = _client(settings, asked.who, clock)
+    served = client.pull()
+    bucket_s = served.release.bucket_s if served.release else settings.bucket_s
+    limits = approved(last_limits(settings), Limits.read(places.limits), asked.who, asked.approver)
+    told = SessionSettings(
+        asked.session, limits, asked.policy, asked.every_min, interval_min=bucket_s / 60
+    )
+    path = places.journal(asked.session)
+    engine = Engine(path, Opening(told, mode=asked.mode, approver=asked.approver), store)
+    made = [feed(address, engine.places, follow=asked.follow) for address in asked.feeds]
+    outs = [output(address) for address in asked.outputs]
+    outs += [one for one in made if isinstance(one, SocketFeed)]
+    files = [address for address in asked.outputs if address != "-" and ":" not in address]
+    loop = Loop(
+        engine, [*made, *([player] if player else [])], outs, places, clock, store.keep, client,
+        asked.port, asked.limit_s, asked.fresh_s, asked.watch,
+        str(Path(files[0]).absolute()) if files else "",
+    )  # fmt: skip
+    ended = asyncio.run(loop.run())
+    if ended:
+        engine.journal.seal()
+    else:
+        engine.journal.close()
+    return summary(path) | {"sealed": ended}
+
+
+def _client(settings: Settings, who: str, clock: Callable[[], datetime]) -> Client:
+    policy = settings.policy.release
+    return Client(
+        settings.mlflow_uri,
+        settings.ledger_path,
+        settings.home / "live" / "consumer",
+        clock=clock,
+        max_age=policy.max_age,
+        valid_for=policy.valid_for,
+        fixed_pov=policy.fixed_pov,
+    )
+
+
+def journals_of(settings: Settings) -> list[Path]:
+    """The home's journals, the one written last at the end."""
+    folder = Places(settings.home).journal("").parent
+    return sorted(folder.glob("*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def last_limits(settings: Settings) -> Limits | None:
+    """With which the last session began."""
+    for path in reversed(journals_of(settings)):
+        with path.open("rb") as stream:
+            first, _ = journals.read(stream.readline())
+        if first:
+            return Opening.of(first[0]).settings.limits
+    return None
+
+
+def found_journal(settings: Settings, name: str) -> Path:
+    """A journal by its path or its session's name."""
+    for path in (Path(name), Places(settings.home).journal(name)):
+        if path.is_file():
+            return path
+    known = ", ".join(path.stem for path in journals_of(settings)[-3:]) or "none"
+    raise UsageError(f"there is no journal {name}", f"give a file or a session: {known}")
+
+
+def replayed(settings: Settings, path: Path) -> Replayed:
+    """The journal once more, byte for byte."""
+    lines, verdict = journals.read(path.read_bytes())
+    if verdict.line is not None:
+        raise StaleModel(
+            f"line {verdict.line} of journal {path} is not to be trusted: {verdict.problem}"
+        )
+    return replay(lines, ReleaseStore(settings))
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """A session in a few numbers."""
+    lines, verdict = journals.read(path.read_bytes())
+    rows = [line["decision"] for line in lines if line["kind"] == "decision"]
+    kinds = Counter(line["event"]["type"] for line in lines if line["kind"] == "event")
+    last: Mapping[str, Any] = rows[-1] if rows else {}
+    return {
+        "session": path.stem,
+        "journal": str(path),
+        "lines": verdict.lines,
+        "events": dict(sorted(kinds.items())),
+        "refused": sum(line["kind"] == "refused" for line in lines),
+        "skipped": sum(len(line.get("skipped", ())) for line in lines),
+        "decisions": len(rows),
+        "answered": dict(Counter(row["answered"] for row in rows)),
+        "guardrail": dict(Counter(row["guardrail"] for row in rows)),
+        "limit_refusals": sum(len(row["refusals"]) for row in rows),
+        "level": last.get("level", "RUN"),
+        "outstanding": last.get("outstanding", {}),
+    }
+
+
+def set_level(settings: Settings, level: str, who: str, reason: str) -> dict[str, Any]:
+    """Write a level for the running loop and its watchdog to see.
+
+    Raises
+    ------
+    UsageError
+        On a reset without a reason.
+    """
+    path = Places(settings.home).level
+    if level == "RUN" and not reason.strip():
+        raise UsageError("a reset needs a reason", "say --reason")
+    before = levels.read(path)
+    levels.prepare(path)
+    levels.write(path, level, who, reason)
+    return {"was": before.level, "level": level, "who": who, "reason": reason, "file": str(path)}
