@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from crossimpact.cost_indices import BURN_BUCKETS, session_pressure
@@ -188,10 +189,31 @@ class Session:
             self._seen[event.source].add(event.seq)
         if isinstance(event, URGENT):
             return [*self._urgent(event)]
-        self._arrived += 1
-        heapq.heappush(self._pending, (event.at, event.source, event.seq, self._arrived, event))
-        self._newest = max(self._newest, event.at)
+        for known in self._confirmed(event):
+            self._arrived += 1
+            row = (known.at, known.source, known.seq, self._arrived, known)
+            heapq.heappush(self._pending, row)
+            self._newest = max(self._newest, known.at)
         return [*self._until(self._newest - REORDER)]
+
+    def _confirmed(self, event: Event) -> list[Event]:
+        """A clock that jumps ahead by more than a break is believed when a second event says so:
+        one event with a wrong date must not end the day."""
+        ahead, self._ahead = self._ahead, None
+        if self._newest != EPOCH and event.at - self._newest > BREAK:
+            if ahead is not None and abs(event.at - ahead.at) < BREAK:
+                return [ahead, event]
+            self._ahead = event
+            return self._as_of_now(ahead)
+        return [*self._as_of_now(ahead), event]
+
+    def _as_of_now(self, event: Event | None) -> list[Event]:
+        """What a wrong clock leaves of an event: what must not be lost."""
+        if event is None:
+            return []
+        self._skip(event.at, "far ahead of all others, which no second event confirms")
+        kept = isinstance(event, NEVER_LATE)
+        return [msgspec.structs.replace(event, at=self._newest)] if kept else []
 
     @property
     def waiting(self) -> bool:
@@ -213,6 +235,8 @@ class Session:
         while True:
             event_at = self._pending[0][0] if self._pending else None
             timer = self._timer()
+            if event_at is not None and self.now != EPOCH and event_at - self.now >= BREAK:
+                timer = None  # nothing is due between two days
             if timer is not None and timer <= mark and (event_at is None or timer < event_at):
                 yield from self._on_timer(timer)
             elif event_at is not None and event_at <= mark:
