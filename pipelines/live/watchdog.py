@@ -26,7 +26,11 @@ POLL_S = 0.1
 def main(words: list[str]) -> None:
     heartbeat, level, parent = Path(words[0]), Path(words[1]), int(words[2])
     limit_s, output = float(words[3]), words[4] if len(words) > 4 else ""
-    seen, since, told = stamp(heartbeat), time.monotonic(), levels.read(level).rank
+    seen, since, told = (
+        stamp(heartbeat),
+        time.monotonic(),
+        0,
+    )  # what is latched already is told, too
     while True:
         if said_goodbye(POLL_S):
             return
