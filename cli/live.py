@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from cli.console import show
-from cli.options import Home, Json, Reason, known_home, now, settings, who
+from cli.options import (
+    Date,
+    Home,
+    Json,
+    Reason,
+    known_home,
+    landing_zone,
+    moment,
+    now,
+    settings,
+    who,
+)
+from cli.options import date as parse_date
 from crossimpact.errors import GateRefused, UsageError
 
 app = typer.Typer(invoke_without_command=True, no_args_is_help=False)
+about_orders = typer.Typer()
 JournalName = Annotated[str, typer.Argument(help="Journal file, or a session's name")]
 
 
@@ -26,9 +40,10 @@ def live(
         list[str] | None, typer.Option(help="- (default), FILE or redis://127.0.0.1:PORT/STREAM")
     ] = None,
     session: Annotated[str, typer.Option(help="Name of the session [default: today]")] = "",
-    policy: Annotated[Literal["optimal", "ranked"], typer.Option(help="Whose rule decides")] = (
-        "optimal"
-    ),
+    policy: Annotated[
+        Literal["optimal", "ranked"] | None,
+        typer.Option(help="Whose rule decides [default: optimal]"),
+    ] = None,
     every: Annotated[float, typer.Option(help="A plan at least so often, minutes")] = 5.0,
     port: Annotated[
         int | None, typer.Option(help="Of /healthz, /readyz and /metrics, loopback; 0: a free one")
@@ -43,8 +58,19 @@ def live(
     fresh: Annotated[
         float, typer.Option(help="Seconds without an event until turns do not count")
     ] = 120.0,
+    play: Annotated[
+        Path | None, typer.Option(help="A landing zone's date as the feed, with --date")
+    ] = None,
+    date: Date = None,
+    speed: Annotated[
+        float, typer.Option(help="Of --play: event time over wall time; 0: as fast as it goes")
+    ] = 0.0,
     replay: Annotated[
-        str | None, typer.Option(help="Instead: a journal once more, byte for byte")
+        str | None,
+        typer.Option(
+            help="Instead: a journal once more, byte for byte; with another --policy, what that "
+            "one would have planned (exit 1 when it differs)"
+        ),
     ] = None,
     home: Home = None,
     json_: Json = False,
@@ -52,19 +78,30 @@ def live(
     """Market state, fills and parents in, child targets out, all on record (docs/live.md)."""
     if context.invoked_subcommand is not None:
         return
-    place = settings(home)
+    place, date = settings(home), parse_date(date)
     from pipelines.live import run as step
 
     if replay is not None:
-        told = step.replayed(place, step.found_journal(place, replay))
+        path = step.found_journal(place, replay)
+        if policy is not None:
+            show(step.counterfactual(place, path, policy), as_json=json_)
+            return
+        told = step.replayed(place, path)
         show(told.to_dict(), as_json=json_)
         sys.exit(0 if told.differs is None else 1)
-    outputs = output or ["-"]
+    outputs = output or (["-"] if play is None else [])
+    feeds = feed or (["-"] if play is None else [])
+    name = session or (f"play-{date}" if play is not None else now().date().isoformat())
     asked = step.Asked(
-        session or now().date().isoformat(), feed or ["-"], outputs, who(), approver, policy,
-        every_min=every, port=port, follow=not once, limit_s=watchdog, fresh_s=fresh,
+        name, feeds, outputs, who(), approver, policy or "optimal", every_min=every, port=port,
+        follow=not once, limit_s=watchdog, fresh_s=fresh, watch=play is None,
     )  # fmt: skip
-    result = step.run(place, asked, now)
+    player = None
+    if play is not None:
+        if date is None:
+            raise UsageError("--play needs --date", "give one of the landing zone's dates")
+        player = step.player(place, landing_zone(play, date), date, speed)
+    result = step.run(place, asked, now, player)
     if json_ or "-" not in outputs:
         show(result, as_json=json_)
 
@@ -126,3 +163,19 @@ def self_assessment(home: Home = None, json_: Json = False) -> None:
     if not (result := step.of(place)):
         raise UsageError(f"home {place.home} has no live session yet", "run `crossimpact live`")
     show(result, as_json=json_)
+
+
+@about_orders.command(rich_help_panel="Orders")
+def explain(
+    symbol: Annotated[str, typer.Argument(help="A name of the desk")],
+    at: Annotated[str | None, typer.Option("--at", help="Moment, UTC [default: now]")] = None,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """Why a name got what it got: cost by pair, carried, rank, caps with prices, rules."""
+    place, when = known_home(home), moment(at) or now()
+    import msgspec
+
+    from pipelines.live import run as step
+
+    show(msgspec.to_builtins(step.explained(place, symbol, when)), as_json=json_)

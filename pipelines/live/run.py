@@ -12,17 +12,23 @@ from typing import Any
 
 from crossimpact.consumer.client import Client
 from crossimpact.errors import StaleModel, UsageError
+from crossimpact.ladder import RUNGS
+from crossimpact.policy import state
+from crossimpact.policy.explain import Explanation, explanation
 from crossimpact.policy.limits import Limits, approved
 from crossimpact.policy.live.events import Mode
 from crossimpact.policy.live.session import Settings as SessionSettings
-from crossimpact.policy.state import PolicyName
+from crossimpact.policy.schedule import Scheduler
+from crossimpact.policy.state import Plan, PolicyName
 from crossimpact.release import release_files
-from crossimpact.release.bundle import Release
+from crossimpact.release.bundle import Answer, Release
 from pipelines.live import journal as journals
 from pipelines.live import levels
 from pipelines.live.engine import Engine, Opening, Replayed, replay
 from pipelines.live.feeds import Feed, SocketFeed, feed, output
 from pipelines.live.loop import Loop, Places
+from pipelines.live.play import Player
+from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 
 
@@ -159,6 +165,79 @@ def replayed(settings: Settings, path: Path) -> Replayed:
             f"line {verdict.line} of journal {path} is not to be trusted: {verdict.problem}"
         )
     return replay(lines, ReleaseStore(settings))
+
+
+def player(settings: Settings, landing: Path, date: str, speed: float) -> Player:
+    """A landed date as a feed."""
+    return Player(settings, Landing(landing), date, speed)
+
+
+def counterfactual(settings: Settings, path: Path, policy: PolicyName) -> dict[str, Any]:
+    """What another policy would have planned from each recorded state, by the model's costs.
+
+    States are as they were: what the other policy's own fills would have changed is not followed.
+    """
+    lines, verdict = journals.read(path.read_bytes())
+    store, scheduler = ReleaseStore(settings), Scheduler()
+    rows = []
+    for line in lines:
+        if line["kind"] != "decision" or line["plan"] is None:
+            continue
+        was, desk = state.read_plan(line["plan"]), state.read(line["state"])
+        answer = answer_of(store, was)
+        if was.expected is None or answer is None:
+            continue
+        other = scheduler.plan(answer, desk, policy, release=was.release)
+        if other.expected is None:
+            continue
+        change = other.expected.objective_usd - was.expected.objective_usd
+        rows.append({
+            "at": line["decision"]["at"], "answered": was.answered, "other": other.answered,
+            "planned_usd": was.expected.objective_usd, "change_usd": change,
+        })  # fmt: skip
+    return {
+        "journal": str(path),
+        "policy": policy,
+        "lines": verdict.lines,
+        "plans": len(rows),
+        "other_costs_usd": sum(row["change_usd"] for row in rows),
+        "note": "objectives of the model on the recorded states, lower is better",
+        "by_plan": rows,
+    }
+
+
+def answer_of(store: ReleaseStore, plan: Plan) -> Answer | None:
+    """Who answered a recorded plan: the release's model of its rung; None without a model."""
+    if not plan.release:
+        return None
+    release = store(plan.release)
+    models = release.rungs(plan.regime) if plan.regime in release.models else {}
+    model = models.get(plan.rung)
+    if model is None and plan.rung == "self_only" and models:
+        model = release.models[plan.regime].self_only()
+    if model is None:
+        return None
+    rung = next(rung for rung in RUNGS if rung == plan.rung)
+    return Answer(model, rung, "", release.fallback[plan.regime].max_pov[rung])
+
+
+def explained(settings: Settings, symbol: str, at: datetime) -> Explanation:
+    """Why a name got what it got, from the last plan on record up to a moment.
+
+    Raises
+    ------
+    UsageError
+        When no journal has a plan by then.
+    """
+    for path in reversed(journals_of(settings)):
+        lines, _ = journals.read(path.read_bytes())
+        plans = [line for line in lines if line["kind"] == "decision" and line["plan"]]
+        told = [row for row in plans if datetime.fromisoformat(row["decision"]["at"]) <= at]
+        if told:
+            plan, desk = state.read_plan(told[-1]["plan"]), state.read(told[-1]["state"])
+            answer = answer_of(ReleaseStore(settings), plan)
+            return explanation(desk, plan, answer or Answer(None, "fixed_pov", plan.why, 0), symbol)
+    raise UsageError(f"no journal has a plan up to {at.isoformat()}", "run `crossimpact live`")
 
 
 def summary(path: Path) -> dict[str, Any]:

@@ -16,9 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import levels
+from pipelines.live import levels
 
 POLL_S = 0.1
 
