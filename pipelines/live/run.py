@@ -116,7 +116,10 @@ def run(
         engine.journal.seal()
     else:
         engine.journal.close()
-    return summary(path) | {"sealed": ended}
+    from pipelines.live import page  # figures: who only trades need not wait
+
+    made_page = page.build(settings, path, store) if ended else None
+    return summary(path) | {"sealed": ended, "page": str(made_page) if made_page else None}
 
 
 def _client(settings: Settings, who: str, clock: Callable[[], datetime]) -> Client:

@@ -143,6 +143,7 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
         "release": release,
         "rungs": _rungs(release, buckets),
         "quality": _quality(warehouse, date),
+        "live": (warehouse.settings.reports / f"live-{date}.html").exists(),
         "unpriced": list(manifest.extra.get("unpriced", ())) if manifest else [],
     }
 

@@ -10,7 +10,7 @@ import pytest
 
 from crossimpact.errors import StaleModel, UsageError
 from crossimpact.policy.live.events import Control
-from pipelines.live import assessment, levels
+from pipelines.live import assessment, levels, page
 from pipelines.live import journal as journals
 from pipelines.live import run as step
 from pipelines.live.drill import kill
@@ -64,6 +64,22 @@ def test_the_record_says_why_a_name_got_what_it_got(home: Settings) -> None:
         step.explained(home, "A", OPEN - timedelta(days=1))
 
 
+def test_the_page_has_states_refusals_and_what_was_asked_for(home: Settings) -> None:
+    path = step.found_journal(home, "day")
+    made = page.build(home, path, ReleaseStore(home))
+    text = made.read_text()
+    assert (
+        made.name == "live-2026-03-02.html" and page.build(home, path, ReleaseStore(home)) == made
+    )
+    assert made.read_text() == text  # the same journal, the same bytes
+    for told in ("guardrail amber to green", "waits, guardrail amber", "p1", "lunch", "ranked"):
+        assert told in text, told
+    lines, _ = journals.read(path.read_bytes())
+    moments = page.timeline(lines, ReleaseStore(home))
+    assert {moment.state for moment in moments} == {0, 1}
+    assert moments[-1].levels["cpi_bps"].amber == 50.0
+
+
 def test_the_assessment_has_limits_with_articles_levels_and_sessions(home: Settings) -> None:
     told = assessment.of(home)
     assert told["limits"]["max_child_adv"]["article"] == "RTS 6 Art. 15(1)(c) order volume"
@@ -85,6 +101,9 @@ def test_a_landed_date_is_played_decided_on_and_replays(tmp_path: Path, monkeypa
     assert told["events"]["market"] >= 2 * 24 * 5  # a quote every ten seconds of each name
     path = Places(settings.home).journal("play")
     assert journals.verify(path).ok and step.replayed(settings, path).differs is None
+    text = Path(told["page"]).read_text()
+    assert "Live session play</h1>" in text and "<svg" in text and "fixed_pov" in text
+    assert f'href="live-{landings.DATE}.html"' in (settings.reports / "index.html").read_text()
     with pytest.raises(UsageError, match="no market_snapshots on 2001-01-01"):
         step.player(settings, tmp_path / "landing", "2001-01-01", 0.0)
 
