@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 from markupsafe import Markup
-from matplotlib.dates import date2num
+from matplotlib.dates import DateFormatter, date2num
 from matplotlib.figure import Figure
 
 from crossimpact.atomic import write_atomic
@@ -104,8 +104,9 @@ def _figure(moments: list[Moment]) -> Markup:
             for colour in ("amber", "red"):
                 level = [getattr(m.levels.get(name), colour, float("nan")) for m in moments]
                 axes.step(times, level, "--", where="post", linewidth=1, label=colour)
-            axes.set_ylabel(label)
-        rest[-1].xaxis_date()
+            empty = all(value is None for value in known)
+            axes.set_title(label + (": no value" if empty else ""), loc="left", fontsize="medium")
+        rest[-1].xaxis.set_major_formatter(DateFormatter("%H:%M"))
         alt = "Guardrail state, CPI and IBB over the session, with their levels"
         return Markup(plots.to_svg(figure, alt))  # noqa: S704 (escaped by the writer)
 
