@@ -30,11 +30,10 @@ from crossimpact.estimate.coordinate_descent import (
     extrapolate,
     extrapolation,
     losses,
-    pair_gradient,
-    solve_pairs,
-    solve_rows,
 )
 from crossimpact.estimate.equations import Equations, remaining
+from crossimpact.estimate.pair_descent import pair_gradient, solve_pairs
+from crossimpact.estimate.row_descent import solve_rows
 from crossimpact.model import Array
 
 TOLERANCE = 1e-5

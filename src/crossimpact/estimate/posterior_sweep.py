@@ -3,7 +3,7 @@
 Pairs are updated one after the other, row by row, each given all updates before it. What a pass has
 changed so far reaches a row's gradients when that row's turn comes, in whole columns, and never
 those of pairs that were done: a third of the work of keeping every gradient current, and none of it
-scattered. Own terms are kept as their few coefficients per row, as in `coordinate_descent`.
+scattered. Own terms are kept as their few coefficients per row, as in `pair_descent`.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Lasso
 
-from crossimpact.estimate import baselines, gram
+from crossimpact.estimate import baselines, gram, paths
 from crossimpact.estimate.equations import folded, per_bucket, summed
 from crossimpact.estimate.gram import Moments
 from crossimpact.panel import Panel
@@ -91,3 +93,32 @@ def test_without_folds_or_flows_the_lasso_has_nothing_to_say(desk):
     idle = draw(T=4 * BUCKETS, active=0.0)[0]
     for M in baselines.fit(days_of(idle), idle, truth["beta"], None).values():
         assert not M.any()
+
+
+def test_the_lasso_of_fewer_buckets_than_names_is_bounded_and_takes_no_noise_for_coupling():
+    panel, _ = draw(T=2 * BUCKETS, n=120, noise=20.0, coupling=0.0)
+    days = [day.on(panel.symbols) for day in days_of(panel)]
+    whole = replace(summed(days, panel, None), buckets=100)  # fewer than names
+    found = baselines.lasso_rows(whole, folded(days, panel, None, baselines.FOLDS))
+    assert (found != 0).mean() < 0.05
+    e = per_bucket(whole)
+    grid = paths.row_lambdas(e, paths.Penalty(l1_ratio=1.0), baselines.LAMBDAS)
+    least = grid[baselines.STAGES[1] - 1]  # what no row's penalty is below
+    for i in np.flatnonzero(found.any(axis=1)):
+        G = e.weight[i] * (e.gram - e.basis[i] @ e.basis[i].T)
+        active = found[i] != 0
+        slope = (e.weight[i] * e.xy[i] - G @ found[i])[active] / np.sqrt(np.diagonal(G)[active])
+        assert np.abs(slope).min() > 0.99 * least[i]
+
+
+def test_a_row_stops_where_its_held_out_loss_has_turned_and_keeps_the_least(desk):
+    panel, _ = desk
+    whole, folds = summed(days_of(panel), panel, None), folded(days_of(panel), panel, None, 5)
+    p = paths.Penalty(l1_ratio=1.0, tolerance=baselines.TOLERANCE)
+    grid = paths.row_lambdas(per_bucket(whole), p, baselines.LAMBDAS)
+    trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)
+    judged = paths.cross_validate_rows(trained, held_out, p, grid)
+    loss = judged.loss.sum(axis=0)
+    stopped = baselines._least_loss(trained, held_out, p, grid)
+    kept = loss[stopped, np.arange(panel.n)]
+    assert (kept <= loss.min(axis=0) + 0.01 * np.abs(loss.min(axis=0))).all()

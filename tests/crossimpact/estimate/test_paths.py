@@ -290,3 +290,21 @@ def test_held_out_losses_are_the_quadratic_forms_of_each_folds_own_path(seed):
         offset = p.offset - np.diag(np.diagonal(p.offset))
         moved = np.abs(fits - offset) > 1e-13
         np.testing.assert_array_equal(found.selected, moved.sum(axis=0))
+
+
+def test_folds_that_stop_early_solved_what_all_penalties_solve_and_found_the_least():
+    x, y = desk(5, n=8, T=240)
+    parts = [equations(x[k::4], y[k::4], weights(5, 8) / 60) for k in range(4)]
+    rests = [
+        equations(x[np.arange(240) % 4 != k], y[np.arange(240) % 4 != k], weights(5, 8) / 180)
+        for k in range(4)
+    ]
+    p = Penalty(0.9, tolerance=TIGHT)
+    grid = pair_lambdas(rests[0], p, 30, 1e-3)
+    whole = cross_validate_pairs(rests, parts, p, grid)
+    early = cross_validate_pairs(rests, parts, p, grid, patience=2)
+    count = early.loss.shape[1]
+    assert count == early.best[0] + 3 < len(grid)
+    np.testing.assert_array_equal(early.loss, whole.loss[:, :count])
+    np.testing.assert_array_equal(early.selected, whole.selected[:count])
+    assert early.best[0] == whole.best[0]

@@ -75,6 +75,19 @@ def fitted(panel) -> dict:
     return recorded(panel, "normal")
 
 
+def test_lines_that_cannot_be_told_apart_are_named_with_their_condition(panel, fitted):
+    assert "cannot be told apart" not in model_card(release(fitted))
+    q = panel.q.copy()
+    q[:, 1] = q[:, 0] * np.random.default_rng(0).normal(1.0, 0.1, len(q))
+    alike = replace(panel, q=q, s=np.where(q != 0, np.nan_to_num(panel.s), np.nan))
+    text = section(
+        model_card(release(recorded(alike, "normal"))), "Lines that cannot be told apart"
+    )
+    row = cells(text)["S0 / S1"]
+    assert row[0] == "normal" and float(row[1]) > 0.98
+    assert float(row[2].replace(",", "")) > float(row[3]) == 30
+
+
 def section(card: str, title: str) -> str:
     return card.split(f"## {title}")[1].split("\n## ")[0]
 
