@@ -91,9 +91,9 @@ def recorded(symbols: Sequence[str], found: Twins, buckets: int) -> list[dict[st
     first, second = np.nonzero(np.triu(found.pairs))
     rows = [
         _row([symbols[i], symbols[j]], float(abs(found.flows[i, j])))
-        for i, j in zip(first.tolist(), second.tolist(), strict=True)
+        for i, j in zip(first, second, strict=True)
     ]
-    alone = np.asarray(~found.pairs.any(axis=1))
+    alone = np.logical_not(found.pairs.any(axis=1, keepdims=True)[:, 0])
     rows += _baskets(symbols, found.flows, alone) if buckets >= MIN_BUCKETS * len(alone) else []
     return sorted(rows, key=lambda row: (-row["condition"], row["lines"]))[:RECORDED]
 
