@@ -91,9 +91,9 @@ def recorded(symbols: Sequence[str], found: Twins, buckets: int) -> list[dict[st
     first, second = np.nonzero(np.triu(found.pairs))
     rows = [
         _row([symbols[i], symbols[j]], float(abs(found.flows[i, j])))
-        for i, j in zip(first, second, strict=True)
+        for i, j in zip(first.tolist(), second.tolist(), strict=True)
     ]
-    alone = np.logical_not(found.pairs.any(axis=1, keepdims=True)[:, 0])
+    alone = np.asarray(found.pairs.sum(axis=1) == 0)
     rows += _baskets(symbols, found.flows, alone) if buckets >= MIN_BUCKETS * len(alone) else []
     return sorted(rows, key=lambda row: (-row["condition"], row["lines"]))[:RECORDED]
 
@@ -118,6 +118,6 @@ def _baskets(
             continue
         weight = np.abs(inverse[at])
         weight[at] = 0.0
-        members = traded[np.argsort(-weight, kind="stable")[:MEMBERS]]
+        members = traded[np.argsort(-weight, kind="stable")[:MEMBERS]].tolist()
         rows.append(_row([symbols[traded[at]], *(symbols[m] for m in members)], float(multiple)))
     return rows
