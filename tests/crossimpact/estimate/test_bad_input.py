@@ -221,3 +221,52 @@ def test_half_the_panel_missing_is_no_error(desk):
     assert found.rung in FITTED and found.metrics["cells_left_out"] == 0
     everything = with_cells(desk, move=(FIRST, np.nan))
     assert fit(everything).rung == "self_only"
+
+
+# -- fills and windows that tell little --------------------------------------------------------
+
+
+def test_fills_before_all_of_the_move_pay_none_of_it_and_gamma_says_so(desk):
+    """All fills in the first second of a bucket: they pay the spread, the mid moves after them."""
+    rng = np.random.default_rng(2)
+    first = np.where(desk.q != 0, 1.0 + rng.normal(size=desk.q.shape), np.nan)
+    found = fit(replace(desk, s=first))
+    ratio = found.model.provenance["fill_ratio"] if found.model else {}
+    assert all(part["value"] <= 0.15 for part in ratio.values())
+    typical = np.abs(desk.q).mean()
+    assert found.model is None or (found.model.beta * typical < 1.0).all()
+
+
+def test_stale_mids_while_fills_come_leave_the_ratio_unknown(desk):
+    """No book moves, or none is known: nothing tells what fills pay of the mid."""
+    for mids in (np.zeros_like(desk.move), np.full_like(desk.move, np.nan)):
+        found = fit(replace(desk, move=mids))
+        assert found.rung == "self_only"
+        ratio = found.model.provenance["fill_ratio"]
+        assert {part["source"] for part in ratio.values()} == {"unknown"}
+
+
+def test_a_desk_without_an_untraded_cell_is_fitted():
+    found = fit(draw(3, T=700, active=1.1)[0])
+    assert found.rung in FITTED
+
+
+def test_ten_days_are_enough_to_be_judged():
+    panel, truth = draw(4, T=780, noise=4.0)
+    found = fit(panel)
+    assert found.metrics["oos_blocks"] > 0 and found.metrics["break_p"] > 0
+    scaled = to_scaled(found.model.gamma, panel.adv)
+    assert np.linalg.norm(scaled - truth["M"]) < np.linalg.norm(truth["M"])
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["stops", "starts"])
+def test_a_name_that_starts_or_stops_trading_leaves_the_others_alone(early):
+    desk = draw(T=700, noise=2.0)[0]
+    days = np.unique(desk.date)
+    gone = desk.date >= days[4] if early else desk.date < days[4]
+    empty = {"q": 0.0, "s": np.nan, "move": np.nan}
+    part = with_cells(desk, **{name: ((gone, 2), value) for name, value in empty.items()})
+    others = np.delete(np.arange(desk.n), 2)
+    A, B = (fit(panel).candidates["full"] for panel in (part, desk))
+    A, B = (to_scaled(model.gamma, model.adv)[np.ix_(others, others)] for model in (A, B))
+    assert np.linalg.norm(A - B) < 0.2 * np.linalg.norm(B)

@@ -446,9 +446,9 @@ def test_whatever_happens_no_parent_is_asked_for_more_than_it_is(data) -> None:
             for asked in row.targets:
                 size = {"p1": 9000.0, "p2": 6000.0}[asked.parent]
                 assert -1e-6 <= asked.target <= size + 1e-6
-                assert (
-                    asked.target >= made.book.orders[asked.parent].filled - 1e-6 or row != told[-1]
-                )
+                if what == "fill" or row != told[-1]:
+                    continue  # what was at the market may fill after it was asked for less
+                assert asked.target >= made.book.orders[asked.parent].filled - 1e-6
 
 
 def test_numbers_seen_take_no_room() -> None:
