@@ -19,7 +19,7 @@ import numpy as np
 
 from crossimpact.policy.guardrails import AMBER, GREEN, RED, Memory, advance
 from crossimpact.policy.live import events
-from crossimpact.policy.live.session import Settings
+from crossimpact.policy.live.settings import Settings
 from crossimpact.release.content import Guardrail
 from pipelines.live.engine import Engine, Opening, Raw
 from tests.crossimpact.policy.live.desk import LOOSE, OPEN, model, parent, quote, swap

@@ -21,7 +21,8 @@ from crossimpact.plain_data import canonical_json
 from crossimpact.policy.live import events
 from crossimpact.policy.live.decision import Decision, Recorded
 from crossimpact.policy.live.events import Event, Level, Mode
-from crossimpact.policy.live.session import Session, Settings
+from crossimpact.policy.live.session import Session
+from crossimpact.policy.live.settings import Settings
 from crossimpact.release.bundle import Release
 from pipelines.live.journal import Line, open_journal
 

@@ -36,7 +36,7 @@ from crossimpact.policy.live.events import (
     LimitsChange,
     Swap,
 )
-from crossimpact.policy.live.session import EPOCH
+from crossimpact.policy.live.intake import EPOCH
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
 from pipelines.live import levels

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from crossimpact.policy.live.events import LEVELS
-from crossimpact.policy.live.session import EPOCH
+from crossimpact.policy.live.intake import EPOCH
 from pipelines.live.engine import Engine
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

@@ -17,7 +17,7 @@ from crossimpact.policy import state
 from crossimpact.policy.explain import Explanation, explanation
 from crossimpact.policy.limits import Limits, approved
 from crossimpact.policy.live.events import Mode
-from crossimpact.policy.live.session import Settings as SessionSettings
+from crossimpact.policy.live.settings import Settings as SessionSettings
 from crossimpact.policy.schedule import Scheduler
 from crossimpact.policy.state import Plan, PolicyName
 from crossimpact.release import release_files

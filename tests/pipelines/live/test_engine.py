@@ -16,7 +16,7 @@ import pytest
 from crossimpact.errors import StaleModel
 from crossimpact.policy.live import events
 from crossimpact.policy.live.events import Control, Event, Regime
-from crossimpact.policy.live.session import Settings
+from crossimpact.policy.live.settings import Settings
 from pipelines.live import journal as journals
 from pipelines.live.engine import Engine, Opening, Raw, replay
 from tests.crossimpact.policy.live import desk

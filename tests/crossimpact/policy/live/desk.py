@@ -20,7 +20,8 @@ from crossimpact.policy.live.events import (
     Snapshot,
     Swap,
 )
-from crossimpact.policy.live.session import Session, Settings
+from crossimpact.policy.live.session import Session
+from crossimpact.policy.live.settings import Settings
 from crossimpact.release.bundle import Release
 from crossimpact.release.content import Guardrail
 from tests.releases import release_of

@@ -24,7 +24,7 @@ from crossimpact.policy.live.events import (
     Regime,
     Status,
 )
-from crossimpact.policy.live.session import Seen
+from crossimpact.policy.live.intake import Seen
 from crossimpact.release.content import Hold
 from tests.crossimpact.policy.live import desk
 from tests.crossimpact.policy.live.desk import (
@@ -469,4 +469,4 @@ def test_memory_is_flat_over_a_simulated_week() -> None:
             run(made, [fill(f"f{name}", name, "A", 100.0, now + 1), *quotes(now + 2)])
         book = made.book
         assert len(book.orders) <= 39 and len(book.fills) <= 39 and len(book.buckets) <= 79
-        assert len(made._pending) <= 3 and len(made._memory.sent) <= 39
+        assert len(made._intake) <= 3 and len(made._memory.sent) <= 39
