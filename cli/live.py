@@ -140,6 +140,22 @@ def reset(reason: Reason = "", home: Home = None, json_: Json = False) -> None:
 
 
 @app.command()
+def mode(
+    mode: Annotated[Literal["advisory", "full"], typer.Argument(help="Of the open session")],
+    reason: Reason = "",
+    approver: Annotated[str, typer.Option(help="Second person, for a step up")] = "",
+    home: Home = None,
+    json_: Json = False,
+) -> None:
+    """One step up, with a second person and a sealed advisory session as evidence (else exit 4);
+    any step down at once."""
+    place = known_home(home)
+    from pipelines.live import run as step
+
+    show(step.set_mode(place, mode, who(), approver, reason, now()), as_json=json_)
+
+
+@app.command()
 def drill(
     what: Annotated[Literal["kill"], typer.Argument(help="What is drilled")],
     home: Home = None,

@@ -39,7 +39,7 @@ from crossimpact.policy.live.events import (
 from crossimpact.policy.live.intake import EPOCH
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
-from pipelines.live import levels
+from pipelines.live import levels, modes
 from pipelines.live.engine import Engine, Raw
 from pipelines.live.feeds import Feed, Output
 from pipelines.live.metrics import Health, Metrics, health, serve
@@ -112,6 +112,7 @@ class Loop:
         self._told = levels.Told("RUN", "nobody", "start")
         self._limits_seen, self._stop, self._idle = 0, False, True
         self._served: Served | None = None
+        self._mode = modes.Watch(self.places.level.with_name("mode"))
         self._unread: list[tuple[Feed, list[Raw]]] = []
 
     async def run(self) -> bool:
@@ -258,7 +259,7 @@ class Loop:
         self._done(bool(raws), sent, time.perf_counter() - began)
 
     def _control(self) -> list[Event]:
-        """Levels and limits that somebody wrote, before anything is computed."""
+        """Levels, limits and modes that somebody wrote, before anything is computed."""
         result: list[Event] = []
         found, session = levels.read(self.places.level), self.engine.session
         if found != self._told:
@@ -279,7 +280,7 @@ class Loop:
                     limits = Limits.read(self.places.limits)
                     result.append(LimitsChange(limits=limits, at=self._now()))
             self._limits_seen = stamp
-        return result
+        return [*result, *self._mode.changes(session, self._now())]
 
     async def _send(self, sent: list[Decision]) -> bool:
         """Whether every output has them; one that has not is given them again."""

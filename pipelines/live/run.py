@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from crossimpact.consumer.client import Client
 from crossimpact.errors import StaleModel, UsageError
 from crossimpact.ladder import RUNGS
@@ -23,7 +25,7 @@ from crossimpact.policy.state import Plan, PolicyName
 from crossimpact.release import release_files
 from crossimpact.release.bundle import Answer, Release
 from pipelines.live import journal as journals
-from pipelines.live import levels
+from pipelines.live import levels, modes
 from pipelines.live.engine import Engine, Opening, Replayed, replay
 from pipelines.live.feeds import Feed, SocketFeed, feed, output
 from pipelines.live.loop import Loop, Places
@@ -280,3 +282,12 @@ def set_level(settings: Settings, level: str, who: str, reason: str) -> dict[str
     levels.prepare(path)
     levels.write(path, level, who, reason)
     return {"was": before.level, "level": level, "who": who, "reason": reason, "file": str(path)}
+
+
+def set_mode(
+    settings: Settings, mode: Mode, who: str, approver: str, reason: str, at: datetime
+) -> dict[str, Any]:
+    """Ask the open session for a mode; see `modes.ask`."""
+    request = modes.ask(settings, journals_of(settings), mode, who, approver, reason, at)
+    told: dict[str, Any] = msgspec.to_builtins(request)
+    return told | {"file": str(modes.path_of(settings))}
