@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 LOG = "demo.log"
 #: A desk that is there is kept, bit by bit, while a release of it is young enough to answer live.
 KEPT = timedelta(days=30)
+#: Minutes between the live session's plans, but for what makes one at once.
+PLAN_MIN = 30.0
+#: Seconds between a name's quotes there: fewer than a desk's, and none of them stale.
+QUOTE_S = 25.0
 
 
 @dataclass
@@ -55,7 +59,7 @@ class Clock:
 
 
 def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> summary.Summary:
-    """Simulate a desk if there is none, run the four DAGs over it, and sum up."""
+    """A simulated desk, the four DAGs over it, its last date played live, and what came of it."""
     clock, desk = Clock(terminal), home / "demo"
     with clock.stage("simulate"):
         simulate(desk, size, today)
@@ -66,8 +70,10 @@ def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> sum
     for dag_id in ("validate_contract", "monthly_refit", "weekly_drift", "daily_tca"):
         with clock.stage(dag_id):
             dagrun.run(dag_id, everywhere)
+    with clock.stage("live"):
+        session = play(home, desk)
     with clock.stage("summary"):
-        result = collect(home, desk)
+        result = collect(home, desk, session)
     return replace(result, stages=clock.stages, peak_mb=peak_mb())
 
 
@@ -102,13 +108,33 @@ def is_recent(truth: Path, spec: DeskSpec, today: date) -> bool:
     return timedelta(0) < age <= KEPT
 
 
-def collect(home: Path, desk: Path) -> summary.Summary:
+def play(home: Path, desk: Path) -> Path:
+    """Play the last landed date to the champion; the journal. One that is sealed is kept."""
+    from pipelines import release
+    from pipelines.live import journal, run
+    from pipelines.live.loop import Places
+    from pipelines.live.play import Player
+    from pipelines.store.landing import Landing
+    from pipelines.store.settings import Settings
+
+    settings, landing = Settings(home), desk / "landing"
+    date = Landing(landing).all_dates()[-1]
+    session = f"demo-{date}-{release.champion(settings)[0].digest[:8]}"
+    path = Places(home).journal(session)
+    if not journal.manifest_of(path).exists():
+        asked = run.Asked(session, (), (), "demo", every_min=PLAN_MIN, watch=False)
+        player = Player(settings, Landing(landing), date, quote_s=QUOTE_S)
+        run.run(settings, asked, lambda: datetime.now(UTC), player)
+    return path
+
+
+def collect(home: Path, desk: Path, session: Path) -> summary.Summary:
     from pipelines.store.landing import Landing
     from pipelines.store.settings import Settings
 
     truth = summary.read_truth(desk / "truth.json")
     return summary.collect(
-        Settings(home), Landing(desk / "landing"), truth, clock=lambda: datetime.now(UTC)
+        Settings(home), Landing(desk / "landing"), truth, session, lambda: datetime.now(UTC)
     )
 
 

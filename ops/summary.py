@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crossimpact.model import ImpactModel
     from crossimpact.release.content import Window
     from crossimpact.release.gates import Row
+    from pipelines.live.recap import Recap
     from pipelines.release import RegimeAnswer
     from pipelines.store.landing import Landing
     from pipelines.store.settings import Settings
@@ -103,6 +104,14 @@ class Champion:
 
 
 @dataclass(frozen=True)
+class Live:
+    """The live session: what it was, and why its journal is not to be trusted, else empty."""
+
+    recap: Recap
+    problem: str
+
+
+@dataclass(frozen=True)
 class Summary:
     """A finished demo. `drift` are the rows of its mart; `pull` is a live scheduler's answer;
     `stages` in seconds."""
@@ -118,6 +127,7 @@ class Summary:
     drift: Sequence[Mapping[str, object]]
     reports: list[str]
     pull: Mapping[str, Any]
+    live: Live
     stages: Mapping[str, float] = field(default_factory=dict)
     peak_mb: float = 0.0
 
@@ -131,12 +141,17 @@ class Summary:
             "champion": asdict(self.champion),
             "window": self.window.to_dict(),
             "gates": [row.to_dict() for row in self.gates],
+            "live": self.live.recap.to_dict() | {"problem": self.live.problem},
             "shortfall": {"dates": self.shortfall.dates, **self.shortfall.usd},
         }
 
 
 def collect(
-    settings: Settings, landing: Landing, truth: Truth, clock: Callable[[], datetime]
+    settings: Settings,
+    landing: Landing,
+    truth: Truth,
+    session: Path,
+    clock: Callable[[], datetime],
 ) -> Summary:
     """What the run left in its home; what it took is not known here."""
     from pipelines import consume, promotion, release
@@ -159,7 +174,15 @@ def collect(
         drift=drift(settings),
         reports=sorted(str(path) for path in settings.reports.rglob("*.html")),
         pull=consume.pull(settings, who="demo", clock=clock),
+        live=live(session),
     )
+
+
+def live(session: Path) -> Live:
+    """A session by its journal, which is verified."""
+    from pipelines.live import journal, recap
+
+    return Live(recap.of(session), journal.verify(session).problem)
 
 
 def accounting(settings: Settings, landing: Landing) -> dict[str, dict[str, int]]:

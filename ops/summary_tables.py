@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ops.summary import SPLIT, Lived, Shortfall, Summary, unbalanced
+from ops.summary import SPLIT, Live, Lived, Shortfall, Summary, unbalanced
 
 if TYPE_CHECKING:
     from crossimpact.release.gates import Row
@@ -29,6 +29,7 @@ def render(console: Console, summary: Summary) -> None:
         ("Gates of the promoted release", _gates_table(summary.gates)),
         (f"Implementation shortfall, {dates[0]} to {dates[-1]}", _shortfall_table(shortfall)),
         ("Drift of the last week against the champion", _drift_table(summary.drift)),
+        ("The last date, played live", _live_table(summary.live)),
         (f"Time (peak memory {summary.peak_mb:,.0f} MB)", _stages_table(summary.stages)),
     ):
         console.print(f"\n[bold]{title}[/bold]", highlight=False)
@@ -157,6 +158,28 @@ def _drift_table(rows: Sequence[Mapping[str, object]]) -> Table:
     for row in rows:
         view.add_row(*(str(row[column]) for column in columns))
     return view
+
+
+def _live_table(live: Live) -> Table:
+    recap = live.recap
+    view = _table("session", recap.session)
+    for name, value in (
+        ("events", f"{sum(recap.events.values()):,}"),
+        ("skipped or refused", f"{recap.skipped + recap.refused:,}"),
+        ("decisions", f"{recap.decisions:,}"),
+        ("answered by", _counts(recap.answered)),
+        ("minutes", ", ".join(f"{state} {value:.0f}" for state, value in recap.minutes.items())),
+        ("refused by limits", f"{recap.limit_refusals:,}"),
+        ("fallbacks", f"{recap.fallbacks:,}"),
+        ("mode, level", f"{recap.mode}, {recap.level}"),
+        ("journal", live.problem or f"{recap.lines:,} lines verified"),
+    ):
+        view.add_row(name, value)
+    return view
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "-"
 
 
 def _stages_table(stages: Mapping[str, float]) -> Table:

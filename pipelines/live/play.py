@@ -35,13 +35,27 @@ Row = dict[str, Any]
 class Player:
     """The feed of a landed date; see `crossimpact live --play`.
 
+    Parameters
+    ----------
+    speed
+        Event time over wall time; 0: as fast as it goes.
+    quote_s
+        Seconds between a name's quotes at least.
+
     Raises
     ------
     UsageError
         When the date has no snapshots.
     """
 
-    def __init__(self, settings: Settings, landing: Landing, date: str, speed: float = 0.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        landing: Landing,
+        date: str,
+        speed: float = 0.0,
+        quote_s: float = QUOTE_S,
+    ) -> None:
         self._speed, self._date = speed, date
         tables = _read(settings, landing, date)
         if not tables["market_snapshots"]:
@@ -50,7 +64,7 @@ class Player:
                 f"its dates are {', '.join(landing.all_dates()[-3:])}",
             )
         labels = Warehouse(settings).rows(settings.feature_layer, "regimes", date) or []
-        rows = [*_quotes(tables, settings.bucket_s), *_orders(tables), *_fills(tables)]
+        rows = [*_quotes(tables, settings.bucket_s, quote_s), *_orders(tables), *_fills(tables)]
         rows += [Regime(regime=str(row["regime"]), at=_moment(row["ts"])) for row in labels]
         self.events: list[Event] = sorted(rows, key=lambda row: row.at)
         self.events.insert(0, Regime(regime=UNKNOWN, at=self.events[0].at))
@@ -85,8 +99,8 @@ def _read(settings: Settings, landing: Landing, date: str) -> dict[str, list[Row
     return result
 
 
-def _quotes(tables: dict[str, list[Row]], bucket_s: int) -> Iterator[Event]:
-    """A name's quote at most every `QUOTE_S`; an even share of its ADV as the expected volume."""
+def _quotes(tables: dict[str, list[Row]], bucket_s: int, quote_s: float) -> Iterator[Event]:
+    """A name's quote at most every `quote_s`; an even share of its ADV as the expected volume."""
     adv = {row["symbol"]: row["adv_notional"] for row in tables["instruments"]}
     rows = sorted(tables["market_snapshots"], key=lambda row: (row["symbol"], row["ts"]))
     span = max(row["ts"] for row in rows) - min(row["ts"] for row in rows)
@@ -95,7 +109,7 @@ def _quotes(tables: dict[str, list[Row]], bucket_s: int) -> Iterator[Event]:
     for row in rows:
         symbol, at = row["symbol"], _moment(row["ts"])
         bid, ask = row["bid_px"], row["ask_px"]
-        if symbol in last and (at - last[symbol]).total_seconds() < QUOTE_S:
+        if symbol in last and (at - last[symbol]).total_seconds() < quote_s:
             continue
         if not (bid and ask and 0 < bid <= ask):
             continue

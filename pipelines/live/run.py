@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from crossimpact.policy.state import Plan, PolicyName
 from crossimpact.release import release_files
 from crossimpact.release.bundle import Answer, Release
 from pipelines.live import journal as journals
-from pipelines.live import levels, modes
+from pipelines.live import levels, modes, recap
 from pipelines.live.engine import Engine, Opening, Replayed, replay
 from pipelines.live.feeds import Feed, SocketFeed, feed, output
 from pipelines.live.loop import Loop, Places
@@ -121,7 +120,10 @@ def run(
     from pipelines.live import page  # figures: who only trades need not wait
 
     made_page = page.build(settings, path, store) if ended else None
-    return summary(path) | {"sealed": ended, "page": str(made_page) if made_page else None}
+    return recap.of(path).to_dict() | {
+        "sealed": ended,
+        "page": str(made_page) if made_page else None,
+    }
 
 
 def _client(settings: Settings, who: str, clock: Callable[[], datetime]) -> Client:
@@ -243,28 +245,6 @@ def explained(settings: Settings, symbol: str, at: datetime) -> Explanation:
             answer = answer_of(ReleaseStore(settings), plan)
             return explanation(desk, plan, answer or Answer(None, "fixed_pov", plan.why, 0), symbol)
     raise UsageError(f"no journal has a plan up to {at.isoformat()}", "run `crossimpact live`")
-
-
-def summary(path: Path) -> dict[str, Any]:
-    """A session in a few numbers."""
-    lines, verdict = journals.read(path.read_bytes())
-    rows = [line["decision"] for line in lines if line["kind"] == "decision"]
-    kinds = Counter(line["event"]["type"] for line in lines if line["kind"] == "event")
-    last: Mapping[str, Any] = rows[-1] if rows else {}
-    return {
-        "session": path.stem,
-        "journal": str(path),
-        "lines": verdict.lines,
-        "events": dict(sorted(kinds.items())),
-        "refused": sum(line["kind"] == "refused" for line in lines),
-        "skipped": sum(len(line.get("skipped", ())) for line in lines),
-        "decisions": len(rows),
-        "answered": dict(Counter(row["answered"] for row in rows)),
-        "guardrail": dict(Counter(row["guardrail"] for row in rows)),
-        "limit_refusals": sum(len(row["refusals"]) for row in rows),
-        "level": last.get("level", "RUN"),
-        "outstanding": last.get("outstanding", {}),
-    }
 
 
 def set_level(settings: Settings, level: str, who: str, reason: str) -> dict[str, Any]:

@@ -83,6 +83,17 @@ def test_what_a_live_scheduler_gets_after_the_demo_is_live(first):
     assert first["window"]["last"] < datetime.now(UTC).date().isoformat()
 
 
+def test_the_last_date_is_played_live_by_the_champion_and_its_journal_is_whole(first):
+    live, date = first["live"], first["shortfall"]["dates"][-1]
+    assert live["session"] == f"demo-{date}-{first['champion']['digest'][:8]}"
+    assert live["problem"] == "" and live["decisions"] > 10
+    assert live["answered"].get("optimal", 0) + live["answered"].get("ranked", 0) > 0
+    assert sum(live["minutes"].values()) > 60 and (live["mode"], live["level"]) == (
+        "advisory", "RUN",
+    )  # fmt: skip
+    assert [path for path in first["reports"] if path.endswith(f"live-{date}.html")]
+
+
 def test_the_champion_leads_back_to_the_run_that_made_it(first, home):
     version = tracking.find(Settings(home).mlflow_uri, "champion")
     assert version.tags["airflow.dag_id"] == "monthly_refit"
@@ -92,6 +103,6 @@ def test_the_champion_leads_back_to_the_run_that_made_it(first, home):
 def test_a_rerun_gives_everything_again_bit_by_bit(first, demos):
     """Also after a broken table was mended: what was taken out comes back as it was."""
     again = demos["mended"]["found"]
-    for name in ("tables", "regimes", "edges", "champion", "shortfall", "reports"):
+    for name in ("tables", "regimes", "edges", "champion", "shortfall", "reports", "live"):
         assert again[name] == first[name]
     assert demos["mended"]["state"] == demos["first"]["state"]

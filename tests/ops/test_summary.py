@@ -17,6 +17,7 @@ from crossimpact.release.content import Window
 from crossimpact.release.gates import Row
 from ops import summary
 from ops.summary_tables import render
+from pipelines.live.recap import Recap
 from pipelines.release import RegimeAnswer
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
@@ -91,6 +92,14 @@ def test_accounting_counts_landed_files_not_what_the_platform_says(tmp_path):
     assert summary.unbalanced(counts) == ["instruments"]
 
 
+RECAP = Recap(
+    session="demo", journal="/home/x/demo.jsonl", lines=1200, events={"market": 1100, "fill": 90},
+    refused=0, skipped=3, decisions=9, answered={"optimal": 7, "ranked": 2},
+    guardrail={"green": 6, "amber": 3}, minutes={"green": 310.4, "amber": 79.6, "red": 0.0},
+    limit_refusals=1, fallbacks=2, level="RUN", mode="advisory", outstanding={},
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("width", [60, 120])
 def test_render_shows_the_facts(width):
     stream = io.StringIO()
@@ -125,6 +134,7 @@ def test_render_shows_the_facts(width):
             "reason": "",
             "regimes": [{"regime": "stressed", "rung": "fixed_pov"}],
         },
+        live=summary.Live(RECAP, "line 7 was changed"),
         drift=[{"regime": "normal", "buckets": 60, "verdict": "watch", "reason": "slope 2"}],
         stages={"simulate": 1.25},
         peak_mb=512.0,
@@ -135,6 +145,7 @@ def test_render_shows_the_facts(width):
     assert told["decay"]["stressed"]["half_life_min"] == "inf"
     assert told["decay"]["normal"]["found_half_life_min"] == 28.54
     assert told["gates"][0]["verdict"] == "pass" and told["window"]["dates"] == 20
+    assert told["live"]["minutes"]["green"] == 310.4 and told["live"]["problem"]
     render(Console(file=stream, width=width), found)
     text = stream.getvalue()
     for fact in (
@@ -154,6 +165,10 @@ def test_render_shows_the_facts(width):
         "nothing to judge: shadow_p90",
         "watch",
         "512 MB",
+        "optimal 7, ranked 2",
+        "green 310, amber 80, red 0",
+        "advisory, RUN",
+        "line 7 was changed",
     ):
         assert fact in text
     assert "tca-2027" not in text

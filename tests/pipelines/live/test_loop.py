@@ -25,7 +25,7 @@ import pytest
 from crossimpact.errors import GateRefused, UsageError
 from crossimpact.policy.limits import FILE
 from crossimpact.policy.live import events
-from pipelines.live import feeds, levels
+from pipelines.live import feeds, levels, recap
 from pipelines.live import journal as journals
 from pipelines.live import run as step
 from pipelines.live.feeds import FileFeed
@@ -143,7 +143,7 @@ def test_levels_by_signal_a_feed_that_ends_and_a_seal(tmp_path: Path) -> None:
     assert journals.verify(Places(home).journal("day")).ok
     settings = Settings(home)
     assert step.replayed(settings, step.found_journal(settings, "day")).differs is None
-    summary = step.summary(Places(home).journal("day"))
+    summary = recap.of(Places(home).journal("day")).to_dict()
     assert summary["refused"] == 1 and summary["level"] == "PAUSE"  # the half line
 
 

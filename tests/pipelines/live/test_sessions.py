@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,7 @@ import pytest
 
 from crossimpact.errors import StaleModel, UsageError
 from crossimpact.policy.live.events import Control
-from pipelines.live import assessment, levels, page
+from pipelines.live import assessment, levels, page, recap
 from pipelines.live import journal as journals
 from pipelines.live import run as step
 from pipelines.live.drill import kill
@@ -62,6 +62,21 @@ def test_the_record_says_why_a_name_got_what_it_got(home: Settings) -> None:
     assert told.answered == "ranked"
     with pytest.raises(UsageError, match="no journal has a plan up to"):
         step.explained(home, "A", OPEN - timedelta(days=1))
+
+
+def test_a_recap_counts_what_the_journal_holds(home: Settings) -> None:
+    path = step.found_journal(home, "day")
+    lines, _ = journals.read(path.read_bytes())
+    rows = [line["decision"] for line in lines if line["kind"] == "decision"]
+    told = recap.of(path)
+    assert told.decisions == len(rows) == sum(told.answered.values())
+    assert told.events["parent"] == 2 and told.lines == len(lines)
+    begin, end = (datetime.fromisoformat(rows[k]["at"]) for k in (0, -1))
+    assert sum(told.minutes.values()) == pytest.approx((end - begin).total_seconds() / 60, abs=0.1)
+    assert told.minutes["green"] > 0 and told.minutes["amber"] > 0 and told.minutes["red"] == 0
+    by_others = [row for row in rows if row["answered"] not in ("ranked", "nobody")]
+    assert told.fallbacks == len(by_others) > 0 and "nobody" in told.answered
+    assert (told.level, told.mode) == ("PAUSE", "advisory")
 
 
 def test_the_page_has_states_refusals_and_what_was_asked_for(home: Settings) -> None:
