@@ -28,6 +28,8 @@ from pipelines.pages.reports import render, write_index
 from pipelines.store.settings import Settings
 
 INDICES = {"cpi_bps": "CPI, bps of notional", "ibb": "IBB, realized over expected"}
+#: Of the dashed levels.
+COLOURS = {"amber": "#e09f3e", "red": "#d1495b"}
 SHOWN = 40
 
 
@@ -101,9 +103,9 @@ def _figure(moments: list[Moment]) -> Markup:
         for axes, (name, label) in zip(rest, INDICES.items(), strict=True):
             known = [m.values[name] for m in moments]
             axes.plot(times, [float("nan") if v is None else v for v in known], ".-", markersize=3)
-            for colour in ("amber", "red"):
+            for colour in COLOURS:
                 level = [getattr(m.levels.get(name), colour, float("nan")) for m in moments]
-                axes.step(times, level, "--", where="post", linewidth=1, label=colour)
+                axes.step(times, level, "--", where="post", linewidth=1, color=COLOURS[colour])
             empty = all(value is None for value in known)
             axes.set_title(label + (": no value" if empty else ""), loc="left", fontsize="medium")
         rest[-1].xaxis.set_major_formatter(DateFormatter("%H:%M"))

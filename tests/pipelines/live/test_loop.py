@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,7 @@ from pipelines.live.loop import Places
 from pipelines.live.metrics import Metrics
 from pipelines.store.settings import Settings
 from tests.crossimpact.policy.live.desk import fill, opening, parent, quote, quotes
+from tests.pipelines.live.test_modes import begun
 
 #: A slow day of a slow machine; nothing here is a measurement.
 PATIENCE_S = 60.0
@@ -125,14 +127,21 @@ def test_the_watchdog_kills_a_loop_that_finishes_no_turn(tmp_path: Path) -> None
         assert levels.read(Places(home).level).level == "KILL"
 
 
-def test_levels_by_signal_a_feed_that_ends_and_a_seal(tmp_path: Path) -> None:
+def test_levels_by_signal_modes_by_file_a_feed_that_ends_and_a_seal(tmp_path: Path) -> None:
     home = tmp_path / "home"
+    first = begun(Settings(home), "first")
+    first.journal.seal()
     with loop(home, "--session", "day", "--port", "0", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(lines(desk()) + b"half a li")
         process.stdin.flush()
         until(lambda: Places(home).journal("day").exists(), "started")
         until(lambda: b'"decision"' in Places(home).journal("day").read_bytes(), "deciding")
+        now = datetime.now(UTC)
+        step.set_mode(Settings(home), "full", "ann", "bob", "two weeks", now)
+        until(lambda: b'"mode":"full"' in Places(home).journal("day").read_bytes(), "stepped up")
+        step.set_mode(Settings(home), "advisory", "ann", "", "", now)
+        until(lambda: b'"to":"advisory"' in Places(home).journal("day").read_bytes(), "down again")
         process.send_signal(signal.SIGUSR1)
         until(lambda: b'"level":"PAUSE"' in Places(home).journal("day").read_bytes(), "paused")
         process.stdin.close()
@@ -140,6 +149,8 @@ def test_levels_by_signal_a_feed_that_ends_and_a_seal(tmp_path: Path) -> None:
         rows = [json.loads(row) for row in process.stdout.read().splitlines() if row.strip()]
         assert process.wait(PATIENCE_S) == 0
     assert "PAUSE" in {row["level"] for row in rows}
+    modes = [row["mode"] for row in rows if row["type"] == "decision"]
+    assert "full" in modes and modes[-1] == "advisory"
     assert journals.verify(Places(home).journal("day")).ok
     settings = Settings(home)
     assert step.replayed(settings, step.found_journal(settings, "day")).differs is None
