@@ -19,14 +19,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import eigh
 
 from crossimpact.estimate.equations import Equations, common_regressor
-from crossimpact.estimate.shrinkage import row_gradients
-from crossimpact.estimate.template import loss, overdispersion, quadratic
+from crossimpact.estimate.template import overdispersion, quadratic
 from crossimpact.model import Array
 
-STEPS, SETTLED = 100, 1e-10  # of Gauss-Newton, and the largest move of an exposure that ends them
+STEPS, SETTLED = 100, 1e-9  # of Gauss-Newton, and the largest move of an exposure that ends them
+CHORD = 0.1  # largest move after which the curvature is taken as it was
+EM_STEPS, EM_SETTLED = 1000, 1e-12  # of the exposures' spread, and its relative move that ends them
 ROUNDING = 1e-6  # of twice the log posterior: less is no overshoot, and must decide nothing
 PRIOR_NAMES, PRIOR_SPREAD = 2.0, 0.3  # names' worth of belief in this spread of exposures
 SIGNIFICANT = 1.645  # standard errors of the level, one-sided 5%
@@ -94,63 +95,100 @@ def _level(equations: Equations, exposure: Array) -> tuple[float, float, Array]:
     return (answer / push if push > 0 else 0.0), push, exposure
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What the rows say of exposures u: ``G_k u_-k`` (n, n) and ``u_-k' G_k u_-k`` of each, and the
+    loss of the factor."""
+
+    seen: Array
+    alone: Array
+    loss: float
+
+
+def _rows(equations: Equations, u: Array) -> _Rows:
+    others, seen, alone = common_regressor(equations, u)
+    answer = (others * equations.xy).sum(axis=1)
+    loss = equations.weight @ (u**2 * alone - 2 * u * answer)
+    return _Rows(seen, alone, float(loss))
+
+
 def _exposures(equations: Equations, unit: Array, excess: float) -> tuple[Array, Array]:
-    """Posterior mean and covariance of ``v``: exposures over the proportional ones `unit`."""
+    """Posterior mean and covariance of ``v``: exposures over the proportional ones `unit`.
+
+    Gauss-Newton; the curvature is kept once steps are small, where it hardly changes any more.
+    """
     n = len(unit)
-    v, m, tau2 = np.ones(n), 1.0, PRIOR_SPREAD**2
+    v, m, tau2, moved = np.ones(n), 1.0, PRIOR_SPREAD**2, np.inf
+    rows = _rows(equations, unit * v)
     for _ in range(STEPS):
-        information = _information(equations, unit, v) / excess + np.eye(n) / tau2
-        covariance = cho_solve(cho_factor(information), np.eye(n))
-        step = covariance @ (_score(equations, unit, v) / excess - (v - m) / tau2)
-        step = _shortened(equations, unit, v, step, m, tau2, excess)
-        v = v + step
-        m = float(v.mean())
-        around = float(((v - m) ** 2 + np.diagonal(covariance)).sum())
-        tau2 = (around + PRIOR_NAMES * PRIOR_SPREAD**2) / (n + PRIOR_NAMES)
-        if np.abs(step).max() < SETTLED:
+        if moved > CHORD:
+            curvature, axes = eigh(_information(equations, unit, v, rows) / excess)
+        pull = curvature * (v @ axes) + (_score(equations, unit, v, rows) / excess) @ axes
+        along, m, tau2 = _spread_of(curvature, pull, axes.sum(axis=0), m, tau2)
+        v, rows, moved = _stepped(equations, unit, v, axes @ along - v, m, tau2, excess, rows)
+        if moved < SETTLED:
             break
-    return v, covariance
+    return v, np.asarray((axes / (curvature + 1 / tau2)) @ axes.T)
 
 
-def _shortened(
-    equations: Equations, unit: Array, v: Array, step: Array, m: float, tau2: float, excess: float
-) -> Array:
-    """The step, halved until the posterior is no less likely: products of exposures are no
-    quadratic, and a whole step may overshoot further each time."""
+def _spread_of(
+    curvature: Array, pull: Array, ones: Array, m: float, tau2: float
+) -> tuple[Array, float, float]:
+    """Posterior mean of ``v`` along the axes of a quadratic likelihood, and the m and tau^2 that
+    all names suggest (EM; every number it needs is a sum along the axes)."""
+    n = len(pull)
+    for _ in range(EM_STEPS):
+        along = (pull + m * ones / tau2) / (curvature + 1 / tau2)
+        m = float(along @ ones) / n
+        around = float(along @ along) - n * m**2 + float((1 / (curvature + 1 / tau2)).sum())
+        last, tau2 = tau2, (around + PRIOR_NAMES * PRIOR_SPREAD**2) / (n + PRIOR_NAMES)
+        if abs(tau2 - last) < EM_SETTLED * tau2:
+            break
+    return along, m, tau2
 
-    def unlikely(at: Array) -> float:
-        return loss(equations, _pairs(unit * at)) / excess + float(((at - m) ** 2).sum()) / tau2
 
-    now = unlikely(v)
-    while unlikely(v + step) > now + ROUNDING and np.abs(step).max() > SETTLED:
+def _stepped(
+    equations: Equations, unit: Array, v: Array, step: Array, m: float, tau2: float,
+    excess: float, rows: _Rows,
+) -> tuple[Array, _Rows, float]:  # fmt: skip
+    """``v`` after the step, halved until the posterior is no less likely: products of exposures
+    are no quadratic, and a whole step may overshoot further each time."""
+
+    def unlikely(at: Array, of: _Rows) -> float:
+        return of.loss / excess + float(((at - m) ** 2).sum()) / tau2
+
+    now = unlikely(v, rows)
+    while True:
+        there = _rows(equations, unit * (v + step))
+        moved = float(np.abs(step).max(initial=0.0))
+        if unlikely(v + step, there) <= now + ROUNDING or moved <= SETTLED:
+            return v + step, there, moved
         step = step / 2
-    return step
 
 
-def _score(equations: Equations, unit: Array, v: Array) -> Array:
+def _score(equations: Equations, unit: Array, v: Array, rows: _Rows) -> Array:
     """Minus half the loss's slope in ``v``, shape (n,)."""
     u = unit * v
-    pull = equations.weight[:, None] * row_gradients(equations, _pairs(u))
+    pull = equations.weight[:, None] * (equations.xy - u[:, None] * rows.seen)
     np.fill_diagonal(pull, 0.0)
-    return np.asarray(unit * ((pull + pull.T) @ u))
+    return np.asarray(unit * (pull @ u + u @ pull))
 
 
-def _information(equations: Equations, unit: Array, v: Array) -> Array:
+def _information(equations: Equations, unit: Array, v: Array, rows: _Rows) -> Array:
     """Half the loss's curvature in ``v`` (Gauss-Newton), shape (n, n).
 
     Row k's prediction moves by ``X (dv_k u_-k + u_k du_-k)``, in the metric of its own matrix
     ``G_k = gram - basis_k basis_k'``.
     """
     u, w, basis = unit * v, equations.weight, equations.basis
-    _, seen, alone = common_regressor(equations, u)  # G_k u_-k
-    mixed = (w * u)[:, None] * seen
+    mixed = (w * u)[:, None] * rows.seen
     np.fill_diagonal(mixed, 0.0)
     size = w * u**2
     own_basis = np.einsum("kkr->kr", basis)
     own = size[:, None] * (equations.gram - np.einsum("kr,kjr->kj", own_basis, basis))
     shared = size.sum() * equations.gram - _weighted_outer(basis, size)
     shared = shared - own - own.T + np.diag(np.diagonal(own))  # no row regresses on its own flow
-    return np.asarray((np.diag(w * alone) + mixed + mixed.T + shared) * np.outer(unit, unit))
+    return np.asarray((np.diag(w * rows.alone) + mixed + mixed.T + shared) * np.outer(unit, unit))
 
 
 def _weighted_outer(basis: Array, size: Array) -> Array:

@@ -64,6 +64,8 @@ def robust_spread(size: Array, axis: int) -> Array:
 
 def random_effects(values: Array, se: Array) -> tuple[float, float]:
     """Mean and between-symbol variance of noisy `values` (DerSimonian and Laird 1986)."""
+    if len(values) == 1:  # has no spread, not that of its rounding
+        return float(values[0]), 0.0
     w = 1.0 / np.maximum(se, 1e-12) ** 2
     mean = float((w * values).sum() / w.sum())
     excess = float((w * (values - mean) ** 2).sum()) - (len(values) - 1)

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from crossimpact.estimate.fill_ratio import (
@@ -22,6 +24,7 @@ from crossimpact.estimate.fill_ratio import (
 )
 from crossimpact.estimate.gram import day_moments
 from crossimpact.estimate.refit import RegimeFit, fit_regime
+from crossimpact.estimate.robust import random_effects
 from crossimpact.model import Array, to_scaled
 from crossimpact.panel import Panel
 from crossimpact.response import Response
@@ -182,3 +185,11 @@ def test_fills_of_one_day_do_not_pass_for_a_ratio_without_an_error(desk):
     assert cross_ratio(noisy, truth["cross"]).se > 0.5
     recorded = fit_regime(noisy, "normal").model.provenance["fill_ratio"]
     assert recorded["cross"] == {"value": 1.0, "se": None, "source": "unknown"}
+
+
+@given(st.floats(0.05, 1.5), st.floats(1e-6, 0.2))
+def test_a_ratio_alone_has_no_spread_between_regimes_whatever_its_rounding(value, se):
+    """Its distance from its own mean is rounding, which another processor rounds otherwise."""
+    assert random_effects(np.array([value]), np.array([se])) == (value, 0.0)
+    (ratio,) = pooled({"normal": Ratio(value, se, "own")}).values()
+    assert ratio.told and ratio.value == pytest.approx(value)

@@ -57,8 +57,10 @@ def test_the_score_and_the_information_are_the_losss_derivatives():
 
     step = 1e-5 * np.eye(n)
     slope = [(half(v + h) - half(v - h)) / 2e-5 for h in step]
-    np.testing.assert_allclose(one_factor._score(e, unit, v), -np.array(slope), rtol=1e-4)
-    information = one_factor._information(e, unit, v)
+    rows = one_factor._rows(e, unit * v)
+    assert rows.loss == pytest.approx(loss(e, pairs(v)))
+    np.testing.assert_allclose(one_factor._score(e, unit, v, rows), -np.array(slope), rtol=1e-4)
+    information = one_factor._information(e, unit, v, rows)
     # Gauss-Newton leaves out what the residuals say of the curvature: nothing at a perfect fit
     np.testing.assert_allclose(information, information.T)
     for i in range(n):
