@@ -27,7 +27,7 @@ def over_time(release: Release) -> list[str]:
     """The verdict, then per fitted regime how long impact lives and how large it is."""
     decay = release.report.get("decay")
     if not decay:
-        return [NEVER]
+        return [NEVER, *_breaks(release)]
     reason = f": {decay['reason']}" if decay["reason"] else ""
     metrics = release.report.get("metrics", {})
     columns = [(metrics.get(regime, {}), model) for regime, model in release.models.items()]
@@ -37,7 +37,20 @@ def over_time(release: Release) -> list[str]:
         "",
         *table(("", *release.models), rows),
         *_notes(release, decay),
+        *_breaks(release),
     ]
+
+
+def _breaks(release: Release) -> Iterator[str]:
+    """Regimes whose couplings moved inside the window (`estimate.structural_break`)."""
+    for regime, model in release.models.items():
+        if row := model.provenance.get("break"):
+            yield ""
+            yield (
+                f"**{regime}: couplings moved inside the window**, by {row['change']:.0%} from "
+                f"{row['from']} on (p {row['p']:.3f}). They are fitted on "
+                "what came after; the whole window lends."
+            )
 
 
 def in_words(release: Release, regime: str) -> str:

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from crossimpact.estimate.guardrail_levels import levels
 from crossimpact.estimate.refit import fit_regime
+from crossimpact.estimate.structural_break import Break
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
 from crossimpact.release.content import Guardrail, Policy, Window
@@ -86,6 +87,18 @@ def test_lines_that_cannot_be_told_apart_are_named_with_their_condition(panel, f
     row = cells(text)["S0 / S1"]
     assert row[0] == "normal" and float(row[1]) > 0.98
     assert float(row[2].replace(",", "")) > float(row[3]) == 30
+
+
+def test_couplings_that_moved_inside_the_window_are_dated(fitted):
+    made = release(fitted)
+    assert "moved inside the window" not in model_card(made)
+    found = Break(block=7, p_value=0.001, change=0.35, date="2026-02-10").recorded()
+    models = {
+        regime: replace(model, provenance={**model.provenance, **found})
+        for regime, model in made.models.items()
+    }
+    text = section(model_card(replace(made, models=models)), "Impact over time")
+    assert "moved inside the window**, by 35% from 2026-02-10 on (p 0.001)" in text
 
 
 def section(card: str, title: str) -> str:
