@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -180,12 +181,13 @@ class Loop:
         )
 
     def _signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python gives signals to the main thread alone
         loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread
-            for number, level in SIGNALS.items():
-                loop.add_signal_handler(number, self._by_signal, level)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._end)
+        for number, level in SIGNALS.items():
+            loop.add_signal_handler(number, self._by_signal, level)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
 
     def _by_signal(self, level: Level) -> None:
         if levels.read(self.places.level).rank < levels.ORDER.index(level):

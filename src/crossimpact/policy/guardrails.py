@@ -187,4 +187,5 @@ def _told(levels: Mapping[str, Guardrail], reading: Reading, name: str) -> str:
         return f"{name} has no level (cold start)"
     place = level.percentile(value) if value is not None else None
     where = f" (percentile {place:.0f})" if place is not None else ""
-    return f"{name} {value:.4g}{where}, amber {level.amber:.4g}, red {level.red:.4g}"
+    red = f", red {level.red:.4g}" if level.red < LARGEST else ""
+    return f"{name} {value:.4g}{where}, amber {level.amber:.4g}{red}"
