@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crossimpact.model import Array
 
-SMALL = 1e-3  # standard errors too few to be worth an update now; the next pass sees them
+SMALL = 1e-4  # standard errors too few to be worth an update now; the next pass sees them
 
 
 @njit(cache=True, error_model="numpy")
@@ -36,14 +36,13 @@ def sweep(
     prior: Array,
     centre: Array,
     stray: Array,
-) -> tuple[float, float]:
-    """Update `theta` and the pairs' probabilities; the largest move in standard errors, and the
-    sum of the moves' squares.
+) -> float:
+    """Update `theta` and the pairs' probabilities; the largest move in standard errors.
 
     `gradient` is that of each row at `theta` on entry, see `shrinkage.row_gradients`; it is not
     touched. The other arrays are as in `shrinkage.fit_posterior`.
     """
-    n, rank, largest, squares = len(weight), basis.shape[2], 0.0, 0.0
+    n, rank, largest = len(weight), basis.shape[2], 0.0
     change = np.zeros((n, n))  # of M in this pass, (i, j) for i < j
     nuisance = np.zeros((n, rank))  # what the changes of a row are in its own terms
     mine, theirs, earlier = np.empty(n), np.empty(n), np.empty(n)
@@ -89,7 +88,7 @@ def sweep(
             moved = abs(step) * np.sqrt(h)
             if moved < SMALL:
                 continue
-            largest, squares = max(largest, moved), squares + moved**2
+            largest = max(largest, moved)
             theta[i, j] += step
             theta[j, i] = theta[i, j]
             moved_by = scale[i, j] * step
@@ -100,7 +99,7 @@ def sweep(
             for r in range(rank):
                 nuisance[i, r] += moved_by * basis[i, j, r]
                 nuisance[j, r] += moved_by * basis[j, i, r]
-    return largest, squares
+    return largest
 
 
 @njit(cache=True, error_model="numpy")

@@ -27,8 +27,7 @@ from crossimpact.model import Array
 
 SWEEPS = 300
 OVERSHOOT = 1.9  # of the steps toward the learned shares, which shrink slowly
-TOLERANCE = 1e-2  # standard errors by which no estimate moves any more
-TYPICAL = 1e-3  # and those of a coupled pair, root mean square, that are as good: of many pairs
+TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
 # some one moves for long
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
@@ -110,12 +109,11 @@ def fit_posterior(
     fixed = (equations.gram, equations.basis, equations.weight, scale, curvature, label)
     for _ in range(SWEEPS):
         gradient = row_gradients(equations, scale * theta)
-        largest, total = sweep(theta, gradient, *state, *fixed, prior, centre, stray)
+        largest = sweep(theta, gradient, *state, *fixed, prior, centre, stray)
         result = (a[upper][seen] for a in (shared, own, slab, spread))
         learned = _learn(label[upper][seen], groups, strata, *result)
         prior = np.column_stack((_overshoot(prior[:, :2], learned[:, :2]), learned[:, 2:]))
-        coupled = max(float((shared + own)[upper].sum()), 1.0)
-        if largest < TOLERANCE or total < coupled * TYPICAL**2:
+        if largest < TOLERANCE:
             break
     known = np.zeros((n, n)) if common_se is None else common_se
     second = shared * (near**2 + slack**2 + known**2) + own * (slab**2 + spread**2)
