@@ -37,7 +37,6 @@ from threadpoolctl import threadpool_limits
 
 from crossimpact.estimate.equations import Equations
 from crossimpact.estimate.paths import (
-    Penalty,
     cross_validate_pairs,
     cross_validate_rows,
     pair_lambdas,
@@ -45,6 +44,7 @@ from crossimpact.estimate.paths import (
     row_lambdas,
     row_paths,
 )
+from crossimpact.estimate.penalty import Penalty
 from crossimpact.model import Array
 
 CHUNK = 10_000

@@ -12,6 +12,7 @@ from crossimpact.estimate import paths
 from crossimpact.estimate.equations import Design, Equations, folded, per_bucket, summed
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.market_control import coefficients, loadings, weights
+from crossimpact.estimate.penalty import Penalty
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 
@@ -54,7 +55,7 @@ def lasso_rows(whole: Design, folds: Sequence[tuple[Design, Design]]) -> Array:
     out altogether: the record's ``oos_r2_lasso_rows`` is then of penalties down to a tenth.
     """
     equations, n = per_bucket(whole), len(whole.noise)
-    penalty = paths.Penalty(l1_ratio=1.0, tolerance=TOLERANCE)
+    penalty = Penalty(l1_ratio=1.0, tolerance=TOLERANCE)
     lambdas = paths.row_lambdas(equations, penalty, LAMBDAS)
     if not folds or not lambdas.any():
         return np.zeros((n, n))
@@ -66,7 +67,7 @@ def lasso_rows(whole: Design, folds: Sequence[tuple[Design, Design]]) -> Array:
 
 
 def _least_loss(
-    trained: Sequence[Equations], held_out: Sequence[Equations], penalty: paths.Penalty,
+    trained: Sequence[Equations], held_out: Sequence[Equations], penalty: Penalty,
     lambdas: Array,
 ) -> NDArray[np.int64]:  # fmt: skip
     """Index of each row's penalty with the least held-out loss, shape (n,)."""

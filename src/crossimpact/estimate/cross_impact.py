@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from crossimpact.estimate import paths, shrinkage, template
 from crossimpact.estimate.collinear import Twins, twins
+from crossimpact.estimate.common import Lead, choose_template, common_factor
 from crossimpact.estimate.equations import (
     Design,
     Equations,
@@ -43,7 +44,8 @@ from crossimpact.estimate.equations import (
     summed,
 )
 from crossimpact.estimate.gram import Moments
-from crossimpact.estimate.one_factor import OneFactor, fit_one_factor
+from crossimpact.estimate.one_factor import OneFactor
+from crossimpact.estimate.penalty import Penalty
 from crossimpact.estimate.template import Template
 from crossimpact.model import Array
 from crossimpact.panel import Panel
@@ -53,8 +55,7 @@ FOLDS = 5
 L1_RATIO = 0.9
 LAMBDAS, SMALLEST = 20, 0.1  # penalties, and the last as a share of the first
 PATIENCE = 2  # penalties in a row that are worse than the best end the path: its end costs most
-PATH_TOLERANCE = 1e-6  # of the elastic net: another processor's rounding nominates the same
-SIZE_POWERS = (0.0, 0.25, 0.5)  # a template's pairs couple with sqrt(beta) ADV^power of each
+PATH_TOLERANCE = 1e-8  # of the elastic net: another processor's rounding nominates the same
 ROUNDS = 2  # of shrinkage; the second knows the first's residuals
 LEAD = (0.1, 0.5, 0.9)  # strata of the lead regime's inclusion
 MAX_JOINT = 3000  # pairs whose joint covariance is still worth a Cholesky factor
@@ -126,16 +127,6 @@ class Start(NamedTuple):
     prior: Array | None
 
 
-class Lead(NamedTuple):
-    """What the regime with more data lends: how surely it found each pair coupled, how strongly and
-    with what error, scaled, all (n, n), and its exposures to the common factor, shape (n,)."""
-
-    inclusion: Array
-    scaled: Array
-    se: Array
-    exposure: Array
-
-
 def fit_cross(
     days: Sequence[Moments],
     panel: Panel,
@@ -173,7 +164,7 @@ def fit_cross(
     whole = summed(days, panel, reference, market)
     scale = np.sqrt(np.outer(beta, beta))
     folds = folded(days, panel, reference, FOLDS, market)
-    common = _choose_template(whole, folds, panel, beta, lead)
+    common = choose_template(whole, folds, panel, beta, lead)
     frequency, stability = np.full(scale.shape, np.nan), (np.empty(0), np.empty((0, *scale.shape)))
     first = start
     if first is None:
@@ -208,7 +199,7 @@ def fit_cross(
             scale
             * np.where(alike.pairs, twin_se, _spread(equations, scale, posterior, group, keep))
         ),
-        _factor=lambda: _common_factor(whole, panel, beta, lead),
+        _factor=lambda: common_factor(whole, panel, beta, lead),
     )
 
 
@@ -219,55 +210,7 @@ def bps_per_unit(panel: Panel) -> Array:
     return np.asarray(np.maximum(effect, effect.T))
 
 
-# -- common factor -----------------------------------------------------------------------------
-
-
-def _common_factor(whole: Design, panel: Panel, beta: Array, lead: Lead | None) -> OneFactor:
-    """From the lead regime's exposures where it has any, else by own impact and size; read again
-    given what the others' residuals say of the common noise, as the pairs are."""
-    size = panel.adv / np.median(panel.adv)
-    strengths = np.array([np.sqrt(beta) * size**power for power in SIZE_POWERS])
-    if lead is not None and lead.exposure.any():
-        strengths = lead.exposure[None, :]
-    first = fit_one_factor(whole.equations, strengths, whole.factors)
-    if not first.exposure.any():
-        return first
-    left = shrinkage.row_gradients(whole.equations, first.scaled)
-    np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
-    return fit_one_factor(conditional(whole, left), strengths)
-
-
-# -- template and deviations -------------------------------------------------------------------
-
-
-def _choose_template(
-    whole: Design, folds: Sequence[tuple[Design, Design]], panel: Panel, beta: Array,
-    lead: Lead | None,
-) -> Template:  # fmt: skip
-    """Blocks, Kyle's matrix, the lead regime's or none: the least loss on held-out days."""
-    flow = whole.equations.gram / max(whole.buckets, 1)
-    root = np.sqrt(panel.adv)
-    moves = whole.noise * np.outer(root, root) / max(whole.buckets, 1)
-    response = template.kyle(flow, moves)
-    size = panel.adv / np.median(panel.adv)
-
-    def blocks(seen: Design, power: float) -> Template:
-        strength = beta * size ** (2 * power)
-        return template.fit_blocks(seen.equations, strength, panel.sectors, seen.factors)
-
-    def kyle(seen: Design) -> Template:
-        return template.fit_kyle(seen.equations, response, seen.factors)
-
-    families = [partial(blocks, power=power) for power in SIZE_POWERS] + [kyle]
-    if lead is not None and lead.scaled.any():
-        families.append(
-            lambda seen: template.fit_lent(seen.equations, lead.scaled, lead.se, seen.factors)
-        )
-    losses = [
-        sum(template.loss(test.equations, family(train).scaled) for train, test in folds)
-        for family in families
-    ]
-    return families[int(np.argmin(losses))](whole)
+# -- deviations ---------------------------------------------------------------------------------
 
 
 def _deviations(
@@ -278,7 +221,7 @@ def _deviations(
     start, nothing = _couplings(common.scaled, scale), np.full((n, n), np.nan)
     if not folds:
         return start, nothing, (np.empty(0), np.empty((0, n, n)))
-    penalty = paths.Penalty(l1_ratio=L1_RATIO, offset=common.scaled, tolerance=PATH_TOLERANCE)
+    penalty = Penalty(l1_ratio=L1_RATIO, offset=common.scaled, tolerance=PATH_TOLERANCE)
     equations = per_bucket(whole)
     lambdas = paths.pair_lambdas(equations, penalty, LAMBDAS, SMALLEST)
     if not lambdas[0] > 0:
@@ -334,9 +277,9 @@ def _with_twins(
     alike: Twins, equations: Equations, coupling: Array, scale: Array
 ) -> tuple[Array, Array]:
     """The couplings, pairs that cannot be told apart split, and the errors of these."""
-    curvature = shrinkage.pair_curvature(equations, scale)
     if not alike.pairs.any():
-        return coupling, curvature
+        return coupling, np.full_like(coupling, np.nan)
+    curvature = shrinkage.pair_curvature(equations, scale)
     pull = equations.weight[:, None] * shrinkage.row_gradients(equations, scale * coupling)
     split, se = alike.told(coupling, scale * (pull + pull.T), curvature)
     return np.where(alike.pairs, split, coupling), se

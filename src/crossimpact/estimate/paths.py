@@ -31,34 +31,19 @@ from crossimpact.estimate.coordinate_descent import (
     extrapolation,
     losses,
 )
-from crossimpact.estimate.equations import Equations, remaining
+from crossimpact.estimate.equations import Equations
 from crossimpact.estimate.pair_descent import pair_gradient, solve_pairs
+from crossimpact.estimate.penalty import (
+    Penalty,
+    gradient_at_offset,
+    offset_of,
+    standardise,
+    standardise_pairs,
+)
 from crossimpact.estimate.row_descent import solve_rows
 from crossimpact.model import Array
 
-TOLERANCE = 1e-5
 BLOCK = 64  # rows solved at a time: what bounds the memory of a cross-validation
-
-
-@dataclass(frozen=True)
-class Penalty:
-    """What deviates from where, and how dearly.
-
-    Attributes
-    ----------
-    l1_ratio
-        Share of the l1 part, in (0, 1].
-    offset
-        Template the deviations are measured from, shape (n, n); its diagonal is not read. Default:
-        zero.
-    tolerance
-        Largest violation of the optimality conditions, as a share of the largest gradient at the
-        offset (of the row's, or among pairs).
-    """
-
-    l1_ratio: float = 0.9
-    offset: Array | None = None
-    tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -89,7 +74,7 @@ def row_lambdas(
 ) -> Array:
     """Geometric grid per row, shape (count, n), from the least lambda without any deviation down to
     `smallest` times that. A row without information has zeros."""
-    slope = _standardise(equations, penalty).slope
+    slope = standardise(equations, penalty).slope
     top = np.abs(slope).max(axis=1, initial=0.0) / penalty.l1_ratio
     return np.asarray(np.geomspace(1.0, smallest, count)[:, None] * top)
 
@@ -98,7 +83,7 @@ def pair_lambdas(
     equations: Equations, penalty: Penalty, count: int = 50, smallest: float = 1e-2
 ) -> Array:
     """Geometric grid for all pairs, shape (count,): see `row_lambdas`."""
-    slope = _standardise_pairs(equations, penalty).slope
+    slope = standardise_pairs(equations, penalty).slope
     top = np.abs(slope).max(initial=0.0) / penalty.l1_ratio
     return np.asarray(np.geomspace(1.0, smallest, count) * top)
 
@@ -128,7 +113,7 @@ def row_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
     paths = np.empty((len(lambdas), n, n))
     for rows, block in _row_deviations(equations, penalty, lambdas):
         paths[:, rows] = block.swapaxes(0, 1)
-    paths += _offset(penalty, n)
+    paths += offset_of(penalty, n)
     return paths
 
 
@@ -146,7 +131,7 @@ def pair_paths(equations: Equations, penalty: Penalty, lambdas: Array) -> Array:
     paths = np.empty((len(lambdas), n, n))
     for at, deviation in enumerate(_pair_deviations(equations, penalty, lambdas)):
         paths[at] = deviation
-    paths += _offset(penalty, n)
+    paths += offset_of(penalty, n)
     return paths
 
 
@@ -161,7 +146,7 @@ def cross_validate_rows(
     n, L = len(training[0].gram), len(lambdas)
     loss, selected = np.empty((len(training), L, n)), np.zeros((L, n, n), dtype=np.uint8)
     for fold, (train, test) in enumerate(zip(training, held_out, strict=True)):
-        residual, at_offset = _at_offset(test, penalty)
+        residual, at_offset = gradient_at_offset(test, penalty)
         for rows, block in _row_deviations(train, penalty, lambdas):
             result = np.empty(block.shape[:2])
             losses(test.gram, test.basis[rows], test.weight[rows], residual[rows], block, result)
@@ -184,7 +169,9 @@ def cross_validate_pairs(
     result then covers the penalties that were solved.
     """
     n = len(training[0].gram)
-    residuals, at_offset = zip(*(_at_offset(test, penalty) for test in held_out), strict=True)
+    residuals, at_offset = zip(
+        *(gradient_at_offset(test, penalty) for test in held_out), strict=True
+    )
     fold_losses: list[Array] = []
     selected: list[NDArray[np.uint8]] = []
     solutions = [_pair_deviations(train, penalty, lambdas) for train in training]
@@ -208,74 +195,7 @@ def _worse_since(fold_losses: Sequence[Array]) -> int:
     return len(fold_losses) - 1 - int(np.argmin([loss.sum() for loss in fold_losses]))
 
 
-# -- standardised coordinates ------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Coordinates:
-    """``M = offset + unit u``, curvature one in u (unit 0: none); minus the gradient in u at u = 0;
-    both (n, n)."""
-
-    unit: Array
-    slope: Array
-
-
-def _standardise(equations: Equations, penalty: Penalty) -> _Coordinates:
-    _check(equations, penalty)
-    return _coordinates(_curvature(equations), _at_offset(equations, penalty)[0])
-
-
-def _standardise_pairs(equations: Equations, penalty: Penalty) -> _Coordinates:
-    _check(equations, penalty)
-    if penalty.offset is not None and not np.array_equal(penalty.offset, penalty.offset.T):
-        raise EstimationError("offset of a penalty on pairs is not symmetric")
-    curvature, residual = _curvature(equations), _at_offset(equations, penalty)[0]
-    return _coordinates(curvature + curvature.T, residual + residual.T)
-
-
-def _coordinates(curvature: Array, residual: Array) -> _Coordinates:
-    unit = np.zeros_like(curvature)
-    np.divide(1.0, np.sqrt(curvature), out=unit, where=curvature > 0)
-    return _Coordinates(unit, unit * residual)
-
-
-def _curvature(equations: Equations) -> Array:
-    """``weight_i G_i[jj]``, zero on the diagonal and where the nuisance leaves nothing of j."""
-    left = remaining(equations.gram, equations.basis)
-    return np.asarray(equations.weight[:, None] * left)
-
-
-def _at_offset(equations: Equations, penalty: Penalty) -> tuple[Array, Array]:
-    """Minus the gradient in M at the offset, (n, n), and the loss there, (n,)."""
-    weight, basis = equations.weight, equations.basis
-    if penalty.offset is None:
-        return weight[:, None] * equations.xy, np.zeros(len(weight))
-    offset = _offset(penalty, len(weight))
-    own = np.einsum("ijr,ij->ir", basis, offset)
-    fitted = offset @ equations.gram - np.einsum("ijr,ir->ij", basis, own)
-    loss = weight / 2 * ((fitted - 2 * equations.xy) * offset).sum(axis=1)
-    return weight[:, None] * (equations.xy - fitted), loss
-
-
-def _offset(penalty: Penalty, n: int) -> Array:
-    offset = np.zeros((n, n)) if penalty.offset is None else penalty.offset.copy()
-    np.fill_diagonal(offset, 0.0)
-    return offset
-
-
-def _check(equations: Equations, penalty: Penalty) -> None:
-    n = len(equations.gram)
-    square = {"gram": equations.gram, "xy": equations.xy, "offset": penalty.offset}
-    for name, matrix in square.items():
-        if matrix is not None and matrix.shape != (n, n):
-            raise EstimationError(f"{name} has shape {matrix.shape}, not {(n, n)}")
-    for name, values in (square | {"basis": equations.basis, "weight": equations.weight}).items():
-        if values is not None and not np.isfinite(values).all():
-            raise EstimationError(f"{name} is not finite")
-    if (equations.weight < 0).any():
-        raise EstimationError("a weight is negative")
-    if not 0 < penalty.l1_ratio <= 1:
-        raise EstimationError(f"l1_ratio is {penalty.l1_ratio:g}, must be in (0, 1]")
+# -- solvers: deviations from the offset ---------------------------------------------------------
 
 
 def _grid(lambdas: Array, columns: int) -> Array:
@@ -287,15 +207,12 @@ def _grid(lambdas: Array, columns: int) -> Array:
     return grid
 
 
-# -- solvers: deviations from the offset ---------------------------------------------------------
-
-
 def _row_deviations(
     equations: Equations, penalty: Penalty, lambdas: Array
 ) -> Iterator[tuple[slice, Array]]:
     """Paths (rows, L, n) of one block of rows after the other."""
     n, L = len(equations.gram), len(lambdas)
-    coordinates, grid = _standardise(equations, penalty), _grid(lambdas, n).T
+    coordinates, grid = standardise(equations, penalty), _grid(lambdas, n).T
     tolerance = penalty.tolerance * np.abs(coordinates.slope).max(axis=1, initial=0.0)
     gram = np.ascontiguousarray(equations.gram, dtype=np.float64)
     for start in range(0, n, BLOCK):
@@ -321,10 +238,10 @@ def _row_deviations(
 def _pair_deviations(equations: Equations, penalty: Penalty, lambdas: Array) -> Iterator[Array]:
     """Deviation (n, n) of one penalty after the other; the array is overwritten by the next."""
     n = len(equations.gram)
-    coordinates, grid = _standardise_pairs(equations, penalty), _grid(lambdas, 1)[:, 0]
+    coordinates, grid = standardise_pairs(equations, penalty), _grid(lambdas, 1)[:, 0]
     gram = np.ascontiguousarray(equations.gram, dtype=np.float64)
     basis = np.ascontiguousarray(equations.basis, dtype=np.float64)
-    residual = _at_offset(equations, penalty)[0]
+    residual = gradient_at_offset(equations, penalty)[0]
     tolerance = penalty.tolerance * np.abs(coordinates.slope).max(initial=0.0)
     deviation, before, gradient = np.zeros((n, n)), np.zeros((n, n)), residual.copy()
     partners, degree = np.empty((n, n), dtype=np.int32), np.zeros(n, dtype=np.int32)

@@ -18,11 +18,12 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate import gram
 from crossimpact.estimate.fill_ratio import FillRatio
 from crossimpact.estimate.gram import History
+from crossimpact.estimate.rungs import Found, estimate, resized
 from crossimpact.estimate.selection import Verdict, judge, market_wins, sizes
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.estimate.stability import RuleRow
 from crossimpact.estimate.walk_forward import parts_of_session
-from crossimpact.estimate.window import Found, Window, estimate, open_window, resized
+from crossimpact.estimate.window import Window, open_window
 from crossimpact.ladder import Rung, below
 from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform

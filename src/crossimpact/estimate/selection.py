@@ -26,6 +26,7 @@ from crossimpact import progress
 from crossimpact.errors import EstimationError
 from crossimpact.estimate import baselines, gram, stability
 from crossimpact.estimate.market_control import MIN_NAMES
+from crossimpact.estimate.rungs import AS_FITTED, Found, Size, estimate
 from crossimpact.estimate.walk_forward import (
     MIN_BLOCKS,
     MIN_DATES,
@@ -36,15 +37,7 @@ from crossimpact.estimate.walk_forward import (
     splits,
     walk_forward,
 )
-from crossimpact.estimate.window import (
-    AS_FITTED,
-    Found,
-    Size,
-    Window,
-    estimate,
-    fit_cross_of,
-    net_model,
-)
+from crossimpact.estimate.window import Window, fit_cross_of, net_model
 from crossimpact.ladder import COUPLED, FITTED, Rung
 from crossimpact.model import Array, from_scaled
 from crossimpact.slope import Slope

@@ -11,6 +11,7 @@ from sklearn.linear_model import Lasso
 from crossimpact.estimate import baselines, gram, paths
 from crossimpact.estimate.equations import folded, per_bucket, summed
 from crossimpact.estimate.gram import Moments
+from crossimpact.estimate.penalty import Penalty
 from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, without_cross
@@ -102,7 +103,7 @@ def test_the_lasso_of_fewer_buckets_than_names_is_bounded_and_takes_no_noise_for
     found = baselines.lasso_rows(whole, folded(days, panel, None, baselines.FOLDS))
     assert (found != 0).mean() < 0.05
     e = per_bucket(whole)
-    grid = paths.row_lambdas(e, paths.Penalty(l1_ratio=1.0), baselines.LAMBDAS)
+    grid = paths.row_lambdas(e, Penalty(l1_ratio=1.0), baselines.LAMBDAS)
     least = grid[baselines.STAGES[1] - 1]  # what no row's penalty is below
     for i in np.flatnonzero(found.any(axis=1)):
         G = e.weight[i] * (e.gram - e.basis[i] @ e.basis[i].T)
@@ -114,7 +115,7 @@ def test_the_lasso_of_fewer_buckets_than_names_is_bounded_and_takes_no_noise_for
 def test_a_row_stops_where_its_held_out_loss_has_turned_and_keeps_the_least(desk):
     panel, _ = desk
     whole, folds = summed(days_of(panel), panel, None), folded(days_of(panel), panel, None, 5)
-    p = paths.Penalty(l1_ratio=1.0, tolerance=baselines.TOLERANCE)
+    p = Penalty(l1_ratio=1.0, tolerance=baselines.TOLERANCE)
     grid = paths.row_lambdas(per_bucket(whole), p, baselines.LAMBDAS)
     trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)
     judged = paths.cross_validate_rows(trained, held_out, p, grid)

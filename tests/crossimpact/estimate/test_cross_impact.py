@@ -8,12 +8,8 @@ import numpy as np
 import pytest
 
 from crossimpact.estimate import gram
-from crossimpact.estimate.cross_impact import (
-    CrossFit,
-    Lead,
-    bps_per_unit,
-    fit_cross,
-)
+from crossimpact.estimate.common import Lead
+from crossimpact.estimate.cross_impact import CrossFit, bps_per_unit, fit_cross
 from crossimpact.estimate.equations import design, remaining, summed
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.template import kyle, loss

@@ -13,7 +13,6 @@ from sklearn.linear_model import ElasticNet
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.equations import Equations
 from crossimpact.estimate.paths import (
-    Penalty,
     cross_validate_pairs,
     cross_validate_rows,
     pair_lambdas,
@@ -21,6 +20,7 @@ from crossimpact.estimate.paths import (
     row_lambdas,
     row_paths,
 )
+from crossimpact.estimate.penalty import Penalty
 from crossimpact.model import Array
 
 TIGHT = 1e-12

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from crossimpact.estimate import gram
+from crossimpact.estimate.rungs import Found, Size, estimate, resized
 from crossimpact.estimate.selection import PRIOR_SIZE, _real, sizes
 from crossimpact.estimate.walk_forward import Score
-from crossimpact.estimate.window import Found, Size, Window, estimate, open_window, resized
+from crossimpact.estimate.window import Window, open_window
 from crossimpact.slope import NOTHING_TOLD, Slope
 
 from .desk import BUCKETS, draw
