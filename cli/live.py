@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -84,7 +85,7 @@ def live(
     if replay is not None:
         path = step.found_journal(place, replay)
         if policy is not None:
-            show(step.counterfactual(place, path, policy), as_json=json_)
+            show(step.counterfactual(place, path, policy).to_dict(), as_json=json_)
             return
         told = step.replayed(place, path)
         show(told.to_dict(), as_json=json_)
@@ -103,7 +104,7 @@ def live(
         player = step.player(place, landing_zone(play, date), date, speed)
     result = step.run(place, asked, now, player)
     if json_ or "-" not in outputs:
-        show(result, as_json=json_)
+        show(result.to_dict(), as_json=json_)
 
 
 @app.command()
@@ -128,7 +129,7 @@ def level(
     """Ask for nothing new, take back what is at the market, or kill; latched until a reset."""
     from pipelines.live import run as step
 
-    show(step.set_level(settings(home), level, who(), reason), as_json=json_)
+    show(asdict(step.set_level(settings(home), level, who(), reason)), as_json=json_)
 
 
 @app.command()
@@ -136,7 +137,7 @@ def reset(reason: Reason = "", home: Home = None, json_: Json = False) -> None:
     """Take a latched level back; your name and the reason go on record."""
     from pipelines.live import run as step
 
-    show(step.set_level(known_home(home), "RUN", who(), reason), as_json=json_)
+    show(asdict(step.set_level(known_home(home), "RUN", who(), reason)), as_json=json_)
 
 
 @app.command()
@@ -150,9 +151,12 @@ def mode(
     """One step up, with a second person and a sealed advisory session as evidence (else exit 4);
     any step down at once."""
     place = known_home(home)
+    import msgspec
+
     from pipelines.live import run as step
 
-    show(step.set_mode(place, mode, who(), approver, reason, now()), as_json=json_)
+    asked = step.set_mode(place, mode, who(), approver, reason, now())
+    show(msgspec.to_builtins(asked), as_json=json_)
 
 
 @app.command()
@@ -178,7 +182,7 @@ def self_assessment(home: Home = None, json_: Json = False) -> None:
 
     if not (result := step.of(place)):
         raise UsageError(f"home {place.home} has no live session yet", "run `crossimpact live`")
-    show(result, as_json=json_)
+    show(asdict(result), as_json=json_)
 
 
 @about_orders.command(rich_help_panel="Orders")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from crossimpact.consumer.client import Client
 from crossimpact.errors import StaleModel, UsageError
@@ -29,6 +27,7 @@ from pipelines.live.engine import Engine, Opening, Replayed, replay
 from pipelines.live.feeds import Feed, SocketFeed, feed, output
 from pipelines.live.loop import Loop, Places
 from pipelines.live.play import Player
+from pipelines.live.recap import Recap
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 
@@ -50,6 +49,66 @@ class Asked:
     watch: bool = True
     limit_s: float = 5.0
     fresh_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A session that ran: what it was, whether its feeds ended and it is sealed, and its page."""
+
+    recap: Recap
+    sealed: bool
+    page: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        page = str(self.page) if self.page else None
+        return self.recap.to_dict() | {"sealed": self.sealed, "page": page}
+
+
+@dataclass(frozen=True)
+class PlanChange:
+    """What another policy would have planned at a moment: objectives, USD, lower is better."""
+
+    at: str
+    answered: str
+    other: str
+    planned_usd: float
+    change_usd: float
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """Another policy on a journal's recorded states, by the model's own measure."""
+
+    journal: str
+    policy: PolicyName
+    lines: int
+    by_plan: tuple[PlanChange, ...]
+
+    @property
+    def other_costs_usd(self) -> float:
+        """Sum of the changes. Plans overlap in time, so it is no money: its sign tells."""
+        return sum(row.change_usd for row in self.by_plan)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "note": "objectives of the model on the recorded states, lower is better",
+            "plans": len(self.by_plan),
+            "other_costs_usd": self.other_costs_usd,
+            **asdict(self),
+        }
+
+
+@dataclass(frozen=True)
+class LevelSet:
+    """A level that was written for the loop and its watchdog to see."""
+
+    was: str
+    level: str
+    who: str
+    reason: str
+    file: str
 
 
 class ReleaseStore:
@@ -83,8 +142,8 @@ def run(
     asked: Asked,
     clock: Callable[[], datetime],
     player: Feed | None = None,
-) -> dict[str, Any]:
-    """Run a session until its feeds end or a signal says stop; its summary.
+) -> Ended:
+    """Run a session until its feeds end or a signal says stop.
 
     Raises
     ------
@@ -119,11 +178,7 @@ def run(
         engine.journal.close()
     from pipelines.live import page  # figures: who only trades need not wait
 
-    made_page = page.build(settings, path, store) if ended else None
-    return recap.of(path).to_dict() | {
-        "sealed": ended,
-        "page": str(made_page) if made_page else None,
-    }
+    return Ended(recap.of(path), ended, page.build(settings, path, store) if ended else None)
 
 
 def _client(settings: Settings, who: str, clock: Callable[[], datetime]) -> Client:
@@ -179,7 +234,7 @@ def player(settings: Settings, landing: Path, date: str, speed: float) -> Player
     return Player(settings, Landing(landing), date, speed)
 
 
-def counterfactual(settings: Settings, path: Path, policy: PolicyName) -> dict[str, Any]:
+def counterfactual(settings: Settings, path: Path, policy: PolicyName) -> Counterfactual:
     """What another policy would have planned from each recorded state, by the model's costs.
 
     States are as they were: what the other policy's own fills would have changed is not followed.
@@ -197,20 +252,11 @@ def counterfactual(settings: Settings, path: Path, policy: PolicyName) -> dict[s
         other = scheduler.plan(answer, desk, policy, release=was.release)
         if other.expected is None:
             continue
-        change = other.expected.objective_usd - was.expected.objective_usd
-        rows.append({
-            "at": line["decision"]["at"], "answered": was.answered, "other": other.answered,
-            "planned_usd": was.expected.objective_usd, "change_usd": change,
-        })  # fmt: skip
-    return {
-        "journal": str(path),
-        "policy": policy,
-        "lines": verdict.lines,
-        "plans": len(rows),
-        "other_costs_usd": sum(row["change_usd"] for row in rows),
-        "note": "objectives of the model on the recorded states, lower is better",
-        "by_plan": rows,
-    }
+        planned = was.expected.objective_usd
+        change = other.expected.objective_usd - planned
+        at = line["decision"]["at"]
+        rows.append(PlanChange(at, was.answered, other.answered, planned, change))
+    return Counterfactual(str(path), policy, verdict.lines, tuple(rows))
 
 
 def answer_of(store: ReleaseStore, plan: Plan) -> Answer | None:
@@ -247,7 +293,7 @@ def explained(settings: Settings, symbol: str, at: datetime) -> Explanation:
     raise UsageError(f"no journal has a plan up to {at.isoformat()}", "run `crossimpact live`")
 
 
-def set_level(settings: Settings, level: str, who: str, reason: str) -> dict[str, Any]:
+def set_level(settings: Settings, level: str, who: str, reason: str) -> LevelSet:
     """Write a level for the running loop and its watchdog to see.
 
     Raises
@@ -261,13 +307,11 @@ def set_level(settings: Settings, level: str, who: str, reason: str) -> dict[str
     before = levels.read(path)
     levels.prepare(path)
     levels.write(path, level, who, reason)
-    return {"was": before.level, "level": level, "who": who, "reason": reason, "file": str(path)}
+    return LevelSet(before.level, level, who, reason, str(path))
 
 
 def set_mode(
     settings: Settings, mode: Mode, who: str, approver: str, reason: str, at: datetime
-) -> dict[str, Any]:
+) -> modes.Request:
     """Ask the open session for a mode; see `modes.ask`."""
-    request = modes.ask(settings, journals_of(settings), mode, who, approver, reason, at)
-    told: dict[str, Any] = msgspec.to_builtins(request)
-    return told | {"file": str(modes.path_of(settings))}
+    return modes.ask(settings, journals_of(settings), mode, who, approver, reason, at)

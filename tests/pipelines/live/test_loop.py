@@ -186,12 +186,12 @@ def test_a_loosened_limit_needs_a_second_name_at_the_next_start(tmp_path: Path) 
     asked = step.Asked(
         "one", [str(feed)], [str(tmp_path / "out")], "ann", follow=False, watch=False
     )
-    assert step.run(settings, asked, lambda: quote("A", 10.0).at)["sealed"]
+    assert step.run(settings, asked, lambda: quote("A", 10.0).at).sealed
     (settings.home / FILE).write_text("max_gross_usd = 9e9\n")
     with pytest.raises(GateRefused, match=r"max_gross_usd 5e\+08 to 9e\+09"):
         step.run(settings, replace(asked, session="two"), lambda: quote("A", 10.0).at)
     named = replace(asked, session="two", approver="bob")
-    assert step.run(settings, named, lambda: quote("A", 10.0).at)["decisions"] > 0
+    assert step.run(settings, named, lambda: quote("A", 10.0).at).recap.decisions > 0
 
 
 # -- feeds -----------------------------------------------------------------------------------------

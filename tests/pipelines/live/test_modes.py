@@ -57,7 +57,7 @@ def test_a_step_up_is_applied_journaled_and_not_again_after_a_restart(home: Sett
     watch = modes.Watch(modes.path_of(home))
     assert turn(engine, watch, 61.0) == "advisory"
     told = ask(home)
-    assert told["session"] == "second" and told["evidence"].startswith("session first, ")
+    assert told.session == "second" and told.evidence.startswith("session first, ")
     assert turn(engine, watch, 62.0) == "full" and turn(engine, watch, 63.0) == "full"
     with pytest.raises(UsageError, match="second is full already"):
         ask(home)

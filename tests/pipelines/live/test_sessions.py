@@ -49,11 +49,11 @@ def test_a_journal_replays_by_itself_from_the_releases_kept_beside_it(home: Sett
 def test_the_policy_of_record_is_no_counterfactual_and_another_costs_what_it_plans(home) -> None:
     path = step.found_journal(home, "day")
     same = step.counterfactual(home, path, "ranked")
-    assert same["plans"] > 3 and same["other_costs_usd"] == 0.0
+    assert len(same.by_plan) > 3 and same.other_costs_usd == 0.0
     other = step.counterfactual(home, path, "optimal")
-    assert {row["other"] for row in other["by_plan"]} <= {"optimal", "ranked"}
-    assert other["plans"] == same["plans"]
-    assert other["other_costs_usd"] < 0.0  # by its own measure, optimal is no dearer
+    assert {row.other for row in other.by_plan} <= {"optimal", "ranked"}
+    assert len(other.by_plan) == len(same.by_plan)
+    assert other.other_costs_usd < 0.0  # by its own measure, optimal is no dearer
 
 
 def test_the_record_says_why_a_name_got_what_it_got(home: Settings) -> None:
@@ -97,11 +97,12 @@ def test_the_page_has_states_refusals_and_what_was_asked_for(home: Settings) -> 
 
 def test_the_assessment_has_limits_with_articles_levels_and_sessions(home: Settings) -> None:
     told = assessment.of(home)
-    assert told["limits"]["max_child_adv"]["article"] == "RTS 6 Art. 15(1)(c) order volume"
-    assert [row["who"] for row in told["levels"]] == ["ann"]
-    assert told["sessions"][0]["sealed"] and told["stress"]["to_test_at"] >= 2
-    assert "never replace" in told["note"]
-    assert assessment.of(Settings(home.home / "nothing")) == {}
+    assert told is not None
+    assert told.limits["max_child_adv"].article == "RTS 6 Art. 15(1)(c) order volume"
+    assert [row["who"] for row in told.levels] == ["ann"]
+    assert told.sessions[0].sealed and told.stress.to_test_at >= 2
+    assert "never replace" in told.note
+    assert assessment.of(Settings(home.home / "nothing")) is None
 
 
 def test_a_landed_date_is_played_decided_on_and_replays(tmp_path: Path, monkeypatch) -> None:
@@ -111,12 +112,13 @@ def test_a_landed_date_is_played_decided_on_and_replays(tmp_path: Path, monkeypa
     player = step.player(settings, tmp_path / "landing", landings.DATE, 0.0)
     asked = Asked("play", [], [str(tmp_path / "out")], "ann", watch=False)
     told = step.run(settings, asked, lambda: landings.OPEN + timedelta(days=1), player)
-    assert told["sealed"] and told["decisions"] > 3 and told["refused"] == 0
-    assert told["events"]["fill"] == landings.N_FILLS
-    assert told["events"]["market"] >= 2 * 24 * 5  # a quote every ten seconds of each name
+    assert told.sealed and told.recap.decisions > 3 and told.recap.refused == 0
+    assert told.recap.events["fill"] == landings.N_FILLS
+    assert told.recap.events["market"] >= 2 * 24 * 5  # a quote every ten seconds of each name
     path = Places(settings.home).journal("play")
     assert journals.verify(path).ok and step.replayed(settings, path).differs is None
-    text = Path(told["page"]).read_text()
+    assert told.page is not None
+    text = told.page.read_text()
     assert "Live session play</h1>" in text and "<svg" in text and "fixed_pov" in text
     assert f'href="live-{landings.DATE}.html"' in (settings.reports / "index.html").read_text()
     with pytest.raises(UsageError, match="no market_snapshots on 2001-01-01"):
