@@ -49,6 +49,8 @@ class Panel:
     raw
         The same buckets before anything was taken out of `s` and `move` (`estimate.carried`); None:
         nothing was.
+    net_of_own
+        The same buckets less what fades of own pushes alone; None as `raw`.
     """
 
     ts: NDArray[np.datetime64]
@@ -63,6 +65,7 @@ class Panel:
     sector_flow: Array
     factor_flow: Array
     raw: Panel | None = None
+    net_of_own: Panel | None = None
 
     @property
     def seen(self) -> Panel:
@@ -91,7 +94,9 @@ class Panel:
         """The buckets `keep` selects, shape (T,) of bool."""
         rows = ("ts", "date", "regime", "q", "s", "move", "sector_flow", "factor_flow")
         kept: dict[str, Any] = {name: getattr(self, name)[keep] for name in rows}
-        return replace(self, **kept, raw=self.raw and self.raw.where(keep))
+        before = {"raw": self.raw, "net_of_own": self.net_of_own}
+        kept |= {name: panel and panel.where(keep) for name, panel in before.items()}
+        return replace(self, **kept)
 
     def plausible(self) -> tuple[Panel, int]:
         """The panel without its impossible cells, and how many those are.
@@ -145,6 +150,7 @@ class Panel:
             sector_flow=wide(self.sector_flow),
             factor_flow=wide(self.factor_flow),
             raw=self.raw and self.raw.on(symbols, sectors, adv),
+            net_of_own=self.net_of_own and self.net_of_own.on(symbols, sectors, adv),
         )
 
     def in_parts(self, parts: int) -> Panel:

@@ -42,13 +42,18 @@ def carried(panel: Panel, models: Models, decays: Decays) -> tuple[Array, Array]
 
 
 def net_of_carried(panel: Panel, models: Models, decays: Decays) -> Panel:
-    """The panel, its moves and slippage less what fades of earlier buckets' pushes, and the one
-    that was seen as its `raw`; arguments as `carried`."""
-    mid = np.add(*_left(panel, models, decays, lambda decay: 1 - kept_at_end(decay)))
-    fills = np.add(*_left(panel, models, decays, lambda decay: 1 - kept_on_average(decay)))
-    return replace(
-        panel, move=panel.move + mid, s=panel.s + np.sign(panel.q) * fills, raw=panel.seen
-    )
+    """The panel, its moves and slippage less what fades of earlier buckets' pushes, with the one
+    that was seen as its `raw` and the one less own pushes as `net_of_own`; arguments as `carried`.
+    """
+    mid = _left(panel, models, decays, lambda decay: 1 - kept_at_end(decay))
+    fills = _left(panel, models, decays, lambda decay: 1 - kept_on_average(decay))
+
+    def less(before: Panel, which: int) -> Panel:
+        s = before.s + np.sign(panel.q) * fills[which]
+        return replace(before, move=before.move + mid[which], s=s, raw=panel.seen)
+
+    own = less(panel, 0)
+    return replace(less(own, 1), net_of_own=own)
 
 
 def kept_at_end(decay: Decay) -> Array:

@@ -126,15 +126,23 @@ def open_held_out(model: ImpactModel, panel: Panel, response: Response = MOVES) 
     model
         The regime's matrix, on the panel's symbols.
     panel
-        Buckets of the model's regime, plausible cells only.
+        Buckets of the model's regime, plausible cells only. Net of what earlier buckets left, what
+        fades of the others' pushes is part of the prediction: taken out of both sides, couplings
+        that are gone would still be seen in what the panel was made net of.
     response
         How slippage and mid move are read as one.
     """
-    return confront(model, panel, model.cross_bps(panel.q), response)
+    fading = None
+    if panel.net_of_own is not None:
+        fading = response.to_cross(panel.net_of_own) - response.to_cross(panel)
+    return confront(model, panel, model.cross_bps(panel.q), response, fading)
 
 
-def confront(model: ImpactModel, panel: Panel, cross: Array, response: Response) -> HeldOut:
-    """The same with cross moves (T, n), signed bps, that several models predicted in turn."""
+def confront(
+    model: ImpactModel, panel: Panel, cross: Array, response: Response, fading: Array | None = None
+) -> HeldOut:
+    """The same with cross moves (T, n), signed bps, that several models predicted in turn; `fading`
+    is what of them the panel is net of already."""
     f = model.flow(panel.q)
     columns = [f, np.sign(panel.q), panel.sector_flow, panel.factor_flow]
     if (market := market_flow(model, panel.q)) is not None:
@@ -144,7 +152,8 @@ def confront(model: ImpactModel, panel: Panel, cross: Array, response: Response)
     known = np.isfinite(moved)
     known &= known.sum(axis=0) >= MIN_CELLS
     y = np.where(known, moved - cross, 0.0)
-    own, cross = own * known[:, :, None], np.where(known, cross, 0.0)
+    told = cross if fading is None else cross + np.nan_to_num(fading)
+    own, cross = own * known[:, :, None], np.where(known, told, 0.0)
     solve = projector(own)
     far = np.where(known, np.abs(y - fitted(own, solve, y)), np.nan)
     reach = CLIP * np.maximum(

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from benchmarks.decaying_desks import draw as decaying
 from crossimpact.drift.calibration import move_slope
 from crossimpact.estimate.bucket_costs import bucket_cross
+from crossimpact.estimate.carried import net_of_carried
 from crossimpact.estimate.held_out import open_held_out, pooled_slope
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import Array, ImpactModel, from_scaled, to_scaled
 from crossimpact.panel import Panel
+from crossimpact.response import Response
 from crossimpact.slope import between_days, through_origin
 from tests.crossimpact.estimate.desk import draw, without_cross
 
@@ -195,3 +198,21 @@ def test_a_few_large_cells_and_the_peers_do_not_own_the_slope():
     wild.move[rows, 0] += 500 * np.sign(model.cross_bps(panel.q)[rows, 0])
     found = pooled_slope({"normal": model}, wild, {})
     assert found is not None and abs(found.value - usual.value) < 1.5 * usual.se
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.0], ids=["as predicted", "gone"])
+def test_couplings_that_are_gone_are_not_seen_in_what_a_panel_is_net_of(factor):
+    """The champion's own carried impact, taken out of the week, is no evidence for it: flow goes on
+    from bucket to bucket, so what fades of the pushes looks like the couplings themselves."""
+    world = {"half_life_min": 30.0, "permanent": 0.3, "symbols": 8, "days": 12}
+    champions = decaying(2, cross_share=0.1, **world).models
+    week = decaying(2, cross_share=0.1 * factor, **world).panel  # equal seeds: equal flows, noise
+    kernels = {regime: model.kernel for regime, model in champions.items()}
+    net = net_of_carried(week, champions, kernels)
+    kept = kernels["normal"].scale_cross
+    slope = pooled_slope(champions, net, {r: Response(cross=1 / kept) for r in champions})
+    assert abs(slope.value - factor) < 3 * slope.se < 0.3
+    naive = pooled_slope(
+        champions, replace(net, net_of_own=None), {r: Response(cross=1 / kept) for r in champions}
+    )
+    assert factor == 1 or naive.value > 3 * naive.se  # what it would have said
