@@ -1,7 +1,7 @@
 """A release's life, told by the command line itself: docs/transcript.md.
 
 A desk of 12 names whose cross impact is gone from its 36th day on: refitted, promoted, refused,
-found to have drifted, demoted and rolled back. Prints Markdown; about five minutes.
+found to have drifted, demoted and rolled back. Prints Markdown; about six minutes.
 
     python benchmarks/life_of_a_release.py > docs/transcript.md
 """
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 ENV = {"CROSSIMPACT_USER": "ann", "COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
-DAYS = 45
-SIMULATE = f"simulate desk --symbols 12 --days {DAYS} --seed 5 --fade 0 --fade-days 10"
+DAYS = 50
+SIMULATE = f"simulate desk --symbols 12 --days {DAYS} --seed 5 --fade 0 --fade-days 15"
 
 
 def say(text: str) -> None:
@@ -60,24 +60,24 @@ class Desk:
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         desk = Desk(Path(scratch))
-        # Nine whole weeks up to now: an old release has expired for who pulls it.
+        # Ten whole weeks up to now: an old release has expired for who pulls it.
         friday = np.busday_offset("today", 0, roll="backward", weekmask="Fri")
         simulate = f"{SIMULATE} --first-date {np.busday_offset(friday, 1 - DAYS)}"
         dates = desk.json(simulate)["dates"]
         print("# A release's life\n\nWritten by `benchmarks/life_of_a_release.py`; "
               f"the desk: `crossimpact {simulate}`.")  # fmt: skip
-        first = desk.json(f"refit desk/landing --as-of {dates[19]}")["release"]
-        say(f"## The first month is refitted (release {first}), and the gates asked")
+        first = desk.json(f"refit desk/landing --as-of {dates[24]}")["release"]
+        say(f"## The first five weeks are refitted (release {first}), and the gates asked")
         desk.show("gates")
         desk.show("promote --reason first", first=7)
         say("## A challenger on a handful of days is refused; the champion stays")
-        desk.json(f"refit desk/landing --as-of {dates[24]} --window-days 4")
+        desk.json(f"refit desk/landing --as-of {dates[27]} --window-days 4")
         desk.show("promote")
         say("## The next refit is promoted")
         second = desk.json(f"refit desk/landing --as-of {dates[29]}")["release"]
         desk.show(f"promote --release {second} --reason monthly", first=7)
-        say("## A week like those before, then two in which the coupling is gone")
-        for date in (dates[34], dates[39], dates[44]):
+        say("## A week like those before, then three in which the coupling is gone")
+        for date in (dates[34], dates[39], dates[44], dates[49]):
             desk.show(f"drift desk/landing --as-of {date}")
         say("## What a scheduler pulls now")
         desk.show("pull")

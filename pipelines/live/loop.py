@@ -45,8 +45,7 @@ from pipelines.live.engine import Engine, Raw
 from pipelines.live.feeds import Feed, Output
 from pipelines.live.metrics import Health, Metrics, health, serve
 
-TICK_S = 0.1
-PULL_S = 60.0
+TICK_S, PULL_S = 0.1, 60.0
 #: An age that no level allows, where nothing was ever confirmed.
 NEVER_DAYS = 1e6
 WATCHDOG = "pipelines.live.watchdog"
@@ -181,9 +180,9 @@ class Loop:
         )
 
     def _signals(self) -> None:
+        loop = asyncio.get_running_loop()
         if threading.current_thread() is not threading.main_thread():
             return  # Python gives signals to the main thread alone
-        loop = asyncio.get_running_loop()
         for number, level in SIGNALS.items():
             loop.add_signal_handler(number, self._by_signal, level)
         for number in (signal.SIGTERM, signal.SIGINT):
