@@ -1,7 +1,7 @@
 """Calibration of a release over the last dates: realized on predicted cross moves, as walk-forward
 and drift measure it (`estimate.held_out`), so that a page, a gate and an alarm speak of one number.
 
-Net of peers' flow and of what earlier buckets left; every cell counts by its noise, so that no few
+Net of peers' flow and of what earlier own flow left; every cell counts by its noise, so that no few
 large ones own it; dates are what varies.
 """
 

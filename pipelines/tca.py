@@ -26,7 +26,7 @@ from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import utc
 from crossimpact.tca import PARTS, pair_costs, predict
 from pipelines import features, plan, release, validate
-from pipelines.calibration import calibration, dates_until
+from pipelines.calibration import Calibration, calibration, dates_until
 from pipelines.pages import reports
 from pipelines.store.landing import Landing
 from pipelines.store.provenance import code_digest
@@ -79,7 +79,7 @@ class Result:
     rows: dict[str, int]
     split: dict[str, dict[str, float | None]]
     summary: dict[str, Any]
-    calibration: dict[str, Any]
+    calibration: Calibration
     unpriced: list[str]
     report: Path
     note: str = ""
@@ -290,7 +290,7 @@ def _result(
             for part in ("total", *PARTS, *CAUSES, "cross_predicted", "unexplained")
         },
         summary=plain,
-        calibration=dict(extra["calibration"]),
+        calibration=Calibration(**extra["calibration"]),
         unpriced=list(extra["unpriced"]),
         report=page,
     )

@@ -230,7 +230,7 @@ def moved_as_modelled(home: Path, by: ImpactModel, noise: float = 0.0) -> Settin
 def test_a_market_that_moves_as_modelled_leaves_nothing_unexplained(tmp_path: Path) -> None:
     by = model(gamma=120)
     result = run(moved_as_modelled(tmp_path, by), release(by))
-    assert result.calibration["slope"] is None  # ten buckets of one date tell nothing
+    assert result.calibration.slope is None  # ten buckets of one date tell nothing
     assert abs(result.split["unexplained"]["usd"] or 0) < 0.01
     assert result.split["cross"]["usd"] == pytest.approx(
         result.split["cross_predicted"]["usd"], abs=0.01
