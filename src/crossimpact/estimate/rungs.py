@@ -68,8 +68,10 @@ def estimate(window: Window, blocks: int) -> Found:
 
     if alike := collinear.recorded(panel.symbols, cross.twins, len(panel.ts)):
         extra[collinear.KEY] = alike
-    # All couplings are as wrong as the ratio that brought the mid's moves to what fills pay.
-    doubt = (1 - cross.share) * window.ratios[window.regime].cross.doubt
+    # All couplings are as wrong as the ratio that brought the mid's moves to what fills pay, and as
+    # they may have moved by the window's end.
+    ratio_doubt = (1 - cross.share) * window.ratios[window.regime].cross.doubt
+    doubt = np.hypot(ratio_doubt, change.doubt)
 
     def model(scaled: Array, se: Array) -> ImpactModel:
         se = np.hypot(se, doubt * np.abs(scaled))
@@ -92,6 +94,7 @@ def estimate(window: Window, blocks: int) -> Found:
         "template_couplings": float(len(cross.template.couplings)),
         "break_p": change.p_value,
         "break_change": change.change,
+        "break_doubt": change.doubt,
         "break_found": float(change.block > 0),
         "indistinguishable": float(len(alike)),
     }

@@ -61,12 +61,16 @@ class Break:
         Root mean square change of a coupling, relative, at the likeliest place.
     date
         First date after it, empty without one.
+    doubt
+        Relative error of a coupling at the window's end because couplings may have moved inside it,
+        whether or not a break is called.
     """
 
     block: int = 0
     p_value: float = 1.0
     change: float = 0.0
     date: str = ""
+    doubt: float = 0.0
 
     def recorded(self) -> dict[str, Any]:
         """Plain data for a model's provenance; empty without a break."""
@@ -135,13 +139,24 @@ def detect(regimes: Sequence[BlockScores], dates: Sequence[str]) -> Break:
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (DRAWS, blocks))
     signs = signs[np.abs(signs.sum(axis=1)) < blocks]  # all alike are the scores as they were seen
     parts = np.array_split(signs, DRAWS // AT_ONCE)
-    null = np.concatenate([_scan(regimes, part)[0].max(axis=1) for part in parts])
+
+    def scan_of(part: Array) -> tuple[Array, Array]:
+        """Of the likeliest place of each draw, T_k and the change it seems to show."""
+        drawn, moves = _scan(regimes, part)
+        best = drawn.argmax(axis=1)
+        draws = np.arange(len(part))
+        return drawn[draws, best], np.maximum(moves[draws, best], 0.0)
+
+    null, spurious = (np.concatenate(a) for a in zip(*map(scan_of, parts), strict=True))
     best = int(seen.argmax())
     p = float(1 + (null >= seen[best]).sum()) / (1 + DRAWS)
     moved = float(np.sqrt(max(change[best], 0.0)))
+    # Means before and after differ by what a ramp still has to go from the window's mean to its
+    # end, and by twice what it has to go from the mean of the part after a break.
+    doubt = float(np.sqrt(max(change[best] - spurious.mean(), 0.0)))
     if p > LEVEL or moved < LEAST_CHANGE:
-        return Break(p_value=p, change=moved)
-    return Break(BEFORE + best, p, moved, dates[BEFORE + best])
+        return Break(p_value=p, change=moved, doubt=doubt)
+    return Break(BEFORE + best, p, moved, dates[BEFORE + best], doubt / 2)
 
 
 def _scan(regimes: Sequence[BlockScores], signs: Array) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ from crossimpact.estimate import gram
 from crossimpact.estimate.structural_break import (
     AFTER,
     BEFORE,
+    LEAST_CHANGE,
     LEVEL,
     NONE,
     BlockScores,
@@ -54,6 +55,28 @@ def test_couplings_that_move_by_half_are_found_where_they_do(at):
     assert all(f.block for f in found) and abs(np.median([f.block for f in found]) - at) <= 1
     assert all(f.date == DATES[f.block] and f.p_value <= LEVEL for f in found)
     assert np.mean([f.change for f in found]) == pytest.approx(0.6, abs=0.25)
+
+
+def ramp(seed: int, total: float) -> BlockScores:
+    """Couplings that move by `total` of themselves, up or down, evenly over the window."""
+    steady = drawn(seed)
+    sign = np.random.default_rng(seed).choice([-1, 1], PAIRS)
+    moved = steady.coupling * total * sign * np.linspace(0, 1, BLOCKS)[:, None]
+    score = steady.score + steady.information * moved
+    return BlockScores(score, steady.information, steady.coupling)
+
+
+def test_the_doubt_of_a_ramp_is_what_it_still_has_to_go_from_the_windows_mean():
+    found = [detect([ramp(seed, 0.5)], DATES) for seed in range(8)]
+    doubts = [2 * f.doubt if f.block else f.doubt for f in found]
+    assert np.mean(doubts) == pytest.approx(0.25, abs=0.08)
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.5])
+def test_steady_couplings_leave_little_doubt(flip):
+    """Less than half of the least change that is called a break, in the median none."""
+    doubts = np.array([detect([drawn(seed, flip=flip)], DATES).doubt for seed in range(40)])
+    assert np.median(doubts) <= 0.01 and doubts.mean() < LEAST_CHANGE / 2
 
 
 def test_two_regimes_are_read_as_one():
