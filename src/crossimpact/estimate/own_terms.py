@@ -21,3 +21,22 @@ def fitted(own: Array, solve: Array, y: Array) -> Array:
     """What each name's columns explain of its response, shape (T, n); `solve` as `projector`."""
     coef = np.einsum("ikl,til,ti->ik", solve, own, y, optimize=True)
     return np.asarray(np.einsum("tik,ik->ti", own, coef))
+
+
+def error_left(q: Array, se: Array) -> Array:
+    """Error of each name's coefficient on own flow from those of its couplings, shape (n,).
+
+    What a wrong coupling leaves goes with own flow as far as the other's flow does: with
+    ``b_ij = q_i'q_j / q_i'q_i`` it is ``sqrt(sum_j b_ij^2 se_ij^2)``.
+
+    Parameters
+    ----------
+    q
+        Flows, shape (T, n); a name that never trades gets zero.
+    se
+        Standard errors of the couplings of row i to flow j, shape (n, n), independent.
+    """
+    together = q.T @ q
+    own = np.diagonal(together)[:, None]
+    along = np.divide(together, own, out=np.zeros_like(together), where=own > 0)
+    return np.asarray(np.sqrt(((along * se) ** 2).sum(axis=1)))

@@ -15,6 +15,7 @@ from crossimpact.estimate.cross_impact import CrossFit, Start, fit_cross
 from crossimpact.estimate.equations import summed
 from crossimpact.estimate.fill_ratio import FillRatio, cross_ratio, own_ratio, pooled
 from crossimpact.estimate.gram import History, Moments
+from crossimpact.estimate.own_terms import error_left
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.structural_break import BlockScores, Break
 from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
@@ -197,8 +198,9 @@ def net_model(
         moved = panel.q @ from_scaled(moves, panel.adv).T
         response = window.response(window.regime, share)
         own = fit_self(panel, response=response, cross=moved, loss=window.loss)
-    doubt = (1 - share) * window.ratios[window.regime].own.doubt
-    own = replace(own, beta_se=np.hypot(own.beta_se, doubt * own.beta))
+    doubt = (1 - share) * window.ratios[window.regime].own.doubt * own.beta
+    left = error_left(panel.q, from_scaled(np.nan_to_num(se), panel.adv))
+    own = replace(own, beta_se=np.sqrt(own.beta_se**2 + doubt**2 + left**2))
     return _model(panel, window.regime, own, scaled, se, reference, extra)
 
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import HuberRegressor
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import robust, self_impact
+from crossimpact.estimate import own_terms, robust, self_impact
 from crossimpact.estimate.huber_regression import huber
 from crossimpact.estimate.robust import HUBER_K, robust_scale
 from crossimpact.estimate.self_impact import MIN_ROWS, fit_self
@@ -291,3 +291,15 @@ def test_a_tick_is_no_outlier(tick):
         fit = fit_self(bound, response=MOVES, cross=cross)
         assert abs(fit.beta[2] - squares) < 0.15 * squares + 2 * fit.beta_se[2]
         assert fit.beta_se[2] < 0.1 * squares
+
+
+def test_error_left_is_the_spread_of_own_slopes_net_of_wrong_couplings():
+    """By drawing the couplings' errors; a name that never trades has none, nor a gap for others."""
+    rng = np.random.default_rng(5)
+    q = rng.normal(size=(80, 4)) @ rng.normal(size=(4, 5))
+    q[:, 2] = 0.0
+    se = rng.gamma(2.0, 0.5, (5, 5)) * ~np.eye(5, dtype=bool)
+    wrong = rng.normal(size=(20_000, 5, 5)) * se
+    slopes = np.einsum("ti,dij,tj->di", q, wrong, q) / np.maximum((q**2).sum(axis=0), 1e-300)
+    assert own_terms.error_left(q, se) == pytest.approx(slopes.std(axis=0), rel=0.03)
+    assert own_terms.error_left(q, se)[2] == 0.0
