@@ -14,7 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from cli import console, data, export, ingest, ledger, live, orders, release, schedule
+from cli import console, data, export, ingest, ledger, live, metrics, orders, release, schedule
 from cli.options import Home, Json, now
 from crossimpact import __version__
 from crossimpact.errors import CrossImpactError
@@ -130,6 +130,7 @@ app.add_typer(live.app, name="live", rich_help_panel="Orders")
 app.add_typer(live.about_orders)
 app.add_typer(schedule.app)
 app.add_typer(export.app, name="export", rich_help_panel=data.MEASURE)
+app.add_typer(metrics.app, name="metrics", rich_help_panel="Operation")
 app.add_typer(about)
 
 
