@@ -143,7 +143,7 @@ def _ends(connection: Connection) -> Iterator[Sample]:
 
 
 def _pairs(connection: Connection, query: str) -> dict[str, Any]:
-    return {key: value for key, value in connection.execute(text(query))}
+    return {row[0]: row[1] for row in connection.execute(text(query))}
 
 
 def _moment(value: datetime | str) -> datetime:

@@ -6,7 +6,6 @@ a release is read once, a mart's verdict once per manifest.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -91,11 +90,10 @@ class Home:
     def _last(self, layer: str, table: str) -> str | None:
         """The last published date: names are listed once, and manifests looked for from the end."""
         folder = self._warehouse.root / layer / table
-        names = os.listdir(folder) if folder.is_dir() else []
-        for name in sorted(names, reverse=True):
-            if name.startswith("date=") and (folder / name / "_manifest.json").exists():
-                return name.removeprefix("date=")
-        return None
+        partitions = sorted(folder.glob("date=*"), reverse=True)
+        found = (path for path in partitions if (path / "_manifest.json").exists())
+        last = next(found, None)
+        return last.name.removeprefix("date=") if last else None
 
     def drift(self) -> Iterator[Sample]:
         """The last week's verdicts."""

@@ -1,4 +1,4 @@
-"""The platform's metrics: what they say of a home, that they are well named, that they stay cheap."""
+"""The platform's metrics: what they say of a home, that they are well named, and cheap."""
 
 from __future__ import annotations
 
