@@ -10,14 +10,20 @@ import errno
 import io
 import os
 import sys
-from typing import Annotated, Any, TextIO
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 
 from cli import console, data, export, ingest, ledger, live, metrics, orders, release, schedule
 from cli.options import Home, Json, now
-from crossimpact import __version__
+from cli.progress import json_lines
+from crossimpact import __version__, json_log
 from crossimpact.errors import CrossImpactError
+from crossimpact.progress import LOG
 from pipelines.store.settings import default_home, home_at, keep_private
 
 ABOUT = "About"
@@ -38,15 +44,42 @@ def main() -> None:
     keep_private()
     if sys.stdout is sys.__stdout__ and sys.stdout is not None:
         sys.stdout = _patient(sys.stdout.encoding, sys.stdout.isatty())
+    with _explained(as_json), _logs(), _explained(as_json):
+        app()
+
+
+@contextmanager
+def _explained(as_json: bool) -> Iterator[None]:
+    """A failure inside is a line on stderr and an exit code."""
     try:
         try:
-            app()
+            yield
         finally:
             sys.stdout.flush()
     except CrossImpactError as error:
         sys.exit(console.fail(error, as_json=as_json))
     except OSError as error:
         sys.exit(console.fail(_told(error), as_json=as_json))
+
+
+@contextmanager
+def _logs() -> Iterator[None]:
+    """Where asked for, every line on stderr is JSON and names this run."""
+    if not json_lines():
+        yield
+        return
+    run = os.environ.get("CROSSIMPACT_RUN_ID") or uuid.uuid4().hex[:12]
+    real, wrapped = sys.stderr, json_log.install(sys.stderr, time.time)
+    sys.stderr = cast(TextIO, wrapped)
+    with json_log.bound(run_id=run):
+        try:
+            yield
+        except Exception as error:
+            LOG.critical("%s", error or type(error).__name__, exc_info=True)
+            sys.exit(1)
+        finally:
+            wrapped.end()
+            sys.stderr = real
 
 
 class _Pipe(io.FileIO):

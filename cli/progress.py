@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cli.console import plain
+from crossimpact.errors import UsageError
+from crossimpact.json_log import VARIABLE
 from crossimpact.progress import LOG, tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+def json_lines() -> bool:
+    """Whether the environment asks for logs in JSON.
+
+    Raises
+    ------
+    UsageError
+        When it asks for a format that is none.
+    """
+    asked = os.environ.get(VARIABLE, "").lower()
+    if asked not in ("", "text", "json"):
+        raise UsageError(f"{VARIABLE} is {asked!r}", "say text or json")
+    return asked == "json"
+
+
 @contextmanager
 def stages(command: str) -> Iterator[None]:
     """Show what the pipelines tell while inside; at once, for importing them takes seconds."""
-    if sys.stderr.isatty():
+    if json_lines():  # every line has its handler already
+        tell(command)
+        yield
+    elif sys.stderr.isatty():
         with _bars() as bars, _shown(handler := Bars(bars)):
             tell(command)
             yield

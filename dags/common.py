@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import (
+    Asset,
+    DeadlineAlert,
+    DeadlineReference,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    SyncCallback,
+)
 
 from dags.runs import log
 from dags.schedule import UpcomingCronTimetable
@@ -62,6 +71,45 @@ def say_why(context: Context) -> None:
     log.error("%s.%s: %s", instance.dag_id, instance.task_id, context.get("exception"))
 
 
+def name_in_log(context: Context) -> None:
+    """From here on the task's lines name the partition it works on, and a release it learns of.
+
+    Airflow's own logger writes them, as JSON, with DAG, task, run and map index.
+    """
+    from structlog.contextvars import bind_contextvars, unbind_contextvars
+
+    from crossimpact import json_log
+
+    def observe(known: Mapping[str, str]) -> None:
+        unbind_contextvars("release", "partition")
+        bind_contextvars(**{k: v for k, v in known.items() if k != "run_id"})
+
+    given = getattr(context["task"], "op_kwargs", None) or {}
+    asked = {**given, **(part if isinstance(part := given.get("partition"), Mapping) else {})}
+    of = asked.get("date") or asked.get("regime") or ", ".join(asked.get("dates") or ())
+    json_log.begin(observe, **({"partition": str(of)} if of else {}))
+
+
+def say_late(context: Mapping[str, Any]) -> None:
+    """One line in the log: which run is past its deadline, and not over."""
+    run, deadline = context["dag_run"], context["deadline"]
+    log.error(
+        "%s: run %s was due at %s", run["dag_id"], run["dag_run_id"], deadline["deadline_time"]
+    )
+
+
+def due(within: timedelta) -> DeadlineAlert:
+    """When a run has to be over, counted from when it was queued.
+
+    Runs of assets have no logical date to count from. The executor says it: no triggerer is needed.
+    """
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=within,
+        callback=SyncCallback(say_late),
+    )
+
+
 DEFAULTS = {
     "owner": "execution-research",
     "retries": 3,
@@ -71,6 +119,7 @@ DEFAULTS = {
     "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(minutes=30),
     "on_failure_callback": [say_why],
+    "on_execute_callback": [name_in_log],
 }
 
 

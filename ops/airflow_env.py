@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from crossimpact.errors import CrossImpactError
+from crossimpact.json_log import VARIABLE
 from pipelines.store.settings import keep_private
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,7 @@ def airflow_env(home: Path) -> dict[str, str]:
         "MPLBACKEND": "Agg",
         "NO_PROXY": LOOPBACK,
         "no_proxy": LOOPBACK,
+        "AIRFLOW__LOGGING__JSON_LOGS": str(os.environ.get(VARIABLE, "").lower() == "json"),
     }
 
 

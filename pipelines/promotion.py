@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from crossimpact import json_log
 from crossimpact.consumer.version import Version
 from crossimpact.errors import GateRefused, StaleModel, Unavailable, UsageError
 from crossimpact.ladder import RUNGS, Rung
@@ -105,6 +106,7 @@ def promote(
     clock = now if callable(now) else lambda: now
     asked = _held(_live(settings))
     candidate, version = resolve(settings, release or CHALLENGER)
+    json_log.know(release=candidate.digest)
     if override:
         signed.refuse_author(settings.mlflow_uri, version)
     again = evidence.reproduced(settings, candidate)  # takes its time

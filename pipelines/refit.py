@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crossimpact import __version__, contract
+from crossimpact import __version__, contract, json_log
 from crossimpact.atomic import write_atomic
 from crossimpact.consumer.version import Version
 from crossimpact.errors import CrossImpactError, EstimationError, UsageError
@@ -159,6 +159,7 @@ def assemble(
     tell("register", "release, figures, model card")
     fits = {regime: FitRecord.read(_fit_path(settings, plan, regime)) for regime in REGIMES}
     release, fits = _built(settings, plan, fits)
+    json_log.know(release=release.digest)
     folder = plan.folder(settings) / "release"
     release_files.write(release, folder)
     write_atomic(folder.parent / PLAN, json.dumps(plan.to_dict(), sort_keys=True))

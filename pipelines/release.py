@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from crossimpact import json_log
 from crossimpact.atomic import replace_folder
 from crossimpact.consumer import address, source
 from crossimpact.consumer.address import MODEL
@@ -144,6 +145,7 @@ def champion(settings: Settings) -> tuple[Release, Champion]:
         When none is promoted, the ledger is broken, or the files do not verify.
     """
     release, live = _champion(settings, None)
+    json_log.know(release=release.digest)
     return release, _facts(release, live)
 
 

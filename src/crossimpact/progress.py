@@ -10,6 +10,8 @@ import logging
 from collections.abc import Collection, Iterator
 from typing import TypeVar
 
+from crossimpact.json_log import bound
+
 LOG = logging.getLogger("crossimpact")
 T = TypeVar("T")
 
@@ -24,5 +26,6 @@ def tell(stage: str, what: str = "", done: int = 0, total: int = 0) -> None:
 def each(stage: str, pieces: Collection[T]) -> Iterator[T]:
     """The pieces in turn, each told when its work begins."""
     for number, piece in enumerate(pieces, start=1):
-        tell(stage, str(piece), number, len(pieces))
-        yield piece
+        with bound(partition=str(piece)):
+            tell(stage, str(piece), number, len(pieces))
+            yield piece

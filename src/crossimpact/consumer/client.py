@@ -90,7 +90,7 @@ class Client:
         self._pulling, self._swapping = Lock(), Lock()
         self._seen, self._pulled = Seen(), False
         self._served = self._start()
-        LOG.info("%s", self._served)
+        LOG.info("%s", self._served, extra={"release": self._served.digest})
 
     @property
     def served(self) -> Served:
@@ -237,7 +237,8 @@ class Client:
             self._served = new if changed else replace(new, since=old.since)
             self._pulled = self._pulled or instead_of is None
         if changed:
-            LOG.log(logging.INFO if new.state == "live" else logging.WARNING, "%s", new)
+            level = logging.INFO if new.state == "live" else logging.WARNING
+            LOG.log(level, "%s", new, extra={"release": new.digest})
             if new.state != "live" and self._on_fallback:
                 Thread(target=self._on_fallback, args=(new,), name="on_fallback").start()
 
