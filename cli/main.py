@@ -18,7 +18,19 @@ from typing import Annotated, Any, TextIO, cast
 
 import typer
 
-from cli import console, data, export, ingest, ledger, live, metrics, orders, release, schedule
+from cli import (
+    console,
+    data,
+    doctor,
+    export,
+    ingest,
+    ledger,
+    live,
+    metrics,
+    orders,
+    release,
+    schedule,
+)
 from cli.options import Home, Json, now
 from cli.progress import json_lines
 from crossimpact import __version__, json_log
@@ -163,6 +175,7 @@ app.add_typer(live.app, name="live", rich_help_panel="Orders")
 app.add_typer(live.about_orders)
 app.add_typer(schedule.app)
 app.add_typer(export.app, name="export", rich_help_panel=data.MEASURE)
+app.add_typer(doctor.app)
 app.add_typer(metrics.app, name="metrics", rich_help_panel="Operation")
 app.add_typer(about)
 
