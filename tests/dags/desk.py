@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 
 from crossimpact.errors import CrossImpactError
 from ops import airflow_env, dagrun, demo
+from tests.canary import canaries
 
+GUARD = airflow_env.ROOT / "tests" / "guard"
 SIZE = {"symbols": 10, "days": 6, "seed": 7}
 
 
@@ -31,6 +33,11 @@ def state(home: Path) -> dict[str, str]:
     published = [*(home / "warehouse").rglob("_manifest.json"), home / "ledger.jsonl"]
     published += (home / "refits").rglob("*.json")
     return {str(path.relative_to(home)): path.read_text() for path in sorted(published)}
+
+
+def attempts(home: Path) -> Path:
+    """Where the guard keeps what was tried beyond loopback."""
+    return home.parent / "network-attempts"
 
 
 def without_champion(home: Path, to: Path) -> Path:
@@ -45,12 +52,20 @@ def without_champion(home: Path, to: Path) -> Path:
 
 
 def run_demos(home: Path) -> dict[str, dict[str, Any]]:
-    """By act: what it found or its error, and the state after it."""
+    """By act: what it found or its error, and the state after it.
+
+    Every secret of the environment is a canary meanwhile, and nothing beyond loopback is reached:
+    `test_secrets` looks at what is left.
+    """
+    path = os.pathsep.join((str(GUARD), os.environ["PYTHONPATH"]))
+    watched = {"PYTHONPATH": path, "NETWORK_ATTEMPTS": str(attempts(home))}
     done = subprocess.run(
         [sys.executable, "-m", "tests.dags.desk", str(home)],
-        cwd=airflow_env.ROOT, env=dict(os.environ), capture_output=True, text=True, check=False,
+        cwd=airflow_env.ROOT, env={**os.environ, **canaries(), **watched},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    (home.parent / "printed").write_text(done.stdout + done.stderr)
     told: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return told
 
