@@ -5,7 +5,7 @@ UV := .boot/bin/uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench lock up down
+.PHONY: help install demo test lint bench lock sbom up down
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -39,6 +39,9 @@ bench: .venv/.ready  ## measure the refit at 20, 50 and 100 symbols
 lock: .venv/.ready  ## resolve requirements.lock anew from pyproject.toml
 	@$(UV) pip compile -q --upgrade --generate-hashes --no-annotate --no-header --python-version 3.11 \
 		pyproject.toml --extra platform --group dev -o requirements.lock
+
+sbom: .venv/.ready  ## write sbom.json: what the lock installs, as CycloneDX
+	@$(BIN)/python -m ops.sbom sbom.json
 
 up: .venv/.ready  ## start Airflow and an MLflow server on this machine (loopback only)
 	@$(BIN)/python -m ops.serve up

@@ -1,8 +1,8 @@
 """Nothing that the demos leave behind holds a secret, and none of it went beyond this machine.
 
 The demos ran (validate, refit, gates, promotion, drift, TCA, a live session, and a DAG that failed)
-with a canary in the place of every secret. It is looked for in every file of the home:
-Airflow's database with its XComs, MLflow's with tags and params, artefacts, logs, pages, partitions.
+with a canary in the place of every secret. It is looked for in every file of the home: Airflow's
+database with its XComs, MLflow's with tags and params, artefacts, logs, pages, partitions.
 """
 
 from __future__ import annotations

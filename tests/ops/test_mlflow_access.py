@@ -400,3 +400,19 @@ def test_a_copied_home_owns_no_process(mlflow: Mlflow, tmp_path: Path) -> None:
     assert Process("mlflow", tmp_path).members() == []
     os.link(pid_file, tmp_path / "run" / "moved.pid")
     assert Process("moved", tmp_path).leader() == Process("mlflow", mlflow.home).leader()
+
+
+def test_no_secret_of_the_home_lies_outside_its_folder(mlflow: Mlflow) -> None:
+    """After all requests above, some with a wrong password: logs, databases, artefacts."""
+    folder = mlflow.home / "secrets"
+    values = {value.encode() for value in mlflow.passwords.values()}
+    values |= {(folder / name).read_bytes() for name in ("mlflow", "mlflow-session")}
+    files = [p for p in mlflow.home.rglob("*") if p.is_file() and folder not in p.parents]
+    assert any(path.suffix == ".log" and path.stat().st_size for path in files)
+    assert [str(p) for p in files for value in values if value in p.read_bytes()] == []
+    for path in folder.iterdir():
+        assert (
+            path.name.startswith("mlflow-users.db")
+            or path.name == "mlflow.ini"
+            or not (path.stat().st_mode & 0o077)
+        ), f"{path} is not its owner's alone"
