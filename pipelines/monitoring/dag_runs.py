@@ -75,7 +75,7 @@ class Database:
             engine = _engine(self.address)
             with engine.connect() as connection:
                 if engine.dialect.name == "postgresql":
-                    connection.execute(text("SET default_transaction_read_only = on"))
+                    connection.execute(text("SET TRANSACTION READ ONLY"))
                     connection.execute(text(f"SET statement_timeout = '{TIMEOUT_S}s'"))
                 yield connection
         except ArgumentError:
