@@ -115,7 +115,7 @@ def _licences(package: Package) -> Iterator[Mapping[str, Any]]:
     found = _installed(package)
     if found is None:
         return
-    if expression := found.metadata.get("License-Expression"):
+    if expression := _field(found, "License-Expression"):
         yield (
             {"license": {"id": expression}}
             if SPDX.fullmatch(expression)
@@ -124,9 +124,13 @@ def _licences(package: Package) -> Iterator[Mapping[str, Any]]:
         return
     classifiers = found.metadata.get_all("Classifier") or []
     named = sorted({c.rpartition(" :: ")[2] for c in classifiers if c.startswith("License ::")})
-    text = (found.metadata.get("License") or "").strip()
+    text = _field(found, "License")
     named = named or ([text] if text and len(text) <= SHORT and "\n" not in text else [])
     yield from ({"license": {"name": name}} for name in named)
+
+
+def _field(found: Distribution, name: str) -> str:
+    return next(iter(found.metadata.get_all(name) or ()), "").strip()
 
 
 def _needs(package: Package, by_name: Mapping[str, Package]) -> list[str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from crossimpact.ladder import Rung
@@ -49,10 +53,17 @@ def judge(settings: Settings, verdict: str, date: str = DATE) -> None:
 
 
 def made(folder: Path) -> Settings:
-    """A home in which all of that was done."""
-    settings = Settings(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """A home in which all of that was done: a copy of one that a process makes once."""
+    shutil.copytree(_base(), folder)
+    return Settings(folder)
+
+
+@cache
+def _base() -> Path:
+    base = Path(tempfile.mkdtemp(prefix="crossimpact-home-"))
+    atexit.register(shutil.rmtree, base, ignore_errors=True)
+    settings = Settings(base)
     promote(settings)
     publish(settings)
     judge(settings, "watch")
-    return settings
+    return base
