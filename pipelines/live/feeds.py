@@ -27,6 +27,8 @@ POLL_S = 0.05
 #: Of one line; a feed that sends more is not one of events.
 MAX_LINE = 1 << 20
 GROUP, FIELD = "crossimpact", "event"
+#: The environment's variable with the password of Redis, where it asks for one.
+PASSWORD = "CROSSIMPACT_REDIS_PASSWORD"  # noqa: S105
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Rows = AsyncIterator[list[Raw]]
 
@@ -191,13 +193,22 @@ class RedisStream:
     def __init__(self, address: str) -> None:
         from redis.asyncio import Redis  # only who uses it needs it
 
+        if "@" in address:  # it would end up in logs, so it is not repeated
+            raise UsageError(
+                "the address of Redis holds credentials", f"give the password as {PASSWORD}"
+            )
         parts = urlsplit(address)
         self._stream = parts.path.strip("/") or "crossimpact"
         if parts.hostname not in LOOPBACK:
             raise UsageError(
                 f"{address} is not on this machine", "give redis://127.0.0.1:PORT/NAME"
             )
-        self._redis: Any = Redis(host=parts.hostname, port=parts.port or 6379, socket_timeout=5.0)
+        self._redis: Any = Redis(
+            host=parts.hostname,
+            port=parts.port or 6379,
+            password=os.environ.get(PASSWORD),
+            socket_timeout=5.0,
+        )
         self._given: list[Any] = []
 
     async def rows(self) -> Rows:

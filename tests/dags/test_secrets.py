@@ -13,7 +13,6 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -100,36 +99,3 @@ def test_commands_work_with_the_network_cut(demos, home, tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     assert "crossimpact_registry_up 1.0" in (tmp_path / "m.prom").read_text()
-
-
-@pytest.mark.parametrize(
-    ("words", "env"),
-    [
-        (["show"], {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}),
-        (["show"], {"MLFLOW_TRACKING_URI": f"http://ann:{CANARY}@127.0.0.1:1"}),
-        (["pull"], {"MLFLOW_TRACKING_URI": f"https://ann:{CANARY}@192.0.2.1/x"}),
-        (["doctor"], {"MLFLOW_TRACKING_URI": f"http://ann:{CANARY}@127.0.0.1:1"}),
-        (["doctor", "--json"], {"CROSSIMPACT_AIRFLOW_DB": f"nonsense://a:{CANARY}@b:x/c"}),
-        (["metrics", "write", "FILE"], {"CROSSIMPACT_AIRFLOW_DB": f"postgresql://a:{CANARY}@[::1"}),
-        (["promote", "--override", "--reason", "r", "--approver", "bob"],
-         {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}),
-        (["live", "--once", "--feed", f"redis://:{CANARY}@127.0.0.1:1/s"], {}),
-        (["live", "--once", "--feed", "FILE", "--output", f"redis://x:{CANARY}@127.0.0.1:1/s"], {}),
-    ],
-)  # fmt: skip
-def test_commands_that_fail_do_not_tell_a_secret(
-    words, env, demos, home, tmp_path, monkeypatch, crossimpact, caplog
-):
-    copy = tmp_path / "home"
-    copy.mkdir()
-    shutil.copytree(home / "releases", copy / "releases")
-    for path in home.glob("ledger.jsonl*"):
-        shutil.copy(path, copy)
-    (tmp_path / "FILE").touch()
-    for name, value in {**canaries(), **env}.items():
-        monkeypatch.setenv(name, value)
-    words = [str(tmp_path / "FILE") if word == "FILE" else word for word in words]
-    with caplog.at_level("DEBUG"):
-        _, out, err = crossimpact(*words, "--home", copy)
-    told = {"stdout": out.encode(), "stderr": err.encode(), "log": caplog.text.encode()}
-    assert leaking(Path(copy), told) == []
