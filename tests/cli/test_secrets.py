@@ -1,4 +1,4 @@
-"""Commands that fail with a secret at hand tell none: on stdout, stderr, in the log, in the home."""
+"""Commands that fail with a secret at hand tell none: on stdout, stderr, in log or home."""
 
 from __future__ import annotations
 
