@@ -40,14 +40,12 @@ def test_what_was_searched_is_what_may_leak(demos, home):
     assert (home / "logs" / "demo.log").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("name", sorted(canaries()))
+@pytest.mark.parametrize("name", sorted(canaries().keys() - {"MLFLOW_TRACKING_USERNAME"}))
 def test_a_leak_would_be_found(name, tmp_path):
     """In plain text, in base64 as a login is sent, and in a database."""
     import base64
 
     secret = canaries()[name]
-    if CANARY not in secret and name != "AIRFLOW__CORE__FERNET_KEY":
-        pytest.skip("a name, not a secret")
     assert leaks(f"x {secret} y".encode())
     if CANARY in secret:
         for user in ("a", "ab", "abc"):
