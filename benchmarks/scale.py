@@ -35,8 +35,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.desks import Desk, draw
 from benchmarks.scores import score
-from crossimpact.estimate import gram
 from crossimpact.estimate.refit import fit_regime
+from crossimpact.estimate.weighted_rows import day_rows
 from crossimpact.model import to_scaled
 from crossimpact.panel import REGIMES, Panel
 
@@ -64,12 +64,12 @@ def measure(kind: str, seed: int, symbols: int, days: int, profile: bool) -> dic
 
 
 def _day(panel: Panel, at: int) -> tuple[float, float]:
-    """CPU seconds that one date's linear moments take, and their size in MB."""
+    """CPU seconds that one date's linear rows take, and their size in MB."""
     day = panel.where(panel.date == np.unique(panel.date)[at])
     start = time.process_time()
-    made = gram.day_moments(day, "linear")
+    made = day_rows(day, "linear")
     seconds = time.process_time() - start
-    size = sum(a.nbytes for moments in made.values() for a in moments.arrays().values())
+    size = sum(a.nbytes for rows in made.values() for a in rows.arrays().values())
     return seconds, size / 2**20
 
 

@@ -1,8 +1,9 @@
-"""Stored sufficient statistics: what a day adds to the estimators' sums, kept as partitions.
+"""Stored rows of the second moments: what a day adds to the estimators' sums, kept as partitions.
 
 `moments_linear` and `moments_sqrt` in the feature layer hold, per trading date and regime, the
-arrays of `gram.Moments`. A partition is a pure function of its date's buckets and labels, and sums
-run over days, so a later refit makes the new days only and adds up what is there.
+arrays of `weighted_rows.WeightedRows`: a number per bucket and name for each of six columns, where
+the sums themselves would be nine per pair of names. A partition is a pure function of its date's
+buckets and labels, and sums run over days, so a later refit makes the new days only.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import CrossImpactError, EstimationError
-from crossimpact.estimate import gram
-from crossimpact.estimate.gram import TRANSFORMS, Moments
+from crossimpact.estimate import weighted_rows
+from crossimpact.estimate.weighted_rows import TRANSFORMS, WeightedRows
 from crossimpact.model import Transform
 from crossimpact.progress import each
 from pipelines import features
@@ -29,7 +30,6 @@ SOURCES = ("buckets", "regimes")
 SCHEMA = pa.schema(
     [
         ("regime", pa.string()),
-        ("buckets", pa.int64()),
         ("symbols", pa.list_(pa.string())),
         ("name", pa.string()),
         ("shape", pa.list_(pa.int64())),
@@ -57,7 +57,7 @@ def prepare(
 
 def made(
     settings: Settings, dates: Sequence[str], transform: Transform
-) -> Iterator[tuple[str, Mapping[str, Moments]]]:
+) -> Iterator[tuple[str, Mapping[str, WeightedRows]]]:
     """`stream` of moments that are made first where nobody asked for the transform so far."""
     prepare(settings, dates, (transform,))
     return stream(settings, dates, transform)
@@ -65,8 +65,8 @@ def made(
 
 def stream(
     settings: Settings, dates: Sequence[str], transform: Transform
-) -> Iterator[tuple[str, Mapping[str, Moments]]]:
-    """Each date with its moments per regime, in the order of `dates`, one date in memory at a time.
+) -> Iterator[tuple[str, Mapping[str, WeightedRows]]]:
+    """Each date with its rows per regime, in the order of `dates`, one date in memory at a time.
 
     Raises
     ------
@@ -108,33 +108,32 @@ def _build(
         panel = None
     for transform in stale:
         with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
-            days = {} if panel is None else gram.day_moments(panel, transform)
+            days = {} if panel is None else weighted_rows.day_rows(panel, transform)
         with warehouse.connect() as connection:
-            connection.register("moments", _rows(days))
+            connection.register("moments", _table_of(days))
             query = "SELECT * FROM moments"
             warehouse.publish(connection, query, layer, _table(transform), date, inputs=inputs)
     return True
 
 
-def _rows(days: Mapping[str, Moments]) -> pa.Table:
-    rows = [
+def _table_of(days: Mapping[str, WeightedRows]) -> pa.Table:
+    arrays = [
         {
             "regime": regime,
-            "buckets": moments.buckets,
-            "symbols": list(moments.symbols),
+            "symbols": list(rows.symbols),
             "name": name,
             "shape": list(array.shape),
             "data": array.astype(FLOAT).tobytes(),
         }
-        for regime, moments in sorted(days.items())
-        for name, array in moments.arrays().items()
+        for regime, rows in sorted(days.items())
+        for name, array in rows.arrays().items()
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(arrays, schema=SCHEMA)
 
 
 def _read(
     settings: Settings, warehouse: Warehouse, date: str, transform: Transform
-) -> dict[str, Moments]:
+) -> dict[str, WeightedRows]:
     manifest = warehouse.manifest(settings.feature_layer, _table(transform), date)
     if manifest is None or manifest.inputs != _inputs(settings, warehouse, date):
         raise CrossImpactError(
@@ -146,13 +145,13 @@ def _read(
         columns = ", ".join(SCHEMA.names)
         result = connection.execute(f"SELECT {columns} FROM {manifest.table}").fetchall()
     regimes = dict.fromkeys(row[0] for row in result)
-    return {regime: _moments([row for row in result if row[0] == regime]) for regime in regimes}
+    return {regime: _day([row for row in result if row[0] == regime]) for regime in regimes}
 
 
-def _moments(rows: Sequence[tuple[Any, ...]]) -> Moments:
-    """One regime's moments; its arrays view the bytes read and are read-only."""
-    _, buckets, symbols, *_ = rows[0]
+def _day(rows: Sequence[tuple[Any, ...]]) -> WeightedRows:
+    """One regime's rows; its arrays view the bytes read and are read-only."""
+    symbols = rows[0][1]
     arrays = {
         name: np.frombuffer(data, dtype=FLOAT).reshape(shape) for *_, name, shape, data in rows
     }
-    return Moments(symbols=tuple(symbols), buckets=int(buckets), **arrays)
+    return WeightedRows(symbols=tuple(symbols), **arrays)

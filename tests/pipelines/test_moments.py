@@ -11,9 +11,14 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import CrossImpactError
-from crossimpact.estimate import gram
-from crossimpact.estimate.gram import TRANSFORMS, Moments
 from crossimpact.estimate.refit import fit_regime
+from crossimpact.estimate.weighted_rows import (
+    TRANSFORMS,
+    History,
+    WeightedRows,
+    history,
+    stacked,
+)
 from crossimpact.simulate import DeskSpec
 from pipelines import features, moments, simulate, validate
 from pipelines.store.landing import Landing
@@ -86,25 +91,25 @@ def republish(settings: Settings, date: str, where: str) -> None:
         )
 
 
-def sums(days: gram.History, regime: str) -> Moments:
-    return gram.total(day[regime] for _, day in days if regime in day)
+def joined(days: History, regime: str) -> WeightedRows:
+    return stacked([day[regime] for _, day in days if regime in day])
 
 
-def assert_equal(one: Moments, other: Moments, rtol: float = 0.0) -> None:
+def assert_equal(one: WeightedRows, other: WeightedRows, rtol: float = 0.0) -> None:
     assert (one.symbols, one.buckets) == (other.symbols, other.buckets)
     for name, array in one.arrays().items():
         wanted = other.arrays()[name]
-        scale = np.abs(wanted).max(initial=0.0)
+        scale = np.abs(np.nan_to_num(wanted)).max(initial=0.0)
         np.testing.assert_allclose(array, wanted, rtol=rtol, atol=rtol * scale, err_msg=name)
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_every_day_and_their_sum_are_the_panels_to_the_last_bit(desk, transform):
+def test_every_day_and_their_rows_joined_are_the_panels_to_the_last_bit(desk, transform):
     settings, dates = desk
     moments.prepare(settings, dates)
     panel = features.load_panel(settings, dates)
     with threadpool_limits(limits=1):
-        whole = list(gram.history(panel, transform))
+        whole = list(history(panel, transform))
     found = list(moments.stream(settings, dates, transform))
     assert [date for date, _ in found] == dates
     for (_, day), (_, expected) in zip(found, whole, strict=True):
@@ -112,8 +117,8 @@ def test_every_day_and_their_sum_are_the_panels_to_the_last_bit(desk, transform)
         for regime, of_day in day.items():
             assert_equal(of_day, expected[regime])
     for regime in ("normal", "stressed"):
-        assert_equal(sums(found, regime), sums(whole, regime))
-        assert sums(found, regime).buckets == (panel.regime == regime).sum()
+        assert_equal(joined(found, regime), joined(whole, regime))
+        assert joined(found, regime).buckets == (panel.regime == regime).sum()
 
 
 def test_a_name_listed_later_has_neither_traded_nor_moved_before(desk):
@@ -121,11 +126,11 @@ def test_a_name_listed_later_has_neither_traded_nor_moved_before(desk):
     panel = features.load_panel(settings, dates)
     republish(settings, dates[0], f"symbol <> '{panel.symbols[0]}'")
     moments.prepare(settings, dates)
-    whole = gram.history(features.load_panel(settings, dates), "linear")
+    whole = history(features.load_panel(settings, dates), "linear")
     found = list(moments.stream(settings, dates, "linear"))
     first = next(iter(found[0][1].values()))
     assert first.symbols == panel.symbols[1:]
-    assert_equal(sums(found, "normal"), sums(whole, "normal"), rtol=1e-12)
+    assert_equal(joined(found, "normal"), joined(whole, "normal"), rtol=1e-12)
 
 
 def test_a_fit_on_stored_moments_is_the_fit_on_the_panel(desk):

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from crossimpact.estimate import paths
 from crossimpact.estimate.equations import Design, Equations, folded, per_bucket, summed
-from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.market_control import coefficients, loadings, weights
 from crossimpact.estimate.penalty import Penalty
+from crossimpact.estimate.weighted_rows import Sums
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4  # of the largest gradient: a rival's R2 needs no more
 
 
 def fit(
-    days: Sequence[Moments], panel: Panel, beta: Array, reference: Array | None,
+    days: Sequence[Sums], panel: Panel, beta: Array, reference: Array | None,
     market: Array | None = None,
 ) -> dict[str, Array]:  # fmt: skip
     """Scaled matrices (n, n) of each baseline, by name; `market` as for `equations.summed`.

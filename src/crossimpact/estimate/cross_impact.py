@@ -43,10 +43,10 @@ from crossimpact.estimate.equations import (
     per_bucket,
     summed,
 )
-from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.one_factor import OneFactor
 from crossimpact.estimate.penalty import Penalty
 from crossimpact.estimate.template import Template
+from crossimpact.estimate.weighted_rows import Sums
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 from crossimpact.release.policy import DEFAULT, RefitPolicy
@@ -128,7 +128,7 @@ class Start(NamedTuple):
 
 
 def fit_cross(
-    days: Sequence[Moments],
+    days: Sequence[Sums],
     panel: Panel,
     beta: Array,
     reference: Array | None = None,

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import eigh
 
-from crossimpact.estimate.gram import Moments, total
+from crossimpact.estimate.gram import Moments
+from crossimpact.estimate.weighted_rows import Sums, total
 from crossimpact.model import Array
 from crossimpact.panel import OWN, Panel, blocked_folds
 
@@ -120,7 +121,7 @@ def design(moments: Moments, adv: Array, reference: Array | None = None) -> Desi
 
 
 def summed(
-    days: Sequence[Moments], panel: Panel, reference: Array | None, market: Array | None = None
+    days: Sequence[Sums], panel: Panel, reference: Array | None, market: Array | None = None
 ) -> Design:
     """Days summed, and every row's own terms taken out; the market's flow too, the others' flows
     weighted by `market`, when given."""
@@ -167,7 +168,7 @@ def common_regressor(equations: Equations, market: Array) -> tuple[Array, Array,
 
 
 def folded(
-    days: Sequence[Moments], panel: Panel, reference: Array | None, folds: int,
+    days: Sequence[Sums], panel: Panel, reference: Array | None, folds: int,
     market: Array | None = None,
 ) -> list[tuple[Design, Design]]:  # fmt: skip
     """Training and held-out designs of blocked folds of days, `market` as for `summed`.

@@ -12,20 +12,10 @@ pay (`Moments.paid`) and mix the two by their noise.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import reduce
-
-import numpy as np
 
 from crossimpact.alignment import Alignment
-from crossimpact.estimate.pilot import CLIP, Pilot, fit_pilot
-from crossimpact.estimate.robust import robust_spread
-from crossimpact.model import Array, Transform
-from crossimpact.panel import OWN, REGIMES, Panel
-
-TRANSFORMS: tuple[Transform, ...] = ("linear", "sqrt")
+from crossimpact.model import Array
 
 
 @dataclass(frozen=True)
@@ -128,113 +118,3 @@ _NAMED = {
     "fd": (0, 1), "ft": (0, 1), "bm": (0,), "bd": (0,), "bt": (0,), "mm": (0,), "md": (0,),
     "dd": (0,), "tt": (0,), "td": (0,),
 }  # fmt: skip
-
-
-#: Dates in order, each with its moments per regime.
-History = Iterable[tuple[str, Mapping[str, Moments]]]
-
-
-def total(days: Iterable[Moments]) -> Moments:
-    """The sum of at least one day, in the order given."""
-    return reduce(lambda a, b: a + b, days)
-
-
-def day_moments(
-    panel: Panel, transform: Transform, flows: Array | None = None
-) -> dict[str, Moments]:
-    """The moments of one day, per regime.
-
-    Parameters
-    ----------
-    panel
-        One trading date (a pure function of it: no other day is looked at).
-    transform
-        ``linear`` f = q, or ``sqrt`` f = sign(q) sqrt(|q|).
-    flows
-        The others' flow q when it is not the panel's own (placebo), shape (T, n).
-    """
-    panel = panel.plausible()[0]
-    own = shape_flow(panel.q, transform)
-    others = own if flows is None else shape_flow(flows, transform)
-    columns = (own, np.sign(own), panel.sector_flow, panel.factor_flow)
-    B = np.stack([np.where(np.isfinite(c), c, 0.0) for c in columns], axis=2)  # (T, n, 4)
-    pilot = fit_pilot(panel, B)
-    days = {}
-    for regime in REGIMES:
-        rows = panel.regime == regime
-        if rows.any():
-            days[regime] = _moments(panel.where(rows), others[rows], B[rows], pilot.of(rows))
-    return days
-
-
-def shape_flow(q: Array, transform: Transform) -> Array:
-    """Flow as the estimators see it; a cell that is no number did not trade."""
-    q = np.where(np.isfinite(q), q, 0.0)
-    return np.asarray(np.sign(q) * np.sqrt(np.abs(q)) if transform == "sqrt" else q)
-
-
-def _moments(panel: Panel, f: Array, B: Array, pilot: Pilot) -> Moments:
-    root, n = np.sqrt(pilot.weight)[:, None], panel.n
-    own, m = B[:, :, 0], pilot.move
-    excess = np.where((own != 0) & pilot.known, panel.response - m, np.nan)
-    d = np.clip(np.where(np.isfinite(excess), excess, 0.0), -_reach(excess), _reach(excess))
-    t = np.where(np.isfinite(excess), m, 0.0)
-    F, M, D, T = f * root, m * root, d * root, t * root
-    R, B = pilot.residual * root, B * root[:, :, None]
-    seen = (pilot.weight[:, None] * pilot.known).sum(axis=0)
-    return Moments(
-        symbols=panel.symbols,
-        buckets=len(f),
-        seen=np.vstack([seen, np.full(n, pilot.weight.sum())]),
-        ff=F.T @ F,
-        rr=R.T @ R,
-        fb=(F.T @ B.reshape(len(B), -1)).reshape(n, n, OWN).transpose(1, 0, 2).copy(),
-        bb=np.einsum("tik,til->ikl", B, B),
-        fm=M.T @ F,
-        fd=D.T @ F,
-        ft=T.T @ F,
-        bm=np.einsum("tik,ti->ik", B, M),
-        bd=np.einsum("tik,ti->ik", B, D),
-        bt=np.einsum("tik,ti->ik", B, T),
-        mm=(M**2).sum(axis=0),
-        md=(M * D).sum(axis=0),
-        dd=(D**2).sum(axis=0),
-        tt=(T**2).sum(axis=0),
-        td=(T * D).sum(axis=0),
-    )
-
-
-def _reach(excess: Array) -> Array:
-    """How far a fill's slippage may lie from the mid move before it is moved in, per name."""
-    size = np.abs(excess)
-    return np.asarray(CLIP * robust_spread(size, axis=0))
-
-
-def history(panel: Panel, transform: Transform, flows: Array | None = None) -> History:
-    """The moments of every day of a panel, one after the other."""
-    for date in np.unique(panel.date):
-        rows = panel.date == date
-        part = None if flows is None else flows[rows]
-        yield str(date), day_moments(panel.where(rows), transform, part)
-
-
-def blocks(days: History, last: Sequence[str], regimes: Sequence[str]) -> list[dict[str, Moments]]:
-    """Days summed into blocks of dates, so that memory does not grow with the window.
-
-    Parameters
-    ----------
-    days
-        In time order.
-    last
-        Last date of each block, ascending; what comes later joins the last block.
-    regimes
-        Whose moments are wanted.
-    """
-    result: list[dict[str, Moments]] = [{} for _ in last]
-    for date, by_regime in days:
-        block = result[min(bisect_left(last, date), len(last) - 1)]
-        for regime in regimes:
-            if regime in by_regime:
-                day = by_regime[regime]
-                block[regime] = block[regime] + day if regime in block else day
-    return result

@@ -20,13 +20,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram
 from crossimpact.estimate.carried import net_of_carried
 from crossimpact.estimate.decay import DecayFit, fit_decay
 from crossimpact.estimate.decay_sums import decay_sums
-from crossimpact.estimate.gram import History
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.estimate.stability import stabilise
+from crossimpact.estimate.weighted_rows import History, held
 from crossimpact.estimate.window import fit_cross_of, net_model, open_window
 from crossimpact.kernel.decay import Decay
 from crossimpact.ladder import REGIMES
@@ -80,7 +79,7 @@ def first_look(
     panel, _ = panel.plausible()
     models: dict[str, ImpactModel] = {}
     with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
-        stored = moments or (lambda transform: gram.history(panel, transform))
+        stored = moments or held(panel)
         for regime in REGIMES:
             if int((panel.regime == regime).sum()) < MIN_BUCKETS:
                 continue

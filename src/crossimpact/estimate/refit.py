@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram
 from crossimpact.estimate.fill_ratio import FillRatio
-from crossimpact.estimate.gram import History
 from crossimpact.estimate.rungs import Found, estimate, resized
 from crossimpact.estimate.selection import Verdict, judge, market_wins, sizes
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.estimate.stability import RuleRow
 from crossimpact.estimate.walk_forward import parts_of_session
+from crossimpact.estimate.weighted_rows import History, held
 from crossimpact.estimate.window import Window, open_window
 from crossimpact.ladder import Rung, below
 from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
@@ -108,7 +106,7 @@ def fit_regime(
     """
     panel, left_out = panel.plausible()
     with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
-        stored = moments or (lambda transform: gram.history(panel, transform))
+        stored = moments or held(panel)
         result = _fit_regime(panel, regime, loss, stored, policy)
     return replace(result, metrics={**result.metrics, "cells_left_out": float(left_out)})
 
@@ -127,7 +125,7 @@ def _fit_regime(
     parts = parts_of_session(len(np.unique(panel.date[rows])), buckets)
     if parts > 1:
         panel = panel.in_parts(parts)  # a pure function of the parts: no stored day will do
-        moments = partial(gram.history, panel)
+        moments = held(panel)
     try:
         window = open_window(panel, regime, loss, moments, policy)
         late = panel.shifted_q(max(1, parts // 2))

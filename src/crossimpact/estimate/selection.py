@@ -24,7 +24,7 @@ from scipy.special import stdtrit  # scipy.stats takes a second longer to import
 
 from crossimpact import progress
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import baselines, gram, stability
+from crossimpact.estimate import baselines, stability, weighted_rows
 from crossimpact.estimate.market_control import MIN_NAMES
 from crossimpact.estimate.rungs import AS_FITTED, Found, Size, estimate
 from crossimpact.estimate.walk_forward import (
@@ -118,10 +118,8 @@ def _walk(window: Window, share: float, late: Array) -> tuple[dict[str, Score], 
     """Walk forward with the ladder, the baselines and the placebo."""
     panel = window.panel.of_regime(window.regime)
     regimes = [window.regime] if window.lead is None else [window.regime, window.lead]
-    shifted = gram.blocks(
-        gram.history(window.panel, window.transform, late),
-        [block[-1] for block in window.blocks], regimes,
-    )  # fmt: skip
+    days = weighted_rows.answering(window.rows(), window.panel, late, window.transform)
+    shifted = weighted_rows.blocks(days, [block[-1] for block in window.blocks], regimes)
     fake = replace(replace(window, moments=shifted).paying(window.ratios), alone=window.alone)
     late = late[window.panel.regime == window.regime]
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from crossimpact.estimate import shrinkage
 from crossimpact.estimate.equations import conditional, summed
-from crossimpact.estimate.gram import Moments
+from crossimpact.estimate.weighted_rows import Sums
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 
@@ -83,7 +83,7 @@ NONE = Break()
 
 
 def block_scores(
-    days: Sequence[Moments | None], panel: Panel, scaled: Array, scale: Array,
+    days: Sequence[Sums | None], panel: Panel, scaled: Array, scale: Array,
     reference: Array | None = None, market: Array | None = None,
 ) -> BlockScores:  # fmt: skip
     """Scores of a regime's couplings by block.

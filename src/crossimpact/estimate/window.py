@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import gram, market_control, structural_break
+from crossimpact.estimate import market_control, structural_break, weighted_rows
 from crossimpact.estimate.common import Lead
 from crossimpact.estimate.cross_impact import CrossFit, Start, fit_cross
 from crossimpact.estimate.equations import summed
 from crossimpact.estimate.fill_ratio import FillRatio, cross_ratio, own_ratio, pooled
-from crossimpact.estimate.gram import History, Moments
 from crossimpact.estimate.own_terms import error_left
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.structural_break import BlockScores, Break
 from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
+from crossimpact.estimate.weighted_rows import History, Sums
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
 from crossimpact.panel import REGIMES, Panel
 from crossimpact.release.policy import DEFAULT, RefitPolicy
@@ -33,9 +34,10 @@ class Window:
 
     `lead` is the regime with the most buckets when it is another one; `panel` holds raw flows,
     `reference` is None under linear flow; `blocks` are the regime's dates (or parts of dates, see
-    `sessions`) and `moments` the sums over each block, the lead's included. `market_control`: the
-    market's own move is taken out of the responses. `policy` says which pairs are kept. `ratios` of
-    each regime: what fills pay of what mids keep, by which the moments' mid moves are multiplied.
+    `sessions`), `rows` streams the days and `moments` are each block's sums or rows, the lead's
+    included. `market_control`: the market's own move is taken out of the responses. `policy` says
+    which pairs are kept. `ratios` of each regime: what fills pay of what mids keep, by which the
+    moments' mid moves are multiplied.
     """
 
     panel: Panel
@@ -45,7 +47,8 @@ class Window:
     loss: Loss
     transform: Transform
     reference: Array | None
-    moments: list[dict[str, Moments]]
+    moments: list[dict[str, Sums]]
+    rows: Callable[[], History]
     policy: RefitPolicy = DEFAULT.refit
     market_control: bool = False
     ratios: Mapping[str, FillRatio] = field(default_factory=dict)
@@ -59,7 +62,7 @@ class Window:
             panel = panel.where(panel.date <= self.blocks[blocks - 1][-1])
         return panel if self.reference is None else panel.shaped(self.reference)
 
-    def days(self, regime: str, blocks: int) -> list[Moments]:
+    def days(self, regime: str, blocks: int) -> list[Sums]:
         return [block[regime] for block in self.moments[:blocks] if regime in block]
 
     def response(self, regime: str, share: float) -> Response:
@@ -113,10 +116,11 @@ def open_window(
     lead = largest if size[largest] > size[regime] else None
     blocks = date_blocks([str(date) for date in np.unique(panel.date[panel.regime == regime])])
     transform, reference = _choose_flow(panel.of_regime(regime), blocks, loss)
-    summed = gram.blocks(
-        moments(transform), [b[-1] for b in blocks], [regime, lead] if lead else [regime]
+    days = partial(moments, transform)
+    sums = weighted_rows.blocks(
+        days(), [b[-1] for b in blocks], [regime, lead] if lead else [regime]
     )
-    window = Window(panel, regime, lead, blocks, loss, transform, reference, summed, policy)
+    window = Window(panel, regime, lead, blocks, loss, transform, reference, sums, days, policy)
     return window.paying(_fill_ratios(window))
 
 

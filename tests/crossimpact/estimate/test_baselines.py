@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Lasso
 
-from crossimpact.estimate import baselines, gram, paths
+from crossimpact.estimate import baselines, paths
 from crossimpact.estimate.equations import folded, per_bucket, summed
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.penalty import Penalty
+from crossimpact.estimate.weighted_rows import history
 from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, without_cross
@@ -19,7 +20,7 @@ from .test_shrinkage import drawn
 
 
 def days_of(panel: Panel) -> list[Moments]:
-    return [day["normal"] for _, day in gram.history(panel, "linear")]
+    return [day["normal"].moments() for _, day in history(panel, "linear")]
 
 
 @pytest.fixture(scope="module")

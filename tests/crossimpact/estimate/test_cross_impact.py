@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossimpact.estimate import gram
 from crossimpact.estimate.common import Lead
 from crossimpact.estimate.cross_impact import CrossFit, bps_per_unit, fit_cross
 from crossimpact.estimate.equations import design, remaining, summed
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.template import kyle, loss
+from crossimpact.estimate.weighted_rows import history
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 from crossimpact.release.policy import DEFAULT
@@ -21,7 +21,7 @@ from .desk import BUCKETS, draw, permuted, with_cells, without_cross
 
 
 def days_of(panel: Panel) -> list[Moments]:
-    return [day["normal"] for _, day in gram.history(panel, "linear")]
+    return [day["normal"].moments() for _, day in history(panel, "linear")]
 
 
 def fit(panel: Panel, beta: Array, lead: Lead | None = None) -> CrossFit:

@@ -22,9 +22,9 @@ from crossimpact.estimate.fill_ratio import (
     own_ratio,
     pooled,
 )
-from crossimpact.estimate.gram import day_moments
 from crossimpact.estimate.refit import RegimeFit, fit_regime
 from crossimpact.estimate.robust import random_effects
+from crossimpact.estimate.weighted_rows import day_rows
 from crossimpact.model import Array, to_scaled
 from crossimpact.panel import Panel
 from crossimpact.response import Response
@@ -150,12 +150,15 @@ def test_a_response_shows_what_fills_pay_whatever_the_mix(share):
     np.testing.assert_allclose(response.to_cross(panel, own)[traded], cross[traded], atol=1e-9)
 
 
-def test_moments_paid_are_those_of_the_multiplied_mid_moves():
+def test_sums_and_rows_paid_are_those_of_the_multiplied_mid_moves():
     panel, _ = paying(noise=2.0, fill=1.0, T=BUCKETS)
     short = replace(panel, move=CROSS * panel.move)
-    ours = day_moments(panel, "linear")["normal"].paid(CROSS).arrays()
-    for name, value in day_moments(short, "linear")["normal"].arrays().items():
-        np.testing.assert_allclose(ours[name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+    rows = day_rows(panel, "linear")["normal"]
+    twice = rows.paid(0.5).paid(2 * CROSS).moments()
+    wanted = day_rows(short, "linear")["normal"].moments().arrays()
+    for ours in (rows.moments().paid(CROSS), rows.paid(CROSS).moments(), twice):
+        for name, value in ours.arrays().items():
+            np.testing.assert_allclose(value, wanted[name], rtol=1e-6, atol=1e-9, err_msg=name)
 
 
 def size(found: RegimeFit, truth: dict[str, Array]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossimpact.estimate import gram, shrinkage
+from crossimpact.estimate import shrinkage, weighted_rows
 from crossimpact.estimate.equations import (
     MIN_COVERAGE,
     Design,
@@ -17,14 +17,22 @@ from crossimpact.estimate.equations import (
 )
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.pilot import CLIP, fit_pilot
+from crossimpact.estimate.weighted_rows import WeightedRows, answering, blocks, history, total
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 
 from .desk import BUCKETS, draw, permuted, with_cells
 
 
+def rows_of(panel: Panel, transform="linear", flows: Array | None = None) -> list[WeightedRows]:
+    days = history(panel, transform)
+    if flows is not None:
+        days = answering(days, panel, flows, transform)
+    return [day["normal"] for _, day in days]
+
+
 def days_of(panel: Panel, transform="linear", flows: Array | None = None) -> list[Moments]:
-    return [day["normal"] for _, day in gram.history(panel, transform, flows)]
+    return [rows.moments() for rows in rows_of(panel, transform, flows)]
 
 
 def design_of(panel: Panel) -> Design:
@@ -65,26 +73,25 @@ def pair_fit(e: Equations) -> Array:
 
 def test_days_add_up_exactly_in_any_order():
     days = days_of(draw(T=4 * BUCKETS)[0])
-    whole = gram.total(days)
+    whole = total(days)
     for name, array in whole.arrays().items():
         np.testing.assert_array_equal(
             array, sum((day.arrays()[name] for day in days[1:]), days[0].arrays()[name])
         )
     assert whole.buckets == 4 * BUCKETS
-    assert_same(gram.total(days[::-1]), whole)
+    assert_same(total(days[::-1]), whole)
 
 
 def test_parts_under_one_pilot_add_up_to_the_moments_of_their_union():
     panel, _ = draw(T=BUCKETS, confounded=True)
-    f = gram.shape_flow(panel.q, "linear")
-    B = np.stack([f, np.sign(f), panel.sector_flow, panel.factor_flow], axis=2)
+    B = np.stack([panel.q, np.sign(panel.q), panel.sector_flow, panel.factor_flow], axis=2)
     pilot = fit_pilot(panel, B)
     early = np.arange(BUCKETS) < 30
     parts = [
-        gram._moments(panel.where(rows), f[rows], B[rows], pilot.of(rows))
+        weighted_rows._weighted(panel.where(rows), B[rows], pilot.of(rows)).moments()
         for rows in (early, ~early)
     ]
-    whole = gram._moments(panel, f, B, pilot)
+    whole = weighted_rows._weighted(panel, B, pilot).moments()
     for name in ("seen", "ff", "rr", "fb", "bb", "fm", "bm", "mm"):
         summed = getattr(parts[0], name) + getattr(parts[1], name)
         np.testing.assert_allclose(summed, getattr(whole, name), rtol=1e-9, atol=1e-12)
@@ -108,9 +115,9 @@ def test_names_may_be_listed_in_any_order_and_be_absent_on_a_day():
 def test_blocks_hold_every_day_once():
     panel, _ = draw(T=5 * BUCKETS)
     dates = np.unique(panel.date)
-    found = gram.blocks(gram.history(panel, "linear"), [dates[1], dates[2]], ["normal"])
+    found = blocks(history(panel, "linear"), [dates[1], dates[2]], ["normal"])
     assert [block["normal"].buckets for block in found] == [2 * BUCKETS, 3 * BUCKETS]
-    assert_same(gram.total(b["normal"] for b in found), gram.total(days_of(panel)), 1e-9)
+    assert_same(total(b["normal"] for b in found), total(days_of(panel)), 1e-9)
 
 
 def test_square_root_moments_are_those_of_the_shaped_panel():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from crossimpact.estimate import gram
 from crossimpact.estimate.bucket_costs import bucket_cross
 from crossimpact.estimate.refit import MIN_BUCKETS, RegimeFit, fit_regime
+from crossimpact.estimate.weighted_rows import history
 from crossimpact.ladder import COUPLED, FITTED
 from crossimpact.model import Array, from_scaled, to_scaled
 from crossimpact.panel import Panel
@@ -224,7 +224,7 @@ def test_stored_moments_give_the_model_of_the_panel(coupled):
         asked.append(transform)
         return [
             (date, {regime: replace(m) for regime, m in day.items()})
-            for date, day in gram.history(panel, transform)
+            for date, day in history(panel, transform)
         ]
 
     found = fit_regime(panel, "normal", moments=stored)

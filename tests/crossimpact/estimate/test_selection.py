@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from crossimpact.estimate import gram
 from crossimpact.estimate.rungs import Found, Size, estimate, resized
 from crossimpact.estimate.selection import PRIOR_SIZE, _real, sizes
 from crossimpact.estimate.walk_forward import Score
+from crossimpact.estimate.weighted_rows import history
 from crossimpact.estimate.window import Window, open_window
 from crossimpact.slope import NOTHING_TOLD, Slope
 
@@ -55,7 +55,7 @@ def test_a_rung_is_real_when_its_slope_is_above_zero_by_more_than_chance(value, 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Window, Found]:
     panel, _ = draw(4, T=10 * BUCKETS, n=6)
-    window = open_window(panel, "normal", "huber", lambda flow: gram.history(panel, flow))
+    window = open_window(panel, "normal", "huber", lambda flow: history(panel, flow))
     return window, estimate(window, len(window.blocks))
 
 

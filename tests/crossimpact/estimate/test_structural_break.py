@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from crossimpact.estimate import gram
 from crossimpact.estimate.structural_break import (
     AFTER,
     BEFORE,
@@ -19,6 +18,7 @@ from crossimpact.estimate.structural_break import (
     block_scores,
     detect,
 )
+from crossimpact.estimate.weighted_rows import history
 from crossimpact.estimate.window import fit_cross_of, open_window
 from crossimpact.model import Array
 from crossimpact.panel import Panel
@@ -121,7 +121,7 @@ def moving(seed: int, change: float) -> tuple[Panel, Array]:
 
 def test_what_ships_after_a_break_is_what_holds_then():
     panel, true = moving(0, 0.6)
-    window = open_window(panel, "normal", "huber", lambda flow: gram.history(panel, flow))
+    window = open_window(panel, "normal", "huber", lambda flow: history(panel, flow))
     _, cross, found = fit_cross_of(window, len(window.blocks))
     assert found.block and found.recorded()["break"]["from"] == found.date
     assert abs(found.block - 6) <= 1
@@ -130,7 +130,7 @@ def test_what_ships_after_a_break_is_what_holds_then():
 
 def test_block_scores_add_up_to_the_windows_and_vanish_at_least_squares():
     panel, truth = draw(3, T=12 * BUCKETS, n=6)
-    days = [day["normal"] for _, day in gram.history(panel, "linear")]
+    days = [day["normal"] for _, day in history(panel, "linear")]
     scale = np.sqrt(np.outer(truth["beta"], truth["beta"]))
     scores = block_scores([*days, None], panel, truth["M"], scale)
     assert not scores.score[-1].any() and not scores.information[-1].any()
