@@ -91,7 +91,7 @@ def design(moments: Moments, adv: Array, reference: Array | None = None) -> Desi
     coverage = moments.seen[0] / np.maximum(moments.seen[1], 1e-300)
     inverse = np.where(coverage > MIN_COVERAGE, 1 / np.maximum(coverage, MIN_COVERAGE), 0.0)
     white = _whiteners(moments.bb)
-    basis = np.einsum("ijk,ikl->ijl", moments.fb * flow[None, :, None], white)
+    basis = (moments.fb * flow[None, :, None]) @ white
     b_mid = np.einsum("ik,ikl->il", moments.bm, white)
     b_fill = np.einsum("ik,ikl->il", moments.bd, white)
     explained = {  # B_i was summed over all buckets, the responses over those that are known
@@ -114,7 +114,7 @@ def design(moments: Moments, adv: Array, reference: Array | None = None) -> Desi
     known = (variance > 0) & (inverse > 0) & moves & remaining(gram, basis).any(axis=1)
     weight = np.where(known, coverage / (adv * np.maximum(variance, typical / 900 + 1e-300)), 0.0)
     xy = (moments.fm + share * moments.fd) * flow
-    xy = xy - np.einsum("ijl,il->ij", basis, b_mid + share * b_fill)
+    xy = xy - spread_out(basis, b_mid + share * b_fill)
     xy = np.where(np.eye(n, dtype=bool), 0.0, xy * (inverse * root)[:, None])
     equations = Equations(gram, basis, xy, weight)
     return Design(equations, share, moments.rr, moments.buckets)
@@ -155,15 +155,25 @@ def remaining(gram: Array, basis: Array) -> Array:
     return np.asarray(left)
 
 
+def own_share(basis: Array, M: Array) -> Array:
+    """What each row of M is in its own terms, ``basis_i' M_i``, shape (n, r)."""
+    return np.asarray(np.matmul(M[:, None, :], basis)[:, 0])
+
+
+def spread_out(basis: Array, share: Array) -> Array:
+    """``basis_i share_i`` of each row, shape (n, n)."""
+    return np.asarray(np.matmul(basis, share[:, :, None])[:, :, 0])
+
+
 def common_regressor(equations: Equations, market: Array) -> tuple[Array, Array, Array]:
     """Each row's weights of the others' flows w_i (n, n), ``G_i w_i`` (n, n), ``w_i' G_i w_i``."""
     others = np.tile(market, (len(market), 1))
     np.fill_diagonal(others, 0.0)
     basis = equations.basis
     own = np.einsum("iir->ir", basis)
-    inside = np.einsum("ijr,j->ir", basis, market) - market[:, None] * own
+    inside = market @ basis - market[:, None] * own
     seen = (market @ equations.gram)[None, :] - market[:, None] * equations.gram
-    seen -= np.einsum("ijr,ir->ij", basis, inside)
+    seen -= spread_out(basis, inside)
     return others, seen, (seen * others).sum(axis=1)
 
 
@@ -260,7 +270,7 @@ def conditional(design: Design, gradient: Array) -> Equations:
     lean = lean * np.where(known, np.sqrt(e.weight), 0.0)[None, :] * sd[:, None]
     own = np.diagonal(e.gram)
     shift = lean @ gradient
-    at = np.einsum("ik,ki->i", lean, gradient)  # what the others' residuals say of x_i itself
+    at = (lean * gradient.T).sum(axis=1)  # what the others' residuals say of x_i itself
     shift -= np.divide(at, own, out=np.zeros_like(own), where=own > 0)[:, None] * e.gram
     np.fill_diagonal(shift, 0.0)
     return replace(e, xy=e.xy + shift, weight=e.weight * np.diagonal(precision))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-from crossimpact.estimate.equations import Equations, common_regressor
+from crossimpact.estimate.equations import Equations, common_regressor, spread_out
 from crossimpact.estimate.template import overdispersion, quadratic
 from crossimpact.model import Array
 
@@ -185,7 +185,7 @@ def _information(equations: Equations, unit: Array, v: Array, rows: _Rows) -> Ar
     np.fill_diagonal(mixed, 0.0)
     size = w * u**2
     own_basis = np.einsum("kkr->kr", basis)
-    own = size[:, None] * (equations.gram - np.einsum("kr,kjr->kj", own_basis, basis))
+    own = size[:, None] * (equations.gram - spread_out(basis, own_basis))
     shared = size.sum() * equations.gram - _weighted_outer(basis, size)
     shared = shared - own - own.T + np.diag(np.diagonal(own))  # no row regresses on its own flow
     return np.asarray((np.diag(w * rows.alone) + mixed + mixed.T + shared) * np.outer(unit, unit))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.equations import Equations, remaining
+from crossimpact.estimate.equations import Equations, own_share, remaining, spread_out
 from crossimpact.model import Array
 
 TOLERANCE = 1e-5
@@ -79,8 +79,7 @@ def gradient_at_offset(equations: Equations, penalty: Penalty) -> tuple[Array, A
     if penalty.offset is None:
         return weight[:, None] * equations.xy, np.zeros(len(weight))
     offset = offset_of(penalty, len(weight))
-    own = np.einsum("ijr,ij->ir", basis, offset)
-    fitted = offset @ equations.gram - np.einsum("ijr,ir->ij", basis, own)
+    fitted = offset @ equations.gram - spread_out(basis, own_share(basis, offset))
     loss = weight / 2 * ((fitted - 2 * equations.xy) * offset).sum(axis=1)
     return weight[:, None] * (equations.xy - fitted), loss
 

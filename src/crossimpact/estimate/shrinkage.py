@@ -16,19 +16,22 @@ gradients of its two rows only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.equations import Equations
-from crossimpact.estimate.posterior_sweep import sweep
+from crossimpact.estimate.equations import Equations, own_share, spread_out
+from crossimpact.estimate.posterior_sweep import Known, Pairs, counts, squares, sweep
 from crossimpact.model import Array
 
 SWEEPS = 300
 OVERSHOOT = 1.9  # of the steps toward the learned shares, which shrink slowly
 TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
 # some one moves for long
+SETTLING, LEAP, LAST_LEAP = 20, 8, 100  # passes after which the prior is sent ahead of itself
+STEADY, FARTHEST = 0.02, 0.95  # ratio of two steps: how alike the last two, and the largest
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
 START = (0.2, 0.1, 0.1)  # share drawn from the slab, share like the template, mean of the slab
@@ -96,27 +99,29 @@ def fit_posterior(
     n, groups = len(scale), int(group.max(initial=0)) + 1
     label = group if stratum is None else group + groups * stratum
     label = np.ascontiguousarray(label, dtype=np.int64)
-    strata, upper = int(label.max(initial=0)) + 1, np.triu_indices(n, 1)
+    strata = int(label.max(initial=0)) + 1
     centre = np.zeros((n, n)) if common is None else common
     curvature = pair_curvature(equations, scale)
     theta = np.zeros((n, n)) if start is None else np.where(curvature > 0, start, 0.0)
     if prior is None or len(prior) != strata:
         prior = np.tile([*START, PRIOR_SPREAD], (strata, 1))
     stray = np.zeros((n, n)) if common_spread is None else common_spread
-    shared, near, slack, own, slab, spread = (np.zeros((n, n)) for _ in range(6))
-    seen = curvature[upper] > 0
-    state = (shared, near, slack, own, slab, spread)
-    fixed = (equations.gram, equations.basis, equations.weight, scale, curvature, label)
-    for _ in range(SWEEPS):
-        gradient = row_gradients(equations, scale * theta)
-        largest = sweep(theta, gradient, *state, *fixed, prior, centre, stray)
-        result = (a[upper][seen] for a in (shared, own, slab, spread))
-        learned = _learn(label[upper][seen], groups, strata, *result)
+    pairs = Pairs(theta, *(np.zeros((n, n)) for _ in range(6)))
+    rows = (np.ascontiguousarray(a) for a in (equations.gram, equations.basis, equations.weight))
+    known = Known(*rows, scale, curvature, label, centre, stray)
+    priors = [prior]
+    for step in range(1, SWEEPS + 1):
+        largest = sweep(pairs, row_gradients(equations, scale * theta), known, prior)
+        learned = _learn(pairs, known, groups, strata)
         prior = np.column_stack((_overshoot(prior[:, :2], learned[:, :2]), learned[:, 2:]))
         if largest < TOLERANCE:
             break
-    known = np.zeros((n, n)) if common_se is None else common_se
-    second = shared * (near**2 + slack**2 + known**2) + own * (slab**2 + spread**2)
+        priors = [*priors[-3:], prior]
+        if SETTLING <= step <= LAST_LEAP and step % LEAP == 0:
+            prior = _leap(priors)
+    centre_se = np.zeros((n, n)) if common_se is None else common_se
+    _, shared, near, slack, own, slab, spread = pairs
+    second = shared * (near**2 + slack**2 + centre_se**2) + own * (slab**2 + spread**2)
     sd = np.sqrt(np.maximum(second - theta**2, 0.0))
     coupling, sd, inclusion, own = (
         a + a.T for a in (np.triu(a, 1) for a in (theta, sd, shared + own, own))
@@ -135,8 +140,8 @@ def pair_curvature(equations: Equations, scale: Array) -> Array:
 
 def row_gradients(equations: Equations, M: Array) -> Array:
     """``X'E`` of each row's residuals under M, unweighted, shape (n, n), row i for name i."""
-    inside = np.einsum("ijr,ij->ir", equations.basis, M)
-    explained = M @ equations.gram - np.einsum("ijr,ir->ij", equations.basis, inside)
+    basis = equations.basis
+    explained = M @ equations.gram - spread_out(basis, own_share(basis, M))
     return np.asarray(equations.xy - explained)
 
 
@@ -161,17 +166,32 @@ def _overshoot(old: Array, new: Array) -> Array:
     return np.asarray(np.where(far.sum(axis=1, keepdims=True) < 0.95, far, new))
 
 
-def _learn(
-    label: NDArray[np.int64], groups: int, strata: int,
-    shared: Array, own: Array, slab: Array, spread: Array,
-) -> Array:  # fmt: skip
+def _leap(priors: Sequence[Array]) -> Array:
+    """Where four priors in a row that move by ever smaller steps would end (Aitken 1926): the last
+    few hundredths take most of the passes otherwise. Number by number, and only of one whose steps
+    shrink steadily; shares and spreads in logs."""
+    path = np.stack([np.column_stack((np.log(p[:, [0, 1, 3]]), p[:, 2])) for p in priors])
+    steps = np.diff(path, axis=0)
+    ratio = np.divide(steps[1:], steps[:-1], out=np.zeros_like(steps[1:]), where=steps[:-1] != 0)
+    steady = np.abs(ratio[1] - ratio[0]) < STEADY
+    along = np.where(steady, np.clip(ratio[1], 0.0, FARTHEST), 0.0)
+    there = path[-1] + steps[-1] * along / (1 - along)
+    pi, omega, tau = np.exp(there[:, :3]).T
+    size = np.maximum(1.0, (pi + omega) / 0.95)
+    return np.column_stack((pi / size, omega / size, there[:, 3], tau))
+
+
+def _learn(pairs: Pairs, known: Known, groups: int, strata: int) -> Array:
     """The prior's ``(pi, omega, mu, tau)`` per stratum that the present posteriors suggest."""
-    group, of = label % groups, np.arange(strata) % groups
-    pairs = np.bincount(label, minlength=strata) + PRIOR_PAIRS
-    pi = (np.bincount(label, own, strata) + START[0] * PRIOR_PAIRS) / pairs
-    omega = (np.bincount(label, shared, strata) + START[1] * PRIOR_PAIRS) / pairs
-    drawn = np.bincount(group, own, groups)
-    mu = np.bincount(group, own * slab, groups) / (drawn + 0.5 * PRIOR_PAIRS)
-    around = np.bincount(group, own * ((slab - mu[group]) ** 2 + spread**2), groups)
+    label, curvature, of = known.label, known.curvature, np.arange(strata) % groups
+    by_stratum, by_group = counts(
+        groups, strata, label, curvature, pairs.shared, pairs.own, pairs.slab
+    )
+    believed = by_stratum[0] + PRIOR_PAIRS
+    pi = (by_stratum[1] + START[0] * PRIOR_PAIRS) / believed
+    omega = (by_stratum[2] + START[1] * PRIOR_PAIRS) / believed
+    drawn, weighted = by_group
+    mu = weighted / (drawn + 0.5 * PRIOR_PAIRS)
+    around = squares(mu, label, curvature, pairs.own, pairs.slab, pairs.spread)
     tau = np.sqrt((around + PRIOR_PAIRS * PRIOR_SPREAD**2) / (drawn + PRIOR_PAIRS))
     return np.column_stack((pi, omega, mu[of], tau[of]))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtri  # scipy.stats takes a second longer to import
 
-from crossimpact.estimate.equations import Equations
+from crossimpact.estimate.equations import Equations, own_share
 from crossimpact.model import Array
 
 FAMILY_WISE = 0.05
@@ -165,7 +165,7 @@ def loss(equations: Equations, M: Array) -> float:
 
 def quadratic(equations: Equations, M: Array) -> float:
     """``sum_i weight_i M_i' (gram - basis_i basis_i') M_i``, M with zero diagonal."""
-    inside = np.einsum("ijr,ij->ir", equations.basis, M)
+    inside = own_share(equations.basis, M)
     whole = ((M @ equations.gram) * M).sum(axis=1) - (inside**2).sum(axis=1)
     return float(equations.weight @ whole)
 
@@ -182,13 +182,13 @@ def _block_equations(
     member[np.arange(n), sector] = root
     inside = member.T @ equations.gram @ member
     own = equations.gram @ member  # (n, S): x_i with each sector
-    nuisance = np.einsum("js,ijr->isr", member, equations.basis)
+    nuisance = np.matmul(member.T, equations.basis)
     nuisance[np.arange(n), sector] -= root[:, None] * np.diagonal(equations.basis).T
     rows = np.repeat(inside[None], n, axis=0)
     rows[np.arange(n), sector, :] -= root[:, None] * own
     rows[np.arange(n), :, sector] -= root[:, None] * own
     rows[np.arange(n), sector, sector] += root**2 * np.diagonal(equations.gram)
-    rows -= np.einsum("isr,itr->ist", nuisance, nuisance)
+    rows -= np.matmul(nuisance, nuisance.swapaxes(1, 2))
     strength = equations.weight * root**2
     right = (equations.weight * root)[:, None] * (equations.xy @ member)
     first, second = np.triu_indices(sectors)

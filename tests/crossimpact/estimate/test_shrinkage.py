@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossimpact.estimate import shrinkage
+from crossimpact.estimate import posterior_sweep, shrinkage
 from crossimpact.estimate.equations import Equations
+from crossimpact.estimate.posterior_sweep import TILE
 from crossimpact.estimate.shrinkage import TOLERANCE, Posterior, fit_posterior
 from crossimpact.model import Array
 
@@ -87,6 +88,53 @@ def test_the_posterior_is_a_fixed_point_of_bayes_rule_pair_by_pair(seed):
     np.testing.assert_array_equal(found.coupling, found.coupling.T)
     assert not np.diagonal(found.coupling).any()
     assert ((found.inclusion >= found.own) & (found.own >= 0) & (found.inclusion <= 1)).all()
+
+
+def at_size(seed: int, n: int) -> tuple[Equations, Array, Array]:
+    """More names than a tile holds, coupled within blocks, fewer rows than names."""
+    theta = spike_and_slab(seed, n, 0.05, 0.3, 0.1)
+    scale = scales(seed, n)
+    return drawn(seed, theta, scale, T=n - 20, noise=4.0), scale, one_group(n)
+
+
+def test_the_posterior_is_a_fixed_point_over_many_tiles_too():
+    n = 2 * TILE + 21
+    e, scale, group = at_size(1, n)
+    found = fit_posterior(e, scale, group)
+    h = shrinkage.pair_curvature(e, scale)
+    force = scale * e.weight[:, None] * shrinkage.row_gradients(e, scale * found.coupling)
+    upper = np.triu_indices(n, 1)
+    estimate = found.coupling[upper] + (force + force.T)[upper] / h[upper]
+    again = update(found, estimate, h[upper], group[upper], np.zeros(len(upper[0])))
+    assert (np.abs(again - found.coupling[upper]) * np.sqrt(h[upper])).max() < 20 * TOLERANCE
+    np.testing.assert_array_equal(found.coupling, found.coupling.T)
+    np.testing.assert_array_equal(found.coupling, fit_posterior(e, scale, group).coupling)
+
+
+def test_the_size_of_a_tile_is_of_no_account(monkeypatch):
+    """Tiles change the order in which pairs have their turn, and with it digits below the
+    tolerance of the fixed point."""
+    n = TILE + 40
+    e, scale, group = at_size(2, n)
+    one = fit_posterior(e, scale, group)
+    monkeypatch.setattr(posterior_sweep, "TILE", n)
+    other = fit_posterior(e, scale, group)
+    error = np.where(other.spread > 0, other.spread, 1.0)
+    assert np.abs((one.coupling - other.coupling) / error).max() < 0.1
+    np.testing.assert_allclose(one.prior, other.prior, rtol=0.05, atol=1e-4)
+
+
+def test_priors_that_shrink_their_steps_steadily_are_sent_to_their_end():
+    end = np.array([[0.1, 0.05, 0.3, 0.2], [0.02, 0.01, -0.1, 0.1]])
+    away = np.array([[1.3, 0.8, 0.1, 1.2], [0.5, 1.1, 0.05, 0.9]])
+    logs = [end * away ** (0.9**k) for k in range(4)]
+    priors = [np.column_stack((p[:, :2], end[:, 2] + 0.9**k * away[:, 2], p[:, 3]))
+              for k, p in enumerate(logs)]  # fmt: skip
+    np.testing.assert_allclose(shrinkage._leap(priors), end, rtol=1e-9)
+    still = [end, end, end, end]
+    np.testing.assert_allclose(shrinkage._leap(still), end)
+    back = [end, 1.1 * end, end, 1.1 * end]
+    np.testing.assert_allclose(shrinkage._leap(back), 1.1 * end)
 
 
 def test_with_independent_flows_every_pair_is_the_closed_form():
