@@ -151,7 +151,7 @@ def _read(
 def _day(rows: Sequence[tuple[Any, ...]]) -> WeightedRows:
     """One regime's rows; its arrays view the bytes read and are read-only."""
     symbols = rows[0][1]
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.frombuffer(data, dtype=FLOAT).reshape(shape) for *_, name, shape, data in rows
     }
     return WeightedRows(symbols=tuple(symbols), **arrays)

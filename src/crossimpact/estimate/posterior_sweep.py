@@ -9,7 +9,7 @@ them current, out of nearest memory. Own terms are kept as their few coefficient
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -41,7 +41,7 @@ class Known(NamedTuple):
     weight: Array
     scale: Array
     curvature: Array
-    label: NDArray[np.int64]
+    label: NDArray[Any]
     centre: Array
     stray: Array
 
@@ -94,7 +94,7 @@ def _within(
     start: int, gradient: Array, block: Array, moves: Array, nuisance: Array, prior: Array,
     theta: Array, shared: Array, near: Array, slack: Array, own: Array, slab: Array, spread: Array,
     gram: Array, basis: Array, weight: Array, scale: Array, curvature: Array,
-    label: NDArray[np.int64], centre: Array, stray: Array,
+    label: NDArray[Any], centre: Array, stray: Array,
 ) -> float:  # fmt: skip
     """All pairs of one run of names; `moves` (upper triangle) of M are filled in."""
     size, rank, largest = len(block), basis.shape[2], 0.0
@@ -139,7 +139,7 @@ def _between(
     turned: Array, moves: Array, nuisance: Array, prior: Array,
     theta: Array, shared: Array, near: Array, slack: Array, own: Array, slab: Array, spread: Array,
     gram: Array, basis: Array, weight: Array, scale: Array, curvature: Array,
-    label: NDArray[np.int64], centre: Array, stray: Array,
+    label: NDArray[Any], centre: Array, stray: Array,
 ) -> float:  # fmt: skip
     """All pairs of two runs of names, from `top` and from `side`: gradients of the first's rows at
     the second's names and the other way round, both indexed first by first; their Gram blocks,
@@ -178,7 +178,7 @@ def _between(
 def _updated(
     i: int, j: int, force: float, prior: Array,
     theta: Array, shared: Array, near: Array, slack: Array, own: Array, slab: Array, spread: Array,
-    curvature: Array, label: NDArray[np.int64], centre: Array, stray: Array,
+    curvature: Array, label: NDArray[Any], centre: Array, stray: Array,
 ) -> tuple[float, float]:  # fmt: skip
     """A pair's posterior given the force on it, and its step, also in standard errors; one below
     `SMALL` is not taken."""
@@ -231,7 +231,7 @@ def subtract_rows(rows: Array, factor: Array, count: int, first: int, target: Ar
 
 @njit(cache=True, error_model="numpy")
 def counts(
-    groups: int, strata: int, label: NDArray[np.int64], curvature: Array,
+    groups: int, strata: int, label: NDArray[Any], curvature: Array,
     shared: Array, own: Array, slab: Array,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Sums over the pairs that have curvature: one, own and shared probability by stratum,
@@ -251,7 +251,7 @@ def counts(
 
 @njit(cache=True, error_model="numpy")
 def squares(
-    mean: Array, label: NDArray[np.int64], curvature: Array, own: Array, slab: Array, spread: Array
+    mean: Array, label: NDArray[Any], curvature: Array, own: Array, slab: Array, spread: Array
 ) -> Array:
     """Sums of own probability times ``(slab - mean)^2 + spread^2`` by group, (groups,)."""
     groups = len(mean)

@@ -107,8 +107,8 @@ def fit_posterior(
         prior = np.tile([*START, PRIOR_SPREAD], (strata, 1))
     stray = np.zeros((n, n)) if common_spread is None else common_spread
     pairs = Pairs(theta, *(np.zeros((n, n)) for _ in range(6)))
-    rows = (np.ascontiguousarray(a) for a in (equations.gram, equations.basis, equations.weight))
-    known = Known(*rows, scale, curvature, label, centre, stray)
+    gram, basis = (np.ascontiguousarray(a) for a in (equations.gram, equations.basis))
+    known = Known(gram, basis, equations.weight, scale, curvature, label, centre, stray)
     priors = [prior]
     for step in range(1, SWEEPS + 1):
         largest = sweep(pairs, row_gradients(equations, scale * theta), known, prior)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, reduce
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,7 @@ class WeightedRows:
         if symbols == self.symbols:
             return self
         wide = Alignment.between(self.symbols, symbols)
-        moved = {
+        moved: dict[str, Any] = {
             name: wide(value, missing=np.nan if name == "excess" else 0.0)
             for name, value in self.arrays().items()
             if name != "root"
@@ -223,7 +224,7 @@ def stacked(days: Sequence[WeightedRows]) -> WeightedRows:
     if any(day.symbols != names for day in days):
         names = tuple(sorted({symbol for day in days for symbol in day.symbols}))
     days = [day.on(names) for day in days]
-    joined = {
+    joined: dict[str, Any] = {
         name: np.concatenate([day.arrays()[name] for day in days])
         for name in first.arrays()
         if name != "seen"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -45,7 +43,7 @@ def assert_same(one: Moments, other: Moments) -> None:
         np.testing.assert_allclose(array, wanted, rtol=RTOL, atol=atol, err_msg=name)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.3, 1.0))
 def test_sums_are_the_products_of_what_the_rows_hold(seed, ratio):
     rows = day_rows(draw(seed, T=BUCKETS, n=5)[0], "linear")["normal"]
@@ -137,8 +135,9 @@ def test_a_panels_rows_are_made_once_a_transform():
 
 def test_a_fit_with_fewer_buckets_than_names_is_the_same_from_sums(monkeypatch):
     """A window of rows ships the matrix of a window of sums."""
-    panel, _ = draw(3, T=8 * BUCKETS, n=BUCKETS + 12, noise=3.0, fill=2.0)
+    panel = wide(10, n=14, buckets=10)
     one = fit_regime(panel, "normal")
+    assert one.rung != "fixed_pov"
     monkeypatch.setattr(
         "crossimpact.estimate.weighted_rows._smaller",
         lambda days: total(day.moments() for day in days),
@@ -148,4 +147,3 @@ def test_a_fit_with_fewer_buckets_than_names_is_the_same_from_sums(monkeypatch):
     np.testing.assert_array_equal(one.model.gamma != 0, other.model.gamma != 0)
     size = np.abs(other.model.gamma).max(initial=1e-300)
     np.testing.assert_allclose(one.model.gamma, other.model.gamma, atol=1e-6 * size)
-    assert replace(one.model, provenance={}).digest != ""
