@@ -24,11 +24,18 @@ from crossimpact.policy.live.events import Event, Level, Mode
 from crossimpact.policy.live.session import Session
 from crossimpact.policy.live.settings import Settings
 from crossimpact.release.bundle import Release
+from pipelines.live.guarded import Guarded, told
 from pipelines.live.journal import Line, open_journal
 
 Releases = Callable[[str], Release]
 #: Of a line that is no event, so much is kept.
 SHOWN = 200
+#: Handlers that may raise while one event arrives, before it is left out itself.
+ATTEMPTS = 3
+
+
+class Behind(OSError):
+    """What was taken before is not on disk, and nothing more is taken: hand it in again."""
 
 
 class Raw(NamedTuple):
@@ -69,6 +76,7 @@ class Counts:
     duplicates: int = 0
     refused: int = 0
     decisions: int = 0
+    failed: int = 0
 
 
 class Engine:
@@ -90,15 +98,20 @@ class Engine:
             self.opening = opening
             self.journal.add("open", {"opening": opening.to_dict()})
             self.journal.commit()
-            self.session = opening.session(releases)
+            self._guarded = Guarded(opening.session(releases))
             return
         self.opening = Opening.of(lines[0])
-        self.session = self.opening.session(releases)
-        self._resume(path, lines)
+        session = self.opening.session(releases)
+        self._resume(path, lines, session)
+        self._guarded = Guarded(session)
 
-    def _resume(self, path: Path, lines: Sequence[Line]) -> None:
+    @property
+    def session(self) -> Session:
+        return self._guarded.session
+
+    def _resume(self, path: Path, lines: Sequence[Line], session: Session) -> None:
         due: list[Line] = []
-        for number, line, made in _again(self.session, lines, self.opening):
+        for number, line, made in _again(session, lines, self.opening):
             if made is not None and line is None:
                 due.append(made)
             elif _bytes(line) != _bytes(made):
@@ -109,11 +122,11 @@ class Engine:
         for line in lines:
             if line.get("feed"):
                 self.places[line["feed"]] = max(line["number"], self.places.get(line["feed"], -1))
-        told = [line for line in lines if line["kind"] == "decision"]
+        decided = [line for line in lines if line["kind"] == "decision"]
         for body in due:
             self.journal.add("decision", body)
         self.journal.commit()
-        again = [row["decision"] for row in (*told[-1:], *due)]
+        again = [row["decision"] for row in (*decided[-1:], *due)]
         self._unsent = [msgspec.convert(row, Decision) for row in again]
         self.last = self._unsent[-1] if self._unsent else None
 
@@ -122,9 +135,13 @@ class Engine:
 
         Raises
         ------
+        Behind
+            When what was taken before cannot be written: nothing of the batch is taken, so that
+            what waits is one batch at most.
         OSError
-            When they cannot be written: then none leaves, and the next turn tries again.
+            When this batch cannot: it is taken, nothing leaves, and the next turn tries again.
         """
+        self.settle()
         for item in batch:
             event = self._event(item) if isinstance(item, Raw) else item
             if event is not None:
@@ -133,6 +150,14 @@ class Engine:
         sent, self._unsent = self._unsent, []
         self.counts.decisions += len(sent)
         return sent
+
+    def settle(self) -> None:
+        """Bring to disk what an earlier turn could not."""
+        try:
+            self.journal.commit()
+        except OSError as error:
+            waits = f"{self.journal.waiting:,} bytes wait to be written: {error.strerror}"
+            raise Behind(error.errno, waits) from error
 
     def unsent(self, decisions: Sequence[Decision]) -> None:
         """Decisions that no output could take: they leave again with the next turn."""
@@ -158,11 +183,32 @@ class Engine:
         if self.session.seen(event.source, event.seq):
             self.counts.duplicates += 1
             return
-        made = self.session.apply(event)
-        self.journal.add("event", _event_line(self.session, event) | self._place(raw))
+        for _ in range(ATTEMPTS):
+            try:
+                self._taken(event, self._place(raw))
+                return
+            except Exception as error:  # whatever a handler does, the loop lives on
+                self.counts.failed += 1
+                handling = self._guarded.back()
+                failure = told(self.session, error, handling, event)
+            if handling.what == "arriving":
+                break
+            self._taken(failure, {})
+        line = {"event": events.plain(event), "why": failure.why, **self._place(raw)}
+        self.journal.add("failed", line)
+        if handling.what == "arriving":
+            self._taken(failure, {})
+
+    def _taken(self, event: Event, place: dict[str, Any]) -> None:
+        """Apply an event and write down what it led to."""
+        made = self._guarded.apply(event)
+        line, decided = _event_line(self.session, event) | place, [*map(_decision_line, made)]
+        self._guarded.keep(event)
+        self.journal.add("event", line)
+        for body in decided:
+            self.journal.add("decision", body)
         self.counts.events += 1
         for row in made:
-            self.journal.add("decision", _decision_line(row))
             self._unsent.append(row.decision)
             self.last = row.decision
 

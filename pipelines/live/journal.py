@@ -1,8 +1,9 @@
 """A session's journal: append-only JSON lines chained by hashes, on disk before anything leaves.
 
 `open`, then `event` and `refused` lines as they arrived, each followed by its `decision` lines, and
-`seal`. A half-written last line is an append cut short and dropped on restart; anything else that
-does not follow is tampering and refused. A sealed journal has a manifest beside it.
+`seal`. A `failed` event is one whose handler raised: it changed nothing, and a replay leaves it
+out. A half-written last line is an append cut short and dropped on restart; anything else that does
+not follow is tampering and refused. A sealed journal has a manifest beside it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from crossimpact.plain_data import canonical_json
 from crossimpact.release import hash_chain
 from crossimpact.release.hash_chain import GENESIS
 
-Kind = Literal["open", "event", "refused", "decision", "seal"]
+Kind = Literal["open", "event", "refused", "failed", "decision", "seal"]
 Line = Mapping[str, Any]
 
 
@@ -70,6 +71,11 @@ class Journal:
     @property
     def lines(self) -> int:
         return self._count
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not on disk yet."""
+        return len(self._waiting)
 
     def add(self, kind: Kind, body: Line) -> None:
         """Put a line behind the others; it counts with the next `commit`."""

@@ -45,7 +45,11 @@ from pipelines.live.engine import Engine, Raw
 from pipelines.live.feeds import Feed, Output
 from pipelines.live.metrics import Health, Metrics, health, serve
 
-TICK_S, PULL_S = 0.1, 60.0
+TICK_S, PULL_S, AGAIN_S = 0.1, 60.0, 1.0
+#: Bytes of feeds that have arrived and wait; beyond them the feeds are made to wait.
+BACKLOG = 8 << 20
+#: Turns in a row that could not be written until the session is paused.
+FAILED_WRITES = 10
 #: An age that no level allows, where nothing was ever confirmed.
 NEVER_DAYS = 1e6
 WATCHDOG = "pipelines.live.watchdog"
@@ -103,6 +107,7 @@ class Loop:
     fresh_s: float = 120.0
     watch: bool = True
     watched_output: str = ""
+    pull_s: float = PULL_S
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
@@ -114,6 +119,7 @@ class Loop:
         self._served: Served | None = None
         self._mode = modes.Watch(self.places.level.with_name("mode"))
         self._unread: list[tuple[Feed, list[Raw]]] = []
+        self._room, self._waiting, self._behind = asyncio.Event(), 0, 0
 
     async def run(self) -> bool:
         """Until every feed has ended, or a signal says stop; whether the session is over."""
@@ -145,21 +151,38 @@ class Loop:
     # -- beside the writer -------------------------------------------------------------------------
 
     async def _read(self, feed: Feed) -> None:
-        try:
-            async for batch in feed.rows():
-                await self._queue.put((feed, batch))
-        except (OSError, CrossImpactError) as error:
-            tell("live", f"a feed failed: {error}")
+        """Hand over what a feed brings. One that fails has not ended: it is opened again, what it
+        gives twice was there before, and the age of the data tells while it is away."""
+        while True:
+            try:
+                async for batch in feed.rows():
+                    await self._hand_over(feed, batch)
+                break
+            except Exception as error:
+                self.metrics.failed_feeds.inc()
+                tell("live", f"a feed failed: {type(error).__name__}: {error}")
+                await asyncio.sleep(AGAIN_S)
         await self._queue.put(None)
+
+    async def _hand_over(self, feed: Feed, batch: list[Raw]) -> None:
+        while self._waiting > BACKLOG:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting += _size(batch)
+        await self._queue.put((feed, batch))
 
     async def _pull(self) -> None:
         """Ask for the champion beside the loop; the next turn takes it up."""
         while self.client is not None:
-            served = await asyncio.to_thread(self.client.pull)
-            if served.state != "live":
+            try:
+                served = await asyncio.to_thread(self.client.pull)
+                if served.state != "live":
+                    self.metrics.failed_pulls.inc()
+                self._take_release(served)
+            except Exception as error:  # what answers goes on answering, and grows old
                 self.metrics.failed_pulls.inc()
-            self._take_release(served)
-            await asyncio.sleep(PULL_S)
+                tell("live", f"a pull failed: {type(error).__name__}: {error}")
+            await asyncio.sleep(self.pull_s)
 
     def _take_release(self, served: Served) -> None:
         if self._served is not None and served.who == self._served.who:
@@ -210,13 +233,29 @@ class Loop:
     async def _write(self, feeds: int) -> bool:
         open_ = feeds
         while open_ and not self._stop:
+            if not await self._settled():
+                continue
             batch, ended = await self._arrived()
             open_ -= ended
             await self._turn(batch)
-        if not open_:
+        if not open_ and not self._stop:
             self._own.append(self._ages_now())
             await self._turn([])
-        return not open_
+        return not open_ and not self._stop
+
+    async def _settled(self) -> bool:
+        """Whether all that was decided is on disk; nothing more is taken before."""
+        try:
+            self.engine.settle()
+        except OSError as error:
+            self.metrics.failed_writes.inc()
+            self._behind += 1
+            if self._behind == FAILED_WRITES:
+                self._say_level("PAUSE", f"the journal is behind: {error.strerror}")
+            await asyncio.sleep(TICK_S)
+            return False
+        self._behind = 0
+        return True
 
     async def _arrived(self) -> tuple[list[tuple[Feed, list[Raw]]], int]:
         """What has come from the feeds, at the latest after a tick."""
@@ -228,13 +267,36 @@ class Loop:
                     ended += 1
                 else:
                     result.append(item)
+                    self._waiting -= _size(item[1])
                 if self._queue.empty() or len(result) >= 100:
                     break
                 item = self._queue.get_nowait()
+        if self._waiting <= BACKLOG:
+            self._room.set()
         return result, ended
 
     async def _turn(self, batch: list[tuple[Feed, list[Raw]]]) -> None:
+        """Take what has arrived; where even telling of a failure fails, nothing is taken again."""
         began = time.perf_counter()
+        try:
+            raws, sent = self._taken(batch)
+        except OSError as error:  # nothing leaves that is not on disk
+            tell("live", f"nothing is decided until it can be written: {error}")
+            self._unread += batch
+            return
+        except Exception as error:
+            self._say_level("KILL", f"the loop failed: {type(error).__name__}: {error}")
+            tell("live", f"the loop ends: {type(error).__name__}: {error}")
+            self._stop = True
+            return
+        if await self._send(sent):
+            for feed, _ in [*self._unread, *batch]:
+                await feed.acknowledge()
+            self._unread.clear()
+        self._done(bool(raws), sent, time.perf_counter() - began)
+
+    def _taken(self, batch: list[tuple[Feed, list[Raw]]]) -> tuple[list[Raw], list[Decision]]:
+        """The lines of a batch, and the decisions that may leave."""
         items: list[Raw | Event] = [*self._control()]
         own, self._own = self._own, []
         items += own
@@ -245,35 +307,27 @@ class Loop:
         ages = self._ages_now()
         if not self._idle and self.engine.session.wants_clock(ages.data_age_s, ages.model_age_days):
             items.append(ages)
-        try:
-            sent = self.engine.take(items)
-        except OSError as error:  # nothing leaves that is not on disk
-            self.metrics.failed_writes.inc()
-            tell("live", f"nothing is decided until it can be written: {error}")
-            self._unread += batch
-            await asyncio.sleep(TICK_S)
-            return
-        if await self._send(sent):
-            for feed, _ in [*self._unread, *batch]:
-                await feed.acknowledge()
-            self._unread.clear()
-        self._done(bool(raws), sent, time.perf_counter() - began)
+        return raws, self.engine.take(items)
+
+    def _say_level(self, level: Level, reason: str) -> None:
+        """Latch a level by the file, which a full disk cannot refuse and the watchdog tells."""
+        if levels.read(self.places.level).rank < levels.ORDER.index(level):
+            with suppress(OSError):
+                levels.write(self.places.level, level, "loop", reason)
 
     def _control(self) -> list[Event]:
         """Levels, limits and modes that somebody wrote, before anything is computed."""
         result: list[Event] = []
         found, session = levels.read(self.places.level), self.engine.session
-        if found != self._told:
-            self._told = found
-            rank = levels.ORDER.index(session.level)
-            last = session.control
-            known = last is not None and (last.who, last.reason) == (found.who, found.reason)
-            reset = found.level == "RUN" and rank and found.who not in ("", "nobody") and not known
-            if found.rank > rank or reset:
-                level: Level = next(word for word in LEVELS if word == found.level)
-                result.append(
-                    Control(level=level, who=found.who, reason=found.reason or "", at=self._now())
-                )
+        rank, last = levels.ORDER.index(session.level), session.control
+        known = last is not None and (last.who, last.reason) == (found.who, found.reason)
+        named = found.who not in ("", "nobody") and found != self._told and not known
+        self._told = found
+        if found.rank > rank or (found.level == "RUN" and rank and named):  # until it has it
+            level: Level = next(word for word in LEVELS if word == found.level)
+            result.append(
+                Control(level=level, who=found.who, reason=found.reason or "", at=self._now())
+            )
         with suppress(OSError):
             stamp = self.places.limits.stat().st_mtime_ns
             if self._limits_seen and stamp != self._limits_seen:
@@ -300,7 +354,7 @@ class Loop:
     def _done(self, fresh: bool, sent: list[Decision], seconds: float) -> None:
         session = self.engine.session
         if levels.ORDER.index(session.level) > self._told.rank:
-            levels.write(self.places.level, session.level, "session", "a limit, see the journal")
+            levels.write(self.places.level, session.level, "session", session.controls.paused_by)
         if self._data_age() <= self.fresh_s:
             self._turn_at = time.monotonic()
             with suppress(OSError):
@@ -333,6 +387,10 @@ class Loop:
         else:
             days = max(0.0, (self.clock() - confirmed) / timedelta(days=1))
         return Clock(data_age_s=self._data_age(), model_age_days=days, at=self._now())
+
+
+def _size(batch: list[Raw]) -> int:
+    return sum(len(raw.content) for raw in batch)
 
 
 def line(decision: Decision) -> bytes:

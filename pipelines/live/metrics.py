@@ -49,6 +49,7 @@ class Metrics:
         self.events = Counter("xi_live_events", "Events applied", **kwargs)
         self.duplicates = Counter("xi_live_duplicates", "Events that came before", **kwargs)
         self.refused = Counter("xi_live_refused_lines", "Lines that are no events", **kwargs)
+        self.failed = Counter("xi_live_failed_events", "Events whose handler raised", **kwargs)
         self.decisions = Counter("xi_live_decisions", "Decisions on disk", **kwargs)
         self.limits = Counter("xi_live_limit_refusals", "Children kept back by limits", **kwargs)
         self.fallbacks = Counter(
@@ -56,11 +57,12 @@ class Metrics:
         )
         self.binding = Gauge("xi_live_caps_binding", "Targets below their parents' end", **kwargs)
         self.failed_pulls = Counter("xi_live_pulls_failed", "Pulls not ending live", **kwargs)
+        self.failed_feeds = Counter("xi_live_feeds_failed", "Feeds opened again", **kwargs)
         self.failed_writes = Counter("xi_live_writes_failed", "Turns not brought to disk", **kwargs)
         self.outstanding = Gauge(
             "xi_live_outstanding_parents", "Parents with orders not known to be terminal", **kwargs
         )
-        self._counted = (0, 0, 0, 0)
+        self._counted = (0, 0, 0, 0, 0)
 
     def observe(self, engine: Engine, data_age_s: float, model_age_s: float) -> None:
         """Take the state of the session."""
@@ -73,8 +75,10 @@ class Metrics:
         self.data_age.set(data_age_s)
         self.model_age.set(model_age_s)
         self.outstanding.set(len(session.book.outstanding()))
-        now = (counts.events, counts.duplicates, counts.refused, counts.decisions)
-        meters = (self.events, self.duplicates, self.refused, self.decisions)
+        now = (
+            counts.events, counts.duplicates, counts.refused, counts.decisions, counts.failed,
+        )  # fmt: skip
+        meters = (self.events, self.duplicates, self.refused, self.decisions, self.failed)
         for meter, value, before in zip(meters, now, self._counted, strict=True):
             meter.inc(value - before)
         self._counted = now

@@ -6,7 +6,8 @@ The loop touches HEARTBEAT after each decision or reading on fresh data. When it
 LIMIT_S seconds of this process' own clock, or its process PARENT is gone without having said
 goodbye (the pipe at standard input closes with a byte before), KILL is written to LEVEL. Whatever
 level LEVEL takes, whoever wrote it, is also told on OUTPUT (else on standard output, which is the
-loop's), so that an order system sees it although the loop cannot speak.
+loop's), so that an order system sees it although the loop cannot speak. It ends with a goodbye,
+with the KILL of a loop that is gone, or when another loop has taken over.
 """
 
 import json
@@ -24,25 +25,25 @@ POLL_S = 0.1
 def main(words: list[str]) -> None:
     heartbeat, level, parent = Path(words[0]), Path(words[1]), int(words[2])
     limit_s, output = float(words[3]), words[4] if len(words) > 4 else ""
-    seen, since, told = (
-        stamp(heartbeat),
-        time.monotonic(),
-        0,
-    )  # what is latched already is told, too
+    seen, since, told = stamp(heartbeat), time.monotonic(), 0  # what is latched is told, too
     while True:
         if said_goodbye(POLL_S):
             return
-        now, beat = time.monotonic(), stamp(heartbeat)
+        now, beat, gone = time.monotonic(), stamp(heartbeat), not exists(parent)
         if beat != seen:
+            if gone:
+                return  # another loop has taken over, with a watchdog of its own
             seen, since = beat, now
         late = now - since
         if late > limit_s and levels.read(level).level != "KILL":
-            alive = "hangs" if exists(parent) else "is gone"
+            alive = "is gone" if gone else "hangs"
             levels.write(level, "KILL", "watchdog", f"the loop {alive}: nothing for {late:.1f} s")
         found = levels.read(level)
         if found.rank > told:
             speak(output, found)
         told = found.rank
+        if gone and found.level == "KILL":
+            return  # nothing is left to watch
 
 
 def stamp(path: Path) -> int:

@@ -235,7 +235,7 @@ def _choose(
     try:
         solve = fast.solve if engine == "fast" else reference.solve
         found = solve(program, caps)
-    except UsageError:
+    except (UsageError, MemoryError):  # no memory is no word about the program
         raise
     except Exception as error:  # whatever a solver does, the desk has a plan
         return by_rank._replace(why=f"the solver failed: {type(error).__name__}: {error}")

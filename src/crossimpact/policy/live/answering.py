@@ -28,6 +28,11 @@ class Answering:
         self._reason, self._fixed_pov = "no release yet", DEFAULT.release.fixed_pov
 
     @property
+    def fixed(self) -> tuple[object, ...]:
+        """What no event changes, and no copy needs to hold twice."""
+        return self._releases, self.release
+
+    @property
     def digest(self) -> str:
         """Of the release; empty without one."""
         return self.release.digest if self.release else ""

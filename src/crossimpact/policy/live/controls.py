@@ -28,6 +28,8 @@ class Controls:
     last: Control | None = None
     #: The last mode that was asked for, whether it was taken or not.
     asked_mode: ModeChange | None = None
+    #: Why the session has paused itself.
+    paused_by: str = ""
 
     def set_level(self, event: Control) -> str:
         """Levels are latched: only a person's RUN, with a reason, takes one back."""
@@ -57,6 +59,6 @@ class Controls:
         self.limits, waits = limits.lowered(self.limits, event.limits)
         return f"{', '.join(waits)} raised: that needs a restart" if waits else ""
 
-    def pause(self) -> None:
-        """By a limit of the session itself."""
-        self.level, self.mode = "PAUSE", "advisory"
+    def pause(self, why: str) -> None:
+        """By the session itself."""
+        self.level, self.mode, self.paused_by = "PAUSE", "advisory", why

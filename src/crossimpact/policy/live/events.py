@@ -152,10 +152,20 @@ class LimitsChange(_Event, frozen=True, tag="limits"):
     limits: Limits
 
 
+class Failed(_Event, frozen=True, tag="failed"):
+    """A handler raised: the session is as before the event, which is left out, and pauses; names
+    whose fills it may have missed are not reconciled. `arrived` is the number of an event that was
+    held back, -2 what was due by itself, -1 the event that arrived."""
+
+    why: str
+    symbols: tuple[str, ...] = ()
+    arrived: int = -1
+
+
 Told = (
     Market | Status | Regime | ParentOrder | Cancel | Fill | OrderState | Snapshot | Heartbeat
 )  # fmt: skip
-Own = Clock | Swap | Control | ModeChange | LimitsChange
+Own = Clock | Swap | Control | ModeChange | LimitsChange | Failed
 Event = Told | Own
 _TOLD, _ALL = msgspec.json.Decoder(Told), msgspec.json.Decoder(Event)
 

@@ -94,9 +94,15 @@ class Intake:
         """When the earliest of them happened."""
         return self._pending[0][0] if self._pending else None
 
-    def pop(self) -> Event:
-        """The earliest of them."""
-        return heapq.heappop(self._pending)[-1]
+    def pop(self) -> tuple[int, Event]:
+        """The earliest of them, and its number."""
+        *_, arrived, event = heapq.heappop(self._pending)
+        return arrived, event
+
+    def drop(self, arrived: int) -> None:
+        """Leave out the one of that number."""
+        self._pending = [row for row in self._pending if row[3] != arrived]
+        heapq.heapify(self._pending)
 
     def _confirmed(self, event: Event) -> list[Event]:
         """A clock that jumps ahead by more than a break is believed when a second event says so:

@@ -40,6 +40,7 @@ def ask(
 def raise_targets(book: Book, state: DeskState, plan: Plan, passed: set[str]) -> None:
     """Ask for what a plan adds to the parents of the names that passed, within their quantity."""
     used = desks.of(state).used
+    raised: list[tuple[ParentBook, float]] = []
     for target in plan.targets:
         order = book.orders[target.parent]
         if target.symbol not in passed or not target.cumulative:
@@ -48,7 +49,9 @@ def raise_targets(book: Book, state: DeskState, plan: Plan, passed: set[str]) ->
         more = order.sign * (target.cumulative[0] - order.filled - there)
         left = order.sign * (order.told.quantity - order.target)
         if (asked := min(more, left)) > SAME:
-            order.outstanding += order.sign * asked
+            raised.append((order, order.outstanding + order.sign * asked))
+    for order, outstanding in raised:  # all of them or, had anything been wrong, none
+        order.outstanding = outstanding
 
 
 def targets(book: Book, level: Level, styles: Mapping[str, Style]) -> tuple[ParentTarget, ...]:

@@ -7,8 +7,10 @@ moment make one. See docs/live.md.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
 
 from crossimpact.errors import CrossImpactError
 from crossimpact.policy import guardrails
@@ -30,6 +32,7 @@ from crossimpact.policy.live.events import (
     Clock,
     Control,
     Event,
+    Failed,
     Fill,
     Level,
     LimitsChange,
@@ -48,7 +51,18 @@ from crossimpact.release.bundle import UNKNOWN, Answer, Release
 
 #: Intervals of own flow that a plan is told of.
 KEEP_BUCKETS = 96
-URGENT = (Control, Clock, Swap, ModeChange, LimitsChange)
+#: Of `Failed.arrived`: a reading or a plan that was due.
+TIMER = -2
+URGENT = (Control, Clock, Swap, ModeChange, LimitsChange, Failed)
+
+
+class Handling(NamedTuple):
+    """What a session works on: the event that arrives, one that was held back, with its number, or
+    what is due by itself."""
+
+    what: Literal["arriving", "held", "timer"]
+    event: Event | None = None
+    arrived: int = -1
 
 
 class Session:
@@ -85,6 +99,8 @@ class Session:
         self._scheduler = Scheduler()
         self._ages = (0.0, 0.0)
         self._stale: set[str] = set()
+        #: Whose handler runs, for who has to tell why it raised.
+        self.handling = Handling("arriving")
 
     @property
     def level(self) -> Level:
@@ -112,12 +128,20 @@ class Session:
     def apply(self, event: Event) -> list[Recorded]:
         """Take an event; the decisions it leads to, in order."""
         self.skipped.clear()
+        self.handling = Handling("arriving", event)
         if not self._intake.is_new(event):
             return []
         if isinstance(event, URGENT):
             return [*self._urgent(event)]
         self._intake.add(event)
         return [*self._until(self._intake.newest - REORDER)]
+
+    def copied(self) -> Session:
+        """The same state, apart from this one; what never changes is shared."""
+        unchanging = (
+            self.settings, self._scheduler, *self._answering.fixed, *self.book.fills.values(),
+        )  # fmt: skip
+        return copy.deepcopy(self, {id(each): each for each in unchanging})
 
     @property
     def waiting(self) -> bool:
@@ -142,9 +166,12 @@ class Session:
             if event_at is not None and self.now != EPOCH and event_at - self.now >= BREAK:
                 timer = None  # nothing is due between two days
             if timer is not None and timer <= mark and (event_at is None or timer < event_at):
+                self.handling = Handling("timer")
                 yield from self._on_timer(timer)
             elif event_at is not None and event_at <= mark:
-                self._take(self._intake.pop())
+                number, event = self._intake.pop()
+                self.handling = Handling("held", event, number)
+                self._take(event)
             else:
                 return
 
@@ -234,6 +261,22 @@ class Session:
             case LimitsChange():
                 if why := self.controls.set_limits(event):
                     self._skip(event.at, why)
+            case Failed():
+                yield from self._failed(event)
+
+    def _failed(self, event: Failed) -> Iterator[Recorded]:
+        """Ask for nothing new until a person has looked; the last targets stand."""
+        if event.arrived >= 0:
+            self._intake.drop(event.arrived)
+        elif event.arrived == TIMER and (due := self._timer()) is not None:
+            self.now = max(self.now, due)
+            self._next_reading = _after(self.now, self.settings.reading_s)
+            self._next_plan = _after(self.now, 60 * self.settings.every_min)
+        self.book.unreconciled |= dict.fromkeys(event.symbols, event.why)
+        if self.level == "RUN":
+            self.controls.pause(event.why)
+            self._trigger(event.why, at_once=True)
+            yield self._decide()
 
     def _control(self, event: Control) -> Iterator[Recorded]:
         if why := self.controls.set_level(event):
@@ -335,7 +378,7 @@ class Session:
             self.book, plan, self.controls.limits, self._memory, self.now, self._answering.adv
         )
         if any(row.symbol == "" for row in refused):
-            self.controls.pause()
+            self.controls.pause("a limit, see the journal")
         pretrade.raise_targets(self.book, state, plan, passed)
         return refused
 
