@@ -7,13 +7,18 @@ regimes, self and cross, decay); the policies see that model alone. Then, day by
 every name is worked over an hour of five-minute buckets, each order with a deadline of its own.
 Every bucket each policy makes a plan from what is left, its own fills and what is left of alpha;
 the planted model charges the flows, carried impact included, and adds a price path of noise and
-alpha that is the same for all policies. What is left at a deadline is cleared in its bucket. A
-day's score is its shortfall against the arrival prices, bps of the basket, less what the price
-noise would have cost an even pace: a control variate that is the same for every policy.
+alpha that is the same for all policies. What is left at a deadline is cleared in its bucket.
 
-Cases: `strong` couplings; `none`; `wrong`, the strong market under couplings that belong to other
-names; `noisy`, a model of four earlier days. Printed: mean, 90th and 95th percentile of a day's
-shortfall, and their differences to self-only with 95% bootstrap intervals over days.
+A day has two scores against the arrival prices, bps of the basket. *Realized*: less what the price
+noise would have cost an even pace, a control variate that is the same for every policy. *Expected*:
+without any noise, which no policy looks at, so that it is the realized one's expectation given the
+flows; what is left in the realized one is luck of the hour, and most of its tail.
+
+Cases: `strong` couplings; `basket`, all names on one side and twice as large; `none`; `wrong`, the
+strong market under couplings that belong to other names; `stale`, a market whose couplings have gone
+and whose own impact is up by half since the fit; `noisy`, a model of four earlier days. With the last
+three `optimal` is also run under guardrails with the levels of the fit. Printed: mean, 90th and 95th
+percentile of a day, and differences to self-only with 95% bootstrap intervals over days.
 """
 
 from __future__ import annotations
@@ -23,26 +28,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.decaying_desks import DecayingDesk, draw
+from crossimpact.cost_indices import budget_burn, session_pressure
+from crossimpact.estimate import guardrail_levels
 from crossimpact.estimate.decay import fit_decay
 from crossimpact.estimate.decay_sums import decay_sums
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.model import BPS, Array, ImpactModel
 from crossimpact.panel import REGIMES
+from crossimpact.policy.guardrails import Memory, Reading, step
 from crossimpact.policy.schedule import Scheduler
 from crossimpact.policy.scheduling.desk import Index
 from crossimpact.policy.state import Caps, DeskState, Flow, Name, Parent, PolicyName
 from crossimpact.release.bundle import Answer
+from crossimpact.release.content import Guardrail
 
 AT = datetime(2026, 3, 27, 14, 30, tzinfo=UTC)
 NAMES, BUCKETS, HORIZON, BUCKET_MIN = 12, 12, 6, 5.0
 POV, MID = 0.2, 100.0
 NOISE_BPS, SPREAD_BPS = 9.0, 2.0
 DRAWS = 2000
-Cases = ("strong", "none", "wrong", "noisy")
+Cases = ("strong", "basket", "none", "wrong", "stale", "noisy")
+GUARDED = ("wrong", "stale", "noisy")
 
 
 @dataclass(frozen=True)
@@ -68,19 +79,31 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
     with threadpool_limits(1):
-        truth, models = fitted(words.case, words.seed)
-        days = [drawn(truth, np.random.default_rng([words.seed, day])) for day in range(words.days)]
+        truth, models, levels = fitted(words.case, words.seed)
+        rngs = [np.random.default_rng([words.seed, day]) for day in range(words.days)]
+        days = [drawn(truth, rng, one_sided=words.case == "basket") for rng in rngs]
         policies = policies_of(models)
-        scores = {
-            name: np.array([shortfall(truth, day, work(truth, day)) for day in days])
-            for name, work in policies.items()
-        }
-    print(f"## {words.case}, {words.days} days")
-    print(table(scores))
+        if words.case in GUARDED:
+            policies["optimal, guarded"] = planned(models["full"], "optimal", levels)
+        flows = {name: [work(truth, day) for day in days] for name, work in policies.items()}
+    both = {
+        name: np.array([shortfall(truth, day, x) for day, x in zip(days, each, strict=True)])
+        for name, each in flows.items()
+    }
+    parts = np.array([parts_of(truth, day, x) for day, x in zip(days, flows["self-only"])])
+    print(f"## {words.case}, {words.days} days, seed {words.seed}")
+    for k, title in enumerate(("realized", "expected")):
+        print(f"\n{title}\n" + table({name: scores[:, k] for name, scores in both.items()}))
+    print("\nself-only, bps: own, cross, alpha lost, noise beside an even pace")
+    print("mean", np.round(parts.mean(axis=0), 2), "sd over days", np.round(parts.std(axis=0), 2))
 
 
-def fitted(case: str, seed: int) -> tuple[ImpactModel, dict[str, ImpactModel]]:
-    """The market's model, and what a desk knows: `full`, `sector_block` and `self_only`."""
+Levels = Mapping[str, Guardrail]
+
+
+def fitted(case: str, seed: int) -> tuple[ImpactModel, dict[str, ImpactModel], Levels]:
+    """The market's model, what a desk knows (`full`, `sector_block` and `self_only`), and the levels
+    of its guardrails."""
     sessions = 4 if case == "noisy" else 25
     desk = draw(
         seed, symbols=NAMES, days=sessions, half_life_min=30.0, permanent=0.3,
@@ -101,7 +124,10 @@ def fitted(case: str, seed: int) -> tuple[ImpactModel, dict[str, ImpactModel]]:
     known = {"full": full, "self_only": full.self_only()}
     if block is not None:
         known["sector_block"] = replace(block, kernel=kernel)
-    return planted(desk), known
+    truth = planted(desk)
+    if case == "stale":
+        truth = replace(truth, gamma=0.0 * truth.gamma, beta=1.5 * truth.beta)
+    return truth, known, guardrail_levels.levels(known["full"], desk.panel, BUCKET_MIN)
 
 
 def planted(desk: DecayingDesk) -> ImpactModel:
@@ -117,13 +143,14 @@ def exchanged(model: ImpactModel) -> ImpactModel:
     return replace(model, gamma=gamma, gamma_se=np.roll(model.gamma_se, (turn, turn), (0, 1)))
 
 
-def drawn(truth: ImpactModel, rng: np.random.Generator) -> Day:
-    """One day: sectors bought or sold together most of the time, alpha that decays."""
+def drawn(truth: ImpactModel, rng: np.random.Generator, *, one_sided: bool = False) -> Day:
+    """One day: sectors bought or sold together most of the time, or all of them; alpha decays."""
     n = truth.n
     sector = np.unique(truth.sectors, return_inverse=True)[1]
     side = np.where(rng.uniform(size=n) < 0.8, rng.choice([-1, 1], sector.max() + 1)[sector], 1)
+    side = np.full(n, side[0]) if one_sided else side
     due = rng.integers(4, BUCKETS + 1, n)
-    orders = side * truth.adv / 78 * due * POV * rng.uniform(0.1, 0.6, n)
+    orders = side * truth.adv / 78 * due * POV * rng.uniform(0.1, 0.6, n) * (1 + one_sided)
     alpha, life = rng.normal(4, 6, n), rng.uniform(10, 60, n)
     middle = (np.arange(BUCKETS) + 0.5) * BUCKET_MIN
     drift = side * alpha * BPS * (1 - 2 ** (-middle[:, None] / life))
@@ -161,20 +188,38 @@ def paced(day: Day, weight: Array) -> Array:
     return np.asarray(np.clip(flow, -POV * day.volume, POV * day.volume))
 
 
-def planned(model: ImpactModel, policy: PolicyName) -> Work:
-    """A plan every bucket; its children are executed whole."""
+def planned(model: ImpactModel, policy: PolicyName, levels: Levels | None = None) -> Work:
+    """A plan every bucket; its children are executed whole. With `levels` guardrails allow what
+    they do of a live session, a reading a bucket."""
 
     def work(truth: ImpactModel, day: Day) -> Array:
-        scheduler, flows = Scheduler(), np.zeros((BUCKETS, truth.n))
+        scheduler, flows, memory = Scheduler(), np.zeros((BUCKETS, truth.n)), Memory()
         answer = Answer(model, "full", "", POV)
         for bucket in range(BUCKETS):
             state = state_at(truth, day, bucket, flows)
+            if levels is not None:
+                if bucket:
+                    memory, _ = step(levels, memory, reading(truth, model, day, flows[:bucket]))
+                state = msgspec.structs.replace(state, guardrail=memory.name)
             plan = scheduler.plan(answer, state, policy)
             by_name = {child.symbol: child.quantity for child in plan.children}
             flows[bucket] = [by_name.get(symbol, 0.0) * MID for symbol in truth.symbols]
         return flows
 
     return work
+
+
+def reading(truth: ImpactModel, model: ImpactModel, day: Day, flows: Array) -> Reading:
+    """Of the buckets so far: pressure as the desk's model has it, slippage as the market made it."""
+    q = flows / truth.adv
+    cost = truth.path_cost(q)
+    began = np.vstack((np.zeros(truth.n), day.moves))[: len(flows)]
+    paid = (flows * (day.moves[: len(flows)] - began)).sum(axis=1)
+    paid += cost.linear + cost.self_now + cost.cross_now
+    budget = np.array([float(model.cost(row).total) for row in q])
+    pressure, burn = session_pressure(model, q)[-1], budget_burn(paid, budget)[-1]
+    known = [float(value) if np.isfinite(value) else None for value in (pressure, burn)]
+    return Reading(known[0], known[1], 0.0, 0.0, closes_window=True)
 
 
 def state_at(truth: ImpactModel, day: Day, bucket: int, flows: Array) -> DeskState:
@@ -206,15 +251,24 @@ def state_at(truth: ImpactModel, day: Day, bucket: int, flows: Array) -> DeskSta
 # -- scores ----------------------------------------------------------------------------------------
 
 
-def shortfall(truth: ImpactModel, day: Day, flows: Array) -> float:
-    """Against arrival, bps of the basket: the planted path cost, and the price path, less what its
-    noise would have cost an even pace (a control variate, the same for every policy)."""
+def shortfall(truth: ImpactModel, day: Day, flows: Array) -> tuple[float, float]:
+    """Realized and expected, against arrival, bps of the basket."""
+    own, cross, drift, luck = parts_of(truth, day, flows)
+    return own + cross + drift + luck, own + cross + drift
+
+
+def parts_of(truth: ImpactModel, day: Day, flows: Array) -> tuple[float, float, float, float]:
+    """Bps of the basket: own impact with the spread, cross, what alpha cost, and what price noise
+    cost beside an even pace (a control variate, the same for every policy)."""
     flows, every = flows.copy(), np.arange(truth.n)
     flows[day.due - 1, every] += day.orders - flows.sum(axis=0)  # cleared when due, at any cost
-    cost = float(truth.path_cost(flows / truth.adv).total.sum())
+    cost = truth.path_cost(flows / truth.adv)
+    cross = float((cost.cross_now + cost.cross_carried).sum())
     even = paced(day, np.ones((BUCKETS, 1)))
-    cost += float((flows * day.moves).sum()) - float((even * day.noise).sum())
-    return cost / float(np.abs(day.orders).sum()) / BPS
+    drift = float((flows * (day.moves - day.noise)).sum())
+    luck = float(((flows - even) * day.noise).sum())
+    size = float(np.abs(day.orders).sum()) * BPS
+    return (float(cost.total.sum()) - cross) / size, cross / size, drift / size, luck / size
 
 
 def table(scores: Mapping[str, Array]) -> str:

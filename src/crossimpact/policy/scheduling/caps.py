@@ -58,26 +58,47 @@ class Caps:
     relaxed: tuple[str, ...]
 
     @cached_property
-    def matrix(self) -> sparse.csr_matrix:
-        """The rows' weights over the flattened flows, shape (rows, P * H)."""
-        P, H = self.most.shape
-        size = (len(self.rows), P * H)
+    def entries(self) -> tuple[Index, Index, Array]:
+        """The rows' weights over the flattened flows: row, column and weight of each."""
+        H, none = self.most.shape[1], np.zeros(0, dtype=np.intp)
         if not self.rows:
-            return sparse.csr_matrix(size)
-        steps = [
-            np.arange(H) if row.interval < 0 else np.array([row.interval]) for row in self.rows
-        ]
-        columns = [
-            (row.lines[:, None] * H + step).ravel()
-            for row, step in zip(self.rows, steps, strict=True)
-        ]
-        weights = [
-            np.repeat(row.weight, len(step)) for row, step in zip(self.rows, steps, strict=True)
-        ]
-        counts = np.cumsum([0, *map(len, columns)])
-        return sparse.csr_matrix(
-            (np.concatenate(weights), np.concatenate(columns), counts), shape=size
-        )
+            return none, none, np.zeros(0)
+        every = np.arange(H)
+        columns, weights = [], []
+        for row in self.rows:
+            if row.interval < 0:
+                columns.append((row.lines[:, None] * H + every).ravel())
+                weights.append(np.repeat(row.weight, H))
+            else:
+                columns.append(row.lines * H + row.interval)
+                weights.append(row.weight)
+        at = np.repeat(np.arange(len(self.rows)), [len(part) for part in columns])
+        return at, np.concatenate(columns), np.concatenate(weights)
+
+    @cached_property
+    def matrix(self) -> sparse.csr_matrix:
+        """The rows' weights as a matrix, shape (rows, P * H)."""
+        row, column, weight = self.entries
+        return sparse.csr_matrix((weight, (row, column)), shape=(len(self.rows), self.most.size))
+
+    def totals(self, u: Array) -> Array:
+        """What each row's flows add up to, shape (rows,)."""
+        row, column, weight = self.entries
+        return np.bincount(row, weight * u.ravel()[column], minlength=len(self.rows))
+
+    def priced(self, y: Array) -> Array:
+        """What a dollar of each flow pays at prices y of the rows, shape (P, H)."""
+        row, column, weight = self.entries
+        paid = np.bincount(column, weight * y[row], minlength=self.most.size)
+        return paid.reshape(self.most.shape)
+
+    @cached_property
+    def sizes(self) -> Array:
+        """Largest weight of each row, shape (rows,)."""
+        row, _, weight = self.entries
+        result = np.zeros(len(self.rows))
+        np.maximum.at(result, row, np.abs(weight))
+        return np.where(result > 0, result, 1.0)
 
     @cached_property
     def limits(self) -> tuple[Array, Array]:
@@ -87,7 +108,7 @@ class Caps:
 
     def beyond(self, u: Array) -> Array:
         """How far each row is beyond its limits, 0 within, shape (rows,)."""
-        (low, high), total = self.limits, self.matrix @ u.ravel()
+        (low, high), total = self.limits, self.totals(u)
         return np.asarray(np.maximum(np.maximum(low - total, total - high), 0.0))
 
     def kept(self, u: Array) -> Array:
@@ -103,8 +124,7 @@ class Caps:
         scale = float(self.most.max(initial=0.0)) or 1.0
         worst = max(float((-u).max(initial=0.0)), float((u - self.most).max(initial=0.0)), 0.0)
         if self.rows:
-            size = np.array([np.abs(row.weight).max(initial=0.0) or 1.0 for row in self.rows])
-            worst = max(worst, float((self.beyond(u) / size).max()))
+            worst = max(worst, float((self.beyond(u) / self.sizes).max()))
         return worst / scale
 
 
@@ -165,18 +185,20 @@ def _sectors(desk: Desk, relaxed: list[str]) -> Iterator[Row]:
     given = state.caps.sector_net_usd
     if given is None:
         return
-    unknown = set(given) - set(market.sectors) if isinstance(given, dict) else set()
+    labels, code = market.by_sector
+    unknown = set(given) - set(labels) if isinstance(given, dict) else set()
     if unknown:
         raise ProblemError(
             f"caps.sector_net_usd names {', '.join(sorted(unknown))}",
-            f"sectors are {', '.join(sorted(set(market.sectors)))}",
+            f"sectors are {', '.join(labels)}",
         )
-    label = np.array(market.sectors)
-    for sector in sorted(set(market.sectors)):
+    of_line = code[lines.name]
+    there_now = np.bincount(code, market.working, minlength=len(labels))
+    for k, sector in enumerate(labels):
         limit = given.get(sector, np.inf) if isinstance(given, dict) else given
         _check(f"caps.sector_net_usd of {sector}", limit)
-        members = np.flatnonzero(label[lines.name] == sector)
-        there = float(market.working[label == sector].sum())
+        members = np.flatnonzero(of_line == k)
+        there = float(there_now[k])
         if abs(there) > limit:
             relaxed.append(
                 f"sector_net of {sector}: {there:,.0f} USD net at the market, the cap is "

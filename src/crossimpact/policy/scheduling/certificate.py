@@ -59,7 +59,7 @@ def certificate(program: Program, caps: Caps, u: Array, y: Array) -> Certificate
     if not (np.isfinite(u).all() and np.isfinite(y).all()):
         return Certificate(np.inf, np.inf, np.zeros_like(u))
     gradient = program.gradient(u)
-    total = gradient + (caps.matrix.T @ y).reshape(u.shape)
+    total = gradient + caps.priced(y)
     size = float(caps.most.max(initial=0.0)) or 1.0
     prices = max(
         float(np.abs(part).max(initial=0.0)) for part in (gradient, program.slope, program.terminal)
@@ -72,10 +72,9 @@ def certificate(program: Program, caps: Caps, u: Array, y: Array) -> Certificate
 
 def _slack(caps: Caps, u: Array, y: Array) -> float:
     """Largest price times distance from the limit it is the price of; inf where there is none."""
-    if not len(y):
+    counts = np.flatnonzero(y)
+    if not len(counts):
         return 0.0
-    low, high = caps.limits
-    limit = np.where(y > 0, high, low)
-    with np.errstate(invalid="ignore"):
-        gaps = np.where(y == 0, 0.0, np.abs(y * (limit - caps.matrix @ u.ravel())))
-    return float(gaps.max())
+    (low, high), y = caps.limits, y[counts]
+    limit = np.where(y > 0, high[counts], low[counts])
+    return float(np.abs(y * (limit - caps.totals(u)[counts])).max())

@@ -53,10 +53,15 @@ class Couplings:
         """The matrix without its diagonal times flows, shape (n, ...)."""
         result = np.asarray(self.pairs @ flows)
         if self.middle.size:
-            sums = np.zeros((len(self.middle), *flows.shape[1:]))
-            np.add.at(sums, self.sector, (self.level * flows.T).T)
-            result += (self.level * (self.middle @ sums)[self.sector].T).T
+            result += self.basis @ (self.middle @ (self.basis.T @ flows))
             result -= (self.shared * flows.T).T
+        return result
+
+    @cached_property
+    def basis(self) -> Array:
+        """B, shape (n, k)."""
+        result = np.zeros((len(self.own), len(self.middle)))
+        result[np.arange(len(self.own)), self.sector] = self.level
         return result
 
     @cached_property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,13 @@ class Market:
     shut: tuple[str, ...]
     flow: tuple[Index, Array, Array]
 
+    @cached_property
+    def by_sector(self) -> tuple[tuple[str, ...], Index]:
+        """The sectors in order, and each name's position among them, shape (n,)."""
+        labels = tuple(sorted(set(self.sectors)))
+        place = {label: k for k, label in enumerate(labels)}
+        return labels, np.array([place[label] for label in self.sectors], dtype=np.intp)
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -95,6 +103,11 @@ class Lines:
 
     def __len__(self) -> int:
         return len(self.parents)
+
+    @cached_property
+    def one_a_name(self) -> bool:
+        """Whether no name has several."""
+        return len(set(self.name.tolist())) == len(self.name)
 
 
 @dataclass(frozen=True)

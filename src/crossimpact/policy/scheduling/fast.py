@@ -61,10 +61,10 @@ def solve(program: Program, caps: Caps) -> Solution:
 
 
 def _solved_in_factors(posed: Posed) -> piqp.SparseSolver:
-    solver, A = _accurate(piqp.SparseSolver()), posed.factors
-    solver.setup(
-        P=posed.quadratic, A=A, b=np.zeros(A.shape[0]), G=posed.caps_matrix, **_vectors(posed)
-    )
+    solver, A, vectors = _accurate(piqp.SparseSolver()), posed.factors, _vectors(posed)
+    for name, value in (("c", 0.0), ("x_l", -np.inf), ("x_u", np.inf)):
+        vectors[name] = np.append(vectors[name], np.full(posed.extra, value))
+    solver.setup(P=posed.quadratic, A=A, b=np.zeros(A.shape[0]), G=posed.caps_matrix, **vectors)
     solver.solve()
     return solver
 
@@ -80,11 +80,9 @@ def _settled_at_bounds(posed: Posed, result: piqp.Result) -> Array:
 
 
 def _solved_dense(posed: Posed) -> piqp.DenseSolver:
-    solver, vectors = _accurate(piqp.DenseSolver()), _vectors(posed)
-    count = posed.count
-    vectors |= {name: vectors[name][:count] for name in ("c", "x_l", "x_u")}
-    G = np.asfortranarray(posed.caps_matrix[:, :count].toarray())
-    solver.setup(P=np.asfortranarray(posed.dense()), G=G, **vectors)
+    solver = _accurate(piqp.DenseSolver())
+    matrices = {"P": np.asfortranarray(posed.dense()), "G": posed.dense_caps()}
+    solver.setup(**matrices, **_vectors(posed))
     solver.solve()
     return solver
 

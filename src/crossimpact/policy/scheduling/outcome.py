@@ -105,7 +105,7 @@ def binding(
         parent, symbol = lines.parents[k].id, market.symbols[lines.name[k]]
         kind, of = ("remaining", parent) if whole else ("pov", symbol)
         result.append(Binding(kind, of, 0, limit, price))  # type: ignore[arg-type]
-    totals = caps.matrix @ u.ravel()
+    totals = caps.totals(u)
     for at_row, row in enumerate(caps.rows):
         price = None if prices is None else float(prices[1][at_row])
         limit = row.low if (price or 0.0) < 0 else row.high

@@ -48,7 +48,7 @@ class Posed:
 
     # -- scales --------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many flows are unknown."""
         return int(self.free.sum())
@@ -77,41 +77,49 @@ class Posed:
 
     @cached_property
     def linear(self) -> Array:
-        """Gradient at no flow, over all unknowns."""
-        slope = self.program.gradient(np.zeros(self.free.shape))[self.free]
-        return np.append(slope * self.size / self.price, np.zeros(self._extra))
+        """Gradient at no flow, over the flows."""
+        return np.asarray(self.program.at_rest[self.free] * self.size / self.price)
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:
-        """Of the unknowns; none of the factors."""
-        wide = np.full(self._extra, np.inf)
-        upper = self.caps.most[self.free] / self.size
-        return np.append(np.zeros(self.count), -wide), np.append(upper, wide)
+        """Of the flows, low and high; the factors have none."""
+        return np.zeros(self.count), self.caps.most[self.free] / self.size
 
     # -- caps ----------------------------------------------------------------------------------
 
     @cached_property
-    def _scaled_rows(self) -> tuple[sparse.csc_matrix, Array]:
-        """The rows over all unknowns, and USD of each at 1."""
-        kept = self.caps.matrix.tocsc()[:, np.flatnonzero(self.free.ravel())]
-        data = kept.data * np.repeat(self.size, np.diff(kept.indptr))
-        norms = np.zeros(kept.shape[0])
-        np.maximum.at(norms, kept.indices, np.abs(data))
+    def _scaled_rows(self) -> tuple[Index, Index, Array, Array]:
+        """The rows over the unknowns (row, column and weight of each entry), and USD of each row
+        at 1."""
+        row, column, weight = self.caps.entries
+        if self.count < self.free.size:
+            used = self.free.ravel()[column]
+            row, column, weight = row[used], column[used], weight[used]
+            column = (np.cumsum(self.free.ravel()) - 1)[column]
+        data = weight * self.size[column]
+        norms = np.zeros(len(self.caps.rows))
+        np.maximum.at(norms, row, np.abs(data))
         norms[norms == 0] = 1.0
-        ends = np.append(kept.indptr, np.full(self._extra, kept.indptr[-1]))
-        shape = (kept.shape[0], self.count + self._extra)
-        parts = (data / norms[kept.indices], kept.indices, ends)
-        return sparse.csc_matrix(parts, shape=shape), norms
+        return row, column, data / norms[row], norms
 
     @property
     def row_size(self) -> Array:
         """USD of each row at 1."""
-        return self._scaled_rows[1]
+        return self._scaled_rows[3]
 
-    @property
+    @cached_property
     def caps_matrix(self) -> sparse.csc_matrix:
         """The rows' weights, shape (rows, unknowns)."""
-        return self._scaled_rows[0]
+        row, column, weight, norms = self._scaled_rows
+        shape = (len(norms), self.count + self.extra)
+        return sparse.csc_matrix((weight, (row, column)), shape=shape)
+
+    def dense_caps(self) -> Array:
+        """The rows' weights over the flows alone, shape (rows, count)."""
+        row, column, weight, norms = self._scaled_rows
+        result = np.zeros((len(norms), self.count), order="F")
+        result[row, column] = weight
+        return result
 
     @cached_property
     def row_limits(self) -> tuple[Array, Array]:
@@ -138,7 +146,8 @@ class Posed:
         return tuple(result)
 
     @cached_property
-    def _extra(self) -> int:
+    def extra(self) -> int:
+        """How many unknowns the factors are."""
         return sum(len(family.middle) for family in self.families) * int(self.free.shape[1])
 
     @cached_property

@@ -59,7 +59,10 @@ class Program:
     def by_name(self, per_line: Array) -> Array:
         """Sums over the lines of each name, shape (n, ...)."""
         result = np.zeros((self.model.n, *per_line.shape[1:]))
-        np.add.at(result, self.desk.lines.name, per_line)
+        if self.desk.lines.one_a_name:
+            result[self.desk.lines.name] = per_line
+        else:
+            np.add.at(result, self.desk.lines.name, per_line)
         return result
 
     # -- kernels -------------------------------------------------------------------------------
@@ -206,7 +209,7 @@ class Program:
         """The covariance: positions of each line's sector, and the factor of its volatility per USD
         (signed) that market and sector share, and what is its name's alone; shapes (P,)."""
         lines, market, risk = self.desk.lines, self.desk.market, self.desk.state.risk
-        sectors = np.unique(market.sectors, return_inverse=True)[1][lines.name]
+        sectors = market.by_sector[1][lines.name]
         volatility = lines.sign * market.volatility[lines.name]
         alone = max(0.0, 1 - risk.market - risk.sector)
         return sectors, volatility, alone * volatility
@@ -223,17 +226,24 @@ class Program:
 
     # -- J -------------------------------------------------------------------------------------
 
+    @cached_property
+    def at_rest(self) -> Array:
+        """``dJ/du`` where nothing is traded, USD per USD, shape (P, H)."""
+        remaining, aversion = self.desk.lines.remaining, self.desk.state.risk.aversion
+        result = self.slope - (self.terminal + 2 * self.curvature * remaining)[:, None]
+        if aversion:
+            H = self.shape[1]
+            result -= aversion * self.exposed(remaining[:, None]) * (H - np.arange(H))
+        return np.asarray(result)
+
     def gradient(self, u: Array) -> Array:
         """``dJ/du``, USD per USD, shape (P, H)."""
-        lines = self.desk.lines
         x = self.by_name(self.signed[:, None] * u)
-        left = lines.remaining - u.sum(axis=1)
-        result = self.slope + 2 * self.impact(x)[lines.name] * self.signed[:, None]
-        result -= (self.terminal + 2 * self.curvature * left)[:, None]
+        result = self.at_rest + 2 * self.impact(x)[self.desk.lines.name] * self.signed[:, None]
+        result += (2 * self.curvature * u.sum(axis=1))[:, None]
         if self.desk.state.risk.aversion:
-            position = lines.remaining[:, None] - np.cumsum(u, axis=1)
-            held = np.cumsum(self.exposed(position)[:, ::-1], axis=1)[:, ::-1]
-            result -= self.desk.state.risk.aversion * held
+            held = np.cumsum(self.exposed(np.cumsum(u, axis=1))[:, ::-1], axis=1)[:, ::-1]
+            result += self.desk.state.risk.aversion * held
         return np.asarray(result)
 
     def value(self, u: Array) -> float:
