@@ -15,10 +15,11 @@ without any noise, which no policy looks at, so that it is the realized one's ex
 flows; what is left in the realized one is luck of the hour, and most of its tail.
 
 Cases: `strong` couplings; `basket`, all names on one side and twice as large; `none`; `wrong`, the
-strong market under couplings that belong to other names; `stale`, a market whose couplings have gone
-and whose own impact is up by half since the fit; `noisy`, a model of four earlier days. With the last
-three `optimal` is also run under guardrails with the levels of the fit. Printed: mean, 90th and 95th
-percentile of a day, and differences to self-only with 95% bootstrap intervals over days.
+strong market under couplings that belong to other names; `stale`, a market whose couplings have
+gone and whose own impact is up by half since the fit; `noisy`, a model of four earlier days. With
+the last three `optimal` is also run under guardrails with the levels of the fit. Printed: mean,
+90th and 95th percentile of a day, and differences to self-only with 95% bootstrap intervals over
+days.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def main() -> None:
         name: np.array([shortfall(truth, day, x) for day, x in zip(days, each, strict=True)])
         for name, each in flows.items()
     }
-    parts = np.array([parts_of(truth, day, x) for day, x in zip(days, flows["self-only"])])
+    parts = np.array(
+        [parts_of(truth, day, x) for day, x in zip(days, flows["self-only"], strict=True)]
+    )
     print(f"## {words.case}, {words.days} days, seed {words.seed}")
     for k, title in enumerate(("realized", "expected")):
         print(f"\n{title}\n" + table({name: scores[:, k] for name, scores in both.items()}))
@@ -102,8 +105,8 @@ Levels = Mapping[str, Guardrail]
 
 
 def fitted(case: str, seed: int) -> tuple[ImpactModel, dict[str, ImpactModel], Levels]:
-    """The market's model, what a desk knows (`full`, `sector_block` and `self_only`), and the levels
-    of its guardrails."""
+    """The market's model, what a desk knows (`full`, `sector_block` and `self_only`), and the
+    levels of its guardrails."""
     sessions = 4 if case == "noisy" else 25
     desk = draw(
         seed, symbols=NAMES, days=sessions, half_life_min=30.0, permanent=0.3,
@@ -210,7 +213,7 @@ def planned(model: ImpactModel, policy: PolicyName, levels: Levels | None = None
 
 
 def reading(truth: ImpactModel, model: ImpactModel, day: Day, flows: Array) -> Reading:
-    """Of the buckets so far: pressure as the desk's model has it, slippage as the market made it."""
+    """Of the buckets so far: pressure as the desk's model has it, slippage as it was."""
     q = flows / truth.adv
     cost = truth.path_cost(q)
     began = np.vstack((np.zeros(truth.n), day.moves))[: len(flows)]

@@ -41,7 +41,7 @@ ReleaseOption = Annotated[
     str, typer.Option("--release", help="champion, challenger or a release id")
 ]
 Candidate = Annotated[str | None, typer.Option(help="Release id [default: challenger]")]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the ledger")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the record")]
 
 
 def settings(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:

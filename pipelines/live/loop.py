@@ -76,6 +76,10 @@ class Places:
     def limits(self) -> Path:
         return self.home / "limits.toml"
 
+    @property
+    def allowances(self) -> Path:
+        return self.home / "allowances.toml"
+
     def journal(self, session: str) -> Path:
         return self.home / "live" / "journal" / f"{session}.jsonl"
 

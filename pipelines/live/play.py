@@ -16,7 +16,7 @@ import msgspec
 from crossimpact import contract
 from crossimpact.errors import UsageError
 from crossimpact.policy.live import events
-from crossimpact.policy.live.events import Event, Fill, Market, ParentOrder, Regime
+from crossimpact.policy.live.events import Event, Fill, Market, ParentOrder, Regime, Snapshot
 from crossimpact.release.bundle import UNKNOWN
 from pipelines.live.engine import Raw
 from pipelines.store.landing import Landing, create, load, relation
@@ -29,6 +29,8 @@ TABLES = (
 #: Seconds between a name's quotes: a decision needs no more.
 QUOTE_S = 10.0
 BATCH = 200
+#: Between an order system's snapshots of what is filled.
+SNAPSHOT = timedelta(minutes=30)
 Row = dict[str, Any]
 
 
@@ -65,6 +67,7 @@ class Player:
             )
         labels = Warehouse(settings).rows(settings.feature_layer, "regimes", date) or []
         rows = [*_quotes(tables, settings.bucket_s, quote_s), *_orders(tables), *_fills(tables)]
+        rows += _snapshots(tables)
         rows += [Regime(regime=str(row["regime"]), at=_moment(row["ts"])) for row in labels]
         self.events: list[Event] = sorted(rows, key=lambda row: row.at)
         self.events.insert(0, Regime(regime=UNKNOWN, at=self.events[0].at))
@@ -140,6 +143,30 @@ def _fills(tables: dict[str, list[Row]]) -> Iterator[Event]:
             quantity=sign * row["fill_qty"], price=row["fill_px"],
             passive=row["liquidity"] == "PASSIVE", at=_moment(row["fill_ts"]),
         )  # fmt: skip
+
+
+def _snapshots(tables: dict[str, list[Row]]) -> Iterator[Event]:
+    """What the order system says each `SNAPSHOT`: the fills so far that are of an order and its
+    name, each once."""
+    orders = {row["order_id"]: row for row in tables["parent_orders"]}
+    fills = {row["fill_id"]: row for row in tables["child_fills"]}
+    own = [
+        row for row in fills.values()
+        if (order := orders.get(row["order_id"])) and order["symbol"] == row["symbol"]
+    ]  # fmt: skip
+    own.sort(key=lambda row: (row["fill_ts"], row["fill_id"]))
+    filled: dict[str, float] = {}
+    due = _moment(own[0]["fill_ts"]) + SNAPSHOT if own else None
+    for row in own:
+        at = _moment(row["fill_ts"])
+        while due is not None and at > due:
+            begun = {
+                k: filled.get(k, 0.0) for k, o in orders.items() if _moment(o["start_ts"]) < due
+            }
+            yield Snapshot(filled=begun, working={}, at=due)
+            due += SNAPSHOT
+        sign = 1.0 if row["side"] == "BUY" else -1.0
+        filled[row["order_id"]] = filled.get(row["order_id"], 0.0) + sign * row["fill_qty"]
 
 
 def _moment(value: datetime) -> datetime:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from crossimpact.consumer.client import Client
 from crossimpact.errors import StaleModel, UsageError
 from crossimpact.ladder import RUNGS
-from crossimpact.policy import state
+from crossimpact.policy import allowances, state
 from crossimpact.policy.explain import Explanation, explanation
 from crossimpact.policy.limits import Limits, approved
 from crossimpact.policy.live.events import Mode
@@ -67,9 +67,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class PlanChange:
-    """What another policy would have planned at a moment: objectives, USD, lower is better."""
+    """What another policy would have planned at a moment, up to the end of its horizon: objectives,
+    USD, lower is better."""
 
     at: str
+    until: str
     answered: str
     other: str
     planned_usd: float
@@ -86,15 +88,25 @@ class Counterfactual:
     by_plan: tuple[PlanChange, ...]
 
     @property
+    def apart(self) -> tuple[PlanChange, ...]:
+        """Plans of which each begins where the horizon of the one before has ended."""
+        result: list[PlanChange] = []
+        for row in self.by_plan:
+            if not result or _moment(row.at) >= _moment(result[-1].until):
+                result.append(row)
+        return tuple(result)
+
+    @property
     def other_costs_usd(self) -> float:
-        """Sum of the changes. Plans overlap in time, so it is no money: its sign tells."""
-        return sum(row.change_usd for row in self.by_plan)
+        """Sum of the changes over plans `apart`, so that no hour counts twice."""
+        return sum(row.change_usd for row in self.apart)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return {
             "note": "objectives of the model on the recorded states, lower is better",
             "plans": len(self.by_plan),
+            "plans_apart": len(self.apart),
             "other_costs_usd": self.other_costs_usd,
             **asdict(self),
         }
@@ -158,8 +170,9 @@ def run(
     bucket_s = served.release.bucket_s if served.release else settings.bucket_s
     limits = approved(last_limits(settings), Limits.read(places.limits), asked.who, asked.approver)
     told = SessionSettings(
-        asked.session, limits, asked.policy, asked.every_min, interval_min=bucket_s / 60
-    )
+        asked.session, limits, asked.policy, asked.every_min, interval_min=bucket_s / 60,
+        allowed=allowances.read(places.allowances),
+    )  # fmt: skip
     path = places.journal(asked.session)
     engine = Engine(path, Opening(told, mode=asked.mode, approver=asked.approver), store)
     made = [feed(address, engine.places, follow=asked.follow) for address in asked.feeds]
@@ -254,9 +267,16 @@ def counterfactual(settings: Settings, path: Path, policy: PolicyName) -> Counte
             continue
         planned = was.expected.objective_usd
         change = other.expected.objective_usd - planned
-        at = line["decision"]["at"]
-        rows.append(PlanChange(at, was.answered, other.answered, planned, change))
+        horizon = timedelta(minutes=desk.horizon * desk.interval_min)
+        until = (desk.at + horizon).isoformat()
+        rows.append(
+            PlanChange(desk.at.isoformat(), until, was.answered, other.answered, planned, change)
+        )
     return Counterfactual(str(path), policy, verdict.lines, tuple(rows))
+
+
+def _moment(at: str) -> datetime:
+    return datetime.fromisoformat(at)
 
 
 def answer_of(store: ReleaseStore, plan: Plan) -> Answer | None:

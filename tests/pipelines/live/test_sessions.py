@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -53,6 +54,9 @@ def test_the_policy_of_record_is_no_counterfactual_and_another_costs_what_it_pla
     other = step.counterfactual(home, path, "optimal")
     assert {row.other for row in other.by_plan} <= {"optimal", "ranked"}
     assert len(other.by_plan) == len(same.by_plan)
+    ends = [(one.until, next_.at) for one, next_ in pairwise(other.apart)]
+    assert all(end <= begin for end, begin in ends)  # no hour counts twice
+    assert other.other_costs_usd == sum(row.change_usd for row in other.apart)
     assert other.other_costs_usd < 0.0  # by its own measure, optimal is no dearer
 
 

@@ -200,7 +200,15 @@ class Book:
         for symbol, last in event.venue_seq.items():
             self.venue_seq[symbol] = last
             self.unreconciled.pop(symbol, None)
+        self._settle_orphans(event)
         return f"snapshot of unknown parents: {', '.join(unknown[:3])}" if unknown else ""
+
+    def _settle_orphans(self, event: Snapshot) -> None:
+        """Names without an order are settled by a snapshot of all that is open."""
+        open_ = [order for order in self.orders.values() if not self.done(order)]
+        if all(order.told.id in event.filled for order in open_):
+            wanted = {order.told.symbol for order in open_}
+            self.unreconciled = {k: v for k, v in self.unreconciled.items() if k in wanted}
 
     # -- fills -------------------------------------------------------------------------------------
 
@@ -210,9 +218,12 @@ class Book:
             return f"fill {event.id} is there already, or of 0 shares"
         gap = self._gap(event)
         order = self.orders.get(event.parent)
-        if order is None or order.told.symbol != event.symbol:
-            self.unreconciled[event.symbol] = f"fill {event.id} of the unknown order {event.parent}"
-            return self.unreconciled[event.symbol]
+        if order is None or order.told.symbol != event.symbol:  # the name whose fill it may be
+            of = event.symbol if order is None else order.told.symbol
+            self.unreconciled[of] = (
+                f"fill {event.id} of the unknown order {event.parent} in {event.symbol}"
+            )
+            return self.unreconciled[of]
         if event.kind != "new":
             before = self.fills.get(event.ref or "")
             if before is None or before.fill.parent != event.parent:

@@ -39,10 +39,10 @@ def applied(book: Book, stale: set[str], event: Event) -> Effect:
         case Cancel():
             return _cancel(book, event)
         case Fill():
-            known = event.symbol in book.unreconciled
+            before = set(book.unreconciled)
             why = book.fill(event)
-            lost = event.symbol in book.unreconciled and not known
-            return Effect(why, (f"unreconciled {event.symbol}",) if lost else ())
+            lost = sorted(set(book.unreconciled) - before)
+            return Effect(why, tuple(f"unreconciled {symbol}" for symbol in lost))
         case OrderState():
             return Effect(book.state_of(event))
         case Snapshot():

@@ -21,6 +21,9 @@ from crossimpact.scaled import Array
 
 #: Unknowns beyond which couplings without factors are not tried.
 MOST_DENSE = 1500
+#: Unknown flows beyond which none is tried: with the iterations it bounds a plan's time, without a
+#: clock, which would make a replay differ.
+MOST = 30_000
 #: Unknowns up to which the dense form is the faster one.
 SMALL = 60
 EPS = 1e-10
@@ -50,6 +53,8 @@ def solve(program: Program, caps: Caps) -> Solution:
     if dense and posed.count > MOST_DENSE:
         words = f"{posed.count} unknowns whose couplings have no factors, limit {MOST_DENSE}"
         return Solution(*nothing, words, False)
+    if posed.count > MOST:
+        return Solution(*nothing, f"{posed.count} unknowns, limit {MOST}", False)
     small = dense or posed.count <= SMALL
     solver = _solved_dense(posed) if small else _solved_in_factors(posed)
     result = solver.result  # of memory that goes with the solver

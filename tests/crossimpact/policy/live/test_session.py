@@ -106,7 +106,7 @@ SKIPPED = {
     "a clock going back": (quote("A", 30.0), "late by 33.000 s"),
     "a duplicate": (quote("A", 70.0, source="x", seq=1), "duplicate 1 of x"),
     "fill of an unknown order": (fill("u", "p9", "A", 10.0, 70.0), "the unknown order p9"),
-    "fill of another symbol": (fill("u", "p1", "B", 10.0, 70.0), "the unknown order p1"),
+    "fill of another symbol": (fill("u", "p1", "B", 10.0, 70.0), "the unknown order p1 in B"),
     "a fill twice": (fill("f0", "p1", "A", 10.0, 70.0), "fill f0 is there already"),
     "a fill of nothing": (fill("u", "p1", "A", 0.0, 70.0), "or of 0 shares"),
     "overfill": (fill("u", "p1", "A", 99_000.0, 70.0), "parent p1 is overfilled: 99100 of 9000"),
@@ -258,6 +258,23 @@ def test_lost_fills_are_found_and_nothing_is_asked_for_twice(lost: int) -> None:
     assert "A" not in made.book.unreconciled
     assert order.filled == pytest.approx(6 * each)
     assert asked <= order.target <= 2 * asked  # the snapshot's, and one child of the next plan
+
+
+@pytest.mark.parametrize(("parent_", "symbol"), [("p1", "GHOST"), ("p9", "GHOST")])
+def test_a_fill_of_nobody_is_settled_by_a_snapshot_of_all_that_is_open(parent_, symbol) -> None:
+    """It may have been of the parent it names, or of no name of the desk; until then amber."""
+    made, _ = started()
+    run(made, [row for k in range(1, 3) for row in quotes(300.0 * k + 1)])
+    assert made.guardrail.name == "green"
+    run(made, [fill("u", parent_, symbol, 10.0, 602.0), *quotes(603.0)])
+    assert made.guardrail.name == "amber"
+    assert set(made.book.unreconciled) == {"A" if parent_ == "p1" else "GHOST"}
+    run(made, [snapshot(604.0, {"p1": 0.0}, {}), *quotes(605.0)])
+    assert set(made.book.unreconciled) == (set() if parent_ == "p1" else {"GHOST"})
+    run(made, [snapshot(606.0, {"p1": 0.0, "p2": 0.0}, {}), *quotes(607.0)])
+    assert not made.book.unreconciled
+    run(made, [row for k in range(3, 6) for row in quotes(300.0 * k + 1)])
+    assert made.guardrail.name == "green"
 
 
 def test_an_unknown_working_quantity_counts_as_used() -> None:

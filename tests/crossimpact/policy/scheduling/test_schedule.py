@@ -221,6 +221,14 @@ def test_a_square_root_model_is_ranked_and_says_why() -> None:
     assert plan.answered == "ranked" and "square root" in plan.why
 
 
+def test_a_program_beyond_its_size_is_ranked_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the iterations it bounds the time of a plan, without a clock in it."""
+    monkeypatch.setattr(fast, "MOST", 20)
+    model = model_of(12)
+    made = planned(model, state_of(model, horizon=3))
+    assert made.answered == "ranked" and "unknowns, limit 20" in made.why
+
+
 def test_couplings_without_factors_are_not_tried_beyond_their_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
