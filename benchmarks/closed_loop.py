@@ -49,7 +49,7 @@ from crossimpact.release.bundle import Answer
 from crossimpact.release.content import Guardrail
 
 AT = datetime(2026, 3, 27, 14, 30, tzinfo=UTC)
-NAMES, BUCKETS, HORIZON, BUCKET_MIN = 12, 12, 6, 5.0
+NAMES, BUCKETS, BUCKET_MIN = 12, 12, 5.0
 POV, MID = 0.2, 100.0
 NOISE_BPS, SPREAD_BPS = 9.0, 2.0
 DRAWS = 2000
@@ -78,14 +78,18 @@ def main() -> None:
     parser.add_argument("--case", choices=Cases, default="strong")
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--horizon", type=int, default=BUCKETS, help="buckets a plan looks ahead")
+    parser.add_argument("--policies", nargs="*", help="only these, beside self-only")
     words = parser.parse_args()
     with threadpool_limits(1):
         truth, models, levels = fitted(words.case, words.seed)
         rngs = [np.random.default_rng([words.seed, day]) for day in range(words.days)]
         days = [drawn(truth, rng, one_sided=words.case == "basket") for rng in rngs]
-        policies = policies_of(models)
+        policies = policies_of(models, words.horizon)
         if words.case in GUARDED:
-            policies["optimal, guarded"] = planned(models["full"], "optimal", levels)
+            policies["guarded"] = planned(models["full"], "optimal", words.horizon, levels)
+        asked = {"self-only", *(words.policies or policies)}
+        policies = {name: work for name, work in policies.items() if name in asked}
         flows = {name: [work(truth, day) for day in days] for name, work in policies.items()}
     both = {
         name: np.array([shortfall(truth, day, x) for day, x in zip(days, each, strict=True)])
@@ -94,7 +98,7 @@ def main() -> None:
     parts = np.array(
         [parts_of(truth, day, x) for day, x in zip(days, flows["self-only"], strict=True)]
     )
-    print(f"## {words.case}, {words.days} days, seed {words.seed}")
+    print(f"## {words.case}, horizon {words.horizon}, {words.days} days, seed {words.seed}")
     for k, title in enumerate(("realized", "expected")):
         print(f"\n{title}\n" + table({name: scores[:, k] for name, scores in both.items()}))
     print("\nself-only, bps: own, cross, alpha lost, noise beside an even pace")
@@ -170,16 +174,16 @@ def drawn(truth: ImpactModel, rng: np.random.Generator, *, one_sided: bool = Fal
 Work = Callable[[ImpactModel, Day], Array]
 
 
-def policies_of(models: Mapping[str, ImpactModel]) -> dict[str, Work]:
+def policies_of(models: Mapping[str, ImpactModel], horizon: int) -> dict[str, Work]:
     """Flows of a day by policy, signed USD, shape (BUCKETS, n)."""
     block = models.get("sector_block", models["self_only"])
     return {
-        "self-only": planned(models["self_only"], "optimal"),
+        "self-only": planned(models["self_only"], "optimal", horizon),
         "TWAP": lambda truth, day: paced(day, np.ones((BUCKETS, 1))),
         "VWAP-like": lambda truth, day: paced(day, day.volume),
-        "sector-block": planned(block, "optimal"),
-        "ranked": planned(models["full"], "ranked"),
-        "optimal": planned(models["full"], "optimal"),
+        "sector-block": planned(block, "optimal", horizon),
+        "ranked": planned(models["full"], "ranked", horizon),
+        "optimal": planned(models["full"], "optimal", horizon),
     }
 
 
@@ -191,7 +195,9 @@ def paced(day: Day, weight: Array) -> Array:
     return np.asarray(np.clip(flow, -POV * day.volume, POV * day.volume))
 
 
-def planned(model: ImpactModel, policy: PolicyName, levels: Levels | None = None) -> Work:
+def planned(
+    model: ImpactModel, policy: PolicyName, horizon: int, levels: Levels | None = None
+) -> Work:
     """A plan every bucket; its children are executed whole. With `levels` guardrails allow what
     they do of a live session, a reading a bucket."""
 
@@ -199,7 +205,7 @@ def planned(model: ImpactModel, policy: PolicyName, levels: Levels | None = None
         scheduler, flows, memory = Scheduler(), np.zeros((BUCKETS, truth.n)), Memory()
         answer = Answer(model, "full", "", POV)
         for bucket in range(BUCKETS):
-            state = state_at(truth, day, bucket, flows)
+            state = state_at(truth, day, bucket, flows, horizon)
             if levels is not None:
                 if bucket:
                     memory, _ = step(levels, memory, reading(truth, model, day, flows[:bucket]))
@@ -225,7 +231,7 @@ def reading(truth: ImpactModel, model: ImpactModel, day: Day, flows: Array) -> R
     return Reading(known[0], known[1], 0.0, 0.0, closes_window=True)
 
 
-def state_at(truth: ImpactModel, day: Day, bucket: int, flows: Array) -> DeskState:
+def state_at(truth: ImpactModel, day: Day, bucket: int, flows: Array, horizon: int) -> DeskState:
     """What the desk sees at a bucket's start; volumes are the usual ones, not the day's own."""
     names, parents = [], []
     left = np.maximum(day.due - bucket, 0) * BUCKET_MIN
@@ -246,7 +252,7 @@ def state_at(truth: ImpactModel, day: Day, bucket: int, flows: Array) -> DeskSta
             )
         )  # fmt: skip
     return DeskState(
-        AT, truth.regime, tuple(names), tuple(parents), BUCKET_MIN, HORIZON, Caps(POV),
+        AT, truth.regime, tuple(names), tuple(parents), BUCKET_MIN, horizon, Caps(POV),
         strong_coupling=None,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from crossimpact.policy.live.events import Event, Failed, Fill, OrderState, Snap
 from crossimpact.policy.live.session import TIMER, Handling, Session
 
 #: Events from one copy to the next: what has to be applied again after a failure, at most.
-EVERY = 5_000
+EVERY = 20_000
 
 
 class Guarded:
