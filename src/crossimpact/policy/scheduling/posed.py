@@ -24,12 +24,14 @@ from crossimpact.scaled import Array
 @dataclass(frozen=True)
 class Family:
     """Flows by line add up in k factors: line p counts `weight[p]` in factor `factor[p]`, E. Its
-    part of the Hessian is ``E T E'`` times K, with T `middle`, (k, k), and K `kernel`, (H, H)."""
+    part of the Hessian is ``E T E'`` times K, with T `middle`, (k, k), and K `kernel`, over the
+    steps of a path (`along_path`, leftovers counted) or of the horizon."""
 
     factor: Index
     weight: Array
     middle: Array
     kernel: Array
+    along_path: bool
 
     @cached_property
     def size(self) -> float:
@@ -137,18 +139,21 @@ class Posed:
         if couplings.middle.size:
             weight = program.signed * couplings.level[lines.name]
             factor = couplings.sector[lines.name]
-            result.append(_family(factor, weight, 2 * couplings.middle, program.cross_kernel))
+            kernel = program.cross_kernel
+            result.append(_family(factor, weight, 2 * couplings.middle, kernel, along_path=True))
         share = program.desk.state.risk
         if share.aversion:
             factor, volatility, _ = program.factors
             T = share.market + share.sector * np.eye(int(factor.max()) + 1)
-            result.append(_family(factor, volatility, share.aversion * T, self._held))
+            result.append(
+                _family(factor, volatility, share.aversion * T, self._held, along_path=False)
+            )
         return tuple(result)
 
     @cached_property
     def extra(self) -> int:
         """How many unknowns the factors are."""
-        return sum(len(family.middle) for family in self.families) * int(self.free.shape[1])
+        return sum(len(family.middle) * len(family.kernel) for family in self.families)
 
     @cached_property
     def _held(self) -> Array:
@@ -191,9 +196,8 @@ class Posed:
         sign = 2 * program.signed[first] * program.signed[second]
         own = sign * program.couplings.own[i] * alike
         cross = sign * np.where(alike, -program.couplings.shared[i], single)
-        blocks = own[:, None, None] * program.own_kernel + cross[:, None, None] * (
-            program.cross_kernel
-        )
+        blocks = own[:, None, None] * self._folded(program.own_kernel, first, second)
+        blocks += cross[:, None, None] * self._folded(program.cross_kernel, first, second)
         if aversion := program.desk.state.risk.aversion:
             _, volatility, alone = program.factors
             risk = aversion * alone[first] * volatility[second] * alike
@@ -225,21 +229,39 @@ class Posed:
         single = np.asarray(couplings.pairs[lines.name[first], lines.name[second]]).ravel()
         return first, second, single
 
+    def _folded(self, kernel: Array, first: Index, second: Index) -> Array:
+        """A kernel over paths as one over flows of pairs of lines, (..., H, H): what a flow does
+        not leave is not traded after the deadline."""
+        due, H = self.program.due, self.free.shape[1]
+        after = np.where(due, self.program.desk.lines.intervals, 0)
+        i, j = after[first], after[second]
+        a, b = due[first][..., None, None], due[second][..., None, None]
+        result = kernel[:H, :H] - a * kernel[i, :H][..., None, :] - b * kernel[j, :H][..., :, None]
+        return np.asarray(result + a * b * kernel[i, j][..., None, None])
+
     @cached_property
     def factors(self) -> sparse.csc_matrix:
-        """Rows ``z - E' x = 0``, over all unknowns: an entry per family in the column of a flow."""
-        H, count, families = self.free.shape[1], self.count, self.families
+        """Rows ``z - E' x = 0``, over all unknowns, x being what flows make of paths: a flow counts
+        in its interval, and against it after its deadline."""
         line, step = np.nonzero(self.free)
-        rows, values, start = [], [], 0
-        for family in families:
-            rows.append(start + family.factor[line] * H + step)
-            values.append(-(self._scaled * family.weight / family.size)[line])
-            start += len(family.middle) * H
-        indices = np.append(np.array(rows, dtype=np.intp).T.ravel(), np.arange(start))
-        data = np.append(np.array(values).T.ravel(), np.ones(start))
-        ends = np.arange(count + 1) * len(families)
-        ends = np.append(ends, ends[-1] + np.arange(1, start + 1))
-        return sparse.csc_matrix((data, indices, ends), shape=(start, count + start))
+        due = self.program.due
+        after = self.program.desk.lines.intervals
+        column = np.arange(self.count)
+        entries, start = [], 0
+        for family in self.families:
+            K = len(family.kernel)
+            weight = self._scaled * family.weight / family.size
+            at = start + family.factor * K
+            entries.append((at[line] + step, column, -weight[line]))
+            if family.along_path:
+                late = np.flatnonzero(due[line])
+                of = line[late]
+                entries.append((at[of] + after[of], column[late], weight[of]))
+            start += len(family.middle) * K
+        entries.append((np.arange(start), self.count + np.arange(start), np.ones(start)))
+        rows, columns, data = (np.concatenate(part) for part in zip(*entries, strict=True))
+        shape = (start, self.count + start)
+        return sparse.csc_matrix((data, (rows, columns)), shape=shape)
 
     def dense(self) -> Array:
         """The Hessian over the flows alone, factors multiplied out, shape (count, count)."""
@@ -248,8 +270,12 @@ class Posed:
         own = np.where(name[:, None] == name, program.couplings.own[name], 0.0)
         both = 2 * np.outer(signed, signed)
         cross = program.couplings.dense[np.ix_(name, name)]
-        result = _over_time(both * own, program.own_kernel)
-        result += _over_time(both * cross, program.cross_kernel)
+        first, second = np.indices((P, P))
+        blocks = (both * own)[..., None, None] * self._folded(program.own_kernel, first, second)
+        blocks += (both * cross)[..., None, None] * self._folded(
+            program.cross_kernel, first, second
+        )
+        result = np.swapaxes(blocks, 1, 2).reshape(P * H, P * H)
         result += _over_time(np.diag(2 * program.curvature), np.ones((H, H)))
         if aversion := program.desk.state.risk.aversion:
             result += _over_time(aversion * program.exposed(np.eye(P)), self._held)
@@ -263,7 +289,9 @@ def _over_time(lines: Array, steps: Array) -> Array:
     return np.asarray(lines * steps[0, 0] if steps.size == 1 else np.kron(lines, steps))
 
 
-def _family(factor: Index, weight: Array, middle: Array, kernel: Array) -> Family:
+def _family(
+    factor: Index, weight: Array, middle: Array, kernel: Array, *, along_path: bool
+) -> Family:
     """The family with the factors somebody is exposed to."""
     used, factor = np.unique(factor, return_inverse=True)
-    return Family(factor, weight, middle[np.ix_(used, used)], kernel)
+    return Family(factor, weight, middle[np.ix_(used, used)], kernel, along_path)

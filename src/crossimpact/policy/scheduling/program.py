@@ -10,7 +10,8 @@ R_h being the position not yet traded after interval h, V the covariance of an i
 correlation for the market, one more within a sector. A leftover L of a line with m intervals to go
 after the horizon is priced as traded evenly over them: its own impact exactly, decay included; what
 the others' even trading adds to it, and what the horizon's flows add to the later ones, by the
-gradient there. With none to go it trades at once at the deadline, for `leftover_bps` more.
+gradient there. With none to go it trades at once, in the interval after the deadline, for
+`leftover_bps` more: it is part of the path then, and pays what all earlier flows have left.
 
 J is quadratic for a linear model, and convex where the model admits no profitable round trip.
 """
@@ -25,7 +26,7 @@ import numpy as np
 from crossimpact.kernel.decay import Decay
 from crossimpact.model import ImpactModel
 from crossimpact.policy.scheduling.couplings import Couplings
-from crossimpact.policy.scheduling.desk import Desk, Index
+from crossimpact.policy.scheduling.desk import Desk, Flags, Index
 from crossimpact.policy.state import Expected
 from crossimpact.scaled import BPS, Array
 
@@ -69,7 +70,8 @@ class Program:
 
     @cached_property
     def own_kernel(self) -> Array:
-        """What a unit of own impact costs between two intervals, symmetric, shape (H, H)."""
+        """What a unit of own impact costs between two intervals of a path, symmetric, shape
+        (H + 1, H + 1)."""
         return self._over_time(self._scales[0])
 
     @cached_property
@@ -83,8 +85,8 @@ class Program:
         return (kernel.scale_self, kernel.scale_cross) if kernel else (0.0, 0.0)
 
     def _over_time(self, scale: float) -> Array:
-        H = self.desk.state.horizon
-        apart = np.abs(np.subtract.outer(np.arange(H), np.arange(H)))
+        steps = np.arange(self.desk.state.horizon + 1)
+        apart = np.abs(np.subtract.outer(steps, steps))
         result = scale / 2 * self._carried(apart - 1)
         np.fill_diagonal(result, 1.0)
         return result
@@ -94,6 +96,38 @@ class Program:
         if self.model.kernel is None:
             return np.zeros(np.shape(buckets))
         return self.model.kernel.value(np.maximum(buckets, 0) * self.model.kernel.bucket_min)
+
+    # -- paths: flows, and leftovers in the interval after their deadline -----------------------
+
+    @cached_property
+    def due(self) -> Flags:
+        """Whose deadline lies within the horizon, shape (P,)."""
+        return np.asarray(self.desk.lines.intervals <= self.desk.state.horizon)
+
+    @cached_property
+    def _after(self) -> tuple[Index, Index]:
+        """The lines that are due, and their intervals after the deadline."""
+        lines = np.flatnonzero(self.due)
+        return lines, self.desk.lines.intervals[lines]
+
+    def path(self, u: Array, remaining: Array) -> Array:
+        """Flows by line and what they leave of it, shape (P, H + 1)."""
+        result = np.zeros((len(u), u.shape[1] + 1))
+        result[:, :-1] = u
+        left = remaining - u.sum(axis=1)
+        result[self._after] = left[self._after[0]]
+        return result
+
+    def pulled(self, slope: Array) -> Array:
+        """What a slope along a path, shape (P, H + 1), is to the flows, shape (P, H)."""
+        at = np.zeros(len(slope))
+        at[self._after[0]] = slope[self._after]
+        return np.asarray(slope[:, :-1] - at[:, None])
+
+    def _path_slope(self, paths: Array) -> Array:
+        """Gradient of the path cost without its linear part, by line, shape (P, H)."""
+        x = self.by_name(self.signed[:, None] * paths)
+        return self.pulled(2 * self.impact(x)[self.desk.lines.name] * self.signed[:, None])
 
     # -- what lies outside of the horizon ------------------------------------------------------
 
@@ -149,9 +183,10 @@ class Program:
 
     @cached_property
     def past_bps(self) -> Array:
-        """What earlier fills have left in the price at the start of each interval, shape (n, H)."""
+        """What earlier fills have left in the price at the start of each interval of a path, shape
+        (n, H + 1)."""
         kernel = self.model.kernel
-        H = self.desk.state.horizon
+        H = self.desk.state.horizon + 1
         if kernel is None:
             return np.zeros((self.model.n, H))
         at, age, usd = self.desk.market.flow
@@ -184,25 +219,28 @@ class Program:
     def slope(self) -> Array:
         """Of J's linear part in u, leftovers apart, USD per USD, shape (P, H)."""
         lines, market = self.desk.lines, self.desk.market
-        past = BPS * self.past_bps[lines.name] * lines.sign[:, None]
-        result = self._linear[:, None] - lines.alpha + self.felt_later + past
+        given = BPS * self.past_bps[lines.name] * lines.sign[:, None]
         if market.working.any():
-            first = np.zeros((self.model.n, lines.alpha.shape[1]))
+            first = np.zeros((self.model.n, lines.alpha.shape[1] + 1))
             first[:, 0] = market.working / self.unit
-            result += 2 * self.impact(first)[lines.name] * self.signed[:, None]
-        return np.asarray(result)
+            given += 2 * self.impact(first)[lines.name] * self.signed[:, None]
+        return np.asarray(
+            self._linear[:, None] - lines.alpha + self.felt_later + self.pulled(given)
+        )
 
     # -- quadratic part ------------------------------------------------------------------------
 
     def impact(self, scaled: Array) -> Array:
-        """Half the gradient of a path's own and cross cost, scaled units, shape (n, H)."""
+        """Half the gradient of a path's own and cross cost, scaled units, shape (n, H + 1)."""
         own = (self.couplings.own * scaled.T).T @ self.own_kernel
         return np.asarray(own + self.couplings.times(scaled) @ self.cross_kernel)
 
     @cached_property
     def curvature(self) -> Array:
-        """Of each line's leftover: J holds it times the leftover squared, shape (P,)."""
-        return np.asarray(self.couplings.own[self.desk.lines.name] * self.signed**2 * self.evenly)
+        """Of each later leftover: J holds it times the leftover squared, shape (P,); 0 where it is
+        part of the path."""
+        own = self.couplings.own[self.desk.lines.name] * self.signed**2
+        return np.asarray(np.where(self.due, 0.0, own * self.evenly))
 
     @cached_property
     def factors(self) -> tuple[Index, Array, Array]:
@@ -231,6 +269,7 @@ class Program:
         """``dJ/du`` where nothing is traded, USD per USD, shape (P, H)."""
         remaining, aversion = self.desk.lines.remaining, self.desk.state.risk.aversion
         result = self.slope - (self.terminal + 2 * self.curvature * remaining)[:, None]
+        result += self._path_slope(self.path(np.zeros(self.shape), remaining))
         if aversion:
             H = self.shape[1]
             result -= aversion * self.exposed(remaining[:, None]) * (H - np.arange(H))
@@ -238,8 +277,7 @@ class Program:
 
     def gradient(self, u: Array) -> Array:
         """``dJ/du``, USD per USD, shape (P, H)."""
-        x = self.by_name(self.signed[:, None] * u)
-        result = self.at_rest + 2 * self.impact(x)[self.desk.lines.name] * self.signed[:, None]
+        result = self.at_rest + self._path_slope(self.path(u, np.zeros(len(u))))
         result += (2 * self.curvature * u.sum(axis=1))[:, None]
         if self.desk.state.risk.aversion:
             held = np.cumsum(self.exposed(np.cumsum(u, axis=1))[:, ::-1], axis=1)[:, ::-1]
@@ -249,7 +287,7 @@ class Program:
     def value(self, u: Array) -> float:
         """J less what no plan changes, USD."""
         lines, left = self.desk.lines, self.desk.lines.remaining - u.sum(axis=1)
-        x = self.by_name(self.signed[:, None] * u)
+        x = self.by_name(self.signed[:, None] * self.path(u, lines.remaining))
         result = (self.slope * u).sum() + (x * self.impact(x)).sum()
         result += self.terminal @ left + self.curvature @ left**2
         if self.desk.state.risk.aversion:
@@ -257,6 +295,17 @@ class Program:
             variance = (position * self.exposed(position)).sum()
             result += self.desk.state.risk.aversion / 2 * variance
         return float(result)
+
+
+def _at_once(program: Program, model: ImpactModel, flow: Array, u: Array) -> float:
+    """What leftovers that trade at once add to a path's cost, the linear part apart, USD."""
+    nothing = np.zeros_like(u)
+    extra = program.path(nothing, program.desk.lines.remaining - u.sum(axis=1))
+    extra = program.by_name(program.desk.lines.sign[:, None] * extra)
+    before = np.append(flow, np.zeros((model.n, 1)), axis=1)
+    costs = [model.path_cost((x / model.adv[:, None]).T) for x in (before + extra, before)]
+    both, alone = (float(cost.total.sum() - cost.linear.sum()) for cost in costs)
+    return both - alone + float((BPS * program.past_bps * extra).sum())
 
 
 def decayed(
@@ -291,6 +340,7 @@ def expected(desk: Desk, model: ImpactModel, u: Array, program: Program | None) 
     if program is not None:
         left = lines.remaining - u.sum(axis=1)
         leftover = float((program.terminal + program.curvature * left) @ left)
+        leftover += _at_once(program, model, flow, u)
         leftover += float((program.felt_later * u).sum())
         position = lines.remaining[:, None] - np.cumsum(u, axis=1)
         risk = desk.state.risk.aversion / 2 * float((position * program.exposed(position)).sum())

@@ -34,14 +34,17 @@ def solve(program: Program, caps: Caps) -> Solution:
     v = cp.Variable((P, H), nonneg=True)
     u = money * v
 
-    flow = cp.multiply(program.signed[:, None], u)
+    left = lines.remaining - cp.sum(u, axis=1)
+    after = np.zeros((P, H + 1))  # what is left at a deadline trades in the interval after it
+    after[program.due, lines.intervals[program.due]] = 1.0
+    path = cp.hstack([u, np.zeros((P, 1))]) + cp.multiply(after, cp.reshape(left, (P, 1), "C"))
+    flow = cp.multiply(program.signed[:, None], path)
     flow = np.eye(program.model.n)[:, lines.name] @ flow  # by name, scaled units
     own, couplings = program.couplings.own, program.couplings.times(np.eye(program.model.n))
     over_time = np.kron(np.diag(own), program.own_kernel)
     over_time += np.kron(couplings, program.cross_kernel)
     impact = cp.quad_form(cp.vec(flow, order="C"), cp.psd_wrap(over_time))
 
-    left = lines.remaining - cp.sum(u, axis=1)
     leftovers = program.terminal @ left + program.curvature @ cp.square(left)
     cost = cp.sum(cp.multiply(program.slope, u)) + impact + leftovers
     if risk.aversion:

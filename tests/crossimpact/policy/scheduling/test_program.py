@@ -70,13 +70,33 @@ def test_the_gradient_is_the_models_marginal_cost_when_nothing_else_counts() -> 
         base, parents=parents, names=names, risk=Risk(), leftover_bps=0.0
     )
     program, caps = posed(model, state)
-    u = random_flows(caps.most)
+    u = 0.3 * random_flows(caps.most)
     lines = program.desk.lines
-    q = (lines.sign[:, None] * u).T / model.adv
-    by_model = lines.sign[:, None] * model.path_marginal_cost(q).T
-    left = lines.remaining - u.sum(axis=1)
-    leftovers = program.terminal + 2 * program.curvature * left
-    np.testing.assert_allclose(program.gradient(u) + leftovers[:, None], by_model, rtol=1e-9)
+    path = program.path(u, lines.remaining)
+    assert (path[:, 3] > 0).all()  # what is left trades in the interval after the deadline
+    by_model = (
+        lines.sign[:, None] * model.path_marginal_cost((lines.sign[:, None] * path).T / model.adv).T
+    )
+    np.testing.assert_allclose(
+        program.gradient(u), by_model[:, :3] - by_model[:, 3:], rtol=1e-9, atol=1e-15
+    )
+
+
+def test_a_leftover_is_no_cheap_way_out_of_impact() -> None:
+    """One line without alpha, due within the horizon: what it leaves pays as one more interval of
+    its path, so that nothing is left beyond an even share of it."""
+    model = model_of(6, sectors=1)
+    base = state_of(model, horizon=4, tight=False)
+    parents = tuple(Parent(p.id, p.symbol, abs(p.quantity), 20.0) for p in base.parents)
+    names = tuple(Name(n.symbol, n.mid, n.spread_bps, 1e9) for n in base.names)
+    state = msgspec.structs.replace(base, parents=parents, names=names, leftover_bps=0.0)
+    program, caps = posed(model, msgspec.structs.replace(state, risk=Risk()))
+    found = fast.solve(program, caps)
+    assert certificate(program, caps, found.u, found.y).holds
+    path = program.path(found.u, program.desk.lines.remaining)
+    share = path / path.sum(axis=1, keepdims=True)
+    assert share[:, -1] == pytest.approx(share[:, 0], abs=1e-3)  # a decaying kernel is symmetric
+    assert share[:, -1].max() < 0.35
 
 
 @settings(max_examples=15, deadline=None)
