@@ -84,13 +84,15 @@ class Caps:
     def totals(self, u: Array) -> Array:
         """What each row's flows add up to, shape (rows,)."""
         row, column, weight = self.entries
-        return np.bincount(row, weight * u.ravel()[column], minlength=len(self.rows))
+        return np.asarray(
+            np.bincount(row, weight * u.ravel()[column], minlength=len(self.rows)), np.float64
+        )
 
     def priced(self, y: Array) -> Array:
         """What a dollar of each flow pays at prices y of the rows, shape (P, H)."""
         row, column, weight = self.entries
         paid = np.bincount(column, weight * y[row], minlength=self.most.size)
-        return paid.reshape(self.most.shape)
+        return np.asarray(paid, np.float64).reshape(self.most.shape)
 
     @cached_property
     def sizes(self) -> Array:
