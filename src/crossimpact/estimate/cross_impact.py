@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate import paths, shrinkage, template
+from crossimpact.estimate import paths, shrinkage
 from crossimpact.estimate.collinear import Twins, twins
 from crossimpact.estimate.common import Lead, choose_template, common_factor
 from crossimpact.estimate.equations import (
@@ -43,6 +43,7 @@ from crossimpact.estimate.equations import (
     per_bucket,
     summed,
 )
+from crossimpact.estimate.kept_pairs import discoveries, joint_spread, significant_sectors
 from crossimpact.estimate.one_factor import OneFactor
 from crossimpact.estimate.penalty import Penalty
 from crossimpact.estimate.template import Template
@@ -58,7 +59,6 @@ PATIENCE = 2  # penalties in a row that are worse than the best end the path: it
 PATH_TOLERANCE = 1e-8  # of the elastic net: another processor's rounding nominates the same
 ROUNDS = 2  # of shrinkage; the second knows the first's residuals
 LEAD = (0.1, 0.5, 0.9)  # strata of the lead regime's inclusion
-MAX_JOINT = 3000  # pairs whose joint covariance is still worth a Cholesky factor
 
 
 @dataclass(frozen=True)
@@ -178,8 +178,8 @@ def fit_cross(
     per_unit = bps_per_unit(panel)
     shared_counts = np.abs(common.scaled) * per_unit >= policy.min_edge_bps
     inclusion = np.where(shared_counts, posterior.inclusion, posterior.own)
-    coupled = alike.pairs | _discoveries(inclusion, policy.false_discovery_rate)
-    coupled |= _significant_sectors(whole, posterior.coupling * scale, group, scale)
+    coupled = alike.pairs | discoveries(inclusion, policy.false_discovery_rate)
+    coupled |= significant_sectors(whole, posterior.coupling * scale, group, scale)
     M = coupling * scale
     keep = coupled & (np.abs(M) * per_unit >= policy.min_edge_bps)
     return CrossFit(
@@ -197,7 +197,7 @@ def fit_cross(
         twins=alike,
         _errors=lambda: (
             scale
-            * np.where(alike.pairs, twin_se, _spread(equations, scale, posterior, group, keep))
+            * np.where(alike.pairs, twin_se, joint_spread(equations, scale, posterior, group, keep))
         ),
         _factor=lambda: common_factor(whole, panel, beta, lead),
     )
@@ -294,57 +294,3 @@ def _scale_doubt(beta: Array, beta_se: Array | None) -> Array:
 
 def _couplings(scaled: Array, scale: Array) -> Array:
     return np.divide(scaled, scale, out=np.zeros_like(scaled), where=scale > 0)
-
-
-def _discoveries(inclusion: Array, at_most: float) -> NDArray[np.bool_]:
-    """The largest set of pairs whose mean probability of not being coupled is at most so much."""
-    upper = np.triu_indices(len(inclusion), 1)
-    null = 1.0 - inclusion[upper]
-    order = np.argsort(null, kind="stable")
-    rate = np.cumsum(null[order]) / np.arange(1, null.size + 1)
-    chosen = np.zeros(null.size, dtype=bool)
-    chosen[order[: int((rate <= at_most).sum())]] = True
-    keep = np.zeros(inclusion.shape, dtype=bool)
-    keep[upper] = chosen
-    return keep | keep.T
-
-
-def _significant_sectors(
-    whole: Design, M: Array, group: NDArray[np.int64], scale: Array
-) -> NDArray[np.bool_]:
-    """All pairs of one sector when their common coupling is significant given the rest, else none.
-
-    With few days no single pair stands out although their sum does; each keeps its shrunk estimate.
-    """
-    equations = whole.equations
-    within = (group == 0) & ~np.eye(len(scale), dtype=bool)
-    shape = np.where(within, scale, 0.0)
-    push = template.quadratic(equations, shape)
-    if not push > 0:
-        return np.zeros_like(within)
-    left = shrinkage.row_gradients(equations, np.where(within, 0.0, M))
-    z = float((equations.weight[:, None] * shape * left).sum()) / np.sqrt(push)
-    z /= np.sqrt(template.overdispersion(equations, shape, whole.factors))
-    return within if abs(z) > template.cutoff(1) else np.zeros_like(within)
-
-
-def _spread(
-    equations: Equations, scale: Array, posterior: shrinkage.Posterior,
-    group: NDArray[np.int64], keep: NDArray[np.bool_],
-) -> Array:  # fmt: skip
-    """Posterior standard deviations of the kept couplings, shape (n, n).
-
-    From the kept pairs' joint covariance (the factorised posterior's own spread is too small where
-    flows go together), plus what not knowing whether and how the pair is coupled adds.
-    """
-    first, second = np.nonzero(np.triu(keep, 1))
-    variance = posterior.spread**2
-    if 0 < first.size <= MAX_JOINT:
-        joint = shrinkage.joint_curvature(equations, scale, first, second)
-        tau = posterior.prior[group[first, second], 3]
-        alone = 1 / (np.diagonal(joint) + tau**-2)
-        joint[np.diag_indices_from(joint)] += tau**-2
-        extra = np.maximum(np.diagonal(np.linalg.inv(joint)) - alone, 0.0)
-        variance[first, second] += posterior.own[first, second] * extra
-        variance[second, first] = variance[first, second]
-    return np.asarray(np.sqrt(variance))
