@@ -9,8 +9,8 @@ import pytest
 
 from crossimpact.estimate import template
 from crossimpact.estimate.equations import Equations, summed
-from crossimpact.estimate.gram import history
 from crossimpact.estimate.template import LENT_SPREAD, fit_blocks, fit_kyle, fit_lent, kyle
+from crossimpact.estimate.weighted_rows import history
 from crossimpact.model import Array
 
 from .desk import BUCKETS, draw
