@@ -6,6 +6,7 @@ On loopback alone. Liveness is the age of the last finished turn on fresh data, 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -104,7 +105,10 @@ def health(
 
 
 async def serve(port: int, metrics: Metrics, ask: Callable[[], Health]) -> asyncio.Server:
-    """Answer monitors on a loopback port; 0 takes a free one."""
+    """Answer monitors on a loopback port; 0 takes a free one.
+
+    In a container, loopback is the container's own: `$CROSSIMPACT_METRICS_HOST` names another.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, TimeoutError, ValueError):
@@ -117,7 +121,8 @@ async def serve(port: int, metrics: Metrics, ask: Callable[[], Health]) -> async
             await writer.drain()
         writer.close()
 
-    return await asyncio.start_server(answer, "127.0.0.1", port)
+    host = os.environ.get("CROSSIMPACT_METRICS_HOST", "127.0.0.1")
+    return await asyncio.start_server(answer, host, port)
 
 
 def _respond(path: str, metrics: Metrics, found: Health) -> tuple[str, bytes]:

@@ -1,0 +1,1 @@
+"""The service of docker-compose.yml: its secrets, first steps, and rehearsal."""
