@@ -39,6 +39,11 @@ def passwords(folder: Path) -> tuple[Path, dict[str, str]]:
     return path, fresh
 
 
+def read_passwords(home: Path) -> dict[str, str]:
+    """The users' passwords of a home that has them."""
+    return dict(json.loads((home / "secrets" / "passwords.json").read_text()))
+
+
 def airflow_secrets(folder: Path) -> dict[str, str]:
     """Airflow's variables for keys, users and roles."""
     path, _ = passwords(folder)

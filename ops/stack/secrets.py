@@ -42,11 +42,10 @@ NAMES: Mapping[str, int] = {
     "PROMETHEUS_PASSWORD": PASSWORD,
     "GRAFANA_PASSWORD": PASSWORD,
 }
-#: In whatever case, alone or repeated: everybody tries these first.
+#: In whatever case, alone or strung together with digits: everybody tries these first.
 WELL_KNOWN = re.compile(
     r"(?:admin|airflow|airflow_jwt_secret|changeme|change_?me|crossimpact|default|grafana|mlflow"
-    r"|password1?2?3?4?|passw0rd|postgres|prometheus|redis|root|secret|temporary_key|test"
-    r"|[0-9]+|(.)\1*)+",
+    r"|password|passw0rd|postgres|prometheus|redis|root|secret|temporary_key|test|[0-9]|[-_])+",
     re.IGNORECASE,
 )
 #: What stands in an address without being escaped, and in a file of Compose without quotes.

@@ -24,7 +24,7 @@ from dags import runs
 from ops import airflow_env, credentials, dagrun
 from pipelines import drift, release
 from pipelines.store.settings import Settings
-from tests.dags.airflow_api import Api, wait_for
+from ops.airflow_api import Api, wait_for
 
 WAIT_S = 600
 SETTLE_S = 1.0  # DAG.test() writes the state of a parked task once more
@@ -58,7 +58,7 @@ class Stage:
         from fastapi.testclient import TestClient
 
         self.settings = Settings(home)
-        self.api = Api(TestClient(create_app(apps="core")), home)
+        self.api = Api(TestClient(create_app(apps="core")), credentials.read_passwords(home))
         self.landing = landing
 
     def run(self, dag_id: str, **conf: Any) -> dict[str, Any]:

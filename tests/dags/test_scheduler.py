@@ -16,12 +16,12 @@ import httpx
 import pytest
 
 from crossimpact.simulate import DeskSpec
-from ops import serve
+from ops import credentials, serve
 from ops.airflow_env import ROOT
 from pipelines import release, simulate
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
-from tests.dags.airflow_api import Api, wait_for
+from ops.airflow_api import Api, wait_for
 
 ASKED = "CROSSIMPACT_TEST_SCHEDULER"
 SLOW_S = 1800
@@ -64,7 +64,7 @@ def stage(desk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 def api(stage: Path) -> Iterator[Api]:
     url = serve.urls(stage)["airflow"]
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
-        yield Api(client, stage)
+        yield Api(client, credentials.read_passwords(stage))
 
 
 def test_unpausing_starts_nothing(api):

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from crossimpact.errors import CrossImpactError
 
 PENDING = {"response_received": False, "state": "awaiting_input"}
 
 
 class Api:
-    """Calls made as a user of the home whose passwords these are.
+    """Calls made as one of the users.
 
     Parameters
     ----------
     client
         An httpx client of a running server, or FastAPI's test client of the application.
+    passwords
+        By user.
     """
 
-    def __init__(self, client: Any, home: Path) -> None:
-        self.client = client
-        self.passwords = json.loads((home / "secrets" / "passwords.json").read_text())
+    def __init__(self, client: Any, passwords: Mapping[str, str]) -> None:
+        self.client, self.passwords = client, passwords
 
     def send(self, method: str, path: str, user: str = "operator", **more: Any) -> Any:
         """The response to a call."""
@@ -66,6 +67,26 @@ class Api:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self.get(path, stringify=False)["value"]
 
+    def unpause(self, *dag_ids: str) -> None:
+        """Let these DAGs run."""
+        for dag_id in dag_ids:
+            self.send("PATCH", f"dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a run by hand, as the operator; its id."""
+        body = {"logical_date": None, "conf": conf}
+        made = self.send("POST", f"dags/{dag_id}/dagRuns", json=body).raise_for_status().json()
+        return str(made["dag_run_id"])
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """A run."""
+        return dict(self.get(f"dags/{dag_id}/dagRuns/{run_id}"))
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """A run's task instances, mapped ones one by one."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        return list(self.get(path, limit=500)["task_instances"])
+
     def asset_events(self, name: str) -> list[dict[str, Any]]:
         """What an asset's events carry, oldest first."""
         (asset,) = self.get("assets", name_pattern=name)["assets"]
@@ -75,11 +96,13 @@ class Api:
         return [event["extra"] for event in events]
 
 
-def wait_for(found: Callable[[], Any], seconds: float) -> Any:
+def wait_for(
+    found: Callable[[], Any], seconds: float, what: str = "an answer", every_s: float = 0.2
+) -> Any:
     """What `found` gives once it gives something."""
     deadline = time.monotonic() + seconds
     while not (something := found()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds} s in vain")
-        time.sleep(0.2)
+            raise CrossImpactError(f"waited {seconds:.0f} s in vain for {what}")
+        time.sleep(every_s)
     return something
