@@ -5,7 +5,7 @@ UV := .boot/bin/uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench lock sbom up down
+.PHONY: help install demo test lint bench lock sbom up down secrets rehearse
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -38,7 +38,7 @@ bench: .venv/.ready  ## measure the refit at 20, 50 and 100 symbols
 
 lock: .venv/.ready  ## resolve requirements.lock anew from pyproject.toml
 	@$(UV) pip compile -q --upgrade --generate-hashes --no-annotate --no-header --python-version 3.11 \
-		pyproject.toml --extra platform --group dev -o requirements.lock
+		pyproject.toml --extra platform --extra service --group dev -o requirements.lock
 
 sbom: .venv/.ready  ## write sbom.json: what the lock installs, as CycloneDX
 	@$(BIN)/python -m ops.sbom sbom.json
@@ -48,3 +48,9 @@ up: .venv/.ready  ## start Airflow and an MLflow server on this machine (loopbac
 
 down: .venv/.ready  ## stop them
 	@$(BIN)/python -m ops.serve down
+
+secrets: .venv/.ready  ## write the secrets of docker-compose.yml to .env, once
+	@$(BIN)/python -m ops.stack.secrets make
+
+rehearse: .venv/.ready  ## run the services of docker-compose.yml through a day, a backup and a restore
+	@$(BIN)/python -m ops.stack.rehearse $(if $(SMALL),--small) $(if $(FAULTS),--faults) $(if $(FORM),--form $(FORM))

@@ -20,7 +20,7 @@ def admit(database: str, people: Mapping[str, str], *, admin: bool = False) -> N
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore()
-    store.init_db(database)
+    store.init_db(database)  # type: ignore[no-untyped-call]
     for name, password in people.items():
         if store.has_user(name):
             store.update_user(name, password, admin)

@@ -100,9 +100,9 @@ def make_databases(values: Mapping[str, str]) -> None:
             cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
             if cursor.fetchone() is None:
                 cursor.execute(
-                    sql.SQL("CREATE DATABASE {0} OWNER {0} ENCODING 'UTF8' TEMPLATE template0").format(
-                        sql.Identifier(name)
-                    )
+                    sql.SQL(
+                        "CREATE DATABASE {0} OWNER {0} ENCODING 'UTF8' TEMPLATE template0"
+                    ).format(sql.Identifier(name))
                 )
         for name in (*DATABASES, "postgres"):
             cursor.execute(
@@ -182,9 +182,8 @@ def write_logins(values: Mapping[str, str]) -> None:
     users.admit(address, {PLATFORM: values["MLFLOW_PASSWORD"]}, admin=True)
     users.admit(address, people)
     replace(LOGINS, json.dumps(people), 0o600)
-    hashed = crypt.crypt(
-        values["PROMETHEUS_PASSWORD"], crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1 << 10)
-    )
+    salt = crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1 << 10)  # noqa: S324, Prometheus' own
+    hashed = crypt.crypt(values["PROMETHEUS_PASSWORD"], salt)
     replace(WEB, f"basic_auth_users:\n  prometheus: {hashed}\n", 0o644)
     print(f"logins: {', '.join([*people, PLATFORM, 'prometheus'])}")
 

@@ -6,9 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ from crossimpact.errors import CrossImpactError
 from ops.processes import Process, tail
 from ops.stack import namespaces
 from ops.stack.compose import Service
+from ops.stack.form import Done
 
 #: The programs that Debian's packages bring, by package.
 PROGRAMS = {
@@ -26,15 +25,6 @@ PROGRAMS = {
     "prometheus-alertmanager": "/usr/bin/prometheus-alertmanager",
 }
 RESTART_S = 1.0
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command in a service came to."""
-
-    code: int
-    out: bytes
-    err: str
 
 
 def install(packages: Sequence[str] = tuple(PROGRAMS)) -> list[str]:
@@ -49,12 +39,13 @@ def install(packages: Sequence[str] = tuple(PROGRAMS)) -> list[str]:
     if not missing:
         return []
     told = f"apt-get install --no-install-recommends {' '.join(missing)}"
-    if os.geteuid() or not shutil.which("apt-get"):
+    apt = shutil.which("apt-get")
+    if os.geteuid() or not apt:
         raise CrossImpactError(f"not on this machine: {', '.join(missing)}", told)
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
         done = subprocess.run(
-            ["apt-get", *words], env=quiet, capture_output=True, text=True, check=False
+            [apt, *words], env=quiet, capture_output=True, text=True, check=False
         )  # fmt: skip
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -88,7 +79,7 @@ class ProcessForm:
     def _write_names(self) -> list[Path]:
         """The hosts and users that every service knows."""
         hosts = "".join(f"127.0.0.1 {name}\n" for name in ("localhost", *self.services))
-        users = {service.user: name for name, service in reversed(self.services.items())}
+        users = {service.user: name for name, service in self.services.items()}
         rows = [f"{name}:x:{uid}:{gid}::/tmp:/bin/sh\n" for (uid, gid), name in users.items()]
         made = []
         for name, text in (("hosts", hosts), ("passwd", "root:x:0:0::/:/bin/sh\n" + "".join(rows))):
@@ -122,12 +113,13 @@ class ProcessForm:
     def start(self, name: str) -> None:
         """Start a service; from then on it is started again when it dies."""
         with self._lock:
-            service = self.services[name]
-            self.process(name).stop()
-            command = [*self._as(name), *service.command]
-            self.process(name).start(command, namespaces.environment(service))
-            if not service.once:
-                self._wanted.add(name)
+            self._launch(name)
+            self._wanted.add(name)
+
+    def _launch(self, name: str) -> None:
+        service, process = self.services[name], self.process(name)
+        process.stop()  # what a dead one left behind
+        process.start([*self._as(name), *service.command], namespaces.environment(service))
 
     def _as(self, name: str) -> list[str]:
         service = self.services[name]
@@ -195,24 +187,25 @@ class ProcessForm:
                 for name in self._wanted:
                     if not self.running(name):
                         self.restarts[name] += 1
-                        self.start_again(name)
-
-    def start_again(self, name: str) -> None:
-        service = self.services[name]
-        self.process(name).stop()
-        command = [*self._as(name), *service.command]
-        self.process(name).start(command, namespaces.environment(service))
+                        self._launch(name)
 
     def stop(self) -> None:
         """End everything, the last started first, each as it asks to be ended."""
         with self._lock:
             self._over.set()
             self._wanted.clear()
-            names = list(reversed(self.services))
+            names = list(self.services)[::-1]
             for name in names:
                 self.process(name).ask_to_end()
             for name in names:
                 self.process(name).stop()
+
+    def left(self) -> list[str]:
+        """What still runs or listens, besides this process."""
+        running = [p for name in self.services for p in self.members(name)]
+        told = [f"{p.name()} {p.pid}" for p in running]
+        ports = [c for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        return told + [f"port {c.laddr.port}" for c in ports]
 
     def memory_mb(self) -> dict[str, float]:
         """Proportional memory of each service."""
@@ -229,13 +222,3 @@ def pss(process: psutil.Process) -> int:
         return int(process.memory_full_info().pss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0
-
-
-def wait_until(what: str, true: object, seconds: float, every_s: float = 1.0) -> float:
-    """Seconds until it is true; raise what was waited for in vain."""
-    begun = time.monotonic()
-    while not true():  # type: ignore[operator]
-        if time.monotonic() - begun > seconds:
-            raise CrossImpactError(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(every_s)
-    return time.monotonic() - begun

@@ -121,7 +121,9 @@ def make(path: Path = FILE) -> None:
             "docs/service.md",
         )
     lines = [f"{name}={value}\n" for name, value in generate().items()]
-    write_private(path, "# Secrets of docker-compose.yml; never into the repository.\n" + "".join(lines))
+    write_private(
+        path, "# Secrets of docker-compose.yml; never into the repository.\n" + "".join(lines)
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

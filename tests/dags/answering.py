@@ -22,9 +22,9 @@ from unittest import mock
 
 from dags import runs
 from ops import airflow_env, credentials, dagrun
+from ops.airflow_api import Api, wait_for
 from pipelines import drift, release
 from pipelines.store.settings import Settings
-from ops.airflow_api import Api, wait_for
 
 WAIT_S = 600
 SETTLE_S = 1.0  # DAG.test() writes the state of a parked task once more

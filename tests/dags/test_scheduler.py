@@ -17,11 +17,11 @@ import pytest
 
 from crossimpact.simulate import DeskSpec
 from ops import credentials, serve
+from ops.airflow_api import Api, wait_for
 from ops.airflow_env import ROOT
 from pipelines import release, simulate
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
-from ops.airflow_api import Api, wait_for
 
 ASKED = "CROSSIMPACT_TEST_SCHEDULER"
 SLOW_S = 1800

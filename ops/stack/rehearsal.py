@@ -1,0 +1,409 @@
+"""A day of the service from nothing to a restored copy, step by step; each says what it saw."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from crossimpact.errors import CrossImpactError
+from ops import demo
+from ops.airflow_api import Api, wait_for
+from ops.stack import backup, secrets
+from ops.stack.form import Form, bring_up
+
+AIRFLOW, MLFLOW, PROMETHEUS = (f"http://127.0.0.1:{port}" for port in (8080, 5000, 9090))
+DAGS = ("validate_contract", "monthly_refit", "weekly_drift", "daily_tca")
+WORKERS = ("worker-1", "worker-2")
+#: What answers from a restored copy without starting the whole of it.
+CORE = ("postgres", "redis", "migrate", "mlflow", "live")
+#: Airflow loses an answer that comes within a second of the question.
+THINKING_S = 3.0
+START_S, RUN_S, PULL_S = 900.0, 1800.0, 120.0
+REASON = "rehearsal: the gates agree"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the simulated desk that is landed."""
+
+    symbols: int
+    days: int
+    seed: int = 7
+
+
+SMALL, FULL = Size(10, 6), Size(20, 20)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step: how long it took, what was seen."""
+
+    step: str
+    seconds: float
+    seen: str
+    ok: bool
+
+
+class Rehearsal:
+    """The steps, in order; each needs those before it.
+
+    Parameters
+    ----------
+    make
+        Makes the services of a folder by their secrets.
+    folder
+        Where everything goes; new.
+    names
+        The services that are started.
+    size
+        Of the desk.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Mapping[str, str], Path], Form],
+        folder: Path,
+        names: Sequence[str],
+        size: Size,
+    ) -> None:
+        self.make, self.folder, self.names, self.size = make, folder, names, size
+        self.secrets: dict[str, str] = {}
+        self.forms: list[Form] = []
+        self.digest = ""
+        self.last_date = ""
+
+    @property
+    def form(self) -> Form:
+        return self.forms[-1]
+
+    @property
+    def api(self) -> Api:
+        client = httpx.Client(base_url=AIRFLOW, trust_env=False, timeout=60)
+        roles = ("operator", "approver", "auditor")
+        return Api(client, {name: self.secrets[f"{name.upper()}_PASSWORD"] for name in roles})
+
+    def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """The steps by name."""
+        yield "secrets", self.make_secrets
+        yield "start", self.start
+        yield "logins", self.log_in
+        yield "idle memory", self.weigh
+        yield "land a desk", self.land
+        yield "validate", self.validate
+        yield "refit", self.refit
+        yield "approve", self.approve
+        yield "promote", self.promote
+        yield "pull", self.pull
+        yield "live loop", self.live_loop
+        yield "live session", self.live_session
+        yield "daily TCA", self.tca
+        yield "metrics", self.metrics
+        yield "backup", self.back_up
+        yield "kill -9 of all", self.kill
+        yield "restore", self.restore
+        yield "stop", self.stop
+
+    def make_secrets(self) -> str:
+        file = self.folder / "env"
+        secrets.make(file)
+        self.secrets = secrets.check(file)
+        refuses(lambda: secrets.make(file), "made secrets over others")
+        weak = {**self.secrets, "REDIS_PASSWORD": "changeme"}
+        need(list(secrets.problems(weak)) != [], "a weak secret passed")
+        mode = file.stat().st_mode & 0o777
+        return f"{len(self.secrets)} made, mode {mode:o}; not made twice; a weak one is refused"
+
+    def start(self) -> str:
+        self.forms.append(self.make(self.secrets, self.folder / "service"))
+        took = bring_up(self.form, self.names, START_S)
+        return f"{len(took)} services well, {max(took, key=took.__getitem__)} last"
+
+    def log_in(self) -> str:
+        """Who may do what, over HTTP."""
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            wrong = {"username": "operator", "password": "wrong"}
+            denied = client.post(f"{AIRFLOW}/auth/token", json=wrong).status_code
+            model = f"{MLFLOW}/api/2.0/mlflow/registered-models/search"
+            nobody = client.get(model).status_code
+            auditor = ("auditor", self.secrets["AUDITOR_PASSWORD"])
+            reads = client.get(model, auth=auditor).status_code
+            body = {"name": "mine"}
+            made = f"{MLFLOW}/api/2.0/mlflow/experiments/create"
+            writes = client.post(made, auth=auditor, json=body).status_code
+        starts = self.api.send("POST", "dags/daily_tca/dagRuns", "approver",
+                               json={"logical_date": None}).status_code  # fmt: skip
+        found = (denied, nobody, reads, writes, starts)
+        need(found == (401, 401, 200, 403, 403), f"answers {found}")
+        return "wrong password 401, nobody at MLflow 401; auditor reads 200, writes 403; " \
+               "approver triggers 403"  # fmt: skip
+
+    def weigh(self) -> str:
+        used = self.form.memory_mb()
+        need(sum(used.values()) < 2048, f"{sum(used.values()):.0f} MB, 2048 at most")
+        largest = sorted(used, key=used.__getitem__)[-3:]
+        told = ", ".join(f"{name} {used[name]:.0f}" for name in reversed(largest))
+        return f"{sum(used.values()):.0f} MB in all ({told})"
+
+    def land(self) -> str:
+        """As a desk would: partitions appear in the landing volume."""
+        desk = self.folder / "desk"
+        size = {"symbols": self.size.symbols, "days": self.size.days, "seed": self.size.seed}
+        demo.simulate(desk, size, datetime.now(UTC).date())
+        volume = self.form.volume("landing")
+        shutil.copytree(desk / "landing", volume, dirs_exist_ok=True)
+        backup.own(volume, self.form.owner("landing"))
+        dates = sorted(p.name for p in (volume / "instruments").glob("date=*"))
+        self.last_date = dates[-1].partition("=")[2]
+        return (
+            f"{self.size.symbols} names, {len(dates)} dates to {self.last_date}, some rows broken"
+        )
+
+    def run(self, dag_id: str, **conf: Any) -> tuple[str, list[dict[str, Any]]]:
+        """Trigger a DAG and wait for its end: its id and tasks."""
+        self.api.unpause(dag_id)
+        run_id = self.api.trigger(dag_id, landing="/srv/landing", **conf)
+        self.wait_for_end(dag_id, run_id)
+        return run_id, self.api.tasks(dag_id, run_id)
+
+    def wait_for_end(self, dag_id: str, run_id: str) -> None:
+        def ended() -> str | None:
+            state = self.api.run(dag_id, run_id)["state"]
+            return state if state in ("success", "failed") else None
+
+        state = wait_for(ended, RUN_S, f"{dag_id} {run_id}", every_s=1.0)
+        bad = [
+            t for t in self.api.tasks(dag_id, run_id) if t["state"] in ("failed", "upstream_failed")
+        ]
+        told = ", ".join(f"{t['task_id']} on {t['hostname']}" for t in bad)
+        need(state == "success", f"{dag_id} ended as {state}: {told}")
+
+    def validate(self) -> str:
+        run_id, tasks = self.run("validate_contract")
+        told = self.api.returned("validate_contract", run_id, "verdict")
+        return f"{len(tasks)} tasks on {spread(tasks)}; {len(told['dates'])} dates accepted"
+
+    def refit(self) -> str:
+        """Until a human is asked; both workers have to take part."""
+        self.api.unpause("monthly_refit")
+        self.refit_run = self.api.trigger("monthly_refit", landing="/srv/landing")
+        self.asked()
+        tasks = self.api.tasks("monthly_refit", self.refit_run)
+        mapped = [t for t in tasks if t["map_index"] >= 0]
+        need(
+            set(WORKERS) <= {t["hostname"] for t in mapped}, f"mapped tasks ran on {spread(mapped)}"
+        )
+        return f"{len(mapped)} mapped tasks on {spread(mapped)}; a human is asked"
+
+    def asked(self) -> dict[str, Any]:
+        """The request that waits for a human."""
+
+        def found() -> dict[str, Any] | None:
+            state = self.api.run("monthly_refit", self.refit_run)["state"]
+            need(state in ("queued", "running"), f"the refit ended as {state}, nobody was asked")
+            return next(iter(self.api.requests()), None)
+
+        request: dict[str, Any] = wait_for(found, RUN_S, "a request for approval", every_s=1.0)
+        time.sleep(THINKING_S)
+        return request
+
+    def approve(self) -> str:
+        """The operator's own approval does not count, the auditor may not, the approver does."""
+        auditor = self.api.answer(self.asked(), "auditor", "Approve", REASON)
+        own = self.api.answer(self.asked(), "operator", "Approve", "mine")
+        approver = self.api.answer(self.asked(), "approver", "Approve", REASON)
+        need((auditor, own, approver) == (403, 200, 200), f"answers {(auditor, own, approver)}")
+        return "auditor 403; operator, who triggered it, is asked again; approver 200"
+
+    def promote(self) -> str:
+        self.wait_for_end("monthly_refit", self.refit_run)
+        lines = self.ledger(self.form)
+        (line,) = [line for line in lines if line["action"] == "promote"]
+        need(line["who"] == "approver", f"promoted by {line['who']}")
+        return f"release {line['release']} in the ledger, by {line['who']}"
+
+    def ledger(self, form: Form) -> list[dict[str, Any]]:
+        """The ledger's lines, once it verifies."""
+        verdict = told(form, "live", "ledger", "verify")
+        need(bool(verdict["ok"]), f"the ledger does not verify: {verdict}")
+        return list(told(form, "live", "ledger", "show")["ledger"])
+
+    def pull(self) -> str:
+        served, tries = self.pulled()
+        self.digest = served["digest"]
+        return f"live, release {self.digest[:12]}, by the auditor's login, try {tries}"
+
+    def pulled(self) -> tuple[dict[str, Any], int]:
+        """The champion as a consumer gets it, and the tries: on a busy machine 2 s may not do."""
+        tries = count(1)
+        words = ("python", "-m", "crossimpact", "pull", "--json")
+
+        def live() -> tuple[dict[str, Any], int] | None:
+            tried, done = next(tries), self.form.execute("live", words)
+            need(done.code in (0, 5), f"pull ended with {done.code}: {done.err[-500:]}")
+            served = json.loads(done.out)
+            return (served, tried) if served["state"] == "live" else None
+
+        found: tuple[dict[str, Any], int] = wait_for(live, PULL_S, "a live pull")
+        return found
+
+    def live_loop(self) -> str:
+        """The service itself: events into a file of the feed, decisions out of it."""
+        shown = json.loads((self.folder / "desk" / "truth.json").read_text())["symbols"]
+        now = datetime.now(UTC)
+        feed, targets = self.form.volume("feed") / "events.jsonl", self.form.volume("targets")
+        lines = "".join(json.dumps(event) + "\n" for event in events(shown, now))
+        feed.write_text(lines)
+        feed.chmod(0o644)
+
+        def decided() -> list[dict[str, Any]]:
+            text = (targets / "targets.jsonl").read_text()
+            rows = [json.loads(line) for line in text.splitlines()]
+            return [row for row in rows if row.get("release")]
+
+        rows = wait_for(decided, 300, "a decision by the release", every_s=0.5)
+        return f"{len(shown)} quotes and a parent in, {len(rows)} decisions by the release out"
+
+    def live_session(self) -> str:
+        """A landed date played, sealed, verified and replayed."""
+        played = ("--play", "/srv/landing", "--date", self.last_date, "--session", "rehearsal")
+        session = told(self.form, "live", "live", *played)
+        need(session["sealed"], "the session is not sealed")
+        verdict = told(self.form, "live", "live", "verify", "rehearsal")
+        replay = told(self.form, "live", "live", "--replay", "rehearsal")
+        need(verdict["ok"] and replay["differs"] is None, f"{verdict} {replay}")
+        return (
+            f"{replay['lines']} lines, {replay['decisions']} decisions, sealed, replays bit by bit"
+        )
+
+    def tca(self) -> str:
+        _, tasks = self.run("daily_tca", date=self.last_date)
+        page = self.form.volume("home") / "reports" / f"tca-{self.last_date}.html"
+        need(page.exists(), f"no page {page.name}")
+        return f"page {page.name}, {page.stat().st_size / 1024:.0f} kB, on {spread(tasks)}"
+
+    def metrics(self) -> str:
+        """What Prometheus has scraped; it asks for a login."""
+        seen = []
+        for name, port in (("live", 9464), ("metrics", 9465)):
+            if name in self.names:
+                seen.append(f"{name} {len(samples(f'http://127.0.0.1:{port}/metrics'))} samples")
+        if "prometheus" in self.names:
+            seen.append(self.scraped())
+        return ", ".join(seen)
+
+    def scraped(self) -> str:
+        login = ("prometheus", self.secrets["PROMETHEUS_PASSWORD"])
+        with httpx.Client(base_url=PROMETHEUS, trust_env=False, timeout=60) as client:
+            nobody = client.get("/api/v1/targets").status_code
+            need(nobody == 401, f"Prometheus answers {nobody} without a login")
+
+            def up() -> dict[str, str] | None:
+                rows = client.get("/api/v1/targets", auth=login).json()["data"]["activeTargets"]
+                health = {row["labels"]["job"]: row["health"] for row in rows}
+                return None if "unknown" in health.values() else health
+
+            health = wait_for(up, 180, "a first scrape", every_s=2.0)
+            firing = client.get("/api/v1/alerts", auth=login).json()["data"]["alerts"]
+        down = sorted(job for job, state in health.items() if state != "up")
+        need(not down, f"Prometheus cannot scrape {', '.join(down)}")
+        names = sorted({row["labels"]["alertname"] for row in firing})
+        return (
+            f"Prometheus scrapes {', '.join(sorted(health))}; alerts {', '.join(names) or 'none'}"
+        )
+
+    def back_up(self) -> str:
+        folder = backup.backup(self.form, self.folder / "backup")
+        databases = len(backup.DATABASES)
+        return f"{backup.size_mb(folder):.0f} MB: home, ledger, {databases} databases, artefacts"
+
+    def kill(self) -> str:
+        killed = sum(self.form.kill(name, stay=True) for name in self.names)
+        self.form.stop()
+        left = self.form.left()
+        need(not left, f"left over: {', '.join(left)}")
+        backup.discard(self.form.volume("home"))
+        return f"{killed} processes, the home deleted besides"
+
+    def restore(self) -> str:
+        """Under another path, with other passwords; the same champion has to answer."""
+        kept = {secrets.FERNET: self.secrets[secrets.FERNET]}
+        self.secrets = secrets.generate() | kept
+        self.forms.append(self.make(self.secrets, self.folder / "elsewhere"))
+        bring_up(self.form, ("postgres", "redis", "migrate"), START_S)
+        backup.restore(self.form, self.folder / "backup")
+        self.form.once("migrate")
+        bring_up(self.form, ("mlflow", "live"), START_S)
+        lines = self.ledger(self.form)
+        served, _ = self.pulled()
+        need(served["digest"] == self.digest, f"another champion answers: {served}")
+        need(told(self.form, "live", "live", "verify", "rehearsal")["ok"], "the session is broken")
+        champion = f"champion {self.digest[:12]} answers live"
+        return f"ledger of {len(lines)} lines verifies, {champion}, under other passwords"
+
+    def stop(self) -> str:
+        self.form.stop()
+        left = self.form.left()
+        need(not left, f"left over: {', '.join(left)}")
+        return "no process and no open port is left"
+
+
+def need(true: bool, otherwise: str) -> None:
+    """Raise what was seen instead."""
+    if not true:
+        raise CrossImpactError(otherwise)
+
+
+def refuses(action: Callable[[], object], otherwise: str) -> None:
+    try:
+        action()
+    except CrossImpactError:
+        return
+    raise CrossImpactError(otherwise)
+
+
+def told(form: Form, service: str, *words: str) -> dict[str, Any]:
+    """What `crossimpact` prints as JSON, run as a service."""
+    done = form.execute(service, ["python", "-m", "crossimpact", *words, "--json"])
+    if done.code:
+        said = (done.out.decode(errors="replace") + done.err).strip()[-800:]
+        raise CrossImpactError(f"crossimpact {' '.join(words)} ended with {done.code}: {said}")
+    parsed: dict[str, Any] = json.loads(done.out)
+    return parsed
+
+
+def spread(tasks: Sequence[Mapping[str, Any]]) -> str:
+    """How many tasks each worker took."""
+    counts = Counter(t["hostname"] for t in tasks if t["hostname"])
+    return ", ".join(f"{name} {counts[name]}" for name in sorted(counts))
+
+
+def samples(url: str) -> list[str]:
+    text = httpx.get(url, trust_env=False, timeout=60).raise_for_status().text
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+def events(symbols: Sequence[str], now: datetime) -> Iterator[dict[str, Any]]:
+    """A quote of each name, a parent, and quotes a little later."""
+    yield {"type": "regime", "regime": "normal", "at": now.isoformat(), "source": "r", "seq": 0}
+    for late in (0, 61):
+        at = (now + timedelta(seconds=late)).isoformat()
+        for k, symbol in enumerate(symbols):
+            yield {
+                "type": "market", "symbol": symbol, "bid": 99.99, "ask": 100.01,
+                "volume": 20000.0, "volatility_bps": 10.0, "at": at, "source": "m",
+                "seq": late * len(symbols) + k,
+            }  # fmt: skip
+        if not late:
+            deadline = (now + timedelta(hours=1)).isoformat()
+            yield {"type": "parent", "id": "P1", "symbol": symbols[0], "quantity": 5000.0,
+                   "deadline": deadline, "at": at, "source": "p", "seq": 0}  # fmt: skip

@@ -1,0 +1,98 @@
+"""Rehearse the service: `python -m ops.stack.rehearse [--small] [--without NAME,...]`.
+
+Runs what docker-compose.yml says, prints a table of what was seen, exits 1 when a step failed, and
+leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from crossimpact.errors import CrossImpactError
+from ops.stack import compose, namespaces, secrets
+from ops.stack.compose import Service
+from ops.stack.form import Form
+from ops.stack.process_form import ProcessForm, install
+from ops.stack.rehearsal import FULL, SMALL, Rehearsal, Row
+
+MODULE = "ops.stack.rehearse"
+
+
+def rows(steps: Iterator[tuple[str, Callable[[], str]]]) -> Iterator[Row]:
+    """The steps one after the other, up to the first that fails."""
+    for name, step in steps:
+        begun = time.monotonic()
+        try:
+            seen, ok = step(), True
+        except Exception as error:  # whatever it is, it is a row of the table
+            told = str(error) if isinstance(error, CrossImpactError) else repr(error)
+            seen, ok = told, False
+        yield Row(name, time.monotonic() - begun, seen, ok)
+        if not ok:
+            return
+
+
+def show(found: Iterator[Row]) -> bool:
+    """Print each row as soon as it is known; whether all went well."""
+    print(f"{'step':<16} {'s':>6}  {'ok':<4} seen", flush=True)
+    begun, well = time.monotonic(), True
+    for row in found:
+        well = well and row.ok
+        verdict = "ok" if row.ok else "FAIL"
+        print(f"{row.step:<16} {row.seconds:6.1f}  {verdict:<4} {row.seen}", flush=True)
+    print(f"{'all':<16} {time.monotonic() - begun:6.1f}  {'ok' if well else 'FAIL'}", flush=True)
+    return well
+
+
+def rehearse(folder: Path, *, small: bool, without: tuple[str, ...]) -> bool:
+    """All steps below a folder; whether all went well. Whatever was started is ended."""
+    known = compose.services(secrets.generate())
+    left_out = {name for name, service in known.items() if service.build is None} | set(without)
+    names = [name for name in known if name not in left_out]
+
+    def make(values: Mapping[str, str], at: Path) -> Form:
+        services: Mapping[str, Service] = compose.services(values)
+        return ProcessForm(services, at)
+
+    rehearsal = Rehearsal(make, folder, names, SMALL if small else FULL)
+    print(f"{len(names)} services as processes; not started: {', '.join(sorted(left_out))}")
+    try:
+        return show(rows(rehearsal.steps()))
+    finally:
+        for form in rehearsal.forms:
+            form.stop()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a desk of 10 names and 6 days")
+    parser.add_argument("--without", default="", help="services that are not started")
+    parser.add_argument("--keep", type=Path, help="a new folder to leave everything in")
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser.parse_args(words)
+    try:
+        if namespaces.INSIDE not in os.environ:
+            install()  # there is no network inside
+        namespaces.enter(MODULE, words)
+    except CrossImpactError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="crossimpact-rehearsal-"))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        without = tuple(filter(None, arguments.without.split(",")))
+        return 0 if rehearse(folder, small=arguments.small, without=without) else 1
+    finally:
+        if not arguments.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
