@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from crossimpact.errors import CrossImpactError
 from ops import demo
 from ops.airflow_api import Api, wait_for
 from ops.stack import backup, secrets
 from ops.stack.form import Form, bring_up
+from ops.stack.questions import Size, events, need, refuses, samples, spread, told
 
 AIRFLOW, MLFLOW, PROMETHEUS = (f"http://127.0.0.1:{port}" for port in (8080, 5000, 9090))
 DAGS = ("validate_contract", "monthly_refit", "weekly_drift", "daily_tca")
@@ -30,28 +28,6 @@ CORE = ("postgres", "redis", "migrate", "mlflow", "live")
 THINKING_S = 3.0
 START_S, RUN_S, PULL_S = 900.0, 1800.0, 120.0
 REASON = "rehearsal: the gates agree"
-
-
-@dataclass(frozen=True)
-class Size:
-    """Of the simulated desk that is landed."""
-
-    symbols: int
-    days: int
-    seed: int = 7
-
-
-SMALL, FULL = Size(10, 6), Size(20, 20)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A step: how long it took, what was seen."""
-
-    step: str
-    seconds: float
-    seen: str
-    ok: bool
 
 
 class Rehearsal:
@@ -92,8 +68,8 @@ class Rehearsal:
         roles = ("operator", "approver", "auditor")
         return Api(client, {name: self.secrets[f"{name.upper()}_PASSWORD"] for name in roles})
 
-    def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
-        """The steps by name."""
+    def opening(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """The steps by name, up to a champion that answers."""
         yield "secrets", self.make_secrets
         yield "start", self.start
         yield "logins", self.log_in
@@ -104,6 +80,9 @@ class Rehearsal:
         yield "approve", self.approve
         yield "promote", self.promote
         yield "pull", self.pull
+
+    def rest(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """What follows, up to the end."""
         yield "live loop", self.live_loop
         yield "live session", self.live_session
         yield "daily TCA", self.tca
@@ -355,55 +334,3 @@ class Rehearsal:
         left = self.form.left()
         need(not left, f"left over: {', '.join(left)}")
         return "no process and no open port is left"
-
-
-def need(true: bool, otherwise: str) -> None:
-    """Raise what was seen instead."""
-    if not true:
-        raise CrossImpactError(otherwise)
-
-
-def refuses(action: Callable[[], object], otherwise: str) -> None:
-    try:
-        action()
-    except CrossImpactError:
-        return
-    raise CrossImpactError(otherwise)
-
-
-def told(form: Form, service: str, *words: str) -> dict[str, Any]:
-    """What `crossimpact` prints as JSON, run as a service."""
-    done = form.execute(service, ["python", "-m", "crossimpact", *words, "--json"])
-    if done.code:
-        said = (done.out.decode(errors="replace") + done.err).strip()[-800:]
-        raise CrossImpactError(f"crossimpact {' '.join(words)} ended with {done.code}: {said}")
-    parsed: dict[str, Any] = json.loads(done.out)
-    return parsed
-
-
-def spread(tasks: Sequence[Mapping[str, Any]]) -> str:
-    """How many tasks each worker took."""
-    counts = Counter(t["hostname"] for t in tasks if t["hostname"])
-    return ", ".join(f"{name} {counts[name]}" for name in sorted(counts))
-
-
-def samples(url: str) -> list[str]:
-    text = httpx.get(url, trust_env=False, timeout=60).raise_for_status().text
-    return [line for line in text.splitlines() if not line.startswith("#")]
-
-
-def events(symbols: Sequence[str], now: datetime) -> Iterator[dict[str, Any]]:
-    """A quote of each name, a parent, and quotes a little later."""
-    yield {"type": "regime", "regime": "normal", "at": now.isoformat(), "source": "r", "seq": 0}
-    for late in (0, 61):
-        at = (now + timedelta(seconds=late)).isoformat()
-        for k, symbol in enumerate(symbols):
-            yield {
-                "type": "market", "symbol": symbol, "bid": 99.99, "ask": 100.01,
-                "volume": 20000.0, "volatility_bps": 10.0, "at": at, "source": "m",
-                "seq": late * len(symbols) + k,
-            }  # fmt: skip
-        if not late:
-            deadline = (now + timedelta(hours=1)).isoformat()
-            yield {"type": "parent", "id": "P1", "symbol": symbols[0], "quantity": 5000.0,
-                   "deadline": deadline, "at": at, "source": "p", "seq": 0}  # fmt: skip

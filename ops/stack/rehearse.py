@@ -1,4 +1,4 @@
-"""Rehearse the service: `python -m ops.stack.rehearse [--small] [--without NAME,...]`.
+"""Rehearse the service: `python -m ops.stack.rehearse [--small] [--faults N] [--form FORM]`.
 
 Runs what docker-compose.yml says, prints a table of what was seen, exits 1 when a step failed, and
 leaves nothing behind.
@@ -13,14 +13,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from crossimpact.errors import CrossImpactError
-from ops.stack import compose, namespaces, secrets
-from ops.stack.compose import Service
+from ops.stack import compose, faults, namespaces, secrets
 from ops.stack.form import Form
 from ops.stack.process_form import ProcessForm, install
-from ops.stack.rehearsal import FULL, SMALL, Rehearsal, Row
+from ops.stack.questions import FAULTY, FULL, SMALL, Row, Size
+from ops.stack.rehearsal import Rehearsal
 
 MODULE = "ops.stack.rehearse"
 
@@ -51,20 +52,58 @@ def show(found: Iterator[Row]) -> bool:
     return well
 
 
-def rehearse(folder: Path, *, small: bool, without: tuple[str, ...]) -> bool:
+@dataclass(frozen=True)
+class Asked:
+    """How it is to be rehearsed."""
+
+    size: Size
+    without: tuple[str, ...] = ()
+    faults: int = 0
+
+
+def table(rehearsal: Rehearsal, asked: Asked) -> Iterator[Row]:
+    """The whole of it, up to the first step that fails; of faults, all."""
+    opened = []
+    for row in rows(rehearsal.opening()):
+        opened.append(row.ok)
+        yield row
+    if not all(opened):
+        return
+    if asked.faults:
+        yield from injected(rehearsal, asked.faults)
+        yield from rows(iter([("stop", rehearsal.stop)]))
+    else:
+        yield from rows(rehearsal.rest())
+
+
+def injected(rehearsal: Rehearsal, count: int) -> Iterator[Row]:
+    form = rehearsal.form
+    if not isinstance(form, ProcessForm):
+        raise CrossImpactError("faults are injected into processes only")
+    injector = faults.Faults(rehearsal, form)
+    steps = [("undisturbed", injector.remember), ("redis lost, 2 + 6", injector.redis_lost)]
+    yield from rows(iter(steps))
+    yield from injector.rounds(count)
+
+
+def rehearse(folder: Path, asked: Asked) -> bool:
     """All steps below a folder; whether all went well. Whatever was started is ended."""
     known = compose.services(secrets.generate())
-    left_out = {name for name, service in known.items() if service.build is None} | set(without)
+    left_out = {n for n, service in known.items() if service.build is None} | set(asked.without)
     names = [name for name in known if name not in left_out]
 
     def make(values: Mapping[str, str], at: Path) -> Form:
-        services: Mapping[str, Service] = compose.services(values)
-        return ProcessForm(services, at)
+        """One task at a time on each worker, and a home that can be filled, where faults come."""
+        more = {"WORKER_CONCURRENCY": "1"} if asked.faults else {}
+        form = ProcessForm(compose.services({**values, **more}), at)
+        if asked.faults:
+            faults.small_disk(at / "volumes" / "home", form.owner("home"))
+        return form
 
-    rehearsal = Rehearsal(make, folder, names, SMALL if small else FULL)
+    rehearsal = Rehearsal(make, folder, names, asked.size)
     print(f"{len(names)} services as processes; not started: {', '.join(sorted(left_out))}")
     try:
-        return show(rows(rehearsal.steps()))
+        return show(table(rehearsal, asked))
     finally:
         for form in rehearsal.forms:
             form.stop()
@@ -73,6 +112,7 @@ def rehearse(folder: Path, *, small: bool, without: tuple[str, ...]) -> bool:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--small", action="store_true", help="a desk of 10 names and 6 days")
+    parser.add_argument("--faults", type=int, default=0, help="inject so many, instead of the rest")
     parser.add_argument("--without", default="", help="services that are not started")
     parser.add_argument("--keep", type=Path, help="a new folder to leave everything in")
     words = sys.argv[1:] if argv is None else argv
@@ -87,8 +127,9 @@ def main(argv: list[str] | None = None) -> int:
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="crossimpact-rehearsal-"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        size = FAULTY if arguments.faults else SMALL if arguments.small else FULL
         without = tuple(filter(None, arguments.without.split(",")))
-        return 0 if rehearse(folder, small=arguments.small, without=without) else 1
+        return 0 if rehearse(folder, Asked(size, without, arguments.faults)) else 1
     finally:
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
