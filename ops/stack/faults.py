@@ -23,9 +23,10 @@ import httpx
 from crossimpact.errors import CrossImpactError
 from ops.airflow_api import wait_for
 from ops.stack import backup
+from ops.stack.opening import RUN_S, WORKERS
 from ops.stack.process_form import ProcessForm
 from ops.stack.questions import Row, need
-from ops.stack.rehearsal import RUN_S, WORKERS, Rehearsal
+from ops.stack.rehearsal import Rehearsal
 
 Answer = TypeVar("Answer")
 #: Of a round: at so many seconds from its beginning, or from the fault before.

@@ -29,8 +29,14 @@ class Form(Protocol):
     """The services of one folder, each started again when it dies, as its policy says."""
 
     kind: str
-    services: Mapping[str, Service]
-    restarts: dict[str, int]
+
+    @property
+    def services(self) -> Mapping[str, Service]: ...
+
+    @property
+    def restarts(self) -> Mapping[str, int]:
+        """How often each was started again because it had died."""
+        ...
 
     def volume(self, name: str) -> Path:
         """The folder of a named volume, owned by whoever writes there."""
@@ -70,6 +76,10 @@ class Form(Protocol):
 
     def stop(self) -> None:
         """End everything, the last started first."""
+        ...
+
+    def discard(self) -> None:
+        """Remove the volumes, which a stop keeps."""
         ...
 
     def left(self) -> list[str]:

@@ -200,6 +200,10 @@ class ProcessForm:
             for name in names:
                 self.process(name).stop()
 
+    def discard(self) -> None:
+        """Remove the volumes, which a stop keeps."""
+        shutil.rmtree(self.folder / "volumes", ignore_errors=True)
+
     def left(self) -> list[str]:
         """What still runs or listens, besides this process."""
         running = [p for name in self.services for p in self.members(name)]
@@ -210,15 +214,15 @@ class ProcessForm:
     def memory_mb(self) -> dict[str, float]:
         """Proportional memory of each service."""
         return {
-            name: sum(pss(process) for process in self.members(name)) / 2**20
+            name: sum(pss(process.pid) for process in self.members(name)) / 2**20
             for name in self.services
             if self.running(name)
         }
 
 
-def pss(process: psutil.Process) -> int:
+def pss(pid: int) -> int:
     """Memory of a process, what it shares divided among the sharers."""
     try:
-        return int(process.memory_full_info().pss)
+        return int(psutil.Process(pid).memory_full_info().pss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return 0

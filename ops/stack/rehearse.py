@@ -12,12 +12,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from crossimpact.errors import CrossImpactError
-from ops.stack import compose, faults, namespaces, secrets
+from ops.stack import compose, container_form, faults, namespaces, secrets
+from ops.stack.container_form import ContainerForm
 from ops.stack.form import Form
 from ops.stack.process_form import ProcessForm, install
 from ops.stack.questions import FAULTY, FULL, SMALL, Row, Size
@@ -59,6 +60,8 @@ class Asked:
     size: Size
     without: tuple[str, ...] = ()
     faults: int = 0
+    form: str = "processes"
+    keep: bool = False
 
 
 def table(rehearsal: Rehearsal, asked: Asked) -> Iterator[Row]:
@@ -95,32 +98,53 @@ def rehearse(folder: Path, asked: Asked) -> bool:
     def make(values: Mapping[str, str], at: Path) -> Form:
         """One task at a time on each worker, and a home that can be filled, where faults come."""
         more = {"WORKER_CONCURRENCY": "1"} if asked.faults else {}
-        form = ProcessForm(compose.services({**values, **more}), at)
+        services = compose.services({**values, **more})
+        if asked.form == "containers":
+            made = ContainerForm({name: services[name] for name in names}, at)
+            made.build()
+            return made
+        form = ProcessForm(services, at)
         if asked.faults:
             faults.small_disk(at / "volumes" / "home", form.owner("home"))
         return form
 
     rehearsal = Rehearsal(make, folder, names, asked.size)
-    print(f"{len(names)} services as processes; not started: {', '.join(sorted(left_out))}")
+    print(f"{len(names)} services as {asked.form}; not started: {', '.join(sorted(left_out))}")
     try:
         return show(table(rehearsal, asked))
     finally:
         for form in rehearsal.forms:
             form.stop()
+            if not asked.keep:
+                form.discard()
+
+
+def apart(words: Sequence[str]) -> None:
+    """Go where processes are apart from the machine's; there is no network to fetch anything by."""
+    if namespaces.INSIDE not in os.environ:
+        install()
+    namespaces.enter(MODULE, words)
+
+
+def contained(words: Sequence[str]) -> None:
+    """Go where containers are apart from the machine's."""
+    container_form.enter(MODULE, words)
+
+
+FORMS = {"processes": apart, "containers": contained}
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--small", action="store_true", help="a desk of 10 names and 6 days")
     parser.add_argument("--faults", type=int, default=0, help="inject so many, instead of the rest")
+    parser.add_argument("--form", choices=list(FORMS), default="processes")
     parser.add_argument("--without", default="", help="services that are not started")
     parser.add_argument("--keep", type=Path, help="a new folder to leave everything in")
     words = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(words)
     try:
-        if namespaces.INSIDE not in os.environ:
-            install()  # there is no network inside
-        namespaces.enter(MODULE, words)
+        FORMS[arguments.form](words)
     except CrossImpactError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -129,7 +153,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         size = FAULTY if arguments.faults else SMALL if arguments.small else FULL
         without = tuple(filter(None, arguments.without.split(",")))
-        return 0 if rehearse(folder, Asked(size, without, arguments.faults)) else 1
+        keep = arguments.keep is not None
+        asked = Asked(size, without, arguments.faults, arguments.form, keep)
+        return 0 if rehearse(folder, asked) else 1
     finally:
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
