@@ -75,15 +75,13 @@ class Process:
             return []
         if leader.get("file", here := _identity(self.pid_file)) != here:
             return []
-        result = [p for p in psutil.process_iter() if session(p.pid) == leader["pid"]]
+        members = (p for p in psutil.process_iter() if session(p.pid) == leader["pid"])
+        born = {p: at for p in members if (at := _born(p))}
         taken_over = any(
-            p.pid == leader["pid"] and abs(p.create_time() - leader["born"]) > CLOCK_STEP_S
-            for p in result
+            p.pid == leader["pid"] and abs(at - leader["born"]) > CLOCK_STEP_S
+            for p, at in born.items()
         )
-        if taken_over:
-            return []
-        living = (p for p in result if p.status() != psutil.STATUS_ZOMBIE)
-        return sorted(living, key=lambda p: p.pid != leader["pid"])
+        return [] if taken_over else sorted(born, key=lambda p: p.pid != leader["pid"])
 
     def ask_to_end(self) -> None:
         """Ask the session's leader to end, without waiting."""
@@ -102,6 +100,17 @@ class Process:
             raise CrossImpactError(f"{self.name} could not be stopped, see {self.log}")
         self.pid_file.unlink(missing_ok=True)
         return bool(members)
+
+
+def _born(process: psutil.Process) -> float | None:
+    """When a process began; None for one that has ended, be it since a moment ago."""
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        begun: float = process.create_time()
+    except psutil.NoSuchProcess:
+        return None
+    return begun
 
 
 def _identity(pid_file: Path) -> list[int]:

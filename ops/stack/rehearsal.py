@@ -13,7 +13,7 @@ from ops.airflow_api import wait_for
 from ops.stack import backup, secrets
 from ops.stack.form import bring_up
 from ops.stack.opening import PROMETHEUS, START_S, Opening
-from ops.stack.questions import events, need, samples, spread, told
+from ops.stack.questions import SMALL, events, need, samples, spread, told
 
 
 class Rehearsal(Opening):
@@ -21,6 +21,8 @@ class Rehearsal(Opening):
 
     def rest(self) -> Iterator[tuple[str, Callable[[], str]]]:
         """What follows, up to the end."""
+        if self.size != SMALL:
+            yield "one process", self.same_alone
         yield "live loop", self.live_loop
         yield "live session", self.live_session
         yield "daily TCA", self.tca
@@ -29,6 +31,15 @@ class Rehearsal(Opening):
         yield "kill -9 of all", self.kill
         yield "restore", self.restore
         yield "stop", self.stop
+
+    def same_alone(self) -> str:
+        """The same dates fitted by the command line in one process, in a home of its own."""
+        alone = "unset MLFLOW_TRACKING_URI; exec python -m crossimpact refit /srv/landing "
+        done = self.form.execute("worker-1", ["sh", "-c", alone + "--home /tmp/alone --json"])
+        need(done.code == 0, f"refit ended with {done.code}: {done.err[-500:]}")
+        digest = json.loads(done.out)["digest"]
+        need(digest == self.digest, f"two workers made {self.digest}, one process {digest}")
+        return f"release {digest[:12]} bit by bit, as by two workers"
 
     def live_loop(self) -> str:
         """The service itself: events into a file of the feed, decisions out of it."""

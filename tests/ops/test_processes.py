@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -233,3 +234,20 @@ def test_tail_is_the_end(tmp_path):
     path = tmp_path / "log"
     path.write_text("a\nb\nc\n")
     assert tail(path, 2) == "b\nc"
+
+
+def test_a_process_that_ends_while_members_are_listed_is_no_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process("one", tmp_path)
+    process.start(["sleep", "100"], {})
+    ended = subprocess.Popen(["sleep", "100"])
+    gone = psutil.Process(ended.pid)
+    ended.kill()
+    ended.wait()
+    (leader,) = process.members()
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter([gone, leader]))
+    monkeypatch.setattr("ops.processes.session", lambda pid: leader.pid)
+    assert process.members() == [leader]
+    monkeypatch.undo()
+    process.stop()
