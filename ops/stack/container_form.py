@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from crossimpact.errors import CrossImpactError
 from ops.airflow_env import ROOT
 from ops.credentials import write_private
@@ -77,10 +79,9 @@ class ContainerForm:
         self.services, self.folder, self.project = services, folder, folder.name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "containers.conf").write_text(CONF)
-        self.podman("network", "create", "--ignore", self.project)
+        self.made("network", self.project)
         for name in sorted({m.source for s in services.values() for m in s.mounts}):
-            if not name.startswith("."):
-                self.podman("volume", "create", "--ignore", self.named(name))
+            self.made("volume", self.named(name))
 
     @property
     def restarts(self) -> dict[str, int]:
@@ -105,6 +106,11 @@ class ContainerForm:
         if done.code:
             raise CrossImpactError(f"podman {words[0]}: {done.err.strip()[-500:]}")
         return done.out
+
+    def made(self, kind: str, name: str) -> None:
+        """Make a network or volume that is not there."""
+        if self.run(kind, "exists", name).code:
+            self.podman(kind, "create", name)
 
     def named(self, name: str) -> str:
         return f"{self.project}-{name}"
@@ -204,11 +210,11 @@ class ContainerForm:
 
     def kill(self, name: str, *, stay: bool = False) -> int:
         """SIGKILL for its first process, which ends all others; podman itself leaves it dead."""
-        listed = self.run("top", self.named(name), "pid")
+        count = len(self.members(name)) if self.running(name) else 0
         self.run("kill", "--signal=KILL", self.named(name))
         if not stay:
             self.run("start", self.named(name))
-        return max(len(listed.out.splitlines()) - 1, 0)
+        return count
 
     def logs(self, name: str, lines: int = 15) -> str:
         file = self.folder / f"{name}.log"
@@ -219,11 +225,16 @@ class ContainerForm:
 
     def memory_mb(self) -> dict[str, float]:
         """Proportional memory of the processes of each container."""
-        found = {}
-        for name in filter(self.running, self.services):
-            pids = self.run("top", self.named(name), "hpid").out.split()[1:]
-            found[name] = sum(pss(int(pid)) for pid in pids) / 2**20
-        return found
+        return {
+            name: sum(pss(member.pid) for member in self.members(name)) / 2**20
+            for name in filter(self.running, self.services)
+        }
+
+    def members(self, name: str) -> list[psutil.Process]:
+        """The container's processes, as this machine knows them."""
+        found = self.podman("inspect", "--format={{.State.Pid}}", self.named(name))
+        first = psutil.Process(int(found))
+        return [first, *first.children(recursive=True)]
 
     def stop(self) -> None:
         for name in list(self.services)[::-1]:
