@@ -40,6 +40,7 @@ def ask(settings: Settings, *, who: str, clock: Callable[[], datetime]) -> Serve
         max_age=policy.max_age,
         valid_for=policy.valid_for,
         fixed_pov=policy.fixed_pov,
+        deadline_s=settings.pull_deadline_s,
     ).pull()
 
 

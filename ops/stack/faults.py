@@ -258,7 +258,7 @@ class Faults:
         return f"{len(self.before)} manifests and release files"
 
     def redis_lost(self) -> str:
-        """Redis killed with a task running on each worker and the others queued: all have to end."""
+        """Redis killed, a task running on each worker, the others queued: all have to end."""
         api, run_id = self.rehearsal.api, self.begin("daily_tca")
 
         def states() -> Counter[str]:

@@ -208,7 +208,8 @@ class Opening:
     def pull(self) -> str:
         served, tries = self.pulled()
         self.digest = served["digest"]
-        return f"live, release {self.digest[:12]}, by the auditor's login, try {tries}"
+        within = self.form.services["live"].environment["CROSSIMPACT_PULL_DEADLINE_S"]
+        return f"live, release {self.digest[:12]}, by the auditor's login, {within} s, try {tries}"
 
     def pulled(self) -> tuple[dict[str, Any], int]:
         """The champion as a consumer gets it, and the tries: on a busy machine 2 s may not do."""

@@ -62,6 +62,7 @@ class Asked:
     faults: int = 0
     form: str = "processes"
     keep: bool = False
+    deadline_s: float = 2.0
 
 
 def table(rehearsal: Rehearsal, asked: Asked) -> Iterator[Row]:
@@ -98,6 +99,7 @@ def rehearse(folder: Path, asked: Asked) -> bool:
     def make(values: Mapping[str, str], at: Path) -> Form:
         """One task at a time on each worker, and a home that can be filled, where faults come."""
         more = {"WORKER_CONCURRENCY": "1"} if asked.faults else {}
+        more["PULL_DEADLINE_S"] = f"{asked.deadline_s:g}"
         services = compose.services({**values, **more})
         if asked.form == "containers":
             made = ContainerForm({name: services[name] for name in names}, at)
@@ -140,6 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, default=0, help="inject so many, instead of the rest")
     parser.add_argument("--form", choices=list(FORMS), default="processes")
     parser.add_argument("--without", default="", help="services that are not started")
+    parser.add_argument("--deadline", type=float, default=2.0, help="of a pull, on a busy machine")
     parser.add_argument("--keep", type=Path, help="a new folder to leave everything in")
     words = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(words)
@@ -154,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
         size = FAULTY if arguments.faults else SMALL if arguments.small else FULL
         without = tuple(filter(None, arguments.without.split(",")))
         keep = arguments.keep is not None
-        asked = Asked(size, without, arguments.faults, arguments.form, keep)
+        asked = Asked(size, without, arguments.faults, arguments.form, keep, arguments.deadline)
         return 0 if rehearse(folder, asked) else 1
     finally:
         if not arguments.keep:

@@ -204,6 +204,7 @@ def _client(settings: Settings, who: str, clock: Callable[[], datetime]) -> Clie
         max_age=policy.max_age,
         valid_for=policy.valid_for,
         fixed_pov=policy.fixed_pov,
+        deadline_s=settings.pull_deadline_s,
     )
 
 

@@ -65,6 +65,26 @@ class Settings:
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home}/mlflow/mlflow.db"
 
     @property
+    def pull_deadline_s(self) -> float:
+        """Within which a pull answers: 2 s, or `$CROSSIMPACT_PULL_DEADLINE_S` on a slow registry.
+
+        Raises
+        ------
+        UsageError
+            When that is no time between 0.1 and 60 s.
+        """
+        text = os.environ.get("CROSSIMPACT_PULL_DEADLINE_S") or "2"
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0.1 <= seconds <= 60.0:
+            raise UsageError(
+                f"{text!r} is no deadline", "set CROSSIMPACT_PULL_DEADLINE_S to 0.1-60"
+            )
+        return seconds
+
+    @property
     def feature_layer(self) -> str:
         """Features of different flows and bucket widths live side by side."""
         return f"features-{self.flow}-{self.bucket_s}s"

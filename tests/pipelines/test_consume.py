@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from crossimpact.errors import UsageError
 from crossimpact.release import ledger
 from pipelines import consume
 from pipelines import release as life
@@ -75,3 +77,20 @@ def test_a_broken_ledger_is_no_reason_to_stop(desk: Settings) -> None:  # noqa: 
     assert "broken at line 1" in found["reason"]
     assert "the ledger does not have it" in found["reason"]
     assert not life.ledger_verify(desk).ok
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("", 2.0), ("10", 10.0), ("0.5", 0.5)])
+def test_the_deadline_of_a_pull_is_two_seconds_or_what_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, seconds: float
+) -> None:
+    monkeypatch.setenv("CROSSIMPACT_PULL_DEADLINE_S", said)
+    assert Settings(tmp_path).pull_deadline_s == seconds
+
+
+@pytest.mark.parametrize("said", ["nan", "soon", "0", "-1", "61", "inf"])
+def test_a_deadline_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setenv("CROSSIMPACT_PULL_DEADLINE_S", said)
+    with pytest.raises(UsageError, match="is no deadline; set CROSSIMPACT_PULL_DEADLINE_S"):
+        _ = Settings(tmp_path).pull_deadline_s
