@@ -262,7 +262,7 @@ class Faults:
         api, run_id = self.rehearsal.api, self.begin("daily_tca")
 
         def states() -> Counter[str]:
-            tasks = api.tasks("daily_tca", run_id)
+            tasks = self.patiently(lambda: api.tasks("daily_tca", run_id))
             return Counter(str(t["state"]) for t in tasks if t["task_id"] == "tca")
 
         def waiting() -> Counter[str] | None:

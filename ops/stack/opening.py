@@ -64,7 +64,7 @@ class Opening:
 
     @property
     def api(self) -> Api:
-        client = httpx.Client(base_url=AIRFLOW, trust_env=False, timeout=60)
+        client = httpx.Client(base_url=AIRFLOW, trust_env=False, timeout=180)
         roles = ("operator", "approver", "auditor")
         return Api(client, {name: self.secrets[f"{name.upper()}_PASSWORD"] for name in roles})
 
@@ -145,7 +145,10 @@ class Opening:
 
     def wait_for_end(self, dag_id: str, run_id: str) -> None:
         def ended() -> str | None:
-            state = self.api.run(dag_id, run_id)["state"]
+            try:
+                state = self.api.run(dag_id, run_id)["state"]
+            except httpx.TransportError:  # busy, or away for the moment
+                return None
             return state if state in ("success", "failed") else None
 
         state = wait_for(ended, RUN_S, f"{dag_id} {run_id}", every_s=1.0)
