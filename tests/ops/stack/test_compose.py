@@ -155,6 +155,13 @@ def test_each_has_the_secrets_it_needs_and_no_others() -> None:
     }  # fmt: skip
 
 
+def test_a_task_that_waits_its_turn_is_never_failed_for_it() -> None:
+    """Airflow fails what was queued longer than its timeout for the third time, by default."""
+    variables = compose.services(secrets.generate())["scheduler"].environment
+    assert int(variables["AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES"]) >= 1000
+    assert int(variables["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT"]) < 180
+
+
 def test_services_come_after_those_they_wait_for() -> None:
     order = list(compose.services(secrets.generate()))
     for name, row in ROWS.items():
