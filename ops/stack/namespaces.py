@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from crossimpact.errors import CrossImpactError
+from crossimpact.errors import CrossImpactError, UsageError
 from ops.airflow_env import ROOT
 from ops.stack import dockerfile
 from ops.stack.compose import Service
@@ -52,13 +52,13 @@ def enter(module: str, arguments: Sequence[str]) -> None:
 def refuse_without(apart: Sequence[str]) -> None:
     """Raise what is missing for namespaces."""
     if os.geteuid():
-        raise CrossImpactError(
+        raise UsageError(
             "the process form gives each service a user and files of its own, which takes root",
             "run it with sudo, or rehearse with containers (docs/service.md)",
         )
     tried = subprocess.run([*apart, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
-        raise CrossImpactError(
+        raise UsageError(
             f"no namespaces on this machine: {tried.stderr.strip()}",
             "a container without CAP_SYS_ADMIN has none; use a machine, or one that has it",
         )

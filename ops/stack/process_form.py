@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from crossimpact.errors import CrossImpactError
+from crossimpact.errors import CrossImpactError, UsageError
 from ops.processes import Process, tail
 from ops.stack import namespaces
 from ops.stack.compose import Service
@@ -32,7 +32,7 @@ def install(packages: Sequence[str] = tuple(PROGRAMS)) -> list[str]:
 
     Raises
     ------
-    CrossImpactError
+    UsageError
         Naming what is missing, when it cannot be had.
     """
     missing = [name for name in packages if not list(Path("/").glob(PROGRAMS[name][1:]))]
@@ -41,15 +41,16 @@ def install(packages: Sequence[str] = tuple(PROGRAMS)) -> list[str]:
     told = f"apt-get install --no-install-recommends {' '.join(missing)}"
     apt = shutil.which("apt-get")
     if os.geteuid() or not apt:
-        raise CrossImpactError(f"not on this machine: {', '.join(missing)}", told)
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        raise UsageError(f"not on this machine: {', '.join(missing)}", told)
+    # RUNLEVEL: what is installed does not start a server of its own
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
         done = subprocess.run(
             [apt, *words], env=quiet, capture_output=True, text=True, check=False
         )  # fmt: skip
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise CrossImpactError(f"{', '.join(missing)} cannot be had: {reason}", told)
+            raise UsageError(f"{', '.join(missing)} cannot be had: {reason}", told)
     return missing
 
 

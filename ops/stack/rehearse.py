@@ -1,7 +1,7 @@
 """Rehearse the service: `python -m ops.stack.rehearse [--small] [--faults N] [--form FORM]`.
 
-Runs what docker-compose.yml says, prints a table of what was seen, exits 1 when a step failed, and
-leaves nothing behind.
+Runs what docker-compose.yml says, prints a table of what was seen, exits 1 when a step failed and 2
+where this machine cannot rehearse, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Asked:
     faults: int = 0
     form: str = "processes"
     keep: bool = False
-    deadline_s: float = 2.0
+    deadline_s: float = 10.0
 
 
 def table(rehearsal: Rehearsal, asked: Asked) -> Iterator[Row]:
@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, default=0, help="inject so many, instead of the rest")
     parser.add_argument("--form", choices=list(FORMS), default="processes")
     parser.add_argument("--without", default="", help="services that are not started")
-    parser.add_argument("--deadline", type=float, default=2.0, help="of a pull, on a busy machine")
+    parser.add_argument("--deadline", type=float, default=10.0, help="of a pull, seconds")
     parser.add_argument("--keep", type=Path, help="a new folder to leave everything in")
     words = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(words)
