@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from crossimpact.errors import CrossImpactError, UsageError
+from crossimpact.errors import UsageError
 from ops.airflow_env import ROOT
 from ops.stack import dockerfile
 from ops.stack.compose import Service
@@ -37,7 +37,7 @@ def enter(module: str, arguments: Sequence[str]) -> None:
 
     Raises
     ------
-    CrossImpactError
+    UsageError
         When this machine or user may not.
     """
     if INSIDE in os.environ:
