@@ -53,4 +53,4 @@ secrets: .venv/.ready  ## write the secrets of docker-compose.yml to .env, once
 	@$(BIN)/python -m ops.stack.secrets make
 
 rehearse: .venv/.ready  ## run the services of docker-compose.yml through a day, a backup and a restore
-	@$(BIN)/python -m ops.stack.rehearse $(if $(SMALL),--small) $(if $(FAULTS),--faults) $(if $(FORM),--form $(FORM))
+	@$(BIN)/python -m ops.stack.rehearse $(if $(SMALL),--small) $(if $(FAULTS),--faults $(FAULTS)) $(if $(FORM),--form $(FORM))

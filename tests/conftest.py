@@ -25,7 +25,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 settings.register_profile("patient", deadline=None)  # a slow machine is no failure
 settings.load_profile("patient")
 HOME = Path(tempfile.mkdtemp(prefix="crossimpact-tests-"))
-for name in ("MLFLOW_TRACKING_URI", "CROSSIMPACT_LANDING"):
+OURS = ("LANDING", "LOG_FORMAT", "METRICS_HOST", "PULL_DEADLINE_S", "REDIS_PASSWORD", "RUN_ID")
+for name in ("MLFLOW_TRACKING_URI", *(f"CROSSIMPACT_{word}" for word in OURS)):
     os.environ.pop(name, None)
 os.environ.update(airflow_env(HOME), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
 prepare(HOME)

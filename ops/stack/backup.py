@@ -61,7 +61,7 @@ def copy(source: Path, target: Path) -> None:
     """Copy a folder with modes and times, as it is while others write to it."""
     done = subprocess.run(
         ["cp", "-a", f"{source}/.", str(made(target))],  # noqa: S607
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"},
     )  # fmt: skip
     if done.returncode and set(vanished(done.stderr)) != {True}:
         raise CrossImpactError(f"{source} cannot be copied: {done.stderr.strip()[-500:]}")

@@ -89,7 +89,11 @@ def services(values: Mapping[str, str], path: Path = FILE) -> dict[str, Service]
     missing = sorted({name for text in texts(rows) for name in lacking(text, values)})
     if missing:
         raise UsageError(f"no value for {', '.join(missing)}", "run `make secrets`")
-    found = {name: _service(name, filled(row, values)) for name, row in rows.items()}
+    targets = {row["image"]: row["build"]["target"] for row in rows.values() if "build" in row}
+    found = {
+        name: _service(name, filled(row, values), targets.get(row["image"]))
+        for name, row in rows.items()
+    }
     try:
         order = list(TopologicalSorter({n: list(s.after) for n, s in found.items()}).static_order())
     except CycleError as error:
@@ -137,13 +141,13 @@ def seconds(text: str) -> float:
     return sum(float(number) * SECONDS[unit] for number, unit in parts)
 
 
-def _service(name: str, row: Mapping[str, Any]) -> Service:
+def _service(name: str, row: Mapping[str, Any], target: str | None) -> Service:
     user, _, group = str(row["user"]).partition(":")
     options = (entry.partition(":") for entry in row.get("tmpfs", ()))
     return Service(
         name=name,
         image=row["image"],
-        build=row["build"]["target"] if "build" in row else None,
+        build=target,
         command=tuple(map(str, row.get("command", ()))),
         environment={key: str(value) for key, value in row.get("environment", {}).items()},
         user=(int(user), int(group or user)),

@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import encrypt_password
 
 from crossimpact.errors import CrossImpactError, Unavailable
 from ops.credentials import PLATFORM, ROLES
@@ -140,14 +141,15 @@ def refuse_odd_server(cursor: Any) -> None:
 
 
 def make_user(cursor: Any, name: str, password: str) -> None:
-    """A user who may nothing but log in, by this password from now on."""
+    """A user who may nothing but log in, by this password from now on, which no log of a failed
+    statement can hold."""
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
     verb = "CREATE" if cursor.fetchone() is None else "ALTER"
     cursor.execute(
         sql.SQL(
             verb + " ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD %s"
         ).format(sql.Identifier(name)),
-        [password],
+        [encrypt_password(password, name, scope=cursor.connection, algorithm="scram-sha-256")],
     )
 
 

@@ -30,6 +30,15 @@ INSIDE = "CROSSIMPACT_REHEARSAL"
 SIOCGIFFLAGS, SIOCSIFFLAGS, UP = 0x8913, 0x8914, 1
 APP = "/srv/app"
 PRIVILEGES = ("--no-new-privs", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all")
+APART = (
+    *("unshare", "--mount", "--net", "--pid", "--ipc", "--fork"),
+    *("--kill-child=KILL", "--mount-proc"),
+)
+#: Everything that a service's view of the files asks of the machine.
+PROBE = (
+    "mkdir -p /srv; mount -t tmpfs tmpfs /srv; mount -o remount,bind,ro /; hostname probe; "
+    f"exec setpriv --reuid=10001 --regid=10001 {shlex.join(PRIVILEGES)} true"
+)
 
 
 def enter(module: str, arguments: Sequence[str]) -> None:
@@ -43,20 +52,24 @@ def enter(module: str, arguments: Sequence[str]) -> None:
     if INSIDE in os.environ:
         raise_loopback()
         return
-    apart = ["unshare", "--mount", "--net", "--pid", "--ipc", "--fork", "--kill-child=KILL"]
-    refuse_without(apart)
-    command = [*apart, "--mount-proc", sys.executable, "-m", module, *arguments]
+    refuse_without()
+    command = [*APART, sys.executable, "-m", module, *arguments]
     os.execvpe("unshare", command, {**os.environ, INSIDE: "1"})  # noqa: S606, S607
 
 
-def refuse_without(apart: Sequence[str]) -> None:
-    """Raise what is missing for namespaces."""
+def refuse_without() -> None:
+    """Raise what is missing on this machine for services as processes."""
     if os.geteuid():
         raise UsageError(
             "the process form gives each service a user and files of its own, which takes root",
             "run it with sudo, or rehearse with containers (docs/service.md)",
         )
-    tried = subprocess.run([*apart, "true"], capture_output=True, text=True, check=False)
+    if ROOT.is_relative_to("/srv"):
+        raise UsageError("each service has a /srv of its own, and the checkout is there", "move it")
+    if shutil.which("unshare") is None:
+        raise UsageError("no unshare on this machine", "apt-get install util-linux")
+    probe = [*APART, "--uts", "sh", "-ec", PROBE]
+    tried = subprocess.run(probe, capture_output=True, text=True, check=False)
     if tried.returncode:
         raise UsageError(
             f"no namespaces on this machine: {tried.stderr.strip()}",
@@ -68,8 +81,12 @@ def raise_loopback() -> None:
     """Bring up `lo`, the only network there is."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
         asked = struct.pack("16sh", b"lo", 0)
-        (flags,) = struct.unpack("16xh", fcntl.ioctl(handle, SIOCGIFFLAGS, asked)[:18])
-        fcntl.ioctl(handle, SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | UP))
+        try:
+            (flags,) = struct.unpack("16xh", fcntl.ioctl(handle, SIOCGIFFLAGS, asked)[:18])
+            fcntl.ioctl(handle, SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | UP))
+        except OSError as error:
+            told = f"loopback cannot be brought up: {error}"
+            raise UsageError(told, "it takes CAP_NET_ADMIN") from None
 
 
 def environment(service: Service) -> dict[str, str]:

@@ -186,9 +186,12 @@ class ProcessForm:
         while not self._over.wait(RESTART_S):
             with self._lock:
                 for name in self._wanted:
-                    if not self.running(name):
-                        self.restarts[name] += 1
-                        self._launch(name)
+                    try:
+                        if not self.running(name):
+                            self.restarts[name] += 1
+                            self._launch(name)
+                    except Exception as error:  # the others are kept, and this one tried again
+                        print(f"{name} could not be started again: {error}", flush=True)
 
     def stop(self) -> None:
         """End everything, the last started first, each as it asks to be ended."""

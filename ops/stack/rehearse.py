@@ -1,7 +1,7 @@
 """Rehearse the service: `python -m ops.stack.rehearse [--small] [--faults N] [--form FORM]`.
 
-Runs what docker-compose.yml says, prints a table of what was seen, exits 1 when a step failed and 2
-where this machine cannot rehearse, and leaves nothing behind.
+Runs what docker-compose.yml says, prints a table of what was seen and leaves nothing behind.
+Ends with 1 when a step failed, with 77 where this machine cannot rehearse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossimpact.errors import CrossImpactError
+from crossimpact.errors import CrossImpactError, UsageError
 from ops.stack import compose, container_form, faults, namespaces, secrets
 from ops.stack.container_form import ContainerForm
 from ops.stack.form import Form
@@ -25,6 +25,7 @@ from ops.stack.questions import FAULTY, FULL, SMALL, Row, Size
 from ops.stack.rehearsal import Rehearsal
 
 MODULE = "ops.stack.rehearse"
+UNABLE = 77  # of a test that was skipped, as automake has it
 
 
 def rows(steps: Iterator[tuple[str, Callable[[], str]]]) -> Iterator[Row]:
@@ -83,7 +84,7 @@ def table(rehearsal: Rehearsal, asked: Asked) -> Iterator[Row]:
 def injected(rehearsal: Rehearsal, count: int) -> Iterator[Row]:
     form = rehearsal.form
     if not isinstance(form, ProcessForm):
-        raise CrossImpactError("faults are injected into processes only")
+        raise TypeError(f"no faults for {type(form).__name__}")
     injector = faults.Faults(rehearsal, form)
     steps = [("undisturbed", injector.remember), ("redis lost, 2 + 6", injector.redis_lost)]
     yield from rows(iter(steps))
@@ -124,6 +125,7 @@ def rehearse(folder: Path, asked: Asked) -> bool:
 def apart(words: Sequence[str]) -> None:
     """Go where processes are apart from the machine's; there is no network to fetch anything by."""
     if namespaces.INSIDE not in os.environ:
+        namespaces.refuse_without()
         install()
     namespaces.enter(MODULE, words)
 
@@ -146,8 +148,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="a new folder to leave everything in")
     words = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(words)
+    if arguments.faults and arguments.form != "processes":
+        parser.error("faults are injected into processes only")
     try:
         FORMS[arguments.form](words)
+    except UsageError as error:
+        print(f"not rehearsed: {error}", file=sys.stderr)
+        return UNABLE
     except CrossImpactError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -75,6 +75,7 @@ def test_a_format_that_is_none_is_refused(monkeypatch, crossimpact):
 
 
 def test_airflows_components_follow_the_same_setting(monkeypatch, tmp_path):
+    monkeypatch.delenv("CROSSIMPACT_LOG_FORMAT", raising=False)
     assert airflow_env(tmp_path)["AIRFLOW__LOGGING__JSON_LOGS"] == "False"
     monkeypatch.setenv("CROSSIMPACT_LOG_FORMAT", "json")
     assert airflow_env(tmp_path)["AIRFLOW__LOGGING__JSON_LOGS"] == "True"

@@ -59,9 +59,11 @@ def run_demos(home: Path) -> dict[str, dict[str, Any]]:
     """
     path = os.pathsep.join((str(GUARD), os.environ["PYTHONPATH"]))
     watched = {"PYTHONPATH": path, "NETWORK_ATTEMPTS": str(attempts(home))}
+    # a proxy on loopback would take calls out of sight
+    plain = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
     done = subprocess.run(
         [sys.executable, "-m", "tests.dags.desk", str(home)],
-        cwd=airflow_env.ROOT, env={**os.environ, **canaries(), **watched},
+        cwd=airflow_env.ROOT, env={**plain, **canaries(), **watched},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

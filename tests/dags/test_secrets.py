@@ -75,7 +75,8 @@ def test_the_demos_reached_nothing_beyond_loopback(demos, home):
 )  # fmt: skip
 def test_the_guard_refuses_and_keeps_what_goes_beyond_loopback(code, refused, tmp_path):
     kept = tmp_path / "attempts"
-    env = {**os.environ, "PYTHONPATH": str(GUARD), "NETWORK_ATTEMPTS": str(kept)}
+    plain = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    env = {**plain, "PYTHONPATH": str(GUARD), "NETWORK_ATTEMPTS": str(kept)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
     )

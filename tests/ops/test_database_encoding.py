@@ -19,7 +19,8 @@ from pipelines.store.settings import Settings
 from tests.pipelines.monitoring.home import NOW
 from tests.registry.servers import _free_port
 
-BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
+BIN = SERVERS[0].parent if SERVERS else None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ metrics that are exported; each alert has an entry in the runbook."""
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -182,10 +181,3 @@ def test_no_secret_lies_in_the_configuration():
             r"(?i)(?:password|token|secret|_key)['\"]?\s*[:=]\s*(\S+)", file.read_text()
         )
         assert all(word.startswith(("$", "{", "'$")) for word in words), (file, words)
-
-
-def test_promtool_is_there_where_the_ci_runs():
-    """`.ci/run` installs it, so that the tests above run there."""
-    assert re.search(r"install -y -qq .*\bprometheus\b", (ROOT / ".ci" / "run").read_text())
-    if os.environ.get("CI"):
-        assert shutil.which("promtool")

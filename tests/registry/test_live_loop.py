@@ -87,9 +87,7 @@ def test_a_registry_that_goes_away_in_a_session_leaves_the_last_release_standing
         assert engine.last is not None and engine.last.release == FIRST.digest
 
         away.rename(database)
-        before = failed()
         await until(lambda: engine.session.reading.model_age_days < 0.1)
-        assert failed() - before < 100
         await arriving.put([])
         assert await running
 

@@ -16,7 +16,7 @@ from crossimpact.errors import CrossImpactError, Unavailable
 from ops.processes import choose_port
 from ops.stack import migrate, secrets
 
-BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+BIN = sorted(p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 VALUES = secrets.generate()
 
 pytestmark = pytest.mark.skipif(

@@ -115,7 +115,8 @@ def test_feeds_wait_where_the_loop_does_not_take_their_events(tmp_path: Path) ->
             start(tmp_path / "day.jsonl"), [feed], [], Places(tmp_path), lambda: at(0.0), print
         )
         reading = asyncio.create_task(made._read(feed))
-        await asyncio.sleep(0.2)
+        while made._waiting < BACKLOG - 1_000_000:
+            await asyncio.sleep(0)
         assert len(given) == pytest.approx(BACKLOG / 1e6, abs=2)
         taken = 0
         while taken < 40:

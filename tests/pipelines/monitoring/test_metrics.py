@@ -357,7 +357,7 @@ def free_port() -> int:
 
 def fetch(url: str) -> str:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(100):
+    for _ in range(600):
         try:
             with direct.open(url, timeout=30) as answer:
                 return str(answer.read().decode())
