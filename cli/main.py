@@ -56,7 +56,9 @@ def main() -> None:
     keep_private()
     if sys.stdout is sys.__stdout__ and sys.stdout is not None:
         sys.stdout = _patient(sys.stdout.encoding, sys.stdout.isatty())
-    with _explained(as_json), _logs(), _explained(as_json):
+    with _explained(as_json):
+        lines = json_lines()
+    with _logs(lines), _explained(as_json):
         app()
 
 
@@ -75,9 +77,9 @@ def _explained(as_json: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _logs() -> Iterator[None]:
-    """Where asked for, every line on stderr is JSON and names this run."""
-    if not json_lines():
+def _logs(lines: bool) -> Iterator[None]:
+    """Where `lines` of JSON are asked for, stderr holds nothing else, and each names this run."""
+    if not lines:
         yield
         return
     run = os.environ.get("CROSSIMPACT_RUN_ID") or uuid.uuid4().hex[:12]
