@@ -270,9 +270,7 @@ def test_a_database_that_is_away_is_told_without_its_password(settings, monkeypa
     secret = "c4nary"  # noqa: S105
     address = f"postgresql+psycopg2://watch:{secret}@127.0.0.1:1/airflow"
     monkeypatch.setenv(dag_runs.VARIABLES[0], address)
-    monkeypatch.setattr(
-        exporter.LOG, "disabled", False
-    )  # by Airflow set up before
+    monkeypatch.setattr(exporter.LOG, "disabled", False)  # by Airflow set up before
     monkeypatch.setattr(exporter.LOG.parent, "propagate", True)
     found = read(settings)
     assert found["crossimpact_airflow_up",] == 0
