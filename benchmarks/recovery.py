@@ -259,6 +259,8 @@ def _plain(value: Any) -> Any:
     """Plain data with null for what is no number."""
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

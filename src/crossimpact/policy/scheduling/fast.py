@@ -30,6 +30,8 @@ EPS = 1e-10
 #: Share of a bound that may be the rounding of an interior point.
 NEAR = 1e-6
 MAX_ITER = 100
+#: Whose answer the certificate judges: below `EPS`, or as near as rounding let it come.
+TRIED = (piqp.PIQP_SOLVED, piqp.PIQP_MAX_ITER_REACHED)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def solve(program: Program, caps: Caps) -> Solution:
     y[:] = (np.asarray(result.z_u) - result.z_l) * posed.price / posed.row_size
     u[free] = _settled_at_bounds(posed, result) * posed.size
     status = result.info.status
-    return Solution(caps.kept(u), y, status.name, status == piqp.PIQP_SOLVED)
+    return Solution(caps.kept(u), y, status.name, status in TRIED)
 
 
 def _solved_in_factors(posed: Posed) -> piqp.SparseSolver:

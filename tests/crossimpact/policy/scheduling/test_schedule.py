@@ -215,6 +215,26 @@ def test_ranked_answers_for_a_solver_that_fails(how: str, monkeypatch: pytest.Mo
     assert plan.children == planned(model, state, policy="ranked").children
 
 
+def test_a_solver_that_stops_at_its_bound_is_judged_by_the_certificate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Few iterations leave flows that do not hold, and enough those that do, whatever PIQP says of
+    a precision it was not asked for by the certificate."""
+    model = model_of(12)
+    state = state_of(model, horizon=3)
+    answered = []
+    for iterations in (1, 2, 4, 8, 16, 32):
+        monkeypatch.setattr(fast, "MAX_ITER", iterations)
+        monkeypatch.setattr(fast, "EPS", 1e-18)  # never reached
+        plan = planned(model, state)
+        answered.append(plan.answered)
+        if plan.answered == "optimal":
+            assert plan.kkt_residual is not None and plan.kkt_residual <= 1e-6
+        else:
+            assert plan.why and plan.kkt_residual is None
+    assert answered[0] == "ranked" and answered[-1] == "optimal"
+
+
 def test_a_square_root_model_is_ranked_and_says_why() -> None:
     model = model_of(4, transform="sqrt", reference=np.full(4, 1e-3))
     plan = planned(model, state_of(model))
