@@ -273,7 +273,7 @@ def test_a_database_that_is_away_is_told_without_its_password(settings, monkeypa
     address = f"postgresql+psycopg2://watch:{secret}@127.0.0.1:1/airflow"
     monkeypatch.setenv(dag_runs.VARIABLES[0], address)
     said = io.StringIO()
-    log = logging.Logger("of its own, whatever Airflow does to the others")  # noqa: LOG001
+    log = logging.Logger("of its own, whatever Airflow does to the others")
     log.addHandler(logging.StreamHandler(said))
     monkeypatch.setattr(exporter, "LOG", log)
     found = read(settings)
