@@ -37,7 +37,7 @@ WORKDIR /srv/app
 COPY Makefile pyproject.toml requirements.lock README.md LICENSE ./
 COPY src src
 # Packages by hash, byte-compiled; the application is the checkout itself.
-RUN --mount=type=cache,target=/root/.cache make install && rm -rf .boot
+RUN --mount=type=cache,target=/cache XDG_CACHE_HOME=/cache make install && rm -rf .boot
 COPY . .
 ENV PATH=/srv/app/.venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

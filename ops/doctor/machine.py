@@ -27,7 +27,6 @@ SHOWN = 5
 LITTLE, TOO_LITTLE = 0.10, 0.03
 #: Files with secrets in them, below the home and in the checkout.
 SECRET_FILES = ("secrets/*",)
-ENV_FILES = (".env", "*.env", "ops/stack/*.env")
 PORTS = {"CROSSIMPACT_AIRFLOW_PORT": "api-server", "CROSSIMPACT_MLFLOW_PORT": "mlflow"}
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
@@ -114,8 +113,8 @@ def home(settings: Settings, now: Clock) -> Check:
 def secrets(settings: Settings, now: Clock) -> Check:
     """Passwords and keys are their owner's alone."""
     files = [path for pattern in SECRET_FILES for path in settings.home.glob(pattern)]
-    files += [path for pattern in ENV_FILES for path in ROOT.glob(pattern)]
-    open_ = sorted({str(path) for path in files if path.is_file() and path.stat().st_mode & 0o077})
+    files = [path for path in (*files, ROOT / ".env") if path.is_file()]
+    open_ = sorted(str(path) for path in files if path.stat().st_mode & 0o077)
     if open_:
         modes = [f"{path} {Path(path).stat().st_mode & 0o777:04o}" for path in open_]
         return wrong(", ".join(modes), "0600", f"chmod 600 {' '.join(open_)}; give out new ones")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crossimpact.errors import CrossImpactError
+from ops.stack import compose
 from ops.stack.form import Form
 
 DATABASES = ("airflow", "mlflow", "mlflow_auth")
@@ -40,7 +41,7 @@ def restore(form: Form, folder: Path) -> None:
     """
     for name in (HOME, ARTIFACTS):
         copy(folder / name, form.volume(name))
-        own(form.volume(name), form.owner(name))
+        own(form.volume(name), compose.owner(form.services, name))
     for name in DATABASES:
         run(
             form, "pg_restore", "--clean", "--if-exists", "--no-owner", f"--role={name}",

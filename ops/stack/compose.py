@@ -101,6 +101,17 @@ def services(values: Mapping[str, str], path: Path = FILE) -> dict[str, Service]
     return {name: found[name] for name in order}
 
 
+def owner(services: Mapping[str, Service], volume: str) -> tuple[int, int]:
+    """User and group of whoever writes to a volume; of who reads it where nobody does."""
+    mounts = [
+        (mount.read_only, service.user)
+        for service in services.values()
+        for mount in service.mounts
+        if mount.source == volume
+    ]
+    return min(mounts)[1]
+
+
 def texts(node: Any) -> Iterator[str]:
     """Every text in it."""
     if isinstance(node, str):

@@ -19,7 +19,7 @@ import psutil
 from crossimpact.errors import CrossImpactError
 from ops.airflow_env import ROOT
 from ops.credentials import write_private
-from ops.stack.compose import Service
+from ops.stack.compose import Service, owner
 from ops.stack.form import Done
 from ops.stack.process_form import pss
 
@@ -72,8 +72,6 @@ class ContainerForm:
     folder
         Its name is the project's; secrets go below it, for this user alone.
     """
-
-    kind = "containers"
 
     def __init__(self, services: Mapping[str, Service], folder: Path) -> None:
         self.services, self.folder, self.project = services, folder, folder.name
@@ -130,16 +128,8 @@ class ContainerForm:
         (found,) = json.loads(self.podman("volume", "inspect", self.named(name)))
         path = Path(found["Mountpoint"])
         if not any(path.iterdir()):
-            os.chown(path, *self.owner(name))
+            os.chown(path, *owner(self.services, name))
         return path
-
-    def owner(self, volume: str) -> tuple[int, int]:
-        return min(
-            (mount.read_only, service.user)
-            for service in self.services.values()
-            for mount in service.mounts
-            if mount.source == volume
-        )[1]
 
     def options(self, name: str) -> Iterator[str]:
         """What the compose file says of a service, as options of `podman run`."""
@@ -193,15 +183,6 @@ class ContainerForm:
     def running(self, name: str) -> bool:
         done = self.run("inspect", "--format={{.State.Running}}", self.named(name))
         return done.out.strip() == b"true"
-
-    def healthy(self, name: str) -> bool:
-        check = self.services[name].healthcheck
-        if check is None or not self.running(name):
-            return False
-        try:
-            return self.execute(name, check.command, timeout_s=check.timeout_s).code == 0
-        except subprocess.TimeoutExpired:
-            return False
 
     def execute(
         self, name: str, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 900

@@ -22,7 +22,8 @@ import httpx
 
 from crossimpact.errors import CrossImpactError
 from ops.airflow_api import wait_for
-from ops.stack import backup
+from ops.stack import backup, compose
+from ops.stack.form import healthy
 from ops.stack.opening import RUN_S, WORKERS
 from ops.stack.process_form import ProcessForm
 from ops.stack.questions import Row, need
@@ -144,7 +145,7 @@ class Faults:
             copy = file.with_name(f".{file.name}.new")
             shutil.copyfile(file, copy)
             copy.replace(file)
-            backup.own(file, self.form.owner("landing"))
+            backup.own(file, compose.owner(self.form.services, "landing"))
         return f"{date}, {len(files)} files"
 
     def fill_the_disk(self) -> str:
@@ -195,7 +196,7 @@ class Faults:
     def all_well(self) -> None:
         names = [n for n in self.rehearsal.names if not self.form.services[n].once]
         deadline = time.monotonic() + WELL_S
-        while ill := [name for name in names if not self.form.healthy(name)]:
+        while ill := [name for name in names if not healthy(self.form, name)]:
             if time.monotonic() > deadline:
                 raise CrossImpactError(f"not well after {WELL_S:.0f} s: {', '.join(ill)}")
             names = ill

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,6 @@ class Done:
 class Form(Protocol):
     """The services of one folder, each started again when it dies, as its policy says."""
 
-    kind: str
-
     @property
     def services(self) -> Mapping[str, Service]: ...
 
@@ -42,10 +41,6 @@ class Form(Protocol):
         """The folder of a named volume, owned by whoever writes there."""
         ...
 
-    def owner(self, volume: str) -> tuple[int, int]:
-        """User and group of whoever writes to a volume."""
-        ...
-
     def start(self, name: str) -> None: ...
 
     def once(self, name: str) -> None:
@@ -53,10 +48,6 @@ class Form(Protocol):
         ...
 
     def running(self, name: str) -> bool: ...
-
-    def healthy(self, name: str) -> bool:
-        """Whether the service's own check says so."""
-        ...
 
     def execute(
         self, name: str, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 900
@@ -87,6 +78,17 @@ class Form(Protocol):
         ...
 
 
+def healthy(form: Form, name: str) -> bool:
+    """Whether a service runs and its own check says that it is well."""
+    check = form.services[name].healthcheck
+    if check is None or not form.running(name):
+        return False
+    try:
+        return form.execute(name, check.command, timeout_s=check.timeout_s).code == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
 def bring_up(form: Form, names: Collection[str], seconds: float) -> dict[str, float]:
     """Start services as soon as those they wait for let them; seconds until each was well.
 
@@ -104,7 +106,7 @@ def bring_up(form: Form, names: Collection[str], seconds: float) -> dict[str, fl
             ):
                 started.add(name)
                 form.once(name) if service.once else form.start(name)
-            if name in started and (service.once or form.healthy(name)):
+            if name in started and (service.once or healthy(form, name)):
                 well[name] = time.monotonic() - begun
             elif form.restarts[name] > RESTARTS:
                 raise CrossImpactError(f"{name} keeps dying\n{form.logs(name)}")

@@ -15,7 +15,7 @@ import httpx
 
 from ops import demo
 from ops.airflow_api import Api, wait_for
-from ops.stack import backup, secrets
+from ops.stack import backup, compose, secrets
 from ops.stack.form import Form, bring_up
 from ops.stack.questions import SMALL, Size, need, refuses, spread, told
 
@@ -23,7 +23,6 @@ AIRFLOW, MLFLOW, PROMETHEUS = (f"http://127.0.0.1:{port}" for port in (8080, 500
 DAGS = ("validate_contract", "monthly_refit", "weekly_drift", "daily_tca")
 WORKERS = ("worker-1", "worker-2")
 #: What answers from a restored copy without starting the whole of it.
-CORE = ("postgres", "redis", "migrate", "mlflow", "live")
 #: Airflow loses an answer that comes within a second of the question.
 THINKING_S = 3.0
 START_S, RUN_S, PULL_S = 900.0, 1800.0, 600.0
@@ -130,7 +129,7 @@ class Opening:
         demo.simulate(desk, size, datetime.now(UTC).date())
         volume = self.form.volume("landing")
         shutil.copytree(desk / "landing", volume, dirs_exist_ok=True)
-        backup.own(volume, self.form.owner("landing"))
+        backup.own(volume, compose.owner(self.form.services, "landing"))
         dates = sorted(p.name for p in (volume / "instruments").glob("date=*"))
         self.last_date = dates[-1].partition("=")[2]
         return (

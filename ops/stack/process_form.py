@@ -14,7 +14,7 @@ import psutil
 from crossimpact.errors import CrossImpactError, UsageError
 from ops.processes import Process, tail
 from ops.stack import namespaces
-from ops.stack.compose import Service
+from ops.stack.compose import Service, owner
 from ops.stack.form import Done
 
 #: The programs that Debian's packages bring, by package.
@@ -65,8 +65,6 @@ class ProcessForm:
         Where volumes, logs and pids are.
     """
 
-    kind = "processes"
-
     def __init__(self, services: Mapping[str, Service], folder: Path) -> None:
         self.services, self.folder = services, folder
         self.restarts = dict.fromkeys(services, 0)
@@ -95,18 +93,8 @@ class ProcessForm:
         if not path.exists():
             path.mkdir(parents=True)
             path.chmod(0o750 if name != "web" else 0o755)
-            os.chown(path, *self.owner(name))
+            os.chown(path, *owner(self.services, name))
         return path
-
-    def owner(self, volume: str) -> tuple[int, int]:
-        """User and group of whoever writes to a volume; of who reads it where nobody does."""
-        mounts = [
-            (mount.read_only, service.user)
-            for service in self.services.values()
-            for mount in service.mounts
-            if mount.source == volume
-        ]
-        return min(mounts)[1]
 
     def process(self, name: str) -> Process:
         return Process(name, self.folder)
@@ -129,16 +117,6 @@ class ProcessForm:
 
     def running(self, name: str) -> bool:
         return self.process(name).leader() is not None
-
-    def healthy(self, name: str) -> bool:
-        """Whether the service's own check says so."""
-        check = self.services[name].healthcheck
-        if check is None or not self.running(name):
-            return False
-        try:
-            return self.execute(name, check.command, timeout_s=check.timeout_s).code == 0
-        except subprocess.TimeoutExpired:
-            return False
 
     def execute(
         self, name: str, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 900

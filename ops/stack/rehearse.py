@@ -108,7 +108,7 @@ def rehearse(folder: Path, asked: Asked) -> bool:
             return made
         form = ProcessForm(services, at)
         if asked.faults:
-            faults.small_disk(at / "volumes" / "home", form.owner("home"))
+            faults.small_disk(at / "volumes" / "home", compose.owner(services, "home"))
         return form
 
     rehearsal = Rehearsal(make, folder, names, asked.size)
