@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import httpx
 
 from crossimpact.errors import CrossImpactError
 from ops.airflow_api import wait_for
-from ops.stack import backup, compose
+from ops.stack.fault_kinds import Fault, Injector
 from ops.stack.form import healthy
 from ops.stack.opening import RUN_S, WORKERS
 from ops.stack.process_form import ProcessForm
@@ -39,24 +36,8 @@ MAKES = {
     "daily_tca": ("warehouse/marts", "reports"),
     "monthly_refit": ("warehouse/features-own-300s", "refits"),
 }
-#: Airflow's own limits of a task's heartbeat and of a queued one, and a little.
-FROZEN_S = 75.0
 #: Tasks at once, one a worker; the others wait in the queue that is lost.
 EIGHT = 8
-FULL_S, DISK_MB = 15.0, 400
-#: Copies what waits in Celery's queue behind itself.
-AGAIN = (
-    "local q = redis.call('LRANGE', 'default', 0, -1) "
-    "for _, m in ipairs(q) do redis.call('RPUSH', 'default', m) end return #q"
-)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something that goes wrong, and how it is made to."""
-
-    name: str
-    inject: Callable[[], str]
 
 
 class Faults:
@@ -75,97 +56,18 @@ class Faults:
     def __init__(self, rehearsal: Rehearsal, form: ProcessForm, seed: int = 7) -> None:
         self.rehearsal, self.form = rehearsal, form
         self.random = random.Random(seed)  # noqa: S311
+        self.steady = [n for n in rehearsal.names if not form.services[n].once]
+        self.injector = Injector(form, self.steady, self.random)
         self.home = form.volume("home")
         self.before: dict[str, bytes] = {}
 
-    def kinds(self) -> list[Fault]:
-        """Every kind of fault once."""
-        steady = [n for n in self.rehearsal.names if not self.form.services[n].once]
-        return [
-            *(Fault(f"kill -9 {name}", self.killing(name)) for name in steady),
-            Fault("restart redis", self.restarting("redis")),
-            Fault("restart postgres", self.restarting("postgres")),
-            Fault("kill -9 one task's process", self.kill_a_task),
-            Fault("kill -9 both workers", self.kill_workers),
-            Fault("freeze a worker", self.freeze_a_worker),
-            Fault("deliver twice", self.deliver_twice),
-            Fault("land a date again", self.land_again),
-            Fault("fill the disk", self.fill_the_disk),
-        ]
-
-    def killing(self, name: str) -> Callable[[], str]:
-        return lambda: f"{self.form.kill(name)} processes"
-
-    def restarting(self, name: str) -> Callable[[], str]:
-        def restart() -> str:
-            self.form.start(name)
-            return "ended as it asks to be, started again"
-
-        return restart
-
-    def kill_a_task(self) -> str:
-        """One task is lost, its worker lives on."""
-        tasks = [
-            p
-            for name in WORKERS
-            for p in self.form.members(name)[1:]
-            if p.is_running() and "worker -- " in " ".join(p.cmdline())
-        ]
-        if not tasks:
-            return "none was running"
-        self.random.choice(tasks).kill()
-        return f"one of {len(tasks)}"
-
-    def kill_workers(self) -> str:
-        return f"{sum(self.form.kill(name) for name in WORKERS)} processes"
-
-    def freeze_a_worker(self) -> str:
-        """Long enough for its tasks to count as lost, then it goes on."""
-        members = self.form.members(self.random.choice(WORKERS))
-        for member in members:
-            member.suspend()
-        time.sleep(FROZEN_S)
-        for member in members:
-            if member.is_running():
-                member.resume()
-        return f"{len(members)} processes for {FROZEN_S:.0f} s"
-
-    def deliver_twice(self) -> str:
-        script = f'REDISCLI_AUTH=$REDIS_PASSWORD redis-cli -p 6379 EVAL "{AGAIN}" 0'
-        done = self.form.execute("redis", ["sh", "-c", script])
-        need(done.code == 0, f"redis-cli: {done.err}")
-        return f"{done.out.decode().strip().split()[-1]} messages queued again"
-
-    def land_again(self) -> str:
-        """The same files of a date once more, as new files."""
-        landing = self.form.volume("landing")
-        date = self.random.choice(sorted((landing / "instruments").glob("date=*"))).name
-        files = list(landing.glob(f"*/{date}/*"))
-        for file in files:
-            copy = file.with_name(f".{file.name}.new")
-            shutil.copyfile(file, copy)
-            copy.replace(file)
-            backup.own(file, compose.owner(self.form.services, "landing"))
-        return f"{date}, {len(files)} files"
-
-    def fill_the_disk(self) -> str:
-        """Not a byte is left where the home is, for a while."""
-        hog = self.home / ".hog"
-        try:
-            with hog.open("wb", buffering=0) as stream:
-                while True:
-                    stream.write(bytes(1 << 20))
-        except OSError:
-            size = hog.stat().st_size / 2**20
-        time.sleep(FULL_S)
-        hog.unlink()
-        return f"{size:.0f} MB, {FULL_S:.0f} s"
-
-    def rounds(self, count: int) -> Iterator[Row]:
+    def rounds(self, count: int, only: str = "") -> Iterator[Row]:
         """So many faults, a few a round, every kind in turn; a row each, and one for each round."""
+        kinds = [kind for kind in self.injector.kinds() if only in kind.name]
+        need(kinds != [], f"no kind of fault is named like {only!r}")
         order: list[Fault] = []
         while len(order) < count:
-            order += self.random.sample(kinds := self.kinds(), len(kinds))
+            order += self.random.sample(kinds, len(kinds))
         for number, first in enumerate(range(0, count, PER_ROUND), 1):
             yield from self.round(number, order[:count][first : first + PER_ROUND])
 
@@ -194,7 +96,7 @@ class Faults:
         return Row(fault.name, time.monotonic() - begun, seen, ok=True)
 
     def all_well(self) -> None:
-        names = [n for n in self.rehearsal.names if not self.form.services[n].once]
+        names = self.steady
         deadline = time.monotonic() + WELL_S
         while ill := [name for name in names if not healthy(self.form, name)]:
             if time.monotonic() > deadline:
@@ -291,11 +193,3 @@ class Faults:
         served, _ = self.rehearsal.pulled()
         need(served["digest"] == self.rehearsal.digest, "another champion answers")
         return f"{len(now)} files as before, ledger verifies, champion answers"
-
-
-def small_disk(path: Path, owner: tuple[int, int]) -> None:
-    """Make a folder that is a disk of its own, which can be filled."""
-    path.mkdir(parents=True)
-    options = f"size={DISK_MB}m,mode=750,uid={owner[0]},gid={owner[1]}"
-    command = [shutil.which("mount") or "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
-    subprocess.run(command, check=True)

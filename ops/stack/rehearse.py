@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossimpact.errors import CrossImpactError, UsageError
-from ops.stack import compose, container_form, faults, namespaces, secrets
+from ops.stack import compose, container_form, fault_kinds, faults, namespaces, secrets
 from ops.stack.container_form import ContainerForm
 from ops.stack.form import Form
 from ops.stack.process_form import ProcessForm, install
@@ -61,6 +61,7 @@ class Asked:
     size: Size
     without: tuple[str, ...] = ()
     faults: int = 0
+    kind: str = ""
     form: str = "processes"
     keep: bool = False
     deadline_s: float = 10.0
@@ -75,20 +76,20 @@ def table(rehearsal: Rehearsal, asked: Asked) -> Iterator[Row]:
     if not all(opened):
         return
     if asked.faults:
-        yield from injected(rehearsal, asked.faults)
+        yield from injected(rehearsal, asked)
         yield from rows(iter([("stop", rehearsal.stop)]))
     else:
         yield from rows(rehearsal.rest())
 
 
-def injected(rehearsal: Rehearsal, count: int) -> Iterator[Row]:
+def injected(rehearsal: Rehearsal, asked: Asked) -> Iterator[Row]:
     form = rehearsal.form
     if not isinstance(form, ProcessForm):
         raise TypeError(f"no faults for {type(form).__name__}")
     injector = faults.Faults(rehearsal, form)
     steps = [("undisturbed", injector.remember), ("redis lost, 2 + 6", injector.redis_lost)]
     yield from rows(iter(steps))
-    yield from injector.rounds(count)
+    yield from injector.rounds(asked.faults, asked.kind)
 
 
 def rehearse(folder: Path, asked: Asked) -> bool:
@@ -106,9 +107,11 @@ def rehearse(folder: Path, asked: Asked) -> bool:
             made = ContainerForm({name: services[name] for name in names}, at)
             made.build()
             return made
+        if asked.faults:
+            services = {name: fault_kinds.with_clock(services[name]) for name in services}
         form = ProcessForm(services, at)
         if asked.faults:
-            faults.small_disk(at / "volumes" / "home", compose.owner(services, "home"))
+            fault_kinds.small_disk(at / "volumes" / "home", compose.owner(services, "home"))
         return form
 
     rehearsal = Rehearsal(make, folder, names, asked.size)
@@ -142,6 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--small", action="store_true", help="a desk of 10 names and 6 days")
     parser.add_argument("--faults", type=int, default=0, help="inject so many, instead of the rest")
+    parser.add_argument("--kind", default="", help="only faults whose name holds this")
     parser.add_argument("--form", choices=list(FORMS), default="processes")
     parser.add_argument("--without", default="", help="services that are not started")
     parser.add_argument("--deadline", type=float, default=10.0, help="of a pull, seconds")
@@ -164,7 +168,10 @@ def main(argv: list[str] | None = None) -> int:
         size = FAULTY if arguments.faults else SMALL if arguments.small else FULL
         without = tuple(filter(None, arguments.without.split(",")))
         keep = arguments.keep is not None
-        asked = Asked(size, without, arguments.faults, arguments.form, keep, arguments.deadline)
+        asked = Asked(
+            size, without, arguments.faults, arguments.kind, arguments.form, keep,
+            arguments.deadline,
+        )  # fmt: skip
         return 0 if rehearse(folder, asked) else 1
     finally:
         if not arguments.keep:
