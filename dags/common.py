@@ -25,6 +25,8 @@ DATE = r"^\d{4}-\d{2}-\d{2}$"
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TASKS = 4  # mapped tasks at most where a task's start would cost more than its date
 
+CODE = "code"  # of a plan that one task hands to others: what all of them have to run
+
 ACCEPTED = Asset(
     name="accepted_partitions",
     group="crossimpact",
@@ -188,11 +190,34 @@ def mlflow_links(settings: Settings, version: int, run: str) -> dict[str, str]:
     return pages.urls(settings.mlflow_uri, version, run)
 
 
-def planned(plan: Mapping[str, Any]) -> RefitPlan:
-    """The plan another task has returned, checked."""
-    from pipelines.plan import RefitPlan
+def handed_on(plan: RefitPlan) -> dict[str, Any]:
+    """The plan for the tasks after this one, with the code that they have to be."""
+    from pipelines.store import provenance
 
-    return RefitPlan.from_dict(plan, "plan of another task")
+    return {**plan.to_dict(), CODE: provenance.deployed()}
+
+
+def planned(plan: Mapping[str, Any]) -> RefitPlan:
+    """The plan another task has returned, checked.
+
+    Raises
+    ------
+    Unavailable
+        When it was planned by other code: another worker, or this one once it is deployed anew, may
+        do the task.
+    """
+    from crossimpact.errors import Unavailable
+    from pipelines.plan import RefitPlan
+    from pipelines.store import provenance
+
+    ours, theirs = provenance.deployed(), plan.get(CODE)
+    if theirs is not None and theirs != ours:
+        raise Unavailable(
+            f"this worker runs code {ours[:12]}, the run was planned by {theirs[:12]}",
+            "deploy one version on every worker, then clear the run from `plan` on",
+        )
+    rest = {key: value for key, value in plan.items() if key != CODE}
+    return RefitPlan.from_dict(rest, "plan of another task")
 
 
 def settings_of(plan: RefitPlan) -> Settings:

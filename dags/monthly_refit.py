@@ -19,6 +19,7 @@ from dags.common import (
     date_param,
     due,
     flow_param,
+    handed_on,
     landing,
     landing_param,
     mlflow_links,
@@ -145,7 +146,7 @@ def monthly_refit() -> None:
             datetime.now(UTC),
         )
         summaries.say(summaries.plan(result, staleness(result.dates[-1], dag_run)))
-        return result.to_dict()
+        return handed_on(result)
 
     @task
     def contract(plan: dict[str, Any]) -> list[str]:

@@ -26,6 +26,8 @@ from pipelines.store.warehouse import text_sha256
 
 #: Folders that hold our top packages.
 SOURCES = (Path(crossimpact.__file__).parent.parent, SQL_DIR.parent)
+#: Ours beside the library, as folders of the checkout.
+APPLICATION = ("dags", "expectations", "pipelines", "registry", "sql")
 #: Distributions that are not called as they are imported; others of that kind are found slowly.
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -57,6 +59,25 @@ class Sources:
 def code_digest(*modules: str) -> str:
     """Digest of the `sources` of modules, the same wherever they lie; once per process."""
     return sources(*modules, places=SOURCES, queries=SQL_DIR).digest
+
+
+@cache
+def deployed() -> str:
+    """Digest of everything installed here that makes results; the same wherever it lies.
+
+    Workers of one deployment must agree on it, whichever task of a run each of them does.
+    """
+    root = SQL_DIR.parent
+    folders = (SOURCES[0] / "crossimpact", *(root / name for name in APPLICATION))
+    files = sorted(
+        (path.relative_to(folder.parent).as_posix(), path)
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in (".py", ".sql", ".toml")
+    )
+    lock = root / "requirements.lock"
+    files += [(lock.name, lock)] if lock.exists() else []
+    return text_sha256(*(text for name, path in files for text in (name, path.read_text())))
 
 
 def sources(*modules: str, places: tuple[Path, ...], queries: Path) -> Sources:

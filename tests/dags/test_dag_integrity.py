@@ -13,6 +13,7 @@ import pytest
 
 from crossimpact.errors import ContractViolation, GateRefused, Unavailable, UsageError
 from crossimpact.ladder import REGIMES
+from dags import common
 from ops import dagrun
 from ops.airflow_env import DAGS, ROOT
 from pipelines.plan import RefitPlan
@@ -183,6 +184,17 @@ def test_an_event_brings_its_landing_zone_flow_and_bucket(dags, monkeypatch, tmp
     *asked, now = rest
     assert asked == [None, None, "huber"]
     assert abs(datetime.now(UTC) - now) < timedelta(minutes=5)  # what is later is refused
+
+
+@pytest.mark.parametrize("task", ["contract", "features", "moments", "fit", "register"])
+def test_a_worker_with_other_code_than_the_plans_is_told_apart_and_tried_again(dags, task):
+    callable_ = dags["monthly_refit"].get_task(task).python_callable
+    rest = {"features": ["2026-03-31"], "moments": [["2026-03-31"]], "fit": ["normal"]}
+    plan = common.handed_on(PLAN) | {common.CODE: "0" * 64}
+    with pytest.raises(Unavailable, match="the run was planned by 000000000000") as told:
+        callable_(plan, *rest.get(task, []))
+    assert "deploy one version on every worker" in str(told.value.hint)
+    assert common.planned(common.handed_on(PLAN)) == PLAN
 
 
 def test_no_dag_reads_a_date_of_the_future(dags, tmp_path):

@@ -128,3 +128,18 @@ def test_validate_judges_again_when_the_judge_or_a_check_changes(copy, tmp_path)
     assert code_digest("pipelines.validate") != key
     edit(copy / "expectations/gx_runner.py", "BOOLEAN_ONLY", "COMPLETE")
     assert judged_anew() and not judged_anew()
+
+
+@pytest.mark.parametrize(
+    "file", ["pipelines/plan.py", "sql/features/buckets.sql", "crossimpact/policy/limits.toml"]
+)
+def test_what_is_deployed_is_told_apart_by_any_of_its_files(copy, file):
+    provenance.deployed.cache_clear()
+    before = provenance.deployed()
+    provenance.deployed.cache_clear()
+    assert provenance.deployed() == before
+    path = copy / file
+    path.write_text(path.read_text() + "\n")
+    provenance.deployed.cache_clear()
+    assert provenance.deployed() != before
+    provenance.deployed.cache_clear()
