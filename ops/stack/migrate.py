@@ -6,7 +6,6 @@ an interrupted one goes on, a changed password is taken over, and nothing is eve
 
 from __future__ import annotations
 
-import crypt
 import json
 import os
 import subprocess
@@ -17,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
@@ -184,8 +184,7 @@ def write_logins(values: Mapping[str, str]) -> None:
     users.admit(address, {PLATFORM: values["MLFLOW_PASSWORD"]}, admin=True)
     users.admit(address, people)
     replace(LOGINS, json.dumps(people), 0o600)
-    salt = crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1 << 10)  # noqa: S324, Prometheus' own
-    hashed = crypt.crypt(values["PROMETHEUS_PASSWORD"], salt)
+    hashed = bcrypt.hashpw(values["PROMETHEUS_PASSWORD"].encode(), bcrypt.gensalt(10)).decode()
     replace(WEB, f"basic_auth_users:\n  prometheus: {hashed}\n", 0o644)
     print(f"logins: {', '.join([*people, PLATFORM, 'prometheus'])}")
 

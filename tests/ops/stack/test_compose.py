@@ -161,6 +161,20 @@ def test_a_task_that_waits_its_turn_is_never_failed_for_it() -> None:
     assert int(variables["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT"]) < 180
 
 
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("mlflow:5000", True), ("127.0.0.1:5000", True), ("localhost:5000", True),
+     ("mlflow.example:5000", False), ("127.0.0.1.example", False), ("rebound.example:5000", False)],
+)  # fmt: skip
+def test_mlflow_answers_under_the_name_of_its_service_and_no_strangers(
+    host: str, allowed: bool
+) -> None:
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    hosts = ROWS["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    assert is_allowed_host_header(hosts, host) is allowed
+
+
 def test_services_come_after_those_they_wait_for() -> None:
     order = list(compose.services(secrets.generate()))
     for name, row in ROWS.items():
