@@ -371,7 +371,9 @@ class Loop:
         if fresh:
             self.metrics.turn.observe(seconds)
         ages = self._ages_now()
-        self.metrics.observe(self.engine, ages.data_age_s, 86400 * ages.model_age_days)
+        self.metrics.observe(
+            self.engine, None if self._idle else ages.data_age_s, 86400 * ages.model_age_days
+        )
 
     # -- time --------------------------------------------------------------------------------------
 

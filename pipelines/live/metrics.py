@@ -27,6 +27,10 @@ class Health(NamedTuple):
     not_ready: str
 
 
+#: Of a gauge whose value does not exist yet: no alert compares with it.
+NEVER = float("nan")
+
+
 class Metrics:
     """The numbers of one loop, in a registry of their own."""
 
@@ -63,17 +67,19 @@ class Metrics:
         self.outstanding = Gauge(
             "xi_live_outstanding_parents", "Parents with orders not known to be terminal", **kwargs
         )
+        for gauge in (self.cpi, self.ibb, self.model_age, self.data_age, self.last):
+            gauge.set(NEVER)
         self._counted = (0, 0, 0, 0, 0)
 
-    def observe(self, engine: Engine, data_age_s: float, model_age_s: float) -> None:
-        """Take the state of the session."""
+    def observe(self, engine: Engine, data_age_s: float | None, model_age_s: float) -> None:
+        """Take the state of the session; data that never came have no age."""
         session, counts = engine.session, engine.counts
         self.state.set(session.guardrail.state)
         self.level.set(LEVELS.index(session.level))
         reading = session.reading
-        self.cpi.set(reading.cpi_bps if reading.cpi_bps is not None else float("nan"))
-        self.ibb.set(reading.ibb if reading.ibb is not None else float("nan"))
-        self.data_age.set(data_age_s)
+        self.cpi.set(NEVER if reading.cpi_bps is None else reading.cpi_bps)
+        self.ibb.set(NEVER if reading.ibb is None else reading.ibb)
+        self.data_age.set(NEVER if data_age_s is None else data_age_s)
         self.model_age.set(model_age_s)
         self.outstanding.set(len(session.book.outstanding()))
         now = (

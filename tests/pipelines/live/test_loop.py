@@ -319,6 +319,21 @@ def test_names_of_the_metrics_are_those_a_monitor_expects() -> None:
         assert f"# HELP {name} " in text
 
 
+def test_before_any_data_their_age_is_no_number(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    feed = tmp_path / "feed"
+    feed.touch()
+    words = ["--feed", str(feed), "--output", str(tmp_path / "out"), "--port", str(port)]
+    with loop(tmp_path / "home", *words):
+        until(lambda: not _free(port), "up")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as got:
+            text = got.read().decode()
+    assert "\nxi_market_data_age_seconds NaN\n" in text
+    assert "\nxi_live_last_decision_timestamp_seconds NaN\n" in text
+
+
 def test_readiness_says_why_not_and_liveness_that_it_lives(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
