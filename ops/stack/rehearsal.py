@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx
 
+from crossimpact.consumer.address import MODEL
 from ops.airflow_api import wait_for
-from ops.stack import backup, secrets
+from ops.stack import backup, intrusion, secrets
 from ops.stack.form import bring_up
-from ops.stack.opening import PROMETHEUS, START_S, Opening
+from ops.stack.migrate import LOGINS
+from ops.stack.opening import MLFLOW, PROMETHEUS, START_S, Opening
 from ops.stack.questions import SMALL, events, need, samples, spread, told
 
 
@@ -27,6 +29,8 @@ class Rehearsal(Opening):
         yield "live session", self.live_session
         yield "daily TCA", self.tca
         yield "metrics", self.metrics
+        yield "writes refused", self.refused
+        yield "secrets kept", self.kept
         yield "backup", self.back_up
         yield "kill -9 of all", self.kill
         yield "restore", self.restore
@@ -103,6 +107,26 @@ class Rehearsal(Opening):
             firing = client.get("/api/v1/alerts", auth=login).json()["data"]["alerts"]
         names = sorted({row["labels"]["alertname"] for row in firing})
         return f"Prometheus scrapes {', '.join(jobs)}; alerts {', '.join(names) or 'none'}"
+
+    def refused(self) -> str:
+        """Nobody but the platform writes to the registry, whatever he asks it."""
+        with httpx.Client(base_url=MLFLOW, trust_env=False, timeout=60) as client:
+            alias = {"name": MODEL, "alias": "champion"}
+            login = ("auditor", self.secrets["AUDITOR_PASSWORD"])
+            path = f"{intrusion.API}/registered-models/alias"
+            champion = client.get(path, params=alias, auth=login).raise_for_status().json()
+        run = champion["model_version"]["run_id"]
+        granted = intrusion.granted(MLFLOW, self.secrets, run)
+        need(not granted, f"granted: {granted}")
+        return f"{len(intrusion.writes(run, ''))} requests, 403 to each person, 401 to others"
+
+    def kept(self) -> str:
+        """No secret lies in a log, a page, a table, a database, or an artefact."""
+        service = self.folder / "service"
+        found = intrusion.told(service, self.secrets, self.form.volume("logins") / LOGINS.name)
+        need(not found, f"{len(found)}: {'; '.join(found[:3])}")
+        files = sum(path.is_file() for path in service.rglob("*"))
+        return f"none of {len(self.secrets)} in {files} files but where logins are kept"
 
     def back_up(self) -> str:
         folder = backup.backup(self.form, self.folder / "backup")

@@ -25,6 +25,7 @@ import pytest
 from ops import credentials, serve
 from ops.airflow_env import DAGS, confined, lay_out, prepare, read_only
 from ops.processes import Process
+from ops.stack.intrusion import writes
 from tests.registry import servers
 from tests.registry.servers import Store, logged_in, sample
 
@@ -128,26 +129,12 @@ def test_requests_that_ran_code_as_the_platform(mlflow: Mlflow, registered: dict
     """What a reader sent to have Airflow import a file of his, step by step, for every login."""
     dags = read_only(mlflow.home)["AIRFLOW__CORE__DAGS_FOLDER"]
     run, before = registered["run_id"], tree(mlflow.home)
-    chain: list[tuple[str, str, Any]] = [
-        ("POST", "/api/2.0/mlflow/experiments/create",
-         {"name": "e", "artifact_location": dags.as_uri()}),
-        ("POST", "/api/2.0/mlflow/experiments/create", {"name": "e2"}),
-        ("POST", "/api/2.0/mlflow/runs/create", {"experiment_id": "0"}),
-        ("POST", f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run}&path=evil.py", b"import os"),
-        ("POST", "/api/2.0/mlflow/registered-models/create", {"name": "m"}),
-        ("POST", "/api/2.0/mlflow/registered-models/alias",
-         {"name": "crossimpact-gamma", "alias": "champion", "version": "1"}),
-        ("PUT", f"/api/2.0/mlflow-artifacts/artifacts/1/{run}/artifacts/release/x", b"x"),
-        ("DELETE", f"/api/2.0/mlflow-artifacts/artifacts/1/{run}/artifacts/release", None),
-        ("POST", "/ajax-api/3.0/mlflow/gateway/secrets/create",
-         {"secret_name": "s", "secret_value": {"k": "v"}, "provider": "openai"}),
-        ("GET", "/api/2.0/mlflow/users/list", None),
-        ("GET", "/api/2.0/mlflow/users/get?username=crossimpact", None),
-    ]  # fmt: skip
     answers = {
-        (user, method, path): mlflow.ask(user, method, path, body)[0]
+        (user, ask.method, ask.path): mlflow.ask(
+            user, ask.method, ask.path, ask.json or ask.content
+        )[0]
         for user in ANYBODY
-        for method, path, body in chain
+        for ask in writes(run, dags.as_uri())
     }
     expected = {key: 403 if key[0] in PEOPLE else 401 for key in answers}
     assert answers == expected
