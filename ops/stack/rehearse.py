@@ -125,12 +125,12 @@ def rehearse(folder: Path, asked: Asked) -> bool:
                 form.discard()
 
 
-def apart(words: Sequence[str]) -> None:
+def apart(words: Sequence[str], module: str = MODULE) -> None:
     """Go where processes are apart from the machine's; there is no network to fetch anything by."""
     if namespaces.INSIDE not in os.environ:
         namespaces.refuse_without()
         install()
-    namespaces.enter(MODULE, words)
+    namespaces.enter(module, words)
 
 
 def contained(words: Sequence[str]) -> None:
