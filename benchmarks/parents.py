@@ -25,6 +25,7 @@ from crossimpact.release.bundle import Release
 from crossimpact.simulate import DEMO_HALF_LIFE_MIN, DEMO_PERMANENT, DeskSpec
 from crossimpact.slope import Slope, between_days
 from pipelines import features, refit, simulate, tca, validate
+from pipelines.pricing import Pricing
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -51,7 +52,7 @@ def priced(settings: Settings, landing: Path, release: Release, dates: Sequence[
     """TCA of the dates by a release, and what its marts say of the parents."""
     rows = []
     for date in dates:
-        tca.run(settings, landing, date, release, {})
+        tca.run(settings, landing, date, Pricing.by(release, date))
         found = Warehouse(settings).rows("marts", "tca_parent", date) or []
         rows += [{**row, "date": date} for row in found]
     every = {name: np.array([float(row[name]) for row in rows]) for name in _columns(rows)}

@@ -138,6 +138,6 @@ def tca(landing: LandingPath, date_: Date = None, home: Home = None, json_: Json
         from pipelines import tca as step
         from pipelines.store.landing import Landing
 
-        result = step.run_champion(place, landing, day or Landing(landing).all_dates()[-1])
+        result = step.run_as_of(place, landing, day or Landing(landing).all_dates()[-1])
     shown = result.to_dict()
     show(shown if json_ else views.priced(shown), as_json=json_)

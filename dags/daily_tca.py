@@ -79,10 +79,10 @@ def daily_tca() -> None:
     )
     def tca(partition: dict[str, str], params: Any = None) -> dict[str, Any]:
         from dags import summaries
-        from pipelines.tca import run_champion
+        from pipelines.tca import run_as_of
 
         root = landing(partition).root
-        result = run_champion(settings(params), root, partition["date"])
+        result = run_as_of(settings(params), root, partition["date"])
         summaries.say(summaries.tca(result))
         return result.to_dict()
 

@@ -146,7 +146,7 @@ def champion(settings: Settings) -> tuple[Release, Champion]:
     """
     release, live = _champion(settings, None)
     json_log.know(release=release.digest)
-    return release, _facts(release, live)
+    return release, facts(release, live)
 
 
 def show(settings: Settings, as_of: datetime | None = None, now: datetime | None = None) -> Shown:
@@ -154,7 +154,7 @@ def show(settings: Settings, as_of: datetime | None = None, now: datetime | None
     release, live = _champion(settings, as_of)
     notes = [] if as_of else [note for note in _notes(settings, release, live, now) if note]
     return Shown(
-        **vars(_facts(release, live)),
+        **vars(facts(release, live)),
         note="; ".join(notes),
         flow=release.flow,
         bucket_s=release.bucket_s,
@@ -241,7 +241,8 @@ def _champion(settings: Settings, as_of: datetime | None) -> tuple[Release, Live
     return replace(promoted(settings, live.digest), held=live.held), live
 
 
-def _facts(release: Release, live: LiveChampion) -> Champion:
+def facts(release: Release, live: LiveChampion) -> Champion:
+    """What the ledger says of a live release."""
     return Champion(
         id=release.id,
         digest=release.digest,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,20 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from crossimpact import contract
-from crossimpact.consumer.state import expired
+from crossimpact import contract, json_log
 from crossimpact.errors import CrossImpactError, UsageError
-from crossimpact.model import ImpactModel, canonical_json
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
-from crossimpact.release.ledger import utc
 from crossimpact.tca import PARTS, pair_costs, predict
-from pipelines import features, plan, release, validate
+from pipelines import features, plan, validate
 from pipelines.calibration import Calibration, calibration, dates_until
 from pipelines.pages import reports
+from pipelines.pricing import Pricing, as_of
 from pipelines.store.landing import Landing
 from pipelines.store.provenance import code_digest
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Manifest, Warehouse, sql, text_sha256
-from pipelines.tca_day import carried, predictions, read_day
+from pipelines.tca_day import carried, extent, predictions, read_day
 
 LAYER = "marts"
 #: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
@@ -69,8 +66,10 @@ class Result:
         Symbols traded in a regime whose model does not know them.
     report
         The page.
+    in_sample
+        Whether the release was fitted on a window with this date: no evidence for it.
     note
-        What to know of the release besides: it had expired by that date.
+        What to know of the release besides: it had expired by that date, was not live yet.
     """
 
     date: str
@@ -82,61 +81,53 @@ class Result:
     calibration: Calibration
     unpriced: list[str]
     report: Path
+    in_sample: bool = False
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "report": str(self.report)}
 
 
-def run(
-    settings: Settings,
-    landing_root: Path,
-    date: str,
-    release: Release,
-    version_info: Mapping[str, object],
-) -> Result:
-    """Build the marts of `date`, priced by `release`, and its report.
+def run(settings: Settings, landing_root: Path, date: str, pricing: Pricing) -> Result:
+    """Build the marts of `date`, priced by the releases of `pricing`, and its report.
 
     Raises
     ------
     UsageError
-        When the release speaks of other buckets, or the desk's flow is not in these settings.
+        When a release speaks of other buckets, or the desk's flow is not in these settings.
     CrossImpactError
         When the date was not validated or has no features.
     """
     warehouse = Warehouse(settings)
-    _check_release(settings, release)
-    inputs = _inputs(warehouse, landing_root, date, release, version_info)
+    for span in pricing.spans:
+        _check_release(settings, span.release)
+    inputs = _inputs(warehouse, landing_root, date, pricing)
     recomputed = not _is_current(warehouse, date, inputs)
     if recomputed:
         tell("tca marts", date)
-        build_marts(warehouse, date, release, inputs)
+        build_marts(warehouse, date, pricing, inputs)
     tell("tca page", date)
-    page = reports.build(
-        settings, date, release, version_info, text_sha256(*map(str, inputs.items()))
-    )
-    return _result(warehouse, date, release, recomputed, page)
+    page = reports.build(settings, date, pricing, text_sha256(*map(str, inputs.items())))
+    return _result(warehouse, date, pricing, recomputed, page)
 
 
-def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
-    """`run` with the champion, after validating the date and building its features.
+def run_as_of(settings: Settings, landing_root: Path, date: str) -> Result:
+    """`run` with what was live at the time, after validating the date and building its features.
 
     Raises
     ------
     StaleModel
-        When no champion is promoted.
+        When no release was ever promoted.
     ContractViolation
         When the date's data are blocked.
     """
-    champion, facts = release.champion(settings)
-    settings = plan.matching(settings, champion)
+    pricing = as_of(settings, date)
+    json_log.know(release=pricing.main.release.digest)
+    settings = plan.matching(settings, pricing.main.release)
     landing = Landing(landing_root)
     validate.accept(settings, landing, [date])
     features.prepare(settings, landing, [date])
-    moment, valid_for = utc(datetime.fromisoformat(date)), settings.policy.release.valid_for
-    old = expired(champion, moment, valid_for) if date > champion.as_of else ""
-    result = run(settings, landing_root, date, champion, {**facts.to_dict(), "note": old})
-    return replace(result, note=old)
+    return run(settings, landing_root, date, pricing.within(*extent(Warehouse(settings), date)))
 
 
 def _check_release(settings: Settings, release: Release) -> None:
@@ -157,8 +148,7 @@ def _inputs(
     warehouse: Warehouse,
     landing_root: Path,
     date: str,
-    release: Release,
-    version_info: Mapping[str, object],
+    pricing: Pricing,
 ) -> dict[str, str]:
     """Digest of everything the marts and the page are made from."""
     inputs = _accepted(warehouse, landing_root, date)
@@ -178,8 +168,7 @@ def _inputs(
         manifest = warehouse.manifest(layer, table, date)
         inputs[f"{layer}/{table}"] = manifest.sha256 if manifest else "none"
     return inputs | {
-        "release": release.digest,
-        "version": text_sha256(canonical_json(dict(version_info)).decode()),
+        "pricing": pricing.digest,
         "code": code_digest(__name__),
     }
 
@@ -204,20 +193,28 @@ def _is_current(warehouse: Warehouse, date: str, inputs: Mapping[str, str]) -> b
 
 
 def build_marts(
-    warehouse: Warehouse, date: str, release: Release, inputs: Mapping[str, str]
+    warehouse: Warehouse, date: str, pricing: Pricing, inputs: Mapping[str, str]
 ) -> None:
     """Publish the marts of `date`, all made from `inputs`."""
     with warehouse.connect() as connection:
         _views(connection, warehouse, date)
         day = read_day(connection)
-        models, labels = _who_prices(release, day.regimes)
-        prediction = predict(models, day.regimes, day.q, day.symbols, labels)
-        pairs = pair_costs(models, day.regimes, day.q, day.symbols, day.adv, TOP_PAIRS)
+        regimes = day.regimes
+        keys, models, labels = pricing.answers(regimes, day.moments)
+        day = replace(day, regimes=keys)
+        prediction = predict(models, keys, day.q, day.symbols, labels)
+        plain = dict(zip(keys, regimes, strict=True))
+        pairs = [
+            replace(pair, regime=plain[pair.regime])
+            for pair in pair_costs(models, keys, day.q, day.symbols, day.adv, TOP_PAIRS)
+        ]
+        connection.register("releases", pricing.relation())
         connection.register("predictions", predictions(day, prediction, models))
         connection.register("carried", carried(day, prediction, models))
         connection.register("pairs", pa.Table.from_pylist([asdict(p) for p in pairs], PAIRS))
-        _query_marts(connection, warehouse.settings, date, release)
-        slope = calibration(warehouse.settings, release, dates_until(warehouse, date))
+        _query_marts(connection, warehouse.settings, date)
+        main = pricing.main.release
+        slope = calibration(warehouse.settings, main, dates_until(warehouse, date))
         extra = {"unpriced": list(prediction.unpriced), "calibration": slope.to_dict()}
         for table, order in MARTS.items():
             query = f"SELECT * FROM {table} ORDER BY {order}"
@@ -240,38 +237,23 @@ def _views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, date: st
         warehouse.attach(connection, layer, table, [date], view=True)
 
 
-def _who_prices(
-    release: Release, regimes: tuple[str, ...]
-) -> tuple[dict[str, ImpactModel], dict[str, str]]:
-    """Models of the regimes met, and for each regime the label its rows carry."""
-    answers = {regime: release.model_for(regime) for regime in sorted(set(regimes))}
-    models = {regime: result for regime, (result, *_) in answers.items() if result is not None}
-    labels = {
-        regime: f"{rung}/{regime}" + (f" ({reason})" if rung != "full" and reason else "")
-        for regime, (_, rung, reason, _) in answers.items()
-    }
-    return models, labels
-
-
-def _query_marts(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, date: str, release: Release
-) -> None:
+def _query_marts(connection: duckdb.DuckDBPyConnection, settings: Settings, date: str) -> None:
     """Run the queries in the order they read each other."""
     age = contract.MAX_SNAPSHOT_AGE_S
     parameters: dict[str, dict[str, Any]] = {
         "tca_fill": {"bucket_s": settings.bucket_s, "max_age_s": age},
-        "tca_parent": {"release_id": release.id},
+        "tca_parent": {},
         "tca_path": {},
         "tca_bucket": {},
         "tca_pairs": {},
-        "tca_summary": {"date": date, "release_id": release.id},
+        "tca_summary": {"date": date},
     }
     for name, values in parameters.items():
         connection.execute(f"CREATE TEMP TABLE {name} AS\n{sql(f'{LAYER}/{name}')}", values)
 
 
 def _result(
-    warehouse: Warehouse, date: str, release: Release, recomputed: bool, page: Path
+    warehouse: Warehouse, date: str, pricing: Pricing, recomputed: bool, page: Path
 ) -> Result:
     manifests = {table: _published(warehouse, table, date) for table in MARTS}
     summary = reports.read_mart(warehouse, "tca_summary", date)[0]
@@ -282,7 +264,7 @@ def _result(
     extra = manifests["tca_summary"].extra
     return Result(
         date=date,
-        release_id=release.id,
+        release_id=summary["release_id"],
         recomputed=recomputed,
         rows={table: manifest.rows for table, manifest in manifests.items()},
         split={
@@ -293,6 +275,8 @@ def _result(
         calibration=Calibration(**extra["calibration"]),
         unpriced=list(extra["unpriced"]),
         report=page,
+        in_sample=pricing.in_sample,
+        note="; ".join(filter(None, (str(pricing.main.facts.get("note", "")), *pricing.notes()))),
     )
 
 

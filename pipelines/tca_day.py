@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from crossimpact.errors import CrossImpactError
 from crossimpact.model import Array, ImpactModel
 from crossimpact.tca import Prediction, peer_moves
-from pipelines.store.warehouse import sql
+from pipelines.store.warehouse import Warehouse, sql
 
 
 @dataclass(frozen=True)
 class Day:
-    """A date's flows as the library wants them, (T, n): own q and the peers', over ADV; its names
-    and its cells."""
+    """A date's flows as the library wants them, (T, n): own q and the peers', over ADV; starts and
+    regimes of its buckets, its names and its cells."""
 
+    moments: tuple[datetime, ...]
     regimes: tuple[str, ...]
     symbols: tuple[str, ...]
     q: Array
@@ -30,6 +33,18 @@ class Day:
     sector_flow: Array
     factor_flow: Array
     cells: pa.Table
+
+
+def extent(warehouse: Warehouse, date: str) -> tuple[datetime, datetime]:
+    """First and last moment at which a release is asked for a price: a decision, a bucket."""
+    layer = warehouse.settings.feature_layer
+    with warehouse.connect() as connection:
+        for name, table in (("accepted", "parent_orders"), (layer, "buckets")):
+            warehouse.attach(connection, name, table, [date], view=True)
+        found = connection.execute(sql("marts/tca_extent")).fetchone()
+    if found is None or found[1] is None:
+        raise CrossImpactError(f"{date} has no bucket in layer {layer}", "build the features first")
+    return found[0], found[1]
 
 
 def read_day(connection: duckdb.DuckDBPyConnection) -> Day:
@@ -45,6 +60,7 @@ def read_day(connection: duckdb.DuckDBPyConnection) -> Day:
         return values
 
     return Day(
+        tuple(cells["ts"].take(first_of_bucket).to_pylist()),
         tuple(cells["regime"].take(first_of_bucket).to_pylist()),
         tuple(cells["symbol"].take(first_of_symbol).to_pylist()),
         wide("q_adv"),

@@ -22,6 +22,7 @@ from crossimpact.model import Array
 from crossimpact.release import ledger
 from crossimpact.release.bundle import Release
 from pipelines.pages import plots
+from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
@@ -33,25 +34,23 @@ SHOWN = 3  # buckets that make a path
 Row = dict[str, Any]
 
 
-def build(
-    settings: Settings, date: str, release: Release, version_info: Mapping[str, object], digest: str
-) -> Path:
+def build(settings: Settings, date: str, pricing: Pricing, digest: str) -> Path:
     """Write `<home>/reports/tca-<date>.html` from the date's marts, and the index; return its path.
 
     Parameters
     ----------
-    release
-        The release that priced the marts.
-    version_info
-        What the registry says about it (version, alias): shown as it is.
+    pricing
+        The releases that priced the marts, and what the ledger says of them: shown as it is.
     digest
         Of everything the marts were made from; a page that already carries it is left alone.
     """
     path = settings.reports / f"tca-{date}.html"
     if not (path.exists() and digest in path.read_text(encoding="utf-8")):
         warehouse = Warehouse(settings)
-        content = _content(warehouse, date, release) | {
-            "facts": _facts(version_info),
+        content = _content(warehouse, date, pricing.main.release) | {
+            "facts": _facts(pricing.main.facts),
+            "spans": pricing.spans,
+            "notes": list(pricing.notes()),
             "digest": digest,
         }
         write_atomic(path, render("tca.html.j2", **content))

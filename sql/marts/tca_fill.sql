@@ -1,7 +1,8 @@
 -- grain: an accepted fill
 -- reads: child_fills, parent_orders, benchmark_marks, market_snapshots (accepted, one date), buckets (features),
 --        predictions (ts, symbol, self_bps, cross_bps, priced_by), carried (ts, symbol, and of self, cross and peers
---        what lies in the price at the bucket's start and end, its own flow aside: *_start_bps, *_end_bps)
+--        what lies in the price at the bucket's start and end, its own flow aside: *_start_bps, *_end_bps), releases
+--        (since [UTC], release_id, in_sample, release_status: who prices the buckets that start from then on)
 -- params: $bucket_s [s], $max_age_s [s]
 -- gives: exact pieces of the fill's cost, positive = worse [USD, 18 decimals]:
 --        shortfall_usd from the decision to the fill, of which delay_usd up to the arrival and spread_usd from the
@@ -128,6 +129,10 @@ SELECT
     (per_bps_usd * peers_bps)::DECIMAL(38, 10) AS peers_usd,
     (per_bps_usd * bucket_carried_bps)::DECIMAL(38, 10) AS bucket_carried_usd,
     (per_bps_usd * bucket_peers_bps)::DECIMAL(38, 10) AS bucket_peers_usd,
-    priced_by
+    priced_by,
+    release_id,
+    in_sample,
+    release_status
 FROM since_arrival
+ASOF LEFT JOIN releases ON since_arrival.ts >= releases.since
 ORDER BY fill_id, venue

@@ -1,6 +1,5 @@
 -- grain: an accepted parent order
--- reads: parent_orders, instruments, benchmark_marks, market_snapshots (accepted, one date), tca_fill
--- params: $release_id
+-- reads: parent_orders, instruments, benchmark_marks, market_snapshots (accepted, one date), tca_fill, releases
 -- gives: the shortfall and its five parts, positive = worse [USD, exact micro-dollars]:
 --        total_usd = self_usd + cross_usd + delay_usd + fees_spread_usd + opportunity_usd, where cross_usd is what
 --        self, delay, fees, spread and opportunity leave (= the drift from arrival to the fills less self_usd) and
@@ -10,7 +9,8 @@
 --        says others' flow moved since the arrival; the same in bps of notional_usd (quantity ordered x
 --        decision price); slippage_bps [bps of filled_usd] is the executed part after arrival, fees included
 -- What was not filled is marked at CLOSE, without it at the symbol's last snapshot, without that at the decision
--- (close_from says which; null when nothing was left).
+-- (close_from says which; null when nothing was left). release_id, in_sample and release_status are those of the fills,
+-- without any those at the decision.
 WITH orders AS (
     SELECT
         order_id,
@@ -41,9 +41,22 @@ executed AS (
         sum(cross_carried_usd) AS cross_carried_usd,
         sum(peers_usd) AS peers_usd,
         count(*) FILTER (WHERE without_mid) AS fills_without_mid,
-        string_agg(DISTINCT priced_by, '; ' ORDER BY priced_by) AS priced_by
+        string_agg(DISTINCT priced_by, '; ' ORDER BY priced_by) AS priced_by,
+        string_agg(DISTINCT release_id, '; ' ORDER BY release_id) AS release_id,
+        bool_or(in_sample) AS in_sample,
+        string_agg(DISTINCT release_status, '; ' ORDER BY release_status) AS release_status
     FROM tca_fill
     GROUP BY order_id
+),
+-- of an order without a fill
+decided AS (
+    SELECT
+        order_id,
+        release_id AS release_then,
+        in_sample AS in_sample_then,
+        release_status AS status_then
+    FROM parent_orders
+    ASOF LEFT JOIN releases ON parent_orders.decision_ts >= releases.since
 ),
 marks AS (
     SELECT
@@ -81,6 +94,9 @@ exact AS (
         coalesce(filled_qty, 0) AS filled_qty,
         coalesce(fills_without_mid, 0) AS fills_without_mid,
         coalesce(priced_by, 'none (no fill)') AS priced_by,
+        executed.release_id,
+        executed.in_sample,
+        executed.release_status,
         parent_qty * decision_px AS notional,
         direction * unfilled_qty * (close_px - decision_px) AS opportunity,
         coalesce(filled_usd, 0) AS filled,
@@ -162,7 +178,10 @@ SELECT
     if(n_fills > 0, arrival_from, NULL) AS arrival_from,
     if(unfilled_qty > 0, close_from, NULL) AS close_from,
     priced_by,
-    $release_id::VARCHAR AS release_id
+    coalesce(split.release_id, release_then) AS release_id,
+    coalesce(split.in_sample, in_sample_then) AS in_sample,
+    coalesce(split.release_status, status_then) AS release_status
 FROM split
+LEFT JOIN decided USING (order_id)
 LEFT JOIN instruments USING (symbol)
 ORDER BY order_id

@@ -1,6 +1,6 @@
 -- grain: the date
--- reads: tca_parent, tca_bucket, tca_fill
--- params: $date, $release_id
+-- reads: tca_parent, tca_bucket, tca_fill, releases
+-- params: $date
 -- gives: the desk's shortfall and its five parts [USD, exact sums of tca_parent; bps of notional_usd], the bucket
 --        view of cross impact [USD], and counts of what the numbers rest on
 WITH parents AS (
@@ -33,6 +33,13 @@ buckets AS (
         coalesce(sum(cross_predicted_usd), 0) AS bucket_cross_predicted_usd
     FROM tca_bucket
 ),
+pricing AS (
+    SELECT
+        string_agg(DISTINCT release_id, '; ' ORDER BY release_id) AS release_id,
+        bool_or(in_sample) AS in_sample,
+        string_agg(DISTINCT release_status, '; ' ORDER BY release_status) AS release_status
+    FROM releases
+),
 fills AS (
     SELECT
         count(*) AS fills,
@@ -44,7 +51,7 @@ fills AS (
 )
 SELECT
     $date::VARCHAR AS date,
-    $release_id::VARCHAR AS release_id,
+    pricing.*,
     parents.*,
     1e4 * total_usd / nullif(notional_usd, 0) AS total_bps,
     1e4 * self_usd / nullif(notional_usd, 0) AS self_bps,
@@ -61,4 +68,4 @@ SELECT
     1e4 * unexplained_usd / nullif(notional_usd, 0) AS unexplained_bps,
     buckets.*,
     fills.*
-FROM parents, buckets, fills
+FROM parents, buckets, fills, pricing

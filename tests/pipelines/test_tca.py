@@ -22,6 +22,7 @@ from crossimpact.release.bundle import Release
 from crossimpact.tca import PARTS
 from pipelines import tca
 from pipelines.pages.reports import Row, read_mart
+from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 from pipelines.tca import CAUSES
@@ -48,13 +49,14 @@ SIDES = {"BUY": 1, "SELL": -1}
 def build(home: Settings, by: Release | None = None) -> dict[str, list[Row]]:
     """Rows of every mart, built without the page."""
     warehouse = Warehouse(home)
-    tca.build_marts(warehouse, DATE, by or release(model(), model("stressed")), {"by": "hand"})
+    pricing = Pricing.by(by or release(model(), model("stressed")), DATE)
+    tca.build_marts(warehouse, DATE, pricing, {"by": "hand"})
     return {name: read_mart(warehouse, name, DATE) for name in tca.MARTS}
 
 
 def run(home: Settings, by: Release | None = None) -> tca.Result:
     by = by or release(model(), model("stressed"))
-    return tca.run(home, home.home, DATE, by, {"version": "3"})
+    return tca.run(home, home.home, DATE, Pricing.by(by, DATE, {"version": "3"}))
 
 
 def exact(value: float) -> Decimal:

@@ -19,6 +19,7 @@ from pipelines import features, tca, validate
 from pipelines.ingest import mapped, mapping
 from pipelines.ingest.public import Result
 from pipelines.ingest.source import Reader
+from pipelines.pricing import Pricing
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -131,7 +132,8 @@ def test_the_tca_map_lands_a_desk_of_long_ids_that_validates_and_is_analysed(
     assert (verdict["verdict"], verdict["rules"]) == ("ok", {})
     features.prepare(settings, landing, result.dates)
     by = tca_desk.release(tca_desk.model(symbols=("EURUSD", "GBPUSD", "AUDUSD")))
-    done = tca.run(settings, landing.root, result.dates[0], by, {"version": "1"})
+    date = result.dates[0]
+    done = tca.run(settings, landing.root, date, Pricing.by(by, date, {"version": "1"}))
     assert done.summary["parents_filled"] == done.summary["parents"] == 36
     assert done.split["fees_spread"]["usd"] == pytest.approx(
         sum(row["fill_qty"] * 5e-5 for row in read(root / "out", "child_fills", result.dates[0])),

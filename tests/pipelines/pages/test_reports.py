@@ -13,6 +13,7 @@ import pytest
 from crossimpact.release.bundle import Release
 from pipelines import tca
 from pipelines.pages import plots, reports
+from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 from tests.pipelines.tca_desk import DATE, desk, fill, mark, model, parent, quote, release
@@ -64,7 +65,7 @@ def make(home: Path, by: Release | None = None, *, basket: str = "B1") -> tca.Re
         mids={"AAA": 10.0, "BBB": 10.0},
     )
     by = by or release(model(sectors=(HOSTILE, "tech", "energy")))
-    return tca.run(settings, home, DATE, by, VERSION)
+    return tca.run(settings, home, DATE, Pricing.by(by, DATE, VERSION))
 
 
 def test_the_page_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
