@@ -35,6 +35,8 @@ LAYER = "marts"
 #: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
 MARTS = {
     "tca_parent": "order_id", "tca_path": "order_id, ts", "tca_bucket": "ts", "tca_pairs": "place",
+    "tca_markouts": "venue NULLS FIRST, liquidity NULLS FIRST, sector NULLS FIRST,"
+    " regime NULLS FIRST, horizon_s",
     "tca_summary": "date",
 }  # fmt: skip
 ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")
@@ -246,6 +248,7 @@ def _query_marts(connection: duckdb.DuckDBPyConnection, settings: Settings, date
         "tca_path": {},
         "tca_bucket": {},
         "tca_pairs": {},
+        "tca_markouts": {"bucket_s": settings.bucket_s, "max_age_s": age},
         "tca_summary": {"date": date},
     }
     for name, values in parameters.items():

@@ -21,7 +21,7 @@ from crossimpact.errors import CrossImpactError
 from crossimpact.model import Array
 from crossimpact.release import ledger
 from crossimpact.release.bundle import Release
-from pipelines.pages import plots
+from pipelines.pages import plots, venues
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -141,6 +141,8 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
         "baskets": baskets,
         "release": release,
         "rungs": _rungs(release, buckets),
+        "venues": venues.of(read_mart(warehouse, "tca_markouts", date)),
+        "horizons": venues.HORIZONS_S,
         "quality": _quality(warehouse, date),
         "live": (warehouse.settings.reports / f"live-{date}.html").exists(),
         "unpriced": list(manifest.extra.get("unpriced", ())) if manifest else [],
