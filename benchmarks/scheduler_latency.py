@@ -7,7 +7,8 @@ Processor milliseconds on one BLAS thread, median and 99th percentile over the r
 
 - solver: PIQP's set-up and solve on matrices at hand;
 - re-solve: from caps, alpha, prices and fills to certified flows (program, matrices, solver,
-  certificate), the model's factors at hand;
+  certificate), the model's factors at hand, and what the lines, sides and deadlines make of them
+  kept from the plan before;
 - plan: from a state to a plan, ranking, rules and reasons included;
 - cvxpy: the reference engine, built and solved by Clarabel (few runs, median).
 
@@ -33,6 +34,7 @@ from crossimpact.policy.scheduling import caps as limits
 from crossimpact.policy.scheduling import couplings, fast, reference
 from crossimpact.policy.scheduling import desk as desks
 from crossimpact.policy.scheduling.certificate import certificate
+from crossimpact.policy.scheduling.layout import Layout, Layouts
 from crossimpact.policy.scheduling.posed import Posed
 from crossimpact.policy.scheduling.program import Program
 from crossimpact.policy.state import DeskState
@@ -62,14 +64,14 @@ def measured(names: int, horizon: int, runs: int, *, reference_too: bool) -> dic
     runs = runs if horizon == 1 else max(10, runs // 5)
     states = [moved(state_of(model, horizon), seed) for seed in range(runs)]
     programs = [posed(model, parts, state) for state in states]
+    layouts = Layouts()
+    certified(parts, layouts, programs[0][0])
     ready = [Posed(program, caps, caps.most > 0) for program, caps in programs]
     for each in ready:
         _touch(each)
-    whole = len(ready[0].free) * horizon <= fast.SMALL
-    solve = fast._solved_dense if whole else fast._solved_in_factors
     row = {
-        "solver": spread([timed(lambda each=each: solve(each)) for each in ready]),
-        "re_solve": spread([timed(lambda p=p: certified(parts, p)) for p, _ in programs]),
+        "solver": spread([timed(lambda e=e: fast._solved_in_factors(e)) for e in ready]),
+        "re_solve": spread([timed(lambda p=p: certified(parts, layouts, p)) for p, _ in programs]),
         "plan": spread([timed(lambda s=s: scheduler.plan(answer, s)) for s in states]),
     }
     if reference_too:
@@ -101,12 +103,12 @@ def posed(
     model: ImpactModel, parts: couplings.Couplings, state: DeskState
 ) -> tuple[Program, limits.Caps]:
     desk = desks.of(state, dict(zip(model.symbols, model.sectors, strict=True)))
-    return Program(desk, model, parts), limits.of(desk, POV)
+    return Program(desk, Layout.of(desk, model, parts)), limits.of(desk, POV)
 
 
-def certified(parts: couplings.Couplings, before: Program) -> None:
+def certified(parts: couplings.Couplings, layouts: Layouts, before: Program) -> None:
     """The re-solve of a desk's arrays, refused when it is not optimal."""
-    program = Program(before.desk, before.model, parts)
+    program = Program(before.desk, layouts.of(before.desk, before.model, parts))
     caps = limits.of(before.desk, POV)
     found = fast.solve(program, caps)
     assert certificate(program, caps, found.u, found.y).holds
@@ -114,7 +116,8 @@ def certified(parts: couplings.Couplings, before: Program) -> None:
 
 def _touch(each: Posed) -> None:
     """Make all matrices."""
-    _ = (each.quadratic, each.factors, each.caps_matrix, each.linear, each.bounds)
+    _ = (each.matrices.quadratic, each.matrices.factors, each.caps_matrix)
+    _ = (each.linear, each.bounds)
     _ = each.row_limits
 
 

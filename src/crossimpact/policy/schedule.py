@@ -102,7 +102,7 @@ class Scheduler:
         waits = _waits(desk, ranking.order)
         caps = limits.of(desk, pov, ~waits)
         linear = compiled.model.transform == "linear"
-        program = Program(desk, compiled.model, compiled.couplings) if linear else None
+        program = Program(desk, compiled.layout(desk)) if linear else None
         chosen = _choose(desk, caps, program, ranking, policy, engine)
         draft = _ruled(desk, caps, compiled, program, chosen.u, ranking)
         _check_caps(caps, draft.u)

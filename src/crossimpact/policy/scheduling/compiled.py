@@ -12,6 +12,8 @@ from crossimpact.alignment import Alignment
 from crossimpact.model import ImpactModel
 from crossimpact.policy.scheduling import couplings, rules
 from crossimpact.policy.scheduling.caution import Caution, cautious
+from crossimpact.policy.scheduling.desk import Desk
+from crossimpact.policy.scheduling.layout import Layout, Layouts
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,7 @@ class Compiled:
     symbols: tuple[str, ...]
     model: ImpactModel
     caution: Caution
+    _layouts: Layouts = field(default_factory=Layouts)
     _strong: dict[float | None, sparse.csr_matrix] = field(default_factory=dict)
 
     @classmethod
@@ -43,6 +46,10 @@ class Compiled:
     @cached_property
     def couplings(self) -> couplings.Couplings:
         return couplings.of(self.model)
+
+    def layout(self, desk: Desk) -> Layout:
+        """Of the desk's lines under this model."""
+        return self._layouts.of(desk, self.model, self.couplings)
 
     def strong(self, share: float | None) -> sparse.csr_matrix:
         """Pairs of names that are coupled by more than a share of own impact; see `rules`."""

@@ -24,8 +24,6 @@ MOST_DENSE = 1500
 #: Unknown flows beyond which none is tried: with the iterations it bounds a plan's time, without a
 #: clock, which would make a replay differ.
 MOST = 30_000
-#: Unknowns up to which the dense form is the faster one.
-SMALL = 60
 EPS = 1e-10
 #: Share of a bound that may be the rounding of an interior point.
 NEAR = 1e-6
@@ -51,14 +49,13 @@ def solve(program: Program, caps: Caps) -> Solution:
     nothing = np.zeros_like(caps.most), np.zeros(len(caps.rows))
     if not free.any():
         return Solution(*nothing, "no room to trade", True)
-    posed, dense = Posed(program, caps, free), not program.couplings.factored
+    posed, dense = Posed(program, caps, free), not program.layout.couplings.factored
     if dense and posed.count > MOST_DENSE:
         words = f"{posed.count} unknowns whose couplings have no factors, limit {MOST_DENSE}"
         return Solution(*nothing, words, False)
     if posed.count > MOST:
         return Solution(*nothing, f"{posed.count} unknowns, limit {MOST}", False)
-    small = dense or posed.count <= SMALL
-    solver = _solved_dense(posed) if small else _solved_in_factors(posed)
+    solver = _solved_dense(posed) if dense else _solved_in_factors(posed)
     result = solver.result  # of memory that goes with the solver
     u, y = nothing
     y[:] = (np.asarray(result.z_u) - result.z_l) * posed.price / posed.row_size
@@ -68,10 +65,11 @@ def solve(program: Program, caps: Caps) -> Solution:
 
 
 def _solved_in_factors(posed: Posed) -> piqp.SparseSolver:
-    solver, A, vectors = _accurate(piqp.SparseSolver()), posed.factors, _vectors(posed)
+    solver, of, vectors = _accurate(piqp.SparseSolver()), posed.matrices, _vectors(posed)
+    A = of.factors
     for name, value in (("c", 0.0), ("x_l", -np.inf), ("x_u", np.inf)):
-        vectors[name] = np.append(vectors[name], np.full(posed.extra, value))
-    solver.setup(P=posed.quadratic, A=A, b=np.zeros(A.shape[0]), G=posed.caps_matrix, **vectors)
+        vectors[name] = np.append(vectors[name], np.full(of.extra, value))
+    solver.setup(P=of.quadratic, A=A, b=np.zeros(A.shape[0]), G=posed.caps_matrix, **vectors)
     solver.solve()
     return solver
 
@@ -88,8 +86,7 @@ def _settled_at_bounds(posed: Posed, result: piqp.Result) -> Array:
 
 def _solved_dense(posed: Posed) -> piqp.DenseSolver:
     solver = _accurate(piqp.DenseSolver())
-    matrices = {"P": np.asfortranarray(posed.dense()), "G": posed.dense_caps()}
-    solver.setup(**matrices, **_vectors(posed))
+    solver.setup(P=posed.matrices.dense, G=posed.dense_caps(), **_vectors(posed))
     solver.solve()
     return solver
 

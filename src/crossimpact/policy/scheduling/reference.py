@@ -28,7 +28,7 @@ def solve(program: Program, caps: Caps) -> Solution:
         raise UsageError(
             "engine cvxpy needs cvxpy, which is not installed", "pip install 'crossimpact[cvxpy]'"
         ) from error
-    desk, (P, H) = program.desk, program.shape
+    desk, layout, (P, H) = program.desk, program.layout, program.shape
     lines, risk = desk.lines, desk.state.risk
     money = float(caps.most.max(initial=0.0)) or 1.0  # unknowns near 1 are what solvers like
     v = cp.Variable((P, H), nonneg=True)
@@ -36,19 +36,19 @@ def solve(program: Program, caps: Caps) -> Solution:
 
     left = lines.remaining - cp.sum(u, axis=1)
     after = np.zeros((P, H + 1))  # what is left at a deadline trades in the interval after it
-    after[program.due, lines.intervals[program.due]] = 1.0
+    after[layout.due, lines.intervals[layout.due]] = 1.0
     path = cp.hstack([u, np.zeros((P, 1))]) + cp.multiply(after, cp.reshape(left, (P, 1), "C"))
-    flow = cp.multiply(program.signed[:, None], path)
+    flow = cp.multiply(layout.signed[:, None], path)
     flow = np.eye(program.model.n)[:, lines.name] @ flow  # by name, scaled units
-    own, couplings = program.couplings.own, program.couplings.times(np.eye(program.model.n))
-    over_time = np.kron(np.diag(own), program.own_kernel)
-    over_time += np.kron(couplings, program.cross_kernel)
+    own, couplings = layout.couplings.own, layout.couplings.times(np.eye(program.model.n))
+    over_time = np.kron(np.diag(own), layout.own_kernel)
+    over_time += np.kron(couplings, layout.cross_kernel)
     impact = cp.quad_form(cp.vec(flow, order="C"), cp.psd_wrap(over_time))
 
-    leftovers = program.terminal @ left + program.curvature @ cp.square(left)
+    leftovers = program.terminal @ left + layout.curvature @ cp.square(left)
     cost = cp.sum(cp.multiply(program.slope, u)) + impact + leftovers
     if risk.aversion:
-        covariance = program.exposed(np.eye(P))
+        covariance = layout.exposed(np.eye(P))
         for h in range(H):
             position = lines.remaining - cp.sum(u[:, : h + 1], axis=1)
             cost += risk.aversion / 2 * cp.quad_form(position, cp.psd_wrap(covariance))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from crossimpact.policy.scheduling import couplings, fast, reference
 from crossimpact.policy.scheduling.certificate import CAPS, KKT, certificate
-from crossimpact.policy.scheduling.program import expected
+from crossimpact.policy.scheduling.layout import Layout
+from crossimpact.policy.scheduling.program import Program, expected
 from crossimpact.policy.state import Name, Parent, Risk
 from tests.crossimpact.policy.scheduling.universes import model_of, posed, state_of
 
@@ -72,7 +73,7 @@ def test_the_gradient_is_the_models_marginal_cost_when_nothing_else_counts() -> 
     program, caps = posed(model, state)
     u = 0.3 * random_flows(caps.most)
     lines = program.desk.lines
-    path = program.path(u, lines.remaining)
+    path = program.layout.path(u, lines.remaining)
     assert (path[:, 3] > 0).all()  # what is left trades in the interval after the deadline
     by_model = (
         lines.sign[:, None] * model.path_marginal_cost((lines.sign[:, None] * path).T / model.adv).T
@@ -93,7 +94,7 @@ def test_a_leftover_is_no_cheap_way_out_of_impact() -> None:
     program, caps = posed(model, msgspec.structs.replace(state, risk=Risk()))
     found = fast.solve(program, caps)
     assert certificate(program, caps, found.u, found.y).holds
-    path = program.path(found.u, program.desk.lines.remaining)
+    path = program.layout.path(found.u, program.desk.lines.remaining)
     share = path / path.sum(axis=1, keepdims=True)
     assert share[:, -1] == pytest.approx(share[:, 0], abs=1e-3)  # a decaying kernel is symmetric
     assert share[:, -1].max() < 0.35
@@ -117,11 +118,10 @@ def test_both_engines_find_one_certified_optimum(
     model = model_of(n, sectors=min(n, 3), pairs=pairs if n > 1 else 0, seed=seed, kernel=kernel)
     state = state_of(model, horizon, seed, tight, risk=Risk(aversion))
     program, caps = posed(model, state)
-    small, fast.SMALL = fast.SMALL, 0 if factors else fast.SMALL
-    try:
-        quick = fast.solve(program, caps)
-    finally:
-        fast.SMALL = small
+    if not factors:  # as couplings without them are
+        parts = replace(program.layout.couplings, factored=False)
+        program = Program(program.desk, Layout.of(program.desk, model, parts))
+    quick = fast.solve(program, caps)
     proof = certificate(program, caps, quick.u, quick.y)
     assert quick.solved and proof.kkt < KKT and proof.caps <= CAPS
     slow = reference.solve(program, caps)

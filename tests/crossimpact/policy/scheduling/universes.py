@@ -14,6 +14,7 @@ from crossimpact.policy.scheduling import caps as limits
 from crossimpact.policy.scheduling import couplings
 from crossimpact.policy.scheduling import desk as desks
 from crossimpact.policy.scheduling.caps import Caps
+from crossimpact.policy.scheduling.layout import Layout
 from crossimpact.policy.scheduling.program import Program
 from crossimpact.policy.state import Caps as CapsOfState
 from crossimpact.policy.state import DeskState, Flow, Name, Parent, Risk
@@ -106,4 +107,4 @@ def answer_of(model: ImpactModel | None, max_pov: float = 0.15) -> Answer:
 
 def posed(model: ImpactModel, state: DeskState, pov: float = 0.15) -> tuple[Program, Caps]:
     desk = desks.of(state, dict(zip(model.symbols, model.sectors, strict=True)))
-    return Program(desk, model, couplings.of(model)), limits.of(desk, pov)
+    return Program(desk, Layout.of(desk, model, couplings.of(model))), limits.of(desk, pov)
