@@ -23,6 +23,8 @@ from crossimpact.scaled import Array, impact_units, to_scaled
 ROUNDING = 1e-9
 #: Single pairs a name may have, on average, before the dense matrix is the smaller one.
 MAX_PAIRS = 8
+#: Names up to which a product with the dense matrix takes less time than with its parts.
+SMALL = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,12 @@ class Couplings:
 
     def times(self, flows: Array) -> Array:
         """The matrix without its diagonal times flows, shape (n, ...)."""
+        if len(self.own) <= SMALL:
+            return np.asarray(self.dense @ flows)
+        return self._times(flows)
+
+    def _times(self, flows: Array) -> Array:
+        """The same from the parts."""
         result = np.asarray(self.pairs @ flows)
         if self.middle.size:
             result += self.basis @ (self.middle @ (self.basis.T @ flows))
@@ -74,7 +82,7 @@ class Couplings:
     @cached_property
     def dense(self) -> Array:
         """The matrix without its diagonal, multiplied out, shape (n, n)."""
-        return self.times(np.eye(len(self.own)))
+        return self._times(np.eye(len(self.own)))
 
     @cached_property
     def singles(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Array]:

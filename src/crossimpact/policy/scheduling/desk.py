@@ -160,9 +160,7 @@ def left(parent: Parent, used: float = 0.0) -> float:
 def _market(state: DeskState, sectors: Mapping[str, str] | None) -> Market:
     names, H = state.names, state.horizon
     mid = _finite("mid", names, [name.mid for name in names])
-    volume = np.zeros((len(names), H))
-    for i, name in enumerate(names):
-        volume[i] = 0.0 if name.volume is None else name.volume
+    volume = _volumes(names, H)
     _finite("volume", names, volume.min(axis=1, initial=0.0))
     fills = [(i, flow.age_min, flow.quantity) for i, n in enumerate(names) for flow in n.flow]
     at = np.array([i for i, _, _ in fills], dtype=np.intp)
@@ -178,6 +176,17 @@ def _market(state: DeskState, sectors: Mapping[str, str] | None) -> Market:
         shut=tuple(_shut(name, known=sectors is None or name.symbol in sectors) for name in names),
         flow=(at, np.array([age for _, age, _ in fills]), size),
     )
+
+
+def _volumes(names: Sequence[Name], horizon: int) -> Array:
+    """Shares per interval, shape (n, H); 0 where it is not known."""
+    given = [0.0 if name.volume is None else name.volume for name in names]
+    result = np.zeros((len(names), horizon))
+    result[:] = np.array([0.0 if isinstance(each, tuple) else each for each in given])[:, None]
+    for i, each in enumerate(given):
+        if isinstance(each, tuple):
+            result[i] = each
+    return result
 
 
 def _finite(what: str, names: Sequence[Name], values: Sequence[float] | Array) -> Array:
@@ -200,7 +209,7 @@ def _shut(name: Name, *, known: bool) -> str:
         return f"crossed quotes: spread {name.spread_bps:g} bps"
     if name.volume is None:
         return "market volume not known"
-    if not np.any(name.volume):
+    if not (any(name.volume) if isinstance(name.volume, tuple) else name.volume):
         return "no market volume"
     return ""
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 import numpy as np
 
 from crossimpact.policy.scheduling.caps import Caps
-from crossimpact.policy.scheduling.desk import Desk, Flags
+from crossimpact.policy.scheduling.desk import Desk, Flags, Index
 from crossimpact.policy.scheduling.efficiency import Marginal
-from crossimpact.policy.state import Binding, Child, Style, Target
+from crossimpact.policy.state import Binding, Child, Target
 from crossimpact.scaled import BPS, Array
 
 #: A price below this, USD per USD, is a solver's rounding.
@@ -28,34 +28,49 @@ def children(
 ) -> tuple[Child, ...]:
     """One per name with a parent, in the state's order; `waits` flags the lines that a guardrail
     keeps from trading at once with the others."""
-    reasons = _reasons(desk, waits)
-    market, lines = desk.market, desk.lines
-    members: dict[int, list[int]] = defaultdict(list)
-    for k, i in enumerate(lines.name.tolist()):
-        members[i].append(k)
+    reasons, market, name = _reasons(desk, waits), desk.market, desk.lines.name
+    n = len(market.symbols)
+    quantity = np.bincount(name, desk.lines.sign * u[:, 0] / market.mid[name], minlength=n)
+    traded = np.abs(quantity) * market.mid + np.abs(market.working)
+    volume = market.volume[:, 0]
+    share = np.divide(traded, volume, out=np.zeros(n), where=volume > 0)
+    crossing = np.bincount(name, aggressive, minlength=n) > 0
+    best, first = _best(ratio, name, n), _first(name, n)
+    marginal = None if cost is None else cost.total / BPS
     wanted = {parent.symbol for parent in desk.state.parents}
-    shares = lines.sign * u[:, 0] / market.mid[lines.name]
-    result = []
-    for i, symbol in enumerate(market.symbols):
-        if symbol not in wanted:
-            continue
-        mine = members[i]
-        quantity = float(shares[mine].sum())
-        traded = abs(quantity) * float(market.mid[i]) + abs(float(market.working[i]))
-        volume = float(market.volume[i, 0])
-        style: Style = "aggressive" if mine and bool(aggressive[mine].any()) else "passive"
-        result.append(
-            Child(
-                symbol=symbol,
-                quantity=quantity,
-                participation=traded / volume if volume > 0 else 0.0,
-                style=style,
-                efficiency=float(ratio[mine].max()) if mine and ratio is not None else None,
-                marginal_bps=float(cost.total[mine[0]] / BPS) if mine and cost else None,
-                reasons=tuple(reasons.get(symbol, ())),
-            )
+    columns = zip(
+        market.symbols, quantity.tolist(), share.tolist(), crossing.tolist(), best, first.tolist(),
+        strict=True,
+    )  # fmt: skip
+    return tuple(
+        Child(
+            symbol=symbol,
+            quantity=shares,
+            participation=part,
+            style="aggressive" if crosses else "passive",
+            efficiency=efficiency,
+            marginal_bps=float(marginal[line]) if marginal is not None and line >= 0 else None,
+            reasons=tuple(reasons.get(symbol, ())),
         )
-    return tuple(result)
+        for symbol, shares, part, crosses, efficiency, line in columns
+        if symbol in wanted
+    )
+
+
+def _best(ratio: Array | None, name: Index, n: int) -> list[float | None]:
+    """The highest ratio of each name's lines; None without any."""
+    if ratio is None:
+        return [None] * n
+    result = np.full(n, -np.inf)
+    np.maximum.at(result, name, ratio)
+    return [value if value > -np.inf else None for value in result.tolist()]
+
+
+def _first(name: Index, n: int) -> Index:
+    """The first line of each name; -1 without any."""
+    result = np.full(n, -1, dtype=np.intp)
+    result[name[::-1]] = np.arange(len(name) - 1, -1, -1)
+    return result
 
 
 def _reasons(desk: Desk, waits: Flags) -> dict[str, list[str]]:
@@ -73,19 +88,22 @@ def _reasons(desk: Desk, waits: Flags) -> dict[str, list[str]]:
 
 def targets(desk: Desk, u: Array) -> tuple[Target, ...]:
     """One per parent, in the state's order: filled, at the market, and planned, signed shares."""
-    lines, H = desk.lines, desk.state.horizon
-    planned = np.cumsum(u, axis=1) / desk.market.mid[lines.name][:, None]
-    place = {parent.id: k for k, parent in enumerate(lines.parents)}
-    result = []
-    for parent in desk.state.parents:
-        more = planned[place[parent.id]] if parent.id in place else np.zeros(H)
-        sign = -1.0 if parent.quantity < 0 else 1.0
-        total = parent.filled + sign * (desk.used.get(parent.id, 0.0) + more)
-        beyond = sign * total > abs(parent.quantity)
-        if sign * parent.filled <= abs(parent.quantity):  # rounding never asks for more
-            total = np.where(beyond, parent.quantity, total)
-        result.append(Target(parent.id, parent.symbol, tuple(total.tolist())))
-    return tuple(result)
+    parents, lines = desk.state.parents, desk.lines
+    more = np.zeros((len(parents), desk.state.horizon))
+    place = {parent.id: k for k, parent in enumerate(parents)}
+    at = np.array([place[parent.id] for parent in lines.parents], dtype=np.intp)
+    more[at] = np.cumsum(u, axis=1) / desk.market.mid[lines.name][:, None]
+    used = np.array([desk.used.get(parent.id, 0.0) for parent in parents])[:, None]
+    filled = np.array([parent.filled for parent in parents])[:, None]
+    whole = np.array([parent.quantity for parent in parents])[:, None]
+    sign = np.where(whole < 0, -1.0, 1.0)
+    total = filled + sign * (used + more)
+    rounded = (sign * total > np.abs(whole)) & (sign * filled <= np.abs(whole))
+    total = np.where(rounded, whole, total)  # rounding never asks for more
+    return tuple(
+        Target(parent.id, parent.symbol, tuple(each))
+        for parent, each in zip(parents, total.tolist(), strict=True)
+    )
 
 
 def binding(
@@ -106,15 +124,17 @@ def binding(
         kind, of = ("remaining", parent) if whole else ("pov", symbol)
         result.append(Binding(kind, of, 0, limit, price))  # type: ignore[arg-type]
     totals = caps.totals(u)
-    for at_row, row in enumerate(caps.rows):
-        price = None if prices is None else float(prices[1][at_row])
+    full = np.logical_or(*(_at(totals, limit) for limit in caps.limits))
+    for k in np.flatnonzero(full):
+        row, price = caps.rows[k], None if prices is None else float(prices[1][k])
         limit = row.low if (price or 0.0) < 0 else row.high
-        full = _at(totals[at_row], row.high) or _at(totals[at_row], row.low)
-        if full and (price is None or abs(price) >= WORTHLESS):
+        if price is None or abs(price) >= WORTHLESS:
             worth = None if price is None else abs(price)
             result.append(Binding(row.cap, row.of, max(row.interval, 0), float(limit), worth))
     return tuple(result)
 
 
-def _at(total: float, limit: float) -> bool:
-    return bool(np.isfinite(limit) and abs(total - limit) <= AT * max(abs(limit), 1e-300))
+def _at(total: Array, limit: Array) -> Flags:
+    finite = np.where(np.isfinite(limit), limit, 0.0)
+    near = np.abs(total - finite) <= AT * np.maximum(np.abs(finite), 1e-300)
+    return np.asarray(np.isfinite(limit) & near)
