@@ -39,6 +39,7 @@ from crossimpact.estimate import guardrail_levels
 from crossimpact.estimate.decay import fit_decay
 from crossimpact.estimate.decay_sums import decay_sums
 from crossimpact.estimate.refit import fit_regime
+from crossimpact.ladder import RUNGS, Rung
 from crossimpact.model import BPS, Array, ImpactModel
 from crossimpact.panel import REGIMES
 from crossimpact.policy.guardrails import Memory, Reading, step
@@ -87,7 +88,7 @@ def main() -> None:
         days = [drawn(truth, rng, one_sided=words.case == "basket") for rng in rngs]
         policies = policies_of(models, words.horizon)
         if words.case in GUARDED:
-            policies["guarded"] = planned(models["full"], "optimal", words.horizon, levels)
+            policies["guarded"] = planned(models, "optimal", words.horizon, levels)
         asked = {"self-only", *(words.policies or policies)}
         policies = {name: work for name, work in policies.items() if name in asked}
         flows = {name: [work(truth, day) for day in days] for name, work in policies.items()}
@@ -176,14 +177,15 @@ Work = Callable[[ImpactModel, Day], Array]
 
 def policies_of(models: Mapping[str, ImpactModel], horizon: int) -> dict[str, Work]:
     """Flows of a day by policy, signed USD, shape (BUCKETS, n)."""
-    block = models.get("sector_block", models["self_only"])
+    block = {"sector_block": models.get("sector_block", models["self_only"])}
+    full = {"full": models["full"]}
     return {
-        "self-only": planned(models["self_only"], "optimal", horizon),
+        "self-only": planned({"self_only": models["self_only"]}, "optimal", horizon),
         "TWAP": lambda truth, day: paced(day, np.ones((BUCKETS, 1))),
         "VWAP-like": lambda truth, day: paced(day, day.volume),
         "sector-block": planned(block, "optimal", horizon),
-        "ranked": planned(models["full"], "ranked", horizon),
-        "optimal": planned(models["full"], "optimal", horizon),
+        "ranked": planned(full, "ranked", horizon),
+        "optimal": planned(full, "optimal", horizon),
     }
 
 
@@ -196,26 +198,37 @@ def paced(day: Day, weight: Array) -> Array:
 
 
 def planned(
-    model: ImpactModel, policy: PolicyName, horizon: int, levels: Levels | None = None
+    models: Mapping[str, ImpactModel],
+    policy: PolicyName,
+    horizon: int,
+    levels: Levels | None = None,
 ) -> Work:
-    """A plan every bucket; its children are executed whole. With `levels` guardrails allow what
-    they do of a live session, a reading a bucket."""
+    """A plan every bucket; its children are executed whole. The first of the models answers. With
+    `levels` guardrails allow what they do of a live session, a reading a bucket, and with the first
+    model the others answer where no more is allowed."""
+    model = next(iter(models.values()))
 
     def work(truth: ImpactModel, day: Day) -> Array:
         scheduler, flows, memory = Scheduler(), np.zeros((BUCKETS, truth.n)), Memory()
-        answer = Answer(model, "full", "", POV)
         for bucket in range(BUCKETS):
             state = state_at(truth, day, bucket, flows, horizon)
             if levels is not None:
                 if bucket:
                     memory, _ = step(levels, memory, reading(truth, model, day, flows[:bucket]))
                 state = msgspec.structs.replace(state, guardrail=memory.name)
-            plan = scheduler.plan(answer, state, policy)
+            plan = scheduler.plan(answered(models, state.allowed.rung), state, policy)
             by_name = {child.symbol: child.quantity for child in plan.children}
             flows[bucket] = [by_name.get(symbol, 0.0) * MID for symbol in truth.symbols]
         return flows
 
     return work
+
+
+def answered(models: Mapping[str, ImpactModel], at_most: Rung) -> Answer:
+    """By the best model of a rung that is allowed, else by the only one."""
+    rungs = [rung for rung in RUNGS[RUNGS.index(at_most) :] if rung in models]
+    rung = rungs[0] if rungs else RUNGS[0]
+    return Answer(models.get(rung, next(iter(models.values()))), rung, "", POV)
 
 
 def reading(truth: ImpactModel, model: ImpactModel, day: Day, flows: Array) -> Reading:

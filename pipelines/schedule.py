@@ -36,7 +36,7 @@ def run(
     """
     desk = state.read(_bytes(file))
     release = champion(settings)[0] if which == CHAMPION else resolve(settings, which)[0]
-    answer = release.model_for(desk.regime)
+    answer = release.model_for(desk.regime, desk.allowed.rung)
     return schedule.plan(answer, desk, policy, engine, release=release.digest)
 
 

@@ -5,6 +5,8 @@
     names_share = 0.5    # of the names at once, 0 to 1
     aggressive = false
     critical_only = false
+    rest_share = 0.1     # of the participation cap: what is held rests below, else it goes evenly
+    rung = "sector_block"    # the most that may answer
 
 A state that is not named keeps what it allows. No state allows more than a better one.
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from crossimpact.errors import UsageError
+from crossimpact.ladder import RUNGS
 from crossimpact.policy.state import ALLOWED, Allowance, GuardrailState
 
 
@@ -49,6 +52,8 @@ def read(path: Path) -> dict[GuardrailState, Allowance]:
 
 def _looser(less: Allowance, more: Allowance) -> str:
     """The first field in which the worse state allows more; empty when none."""
+    if RUNGS.index(less.rung) < RUNGS.index(more.rung):
+        return "rung"
     shares = ("pov_share", "names_share", "aggressive")
     wider = [name for name in shares if getattr(less, name) > getattr(more, name)]
     return next(iter(wider), "critical_only" if more.critical_only > less.critical_only else "")

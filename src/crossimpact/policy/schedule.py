@@ -17,10 +17,11 @@ from crossimpact.model import ImpactModel
 from crossimpact.policy.scheduling import caps as limits
 from crossimpact.policy.scheduling import desk as desks
 from crossimpact.policy.scheduling import efficiency, fast, outcome, reference, rules
+from crossimpact.policy.scheduling import restraint as restraints
 from crossimpact.policy.scheduling.caps import Caps
 from crossimpact.policy.scheduling.certificate import CAPS, certificate
 from crossimpact.policy.scheduling.compiled import Compiled
-from crossimpact.policy.scheduling.desk import Desk, Flags, Index
+from crossimpact.policy.scheduling.desk import Desk, Index
 from crossimpact.policy.scheduling.efficiency import Marginal
 from crossimpact.policy.scheduling.fast import Solution
 from crossimpact.policy.scheduling.fixed_share import fixed_share
@@ -97,10 +98,10 @@ class Scheduler:
             return _by_volume(desks.of(state), answer, why, policy, release)
         compiled = self._compile(model, tuple(name.symbol for name in state.names))
         desk = desks.of(state, compiled.sectors)
-        pov = min(state.caps.pov, answer.max_pov)
+        pov = _pov(desk, answer)
         ranking = _ranking(desk, compiled, limits.of(desk, pov))
-        waits = _waits(desk, ranking.order)
-        caps = limits.of(desk, pov, ~waits)
+        restraint = restraints.of(desk, ranking.order, pov)
+        caps = limits.of(desk, pov, restraint)
         linear = compiled.model.transform == "linear"
         program = Program(desk, compiled.layout(desk)) if linear else None
         chosen = _choose(desk, caps, program, ranking, policy, engine)
@@ -115,7 +116,7 @@ class Scheduler:
             regime=state.regime,
             rung=answer.rung,
             children=outcome.children(
-                desk, draft.u, draft.aggressive, waits, ranking.cost, ranking.ratio
+                desk, draft.u, draft.aggressive, restraint, ranking.cost, ranking.ratio
             ),
             targets=outcome.targets(desk, draft.u),
             binding=outcome.binding(desk, caps, chosen.u, chosen.prices),
@@ -180,9 +181,9 @@ def _check_words(policy: str, engine: str) -> None:
 
 def _by_volume(desk: Desk, answer: Answer, why: str, policy: PolicyName, release: str) -> Plan:
     """A plan without a model."""
-    order = np.argsort(-desk.lines.waiting, kind="stable")
-    waits = _waits(desk, order)
-    caps = limits.of(desk, min(desk.state.caps.pov, answer.max_pov), ~waits)
+    order, pov = np.argsort(-desk.lines.waiting, kind="stable"), _pov(desk, answer)
+    restraint = restraints.of(desk, order, pov)
+    caps = limits.of(desk, pov, restraint)
     u = fixed_share(desk, caps)
     _check_caps(caps, u)
     due = (desk.lines.intervals <= 1) & desk.state.allowed.aggressive
@@ -194,7 +195,7 @@ def _by_volume(desk: Desk, answer: Answer, why: str, policy: PolicyName, release
         release=release,
         regime=desk.state.regime,
         rung="fixed_pov",
-        children=outcome.children(desk, u, due, waits, None, None),
+        children=outcome.children(desk, u, due, restraint, None, None),
         targets=outcome.targets(desk, u),
         binding=outcome.binding(desk, caps, u, None),
         relaxed=caps.relaxed,
@@ -202,18 +203,14 @@ def _by_volume(desk: Desk, answer: Answer, why: str, policy: PolicyName, release
 
 
 def _ranking(desk: Desk, compiled: Compiled, caps: Caps) -> Ranking:
-    even = caps.kept(np.repeat(efficiency.pace(desk)[:, None], desk.shape[1], axis=1))
+    even = caps.kept(np.repeat(restraints.pace(desk)[:, None], desk.shape[1], axis=1))
     cost = efficiency.marginal(desk, compiled.model, compiled.alone, even)
     ratio = efficiency.efficiency(desk, cost)
     return Ranking(cost, ratio, efficiency.order(desk, ratio))
 
 
-def _waits(desk: Desk, order: Index) -> Flags:
-    """Lines of names beyond the first ones, in order, that the guardrail allows at once."""
-    names = desk.lines.name[order]
-    first = list(dict.fromkeys(names.tolist()))
-    count = int(np.ceil(desk.state.allowed.names_share * len(first)))
-    return ~np.isin(desk.lines.name, first[:count])
+def _pov(desk: Desk, answer: Answer) -> float:
+    return min(desk.state.caps.pov, answer.max_pov)
 
 
 def _choose(

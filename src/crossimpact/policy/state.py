@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from crossimpact.errors import ProblemError
+from crossimpact.ladder import Rung
 
 PolicyName = Literal["optimal", "ranked"]
 Answering = Literal["optimal", "ranked", "fixed_pov"]
@@ -134,13 +135,27 @@ class Allowance(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1.0
     aggressive: bool = True
     critical_only: bool = False
+    rest_share: Annotated[
+        float,
+        _unit(
+            "share",
+            "Of the participation cap: a held line whose even pace stays below rests.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
+    rung: Annotated[
+        Rung, Meta(description="The most that may answer: the ladder's rung, or one below.")
+    ] = "full"
 
 
 #: What each state allows, unless the state of the desk says otherwise.
 ALLOWED: Mapping[GuardrailState, Allowance] = {
     "green": Allowance(),
-    "amber": Allowance(pov_share=0.7, names_share=0.5, aggressive=False),
-    "red": Allowance(pov_share=0.3, names_share=0.25, aggressive=False, critical_only=True),
+    "amber": Allowance(pov_share=0.7, names_share=0.5, aggressive=False, rung="sector_block"),
+    "red": Allowance(
+        pov_share=0.3, names_share=0.25, aggressive=False, critical_only=True, rung="self_only"
+    ),
 }
 
 

@@ -173,8 +173,11 @@ class Release:
                 f"{60 * shipped.bucket_min:g} s, the release of {self.bucket_s} s"
             )
 
-    def model_for(self, regime: str) -> Answer:
-        """Who answers for `regime`; one the release has never heard of is answered as 'unknown'."""
+    def model_for(self, regime: str, at_most: Rung = "full") -> Answer:
+        """Who answers for `regime`; one the release has never heard of is answered as 'unknown'.
+
+        `at_most` is the highest rung that a guardrail allows.
+        """
         known = regime if regime in self.fallback else UNKNOWN
         policy, held = self.fallback[known], self.held.get(known)
         rung, reason = policy.rung, policy.reason
@@ -182,6 +185,8 @@ class Release:
             reason = f"regime {regime!r} is not in the release; {reason}"
         if held and RUNGS.index(held.rung) > RUNGS.index(rung):
             rung, reason = self._available(known, held.rung), held.reason
+        if RUNGS.index(at_most) > RUNGS.index(rung):
+            rung, reason = self._available(known, at_most), f"the guardrail allows {at_most}"
         return Answer(self._model(known, rung), rung, reason, policy.max_pov[rung])
 
     def _available(self, regime: str, at_most: str) -> Rung:

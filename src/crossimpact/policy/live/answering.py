@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from crossimpact.ladder import RUNGS
+from crossimpact.ladder import RUNGS, Rung
 from crossimpact.policy import guardrails
 from crossimpact.policy.live.events import Swap
 from crossimpact.release.bundle import Answer, Release
@@ -51,10 +51,10 @@ class Answering:
             self.release = None
         return before != (self.release and (self.release.digest, self.release.held))
 
-    def answer(self, regime: str) -> Answer:
+    def answer(self, regime: str, at_most: Rung = "full") -> Answer:
         """Who answers for a regime: that regime's own rung, never another's numbers."""
         if self.release is not None:
-            return self.release.model_for(regime)
+            return self.release.model_for(regime, at_most)
         return Answer(None, "fixed_pov", self._reason, self._fixed_pov)
 
     def levels(self, regime: str) -> dict[str, Guardrail]:

@@ -337,6 +337,7 @@ class Session:
         why = ""
         if self.level == "RUN":
             state = self.desk()
+            answer = self._answering.answer(self.regime, state.allowed.rung)
             try:
                 plan = self._scheduler.plan(
                     answer, state, self.settings.policy, release=self._answering.digest

@@ -20,7 +20,8 @@ import numpy as np
 from scipy import sparse
 
 from crossimpact.errors import ProblemError
-from crossimpact.policy.scheduling.desk import Desk, Flags, Index
+from crossimpact.policy.scheduling.desk import Desk, Index
+from crossimpact.policy.scheduling.restraint import Restraint, pace
 from crossimpact.scaled import Array
 
 Kind = Literal["pov", "sector_net", "risk", "remaining"]
@@ -130,8 +131,9 @@ class Caps:
         return worst / scale
 
 
-def of(desk: Desk, pov: float, allowed: Flags | None = None) -> Caps:
-    """The caps of a desk's lines at this participation, 0 to 1; lines not `allowed` get no room.
+def of(desk: Desk, pov: float, restraint: Restraint | None = None) -> Caps:
+    """The caps of a desk's lines at this participation, 0 to 1; lines that rest get no room, and
+    paced ones that of an even pace.
 
     Raises
     ------
@@ -142,9 +144,11 @@ def of(desk: Desk, pov: float, allowed: Flags | None = None) -> Caps:
     relaxed: list[str] = []
     room = _room(desk, pov, relaxed)
     open_ = np.arange(state.horizon) < lines.intervals[:, None]
-    if allowed is not None:
-        open_ = open_ & allowed[:, None]
-    most = np.where(open_, np.minimum(room[lines.name], lines.remaining[:, None]), 0.0)
+    most = np.minimum(room[lines.name], lines.remaining[:, None])
+    if restraint is not None:
+        open_ = open_ & ~restraint.rests[:, None]
+        most = np.where(restraint.paced[:, None], np.minimum(most, pace(desk)[:, None]), most)
+    most = np.where(open_, most, 0.0)
     rows = [*_shared(desk, room), *_sectors(desk, relaxed), *_risk(desk, relaxed)]
     if state.horizon > 1:
         rows += [
@@ -155,6 +159,8 @@ def of(desk: Desk, pov: float, allowed: Flags | None = None) -> Caps:
 
 
 def _room(desk: Desk, pov: float, relaxed: list[str]) -> Array:
+    """USD per name and interval: what a guardrail leaves of a participation, and never less than an
+    even pace where that keeps the whole of it."""
     market = desk.market
     if not 0 < pov <= 1:
         raise ProblemError(f"caps.pov is {pov:g}, must be > 0 and at most 1")
@@ -166,8 +172,11 @@ def _room(desk: Desk, pov: float, relaxed: list[str]) -> Array:
             f"pov of {market.symbols[i]}: {abs(market.working[i]):,.0f} USD at the market, the cap "
             f"is {room[i, 0]:,.0f}"
         )
-    room[:, 0] = np.maximum(room[:, 0] - np.abs(market.working), 0.0)
-    return room
+    whole = pov * market.volume
+    for each in (room, whole):
+        each[:, 0] = np.maximum(each[:, 0] - np.abs(market.working), 0.0)
+    even = np.bincount(desk.lines.name, pace(desk), minlength=len(room))[:, None]
+    return np.asarray(np.maximum(room, np.minimum(even, whole)))
 
 
 def _shared(desk: Desk, room: Array) -> Iterator[Row]:

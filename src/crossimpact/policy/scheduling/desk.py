@@ -223,8 +223,6 @@ def _why_not(state: DeskState, parent: Parent, shut: str, used: float) -> str:
         return "overfilled" if over else "nothing left to trade"
     if parent.deadline_min <= 0:
         return "past its deadline"
-    if state.allowed.critical_only and not parent.critical:
-        return f"frozen: guardrail {state.guardrail}, not critical"
     return ""
 
 

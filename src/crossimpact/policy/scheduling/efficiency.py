@@ -75,8 +75,3 @@ def efficiency(desk: Desk, cost: Marginal) -> Array:
 def order(desk: Desk, value: Array) -> Index:
     """Lines by falling efficiency; equal ones by falling opportunity, then in their order."""
     return np.lexsort((np.arange(len(value)), -opportunity(desk), -value))
-
-
-def pace(desk: Desk) -> Array:
-    """An even share of what remains, USD per interval until the deadline, shape (P,)."""
-    return np.asarray(desk.lines.remaining / np.maximum(desk.lines.intervals, 1))

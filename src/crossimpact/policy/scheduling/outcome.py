@@ -9,6 +9,7 @@ import numpy as np
 from crossimpact.policy.scheduling.caps import Caps
 from crossimpact.policy.scheduling.desk import Desk, Flags, Index
 from crossimpact.policy.scheduling.efficiency import Marginal
+from crossimpact.policy.scheduling.restraint import Restraint
 from crossimpact.policy.state import Binding, Child, Target
 from crossimpact.scaled import BPS, Array
 
@@ -22,13 +23,12 @@ def children(
     desk: Desk,
     u: Array,
     aggressive: Flags,
-    waits: Flags,
+    restraint: Restraint,
     cost: Marginal | None,
     ratio: Array | None,
 ) -> tuple[Child, ...]:
-    """One per name with a parent, in the state's order; `waits` flags the lines that a guardrail
-    keeps from trading at once with the others."""
-    reasons, market, name = _reasons(desk, waits), desk.market, desk.lines.name
+    """One per name with a parent, in the state's order; `restraint` is the guardrail's."""
+    reasons, market, name = _reasons(desk, restraint), desk.market, desk.lines.name
     n = len(market.symbols)
     quantity = np.bincount(name, desk.lines.sign * u[:, 0] / market.mid[name], minlength=n)
     traded = np.abs(quantity) * market.mid + np.abs(market.working)
@@ -73,16 +73,15 @@ def _first(name: Index, n: int) -> Index:
     return result
 
 
-def _reasons(desk: Desk, waits: Flags) -> dict[str, list[str]]:
+def _reasons(desk: Desk, restraint: Restraint) -> dict[str, list[str]]:
     """By symbol, why its parents do not trade or trade less."""
     result: dict[str, list[str]] = defaultdict(list)
     for parent in desk.state.parents:
         if parent.id in desk.held:
             result[parent.symbol].append(f"{parent.id}: {desk.held[parent.id]}")
-    guardrail = desk.state.guardrail
-    for k in np.flatnonzero(waits):
-        parent = desk.lines.parents[k]
-        result[parent.symbol].append(f"{parent.id}: waits, guardrail {guardrail}: fewer at once")
+    for parent, why in zip(desk.lines.parents, restraint.why, strict=True):
+        if why:
+            result[parent.symbol].append(f"{parent.id}: {why}")
     return result
 
 

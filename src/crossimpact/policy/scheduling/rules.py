@@ -24,6 +24,7 @@ from crossimpact.model import ImpactModel
 from crossimpact.policy.scheduling import efficiency as ratio
 from crossimpact.policy.scheduling.caps import Caps
 from crossimpact.policy.scheduling.desk import DUST, Desk, Flags, Index
+from crossimpact.policy.scheduling.restraint import pace
 from crossimpact.policy.state import Applied
 from crossimpact.scaled import Array, normalised
 
@@ -84,7 +85,7 @@ def applied(
         sparse.csr_matrix((np.ones(int(k.sum()), bool), (pairs.row[k], pairs.col[k])), pairs.shape)
         for k in (side > 0, side < 0)
     )
-    even, last = ratio.pace(desk), _last(desk)
+    even, last = pace(desk), _last(desk)
     draft, slowed = _calmed(draft, desk, same, order)
     draft = _slowed(
         draft, desk, caps, slowed, even, value, "not aggressive together", "passive at even pace"
