@@ -8,7 +8,7 @@
     rest_share = 0.1     # of the participation cap: what is held rests below, else it goes evenly
     rung = "sector_block"    # the most that may answer
 
-A state that is not named keeps what it allows. No state allows more than a better one.
+A state or a number that is not named stays as shipped. No state allows more than a better one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import tomllib
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -37,7 +38,7 @@ def read(path: Path) -> dict[GuardrailState, Allowance]:
         return {}
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
-        own = msgspec.convert(told, dict[GuardrailState, Allowance])
+        own = msgspec.convert(_completed(told), dict[GuardrailState, Allowance])
     except (OSError, ValueError, msgspec.ValidationError) as error:
         raise UsageError(f"{path} cannot be read: {error}", "see docs/live.md") from error
     for (better, more), (worse, less) in pairwise({**ALLOWED, **own}.items()):
@@ -48,6 +49,15 @@ def read(path: Path) -> dict[GuardrailState, Allowance]:
                 "a worse state allows no more",
             )
     return own
+
+
+def _completed(told: dict[str, Any]) -> dict[str, Any]:
+    """What is told, over what the state allows as shipped."""
+    shipped: dict[str, Any] = msgspec.to_builtins(dict(ALLOWED))
+    return {
+        state: {**shipped.get(state, {}), **fields} if isinstance(fields, dict) else fields
+        for state, fields in told.items()
+    }
 
 
 def _looser(less: Allowance, more: Allowance) -> str:

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from crossimpact.cost_indices import BURN_BUCKETS, budget_burn, session_pressure
 from crossimpact.estimate.guardrail_levels import MIN_BUCKETS, levels
 from crossimpact.kernel.decay import Decay
+from crossimpact.ladder import RUNGS
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.policy.guardrails import (
@@ -168,6 +169,7 @@ def test_each_state_allows_no_more_than_the_one_before() -> None:
         assert worse.pov_share < better.pov_share and worse.names_share < better.names_share
         assert worse.aggressive <= better.aggressive
         assert worse.critical_only >= better.critical_only
+        assert RUNGS.index(worse.rung) > RUNGS.index(better.rung)
     assert not ALLOWED["amber"].aggressive and ALLOWED["red"].critical_only
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from crossimpact.errors import ModelError, StaleModel, UsageError
 from crossimpact.kernel.decay import Decay, DecayErrors
+from crossimpact.ladder import Rung
 from crossimpact.model import ImpactModel, canonical_json
 from crossimpact.path_manipulation import path_certificate
 from crossimpact.release import admissible, bundle, content, release_files
@@ -257,6 +258,19 @@ def test_a_held_regime_is_answered_by_the_rung_it_is_held_to(release: Release, r
     answer = held.model_for("normal")
     assert answer == (ladder.get(rung), rung, "demoted: it promised more", POV[rung])
     assert held.digest == replace(release, lower={"normal": ladder}).digest
+
+
+@pytest.mark.parametrize("rung", ["sector_block", "self_only", "fixed_pov"])
+def test_a_guardrail_gets_no_more_than_its_rung_and_never_more_than_is_held(
+    release: Release, rung: Rung
+) -> None:
+    block = replace(release.models["normal"], gamma=np.array([[0.0, 1.0], [0.5, 0.0]]))
+    whole = replace(release, lower={"normal": {"sector_block": block}})
+    answer = whole.model_for("normal", rung)
+    assert (answer.rung, answer.max_pov) == (rung, POV[rung])
+    assert answer.reason == f"the guardrail allows {rung}"
+    assert whole.model_for("normal", "full") == whole.model_for("normal")
+    assert _held(whole, "fixed_pov").model_for("normal", rung).rung == "fixed_pov"
 
 
 def test_a_rung_without_numbers_is_passed_over_and_a_higher_hold_does_nothing(

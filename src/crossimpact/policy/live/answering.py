@@ -26,11 +26,12 @@ class Answering:
         self._releases = releases
         self.release: Release | None = None
         self._reason, self._fixed_pov = "no release yet", DEFAULT.release.fixed_pov
+        self._answers: dict[tuple[str, Rung], Answer] = {}
 
     @property
     def fixed(self) -> tuple[object, ...]:
         """What no event changes, and no copy needs to hold twice."""
-        return self._releases, self.release
+        return self._releases, self.release, *self._answers.values()
 
     @property
     def digest(self) -> str:
@@ -40,6 +41,7 @@ class Answering:
     def swap(self, event: Swap) -> bool:
         """Take another release, or none; whether that changes who answers."""
         self._reason, self._fixed_pov = event.reason, event.fixed_pov
+        self._answers.clear()
         before = self.release and (self.release.digest, self.release.held)
         if event.digest:
             held = {
@@ -53,9 +55,12 @@ class Answering:
 
     def answer(self, regime: str, at_most: Rung = "full") -> Answer:
         """Who answers for a regime: that regime's own rung, never another's numbers."""
-        if self.release is not None:
-            return self.release.model_for(regime, at_most)
-        return Answer(None, "fixed_pov", self._reason, self._fixed_pov)
+        if self.release is None:
+            return Answer(None, "fixed_pov", self._reason, self._fixed_pov)
+        key = regime, at_most
+        if key not in self._answers:  # one model each, so that what is made of it can be kept
+            self._answers[key] = self.release.model_for(regime, at_most)
+        return self._answers[key]
 
     def levels(self, regime: str) -> dict[str, Guardrail]:
         """The guardrails' levels of a regime."""

@@ -53,7 +53,10 @@ def _not_critical(desk: Desk) -> Flags:
 
 
 def _waits(desk: Desk, order: Index) -> Flags:
-    """Lines of names beyond the first ones, in order, that the guardrail allows at once."""
+    """Lines of names beyond the first ones, in order, that the guardrail allows at once; critical
+    ones come before any other."""
+    critical = np.array([parent.critical for parent in desk.lines.parents], dtype=bool)
+    order = order[np.argsort(~critical[order], kind="stable")]
     names = desk.lines.name[order]
     first = list(dict.fromkeys(names.tolist()))
     count = int(np.ceil(desk.state.allowed.names_share * len(first)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +24,11 @@ from crossimpact.policy.state import (
     Caps,
     DeskState,
     Flow,
+    GuardrailState,
     Name,
     Parent,
     Plan,
+    PolicyName,
     read,
     read_plan,
 )
@@ -349,16 +352,67 @@ def test_legs_of_a_hedge_go_at_one_pace() -> None:
     assert np.ptp(share(plan)) < np.ptp(share(free))
 
 
-def test_guardrails_allow_fewer_names_and_then_only_critical_ones() -> None:
+def shares_of(state: DeskState, share: float, deadline_min: float = 60.0) -> DeskState:
+    """The state with orders whose even pace is that share of the market's volume."""
+    volume = {name.symbol: name.volume for name in state.names}
+    parents = tuple(
+        msgspec.structs.replace(
+            p, quantity=math.copysign(share * volume[p.symbol] * deadline_min / 5, p.quantity),
+            deadline_min=deadline_min,
+        )
+        for p in state.parents
+    )  # fmt: skip
+    names = tuple(msgspec.structs.replace(name, working=0.0) for name in state.names)
+    return msgspec.structs.replace(state, parents=parents, names=names)
+
+
+@pytest.mark.parametrize("policy", ["ranked", "optimal"])
+def test_what_a_guardrail_holds_rests_with_slack_and_else_goes_evenly(policy: PolicyName) -> None:
     model = model_of(10)
-    amber = planned(model, state_of(model, tight=False, guardrail="amber"))
-    assert sum(child.quantity != 0 for child in amber.children) <= 5
-    assert all(child.style == "passive" for child in amber.children)
-    state = state_of(model, tight=False, guardrail="red")
+    for guardrail, names in (("amber", 5), ("red", 0)):
+        state = state_of(model, horizon=12, tight=False, guardrail=guardrail)
+        little = planned(model, shares_of(state, 0.005), policy=policy)
+        assert sum(child.quantity != 0 for child in little.children) <= names
+        assert sum("rests, guardrail" in " ".join(c.reasons) for c in little.children) == 10 - names
+        much = planned(model, shares_of(state, 0.05), policy=policy)
+        held = [c for c in much.children if f"even pace, guardrail {guardrail}" in str(c.reasons)]
+        assert len(held) == 10 - names
+        assert all(child.participation <= 0.05 * (1 + 1e-9) for child in held)
+        assert all(child.style == "passive" for child in (*little.children, *much.children))
+
+
+def test_a_critical_line_is_not_held_in_red() -> None:
+    model = model_of(10)
+    state = shares_of(state_of(model, tight=False, guardrail="red"), 0.005)
     critical = (msgspec.structs.replace(state.parents[0], critical=True), *state.parents[1:])
     red = planned(model, msgspec.structs.replace(state, parents=critical))
-    assert [c.symbol for c in red.children if c.quantity] in ([], [state.parents[0].symbol])
-    assert "guardrail red" in red.children[1].reasons[0]
+    assert [c.symbol for c in red.children if not c.reasons] == [state.parents[0].symbol]
+
+
+@pytest.mark.parametrize("guardrail", ["amber", "red"])
+@pytest.mark.parametrize("share", [0.005, 0.03, 0.12])
+def test_no_guardrail_leaves_more_to_the_deadline_than_an_even_pace(
+    guardrail: GuardrailState, share: float
+) -> None:
+    """An hour in one state, every child filled: what is left for the last interval is at most what
+    an even pace after a wait would leave."""
+    model = model_of(8)
+    state = shares_of(state_of(model, horizon=12, tight=False, guardrail=guardrail), share)
+    whole = np.array([abs(p.quantity) for p in state.parents])
+    for _ in range(11):
+        plan = planned(model, state, policy="ranked")
+        shares = {child.symbol: child.quantity for child in plan.children}
+        parents = tuple(
+            msgspec.structs.replace(
+                p, filled=p.filled + shares[p.symbol], deadline_min=p.deadline_min - 5.0
+            )
+            for p in state.parents
+        )
+        state = msgspec.structs.replace(state, parents=parents)
+    left = whole - np.array([abs(p.filled) for p in state.parents])
+    volume = np.array([name.volume for name in state.names], dtype=np.float64)
+    most = np.maximum(whole / 12, state.allowed.rest_share * 0.15 * volume)
+    assert (left <= most * (1 + 1e-6)).all()
 
 
 # -- bad input -------------------------------------------------------------------------------------
