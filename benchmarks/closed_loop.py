@@ -15,9 +15,11 @@ without any noise, which no policy looks at, so that it is the realized one's ex
 flows; what is left in the realized one is luck of the hour, and most of its tail.
 
 Cases: `strong` couplings; `basket`, all names on one side and twice as large; `none`; `wrong`, the
-strong market under couplings that belong to other names; `stale`, a market whose couplings have
+strong market under couplings that belong to other names; `overconfident`, the same in the baskets of `basket`, as large as a
+matrix without free round trips can hold and without standard errors, which caution would shrink
+it by; `stale`, a market whose couplings have
 gone and whose own impact is up by half since the fit; `noisy`, a model of four earlier days. With
-the last three `optimal` is also run under guardrails with the levels of the fit. Printed: mean,
+the last four `optimal` is also run under guardrails with the levels of the fit. Printed: mean,
 90th and 95th percentile of a day, and differences to self-only with 95% bootstrap intervals over
 days.
 """
@@ -48,14 +50,16 @@ from crossimpact.policy.scheduling.desk import Index
 from crossimpact.policy.state import Caps, DeskState, Flow, Name, Parent, PolicyName
 from crossimpact.release.bundle import Answer
 from crossimpact.release.content import Guardrail
+from crossimpact.scaled import to_scaled
 
 AT = datetime(2026, 3, 27, 14, 30, tzinfo=UTC)
 NAMES, BUCKETS, BUCKET_MIN = 12, 12, 5.0
 POV, MID = 0.2, 100.0
 NOISE_BPS, SPREAD_BPS = 9.0, 2.0
 DRAWS = 2000
-Cases = ("strong", "basket", "none", "wrong", "stale", "noisy")
-GUARDED = ("wrong", "stale", "noisy")
+Cases = ("strong", "basket", "none", "wrong", "overconfident", "stale", "noisy")
+GUARDED = ("wrong", "overconfident", "stale", "noisy")
+ONE_SIDED = ("basket", "overconfident")
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def main() -> None:
     with threadpool_limits(1):
         truth, models, levels = fitted(words.case, words.seed)
         rngs = [np.random.default_rng([words.seed, day]) for day in range(words.days)]
-        days = [drawn(truth, rng, one_sided=words.case == "basket") for rng in rngs]
+        days = [drawn(truth, rng, one_sided=words.case in ONE_SIDED) for rng in rngs]
         policies = policies_of(models, words.horizon)
         if words.case in GUARDED:
             policies["guarded"] = planned(models, "optimal", words.horizon, levels)
@@ -126,8 +130,10 @@ def fitted(case: str, seed: int) -> tuple[ImpactModel, dict[str, ImpactModel], L
     full = normal.candidates.get("full", normal.model)
     assert full is not None
     full = replace(full, kernel=kernel)
-    if case == "wrong":
+    if case in ("wrong", "overconfident"):
         full = exchanged(full)
+    if case == "overconfident":
+        full = enlarged(full)
     block = normal.candidates.get("sector_block")
     known = {"full": full, "self_only": full.self_only()}
     if block is not None:
@@ -149,6 +155,14 @@ def exchanged(model: ImpactModel) -> ImpactModel:
     other = np.roll(unit, (turn, turn), axis=(0, 1))
     gamma = other * root / np.sqrt(model.adv / model.beta)[:, None]
     return replace(model, gamma=gamma, gamma_se=np.roll(model.gamma_se, (turn, turn), (0, 1)))
+
+
+def enlarged(model: ImpactModel) -> ImpactModel:
+    """Couplings nine tenths of what stays positive semidefinite, known exactly as it seems."""
+    unit = np.sqrt(model.beta)
+    pairs = to_scaled(model.gamma, model.adv) / unit[:, None] / unit
+    most = -1 / float(np.linalg.eigvalsh((pairs + pairs.T) / 2)[0])
+    return replace(model, gamma=0.9 * most * model.gamma, gamma_se=np.empty(0))
 
 
 def drawn(truth: ImpactModel, rng: np.random.Generator, *, one_sided: bool = False) -> Day:

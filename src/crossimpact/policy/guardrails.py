@@ -6,6 +6,8 @@ release's levels of the regime each is green, amber or red, and the worst counts
 - **up** by CPI or IBB once a second reading in a row says so (a bad tick is not confirmed), as far
   as both say; by age at once, a clock being no tick;
 - **down** one step after two windows in a row of which every reading was better than the state;
+- **in flight**: evidence that own fills move the market (`crossimpact.policy.in_flight`), where
+  public prints are told, counts as CPI and IBB do, to amber at most;
 - **cold start**: a session begins amber, and a regime without levels of CPI and IBB (an older
   release, no model, too few buckets) reads amber for as long as it has none.
 
@@ -28,6 +30,9 @@ GREEN, AMBER, RED = range(3)
 #: Windows in a row that must be better before the state goes down a step.
 IMPROVED_WINDOWS = 2
 MEASURED, AGES = ("cpi_bps", "ibb"), ("data_age_s", "model_age_days", "unreconciled")
+SIGNALS = ("in_flight",)
+#: Evidence in which own fills seem to move the market: by chance once in so many of them.
+IN_FLIGHT = {"in_flight": Guardrail(1000.0, LARGEST)}
 _AGED = DEFAULT.refit.guardrails.ages
 #: Where a release says nothing of ages.
 DEFAULT_AGES = {
@@ -53,6 +58,8 @@ class Reading:
         Whether the window (a bucket of the model) ends with it.
     unreconciled
         Names whose fills do not add up: amber at once, as a clock.
+    in_flight
+        Evidence that own fills move the market; None without public prints.
     """
 
     cpi_bps: float | None
@@ -61,6 +68,7 @@ class Reading:
     model_age_days: float
     closes_window: bool
     unreconciled: int = 0
+    in_flight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,9 @@ def step(
     levels
         Of the regime, from the release; empty: cold start.
     """
-    colours = {name: colour(levels, reading, name) for name in (*MEASURED, *AGES)}
-    measured, aged = (max(colours[name] for name in names) for names in (MEASURED, AGES))
+    watched = (*MEASURED, *SIGNALS)
+    colours = {name: colour(levels, reading, name) for name in (*watched, *AGES)}
+    measured, aged = (max(colours[name] for name in names) for names in (watched, AGES))
     after = advance(memory, measured, aged, reading.closes_window)
     if after.state == memory.state:
         return after, ()
@@ -178,7 +187,7 @@ def states(
 
 
 def _level(levels: Mapping[str, Guardrail], name: str) -> Guardrail | None:
-    return levels.get(name) or DEFAULT_AGES.get(name)
+    return levels.get(name) or DEFAULT_AGES.get(name) or IN_FLIGHT.get(name)
 
 
 def _told(levels: Mapping[str, Guardrail], reading: Reading, name: str) -> str:

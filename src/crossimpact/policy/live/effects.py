@@ -13,6 +13,7 @@ from crossimpact.policy.live.events import (
     Market,
     OrderState,
     ParentOrder,
+    Print,
     Snapshot,
     Status,
 )
@@ -50,7 +51,7 @@ def applied(book: Book, stale: set[str], event: Event) -> Effect:
             why = book.snapshot(event)
             found = sorted(before - set(book.unreconciled))
             return Effect(why, tuple(f"reconciled {symbol}" for symbol in found))
-        case Heartbeat():
+        case Heartbeat() | Print():
             return Effect()
     raise TypeError(f"{type(event).__name__} is no event of a feed")
 

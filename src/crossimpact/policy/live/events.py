@@ -104,6 +104,14 @@ class Snapshot(_Event, frozen=True, tag="snapshot"):
     venue_seq: dict[str, int] = {}
 
 
+class Print(_Event, frozen=True, tag="print"):
+    """A trade the market tells of, to judge by whether own fills move it; `own`: it is ours."""
+
+    symbol: Word
+    price: Positive
+    own: bool = False
+
+
 class Heartbeat(_Event, frozen=True, tag="heartbeat"):
     """Nothing new; the data live."""
 
@@ -163,7 +171,8 @@ class Failed(_Event, frozen=True, tag="failed"):
 
 
 Told = (
-    Market | Status | Regime | ParentOrder | Cancel | Fill | OrderState | Snapshot | Heartbeat
+    Market | Status | Regime | ParentOrder | Cancel | Fill | OrderState | Snapshot | Print
+    | Heartbeat
 )  # fmt: skip
 Own = Clock | Swap | Control | ModeChange | LimitsChange | Failed
 Event = Told | Own

@@ -1,25 +1,42 @@
-"""What the guardrails read of a session: the pressure of its flow and what its flow has cost."""
+"""What the guardrails read of a session: the pressure of its flow, what its flow has cost, and
+whether its fills move the market."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 import numpy as np
 
 from crossimpact.cost_indices import BURN_BUCKETS, session_pressure
 from crossimpact.model import ImpactModel
+from crossimpact.policy.in_flight import InFlight
 from crossimpact.policy.live.book import Book
+from crossimpact.policy.live.events import Event, Fill, Print
 from crossimpact.scaled import Array
 
 
 class Readings:
-    """CPI and IBB of a book by interval."""
+    """CPI and IBB of a book by interval, and evidence of fills in flight."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
         self._burn: list[tuple[float, float]] = []
+        self._in_flight = InFlight()
 
     def clear(self) -> None:
         """Another day: what was spent counts no longer."""
         self._burn.clear()
+        self._in_flight.clear()
+
+    def watch(self, event: Event) -> None:
+        """Public prints and own fills, as their time comes."""
+        if isinstance(event, Print) and not event.own:
+            self._in_flight.printed(event.symbol, event.at.timestamp(), event.price)
+        elif isinstance(event, Fill) and event.kind == "new" and event.quantity:
+            self._in_flight.filled(event.symbol, event.at.timestamp(), event.quantity)
+
+    def in_flight(self, now: datetime) -> float | None:
+        return self._in_flight.evidence(now.timestamp())
 
     def close(self, model: ImpactModel | None, slot: int) -> None:
         """An interval has ended: what it spent stays in the last half hour's."""

@@ -225,6 +225,7 @@ class Session:
                 self._trigger(f"regime {event.regime}")
             return ""
         effect = applied(self.book, self._stale, event)
+        self._readings.watch(event)
         for why in effect.triggers:
             self._trigger(why, at_once=effect.at_once)
         if effect.triggers and isinstance(event, Fill):  # fills that do not add up count at once
@@ -306,7 +307,8 @@ class Session:
         slot = self._slot if self.now != EPOCH else 0
         cpi = self._readings.pressure(model, slot) if model is not None else None
         burn = self._readings.burned(model, slot) if model is not None else None
-        self.reading = Reading(cpi, burn, *self._ages, closes, len(self.book.unreconciled))
+        lost, moved = len(self.book.unreconciled), self._readings.in_flight(self.now)
+        self.reading = Reading(cpi, burn, *self._ages, closes, lost, moved)
         levels = self._answering.levels(self.regime)
         self.guardrail, changes = guardrails.step(levels, self.guardrail, self.reading)
         for change in changes:

@@ -18,9 +18,11 @@ from crossimpact.policy.live.events import (
     Cancel,
     Clock,
     Control,
+    Event,
     LimitsChange,
     ModeChange,
     OrderState,
+    Print,
     Regime,
     Status,
 )
@@ -487,3 +489,49 @@ def test_memory_is_flat_over_a_simulated_week() -> None:
         book = made.book
         assert len(book.orders) <= 39 and len(book.fills) <= 39 and len(book.buckets) <= 79
         assert len(made._intake) <= 3 and len(made._memory.sent) <= 39
+
+
+# -- what a guardrail state allows -----------------------------------------------------------------
+
+
+def test_amber_and_red_are_answered_by_the_regimes_own_lower_rungs() -> None:
+    block = replace(desk.model(), gamma=0.5 * desk.model().gamma)
+    made = session(replace(RELEASE, lower={"normal": {"sector_block": block}}))
+    told = run(made, [*opening(), *quotes(62.0)])
+    assert (told[-1].guardrail, told[-1].rung) == ("amber", "sector_block")
+    told = run(made, [row for k in range(1, 14) for row in quotes(60.0 * k + 62.0)])
+    assert (told[-1].guardrail, told[-1].rung) == ("green", "full")
+    told = run(made, [clock(90.0), *quotes(1000.0), clock(90.0)])
+    assert (told[-1].guardrail, told[-1].rung) == ("red", "self_only")
+    assert "the guardrail allows self_only" in told[-1].why
+
+
+def in_flight(wait_s: float) -> list[Event]:
+    """An hour of prints adverse to a buyer every ten seconds, own fills in between, and one more
+    adverse print so long after each."""
+    rows: list[Event] = [*opening()]
+    for k in range(360):
+        rows.append(Print(symbol="A", price=100.0 + 0.01 * k, at=at(3.0 + 10.0 * k)))
+        if k % 4 == 3 and k > 120:
+            rows.append(fill(f"f{k}", "p1", "A", 1.0, 7.0 + 10.0 * k))
+            price = 100.005 + 0.01 * k
+            rows.append(Print(symbol="A", price=99.0, own=True, at=at(7.0 + 10.0 * k)))
+            rows.append(Print(symbol="A", price=price, at=at(7.0 + 10.0 * k + wait_s)))
+        if k % 6 == 0:
+            rows += quotes(10.0 * k + 9.0)
+    return rows
+
+
+def test_own_fills_that_move_the_market_make_the_session_amber() -> None:
+    made = session(stale_s=1e6)
+    told = run(made, in_flight(0.05))
+    whys = [why for row in told for why in row.triggers if "in_flight" in why]
+    assert whys[0].startswith("guardrail green to amber: in_flight")
+    assert made.guardrail.name == "amber"  # at most
+    calm = session(stale_s=1e6)
+    told = run(calm, in_flight(2.9))
+    assert not [why for row in told for why in row.triggers if "in_flight" in why]
+    assert calm.reading.in_flight is not None
+    without = [row for row in in_flight(0.05) if not isinstance(row, Print)]
+    untold = session(stale_s=1e6)
+    assert run(untold, without) and untold.reading.in_flight is None
