@@ -15,7 +15,7 @@ without any noise, which no policy looks at, so that it is the realized one's ex
 flows; what is left in the realized one is luck of the hour, and most of its tail.
 
 Cases: `strong` couplings; `basket`, all names on one side and twice as large; `none`; `wrong`, the
-strong market under couplings that belong to other names; `overconfident`, the same in the baskets of `basket`, as large as a
+strong market under couplings that belong to other names; `overconfident`, the same as large as a
 matrix without free round trips can hold and without standard errors, which caution would shrink
 it by; `stale`, a market whose couplings have
 gone and whose own impact is up by half since the fit; `noisy`, a model of four earlier days. With
@@ -59,7 +59,6 @@ NOISE_BPS, SPREAD_BPS = 9.0, 2.0
 DRAWS = 2000
 Cases = ("strong", "basket", "none", "wrong", "overconfident", "stale", "noisy")
 GUARDED = ("wrong", "overconfident", "stale", "noisy")
-ONE_SIDED = ("basket", "overconfident")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def main() -> None:
     with threadpool_limits(1):
         truth, models, levels = fitted(words.case, words.seed)
         rngs = [np.random.default_rng([words.seed, day]) for day in range(words.days)]
-        days = [drawn(truth, rng, one_sided=words.case in ONE_SIDED) for rng in rngs]
+        days = [drawn(truth, rng, one_sided=words.case == "basket") for rng in rngs]
         policies = policies_of(models, words.horizon)
         if words.case in GUARDED:
             policies["guarded"] = planned(models, "optimal", words.horizon, levels)

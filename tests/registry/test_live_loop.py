@@ -80,7 +80,7 @@ def test_a_registry_that_goes_away_in_a_session_leaves_the_last_release_standing
         await until(lambda: failed() > 2)
         await arriving.put([parent("p2", "B", 500.0, 62.0), *market(65.0)])
         await until(lambda: engine.last is not None and "parent p2" in engine.last.triggers)
-        assert (engine.last.release, engine.last.rung) == (FIRST.digest, "full")
+        assert (engine.last.release, engine.last.rung) == (FIRST.digest, "self_only")
         for days, state in ((1.1, "amber"), (2.1, "red")):
             desk.now += timedelta(days=days) if state == "amber" else timedelta(days=1)
             await until(lambda state=state: engine.session.guardrail.name == state)

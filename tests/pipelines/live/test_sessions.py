@@ -91,7 +91,7 @@ def test_the_page_has_states_refusals_and_what_was_asked_for(home: Settings) -> 
         made.name == "live-2026-03-02.html" and page.build(home, path, ReleaseStore(home)) == made
     )
     assert made.read_text() == text  # the same journal, the same bytes
-    for told in ("guardrail amber to green", "waits, guardrail amber", "p1", "lunch", "ranked"):
+    for told in ("guardrail amber to green", "guardrail amber: fewer at once", "p1", "lunch", "ranked"):
         assert told in text, told
     lines, _ = journals.read(path.read_bytes())
     moments = page.timeline(lines, ReleaseStore(home))

@@ -147,7 +147,7 @@ def of(desk: Desk, pov: float, restraint: Restraint | None = None) -> Caps:
     most = np.minimum(room[lines.name], lines.remaining[:, None])
     if restraint is not None:
         open_ = open_ & ~restraint.rests[:, None]
-        most = np.where(restraint.paced[:, None], np.minimum(most, pace(desk)[:, None]), most)
+        most = np.where(restraint.paced[:, None], np.minimum(most, 1.25 * pace(desk)[:, None]), most)
     most = np.where(open_, most, 0.0)
     rows = [*_shared(desk, room), *_sectors(desk, relaxed), *_risk(desk, relaxed)]
     if state.horizon > 1:
