@@ -80,12 +80,13 @@ def live(
     if context.invoked_subcommand is not None:
         return
     place, date = settings(home), parse_date(date)
+    from pipelines.live import counterfactual
     from pipelines.live import run as step
 
     if replay is not None:
         path = step.found_journal(place, replay)
         if policy is not None:
-            show(step.counterfactual(place, path, policy).to_dict(), as_json=json_)
+            show(counterfactual.counterfactual(place, path, policy).to_dict(), as_json=json_)
             return
         told = step.replayed(place, path)
         show(told.to_dict(), as_json=json_)

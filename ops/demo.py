@@ -112,7 +112,7 @@ def play(home: Path, desk: Path) -> Path:
     """Play the last landed date to the champion; the journal. One that is sealed is kept."""
     from pipelines import release
     from pipelines.live import journal, run
-    from pipelines.live.loop import Places
+    from pipelines.live.places import Places
     from pipelines.live.play import Player
     from pipelines.store.landing import Landing
     from pipelines.store.settings import Settings

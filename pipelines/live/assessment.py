@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from crossimpact.policy.limits import ARTICLES, Limits
 from pipelines.live import journal as journals
 from pipelines.live.engine import Opening
-from pipelines.live.loop import Places
+from pipelines.live.places import Places
 from pipelines.live.run import journals_of
 from pipelines.store.settings import Settings
 

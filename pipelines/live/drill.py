@@ -18,7 +18,7 @@ from typing import Any
 from crossimpact.atomic import write_atomic
 from crossimpact.errors import CrossImpactError
 from pipelines.live import levels
-from pipelines.live.loop import Places
+from pipelines.live.places import Places
 from pipelines.store.settings import Settings
 
 #: A kill is to be seen by then.

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
 import orjson
 
@@ -40,48 +36,17 @@ from crossimpact.policy.live.events import (
 from crossimpact.policy.live.intake import EPOCH
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
-from pipelines.live import levels, modes
+from pipelines.live import levels, modes, signals, watched
+from pipelines.live.backlog import Backlog
 from pipelines.live.engine import Engine, Raw
 from pipelines.live.feeds import Feed, Output
 from pipelines.live.metrics import Health, Metrics, health, serve
+from pipelines.live.places import Places
+from pipelines.live.pulls import Pulls
 
 TICK_S, PULL_S, AGAIN_S = 0.1, 60.0, 1.0
-#: Bytes of feeds that have arrived and wait; beyond them the feeds are made to wait.
-BACKLOG = 8 << 20
 #: Turns in a row that could not be written until the session is paused.
 FAILED_WRITES = 10
-#: An age that no level allows, where nothing was ever confirmed.
-NEVER_DAYS = 1e6
-WATCHDOG = "pipelines.live.watchdog"
-SIGNALS: dict[signal.Signals, Level] = {
-    signal.SIGUSR1: "PAUSE", signal.SIGUSR2: "CANCEL", signal.SIGQUIT: "KILL",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Places:
-    """Files of a home's live loop."""
-
-    home: Path
-
-    @property
-    def level(self) -> Path:
-        return self.home / "live" / "level"
-
-    @property
-    def heartbeat(self) -> Path:
-        return self.home / "live" / "heartbeat"
-
-    @property
-    def limits(self) -> Path:
-        return self.home / "limits.toml"
-
-    @property
-    def allowances(self) -> Path:
-        return self.home / "allowances.toml"
-
-    def journal(self, session: str) -> Path:
-        return self.home / "live" / "journal" / f"{session}.jsonl"
 
 
 @dataclass
@@ -115,29 +80,30 @@ class Loop:
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
-        self._queue: asyncio.Queue[tuple[Feed, list[Raw]] | None] = asyncio.Queue(maxsize=1000)
+        self._backlog = Backlog()
         self._own: list[Event] = []
         self._data_at = self._turn_at = time.monotonic()
         self._told = levels.Told("RUN", "nobody", "start")
         self._limits_seen, self._stop, self._idle = 0, False, True
-        self._served: Served | None = None
+        failed = self.metrics.failed_pulls.inc
+        self._pulls = Pulls(self.resolve, self._swap, failed)
         self._mode = modes.Watch(self.places.level.with_name("mode"))
         self._unread: list[tuple[Feed, list[Raw]]] = []
-        self._room, self._waiting, self._behind = asyncio.Event(), 0, 0
+        self._behind = 0
 
     async def run(self) -> bool:
         """Until every feed has ended, or a signal says stop; whether the session is over."""
         levels.prepare(self.places.level)
         self.places.heartbeat.touch()
-        self._signals()
+        signals.listen(self.places.level, self._end)
         watchdog = self._watchdog() if self.watch else None
         server = None
         if self.port is not None:
             server = await serve(self.port, self.metrics, self._health)
         beside = [asyncio.create_task(self._read(feed)) for feed in self.feeds]
         if self.client is not None:
-            self._take_release(self.client.served)
-            beside.append(asyncio.create_task(self._pull()))
+            self._pulls.take(self.client.served)
+            beside.append(asyncio.create_task(self._pulls.forever(self.client, self.pull_s)))
         try:
             ended = await self._write(len(self.feeds))
         finally:
@@ -146,7 +112,7 @@ class Loop:
             if server is not None:
                 server.close()
             if watchdog is not None:
-                _goodbye(watchdog)
+                watched.goodbye(watchdog)
             for out in self.outputs:
                 with suppress(OSError):
                     await out.close()
@@ -160,41 +126,16 @@ class Loop:
         while True:
             try:
                 async for batch in feed.rows():
-                    await self._hand_over(feed, batch)
+                    await self._backlog.put(feed, batch)
                 break
             except Exception as error:
                 self.metrics.failed_feeds.inc()
                 tell("live", f"a feed failed: {type(error).__name__}: {error}")
                 await asyncio.sleep(AGAIN_S)
-        await self._queue.put(None)
+        await self._backlog.end()
 
-    async def _hand_over(self, feed: Feed, batch: list[Raw]) -> None:
-        while self._waiting > BACKLOG:
-            self._room.clear()
-            await self._room.wait()
-        self._waiting += _size(batch)
-        await self._queue.put((feed, batch))
-
-    async def _pull(self) -> None:
-        """Ask for the champion beside the loop; the next turn takes it up."""
-        while self.client is not None:
-            try:
-                served = await asyncio.to_thread(self.client.pull)
-                if served.state != "live":
-                    self.metrics.failed_pulls.inc()
-                self._take_release(served)
-            except Exception as error:  # what answers goes on answering, and grows old
-                self.metrics.failed_pulls.inc()
-                tell("live", f"a pull failed: {type(error).__name__}: {error}")
-            await asyncio.sleep(self.pull_s)
-
-    def _take_release(self, served: Served) -> None:
-        if self._served is not None and served.who == self._served.who:
-            self._served = served
-            return
-        self._served = served
-        if served.release is not None:
-            self.resolve(served.release)
+    def _swap(self, served: Served) -> None:
+        """Another release, or another word on it: the next turn takes it up."""
         held = served.release.held if served.release else {}
         self._own.append(
             Swap(
@@ -206,27 +147,13 @@ class Loop:
             )
         )
 
-    def _signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        if threading.current_thread() is not threading.main_thread():
-            return  # Python gives signals to the main thread alone
-        for number, level in SIGNALS.items():
-            loop.add_signal_handler(number, self._by_signal, level)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end)
-
-    def _by_signal(self, level: Level) -> None:
-        if levels.read(self.places.level).rank < levels.ORDER.index(level):
-            levels.write(self.places.level, level, "signal", "a signal")
-
     def _end(self) -> None:
         self._stop = True
 
     def _watchdog(self) -> subprocess.Popen[bytes]:
-        words = [str(self.places.heartbeat), str(self.places.level), str(os.getpid())]
-        command = [sys.executable, "-m", WATCHDOG, *words, f"{self.limit_s:g}"]
-        output = [self.watched_output] if self.watched_output else []
-        return subprocess.Popen([*command, *output], stdin=subprocess.PIPE, start_new_session=True)
+        return watched.start(
+            self.places.heartbeat, self.places.level, self.limit_s, self.watched_output
+        )
 
     def _health(self) -> Health:
         since = time.monotonic() - self._turn_at
@@ -239,7 +166,7 @@ class Loop:
         while open_ and not self._stop:
             if not await self._settled():
                 continue
-            batch, ended = await self._arrived()
+            batch, ended = await self._backlog.arrived(TICK_S)
             open_ -= ended
             await self._turn(batch)
         if not open_ and not self._stop:
@@ -260,24 +187,6 @@ class Loop:
             return False
         self._behind = 0
         return True
-
-    async def _arrived(self) -> tuple[list[tuple[Feed, list[Raw]]], int]:
-        """What has come from the feeds, at the latest after a tick."""
-        result, ended = [], 0
-        with suppress(TimeoutError):
-            item = await asyncio.wait_for(self._queue.get(), TICK_S)
-            while True:
-                if item is None:
-                    ended += 1
-                else:
-                    result.append(item)
-                    self._waiting -= _size(item[1])
-                if self._queue.empty() or len(result) >= 100:
-                    break
-                item = self._queue.get_nowait()
-        if self._waiting <= BACKLOG:
-            self._room.set()
-        return result, ended
 
     async def _turn(self, batch: list[tuple[Feed, list[Raw]]]) -> None:
         """Take what has arrived; where even telling of a failure fails, nothing is taken again."""
@@ -385,30 +294,10 @@ class Loop:
         return 0.0 if self._idle else time.monotonic() - self._data_at
 
     def _ages_now(self) -> Clock:
-        confirmed = self._served.confirmed_at if self._served else None
-        if self.client is None:
-            days = 0.0
-        elif confirmed is None:
-            days = NEVER_DAYS
-        else:
-            days = max(0.0, (self.clock() - confirmed) / timedelta(days=1))
+        days = 0.0 if self.client is None else self._pulls.age_days(self.clock())
         return Clock(data_age_s=self._data_age(), model_age_days=days, at=self._now())
-
-
-def _size(batch: list[Raw]) -> int:
-    return sum(len(raw.content) for raw in batch)
 
 
 def line(decision: Decision) -> bytes:
     """A decision as outputs are given it."""
     return orjson.dumps({"type": "decision", **decision.to_dict()}) + b"\n"
-
-
-def _goodbye(watchdog: subprocess.Popen[bytes]) -> None:
-    with suppress(OSError):
-        if watchdog.stdin is not None:
-            watchdog.stdin.write(b".")
-            watchdog.stdin.flush()
-            watchdog.stdin.close()
-    with suppress(subprocess.TimeoutExpired):
-        watchdog.wait(5.0)

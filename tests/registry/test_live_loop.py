@@ -16,7 +16,8 @@ from crossimpact.policy.live.settings import Settings
 from pipelines.live import journal as journals
 from pipelines.live.engine import Engine, Opening, Raw, replay
 from pipelines.live.feeds import Rows
-from pipelines.live.loop import Loop, Places
+from pipelines.live.loop import Loop
+from pipelines.live.places import Places
 from registry import tracking
 from tests.crossimpact.policy.live.desk import LOOSE, parent, quote
 from tests.registry.desk import FIRST, Desk

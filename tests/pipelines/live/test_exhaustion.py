@@ -15,9 +15,11 @@ from pipelines.live import journal as journals
 from pipelines.live import levels
 from pipelines.live import loop as loops
 from pipelines.live import run as step
+from pipelines.live.backlog import BACKLOG
 from pipelines.live.engine import Raw
 from pipelines.live.feeds import Rows
-from pipelines.live.loop import BACKLOG, Loop, Places
+from pipelines.live.loop import Loop
+from pipelines.live.places import Places
 from pipelines.store.settings import Settings
 from tests.crossimpact.policy.live.desk import at, quote, quotes
 from tests.pipelines.live.test_engine import start

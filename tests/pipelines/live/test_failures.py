@@ -40,7 +40,8 @@ from pipelines.live import journal as journals
 from pipelines.live import levels
 from pipelines.live.engine import Engine, Opening, replay
 from pipelines.live.feeds import Rows
-from pipelines.live.loop import Loop, Places
+from pipelines.live.loop import Loop
+from pipelines.live.places import Places
 from tests.crossimpact.policy.live.desk import (
     LOOSE,
     at,

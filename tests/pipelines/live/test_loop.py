@@ -30,8 +30,8 @@ from pipelines.live import feeds, levels, recap
 from pipelines.live import journal as journals
 from pipelines.live import run as step
 from pipelines.live.feeds import FileFeed
-from pipelines.live.loop import Places
 from pipelines.live.metrics import Metrics
+from pipelines.live.places import Places
 from pipelines.store.settings import Settings
 from tests.crossimpact.policy.live.desk import fill, opening, parent, quote, quotes
 from tests.pipelines.live.test_modes import begun

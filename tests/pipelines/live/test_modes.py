@@ -13,8 +13,8 @@ from crossimpact.policy.live.events import Clock, Control
 from pipelines.live import levels, modes
 from pipelines.live import run as step
 from pipelines.live.engine import Engine, Opening
-from pipelines.live.loop import Places
-from pipelines.live.run import ReleaseStore
+from pipelines.live.places import Places
+from pipelines.live.release_store import ReleaseStore
 from pipelines.store.settings import Settings
 from tests.crossimpact.policy.live.desk import RELEASE, at, opening, swap
 from tests.pipelines.live.test_engine import SETTINGS

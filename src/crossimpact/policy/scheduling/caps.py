@@ -21,7 +21,7 @@ from scipy import sparse
 
 from crossimpact.errors import ProblemError
 from crossimpact.policy.scheduling.desk import Desk, Index
-from crossimpact.policy.scheduling.restraint import Restraint, pace
+from crossimpact.policy.scheduling.restraint import HELD, Restraint, pace
 from crossimpact.scaled import Array
 
 Kind = Literal["pov", "sector_net", "risk", "remaining"]
@@ -133,7 +133,7 @@ class Caps:
 
 def of(desk: Desk, pov: float, restraint: Restraint | None = None) -> Caps:
     """The caps of a desk's lines at this participation, 0 to 1; lines that rest get no room, and
-    paced ones that of an even pace.
+    paced ones that of about an even pace.
 
     Raises
     ------
@@ -147,7 +147,8 @@ def of(desk: Desk, pov: float, restraint: Restraint | None = None) -> Caps:
     most = np.minimum(room[lines.name], lines.remaining[:, None])
     if restraint is not None:
         open_ = open_ & ~restraint.rests[:, None]
-        most = np.where(restraint.paced[:, None], np.minimum(most, 1.25 * pace(desk)[:, None]), most)
+        held = np.minimum(most, HELD * pace(desk)[:, None])
+        most = np.where(restraint.paced[:, None], held, most)
     most = np.where(open_, most, 0.0)
     rows = [*_shared(desk, room), *_sectors(desk, relaxed), *_risk(desk, relaxed)]
     if state.horizon > 1:

@@ -2,8 +2,9 @@
 
 A line is *held* when the guardrail allows critical parents only and it is none, or fewer names at
 once and its name is not among the first ones. A held line with slack rests: even after a wait an
-even pace takes little of the market's volume. Any other goes on at its even pace and no faster, so
-that what a guardrail costs is what an even pace costs, and never an order cleared at its deadline.
+even pace takes little of the market's volume. Any other goes on at its even pace and little faster,
+so that a guardrail costs what an even pace costs at most, and never an order cleared at its
+deadline.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from crossimpact.scaled import Array
 
 #: Intervals a held line may have to rest: a reading, and two better windows to get back.
 WAIT = 3
+#: Of its even pace, what a held line goes at most: no more than the rules call the same urgency.
+HELD = 1.25
 
 
 class Restraint(NamedTuple):

@@ -19,6 +19,7 @@ from crossimpact.policy.schedule import Scheduler
 from crossimpact.policy.scheduling import fast
 from crossimpact.policy.scheduling.caution import cautious, reliability
 from crossimpact.policy.scheduling.fast import Solution
+from crossimpact.policy.scheduling.restraint import HELD
 from crossimpact.policy.state import (
     Allowance,
     Caps,
@@ -377,7 +378,7 @@ def test_what_a_guardrail_holds_rests_with_slack_and_else_goes_evenly(policy: Po
         much = planned(model, shares_of(state, 0.05), policy=policy)
         held = [c for c in much.children if f"even pace, guardrail {guardrail}" in str(c.reasons)]
         assert len(held) == 10 - names
-        assert all(child.participation <= 0.05 * (1 + 1e-9) for child in held)
+        assert all(child.participation <= HELD * 0.05 * (1 + 1e-9) for child in held)
         assert all(child.style == "passive" for child in (*little.children, *much.children))
 
 
