@@ -43,7 +43,8 @@ from crossimpact.policy.live.session import Session
 from crossimpact.policy.live.settings import Settings
 from crossimpact.policy.state import PolicyName
 from crossimpact.release.content import Guardrail
-from pipelines.live.engine import Engine, Opening, Raw
+from pipelines.live.engine import Engine, Opening
+from pipelines.live.rows import Raw
 from tests.crossimpact.policy.live.desk import (
     LOOSE,
     OPEN,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from pipelines.live.engine import Raw
 from pipelines.live.feeds import Feed
+from pipelines.live.rows import Raw
 
 #: Bytes of feeds that have arrived and wait; beyond them the feeds are made to wait.
 BACKLOG = 8 << 20

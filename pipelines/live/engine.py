@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -26,6 +26,7 @@ from crossimpact.policy.live.settings import Settings
 from crossimpact.release.bundle import Release
 from pipelines.live.guarded import Guarded, told
 from pipelines.live.journal import Line, open_journal
+from pipelines.live.rows import Raw
 
 Releases = Callable[[str], Release]
 #: Of a line that is no event, so much is kept.
@@ -36,14 +37,6 @@ ATTEMPTS = 3
 
 class Behind(OSError):
     """What was taken before is not on disk, and nothing more is taken: hand it in again."""
-
-
-class Raw(NamedTuple):
-    """A line of a feed and its place there; `number` -1: the feed has no places to return to."""
-
-    content: bytes
-    feed: str = ""
-    number: int = -1
 
 
 @dataclass(frozen=True)
@@ -295,9 +288,3 @@ def _first_difference(one: Any, other: Any, where: str = "") -> tuple[str, str]:
         if a != b:
             return _first_difference(a, b, f"{where}{name}: ")
     return where, where
-
-
-def with_policy(lines: Sequence[Line], policy: str) -> Opening:
-    """The opening of a journal under another policy."""
-    opening = Opening.of(lines[0])
-    return replace(opening, settings=replace(opening.settings, policy=policy))  # type: ignore[arg-type]

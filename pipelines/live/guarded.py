@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from crossimpact.policy.live.decision import Recorded
 from crossimpact.policy.live.events import Event, Failed, Fill, OrderState, Snapshot
-from crossimpact.policy.live.session import TIMER, Handling, Session
+from crossimpact.policy.live.handling import TIMER, Handling
+from crossimpact.policy.live.session import Session
 
 #: Events from one copy to the next: what has to be applied again after a failure, at most.
 EVERY = 20_000

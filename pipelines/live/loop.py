@@ -38,11 +38,12 @@ from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
 from pipelines.live import levels, modes, signals, watched
 from pipelines.live.backlog import Backlog
-from pipelines.live.engine import Engine, Raw
+from pipelines.live.engine import Engine
 from pipelines.live.feeds import Feed, Output
 from pipelines.live.metrics import Health, Metrics, health, serve
 from pipelines.live.places import Places
 from pipelines.live.pulls import Pulls
+from pipelines.live.rows import Raw
 
 TICK_S, PULL_S, AGAIN_S = 0.1, 60.0, 1.0
 #: Turns in a row that could not be written until the session is paused.

@@ -18,7 +18,7 @@ from crossimpact.errors import UsageError
 from crossimpact.policy.live import events
 from crossimpact.policy.live.events import Event, Fill, Market, ParentOrder, Regime, Snapshot
 from crossimpact.release.bundle import UNKNOWN
-from pipelines.live.engine import Raw
+from pipelines.live.rows import Raw
 from pipelines.store.landing import Landing, create, load, relation
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse

@@ -14,10 +14,10 @@ import msgspec
 from crossimpact.policy.live import events
 from crossimpact.policy.live.settings import Settings
 from pipelines.live import journal as journals
-from pipelines.live.engine import Engine, Opening, Raw, replay
-from pipelines.live.feeds import Rows
+from pipelines.live.engine import Engine, Opening, replay
 from pipelines.live.loop import Loop
 from pipelines.live.places import Places
+from pipelines.live.rows import Raw, Rows
 from registry import tracking
 from tests.crossimpact.policy.live.desk import LOOSE, parent, quote
 from tests.registry.desk import FIRST, Desk

@@ -18,7 +18,8 @@ from crossimpact.policy.live import events
 from crossimpact.policy.live.events import Control, Event, Regime
 from crossimpact.policy.live.settings import Settings
 from pipelines.live import journal as journals
-from pipelines.live.engine import Behind, Engine, Opening, Raw, replay
+from pipelines.live.engine import Behind, Engine, Opening, replay
+from pipelines.live.rows import Raw
 from tests.crossimpact.policy.live import desk
 from tests.crossimpact.policy.live.desk import LOOSE, RELEASE, fill, opening, quotes, snapshot, swap
 

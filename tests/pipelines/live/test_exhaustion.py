@@ -16,10 +16,9 @@ from pipelines.live import levels
 from pipelines.live import loop as loops
 from pipelines.live import run as step
 from pipelines.live.backlog import BACKLOG
-from pipelines.live.engine import Raw
-from pipelines.live.feeds import Rows
 from pipelines.live.loop import Loop
 from pipelines.live.places import Places
+from pipelines.live.rows import Raw, Rows
 from pipelines.store.settings import Settings
 from tests.crossimpact.policy.live.desk import at, quote, quotes
 from tests.pipelines.live.test_engine import start
@@ -117,12 +116,12 @@ def test_feeds_wait_where_the_loop_does_not_take_their_events(tmp_path: Path) ->
             start(tmp_path / "day.jsonl"), [feed], [], Places(tmp_path), lambda: at(0.0), print
         )
         reading = asyncio.create_task(made._read(feed))
-        while made._waiting < BACKLOG - 1_000_000:
+        while made._backlog._waiting < BACKLOG - 1_000_000:
             await asyncio.sleep(0)
         assert len(given) == pytest.approx(BACKLOG / 1e6, abs=2)
         taken = 0
         while taken < 40:
-            batch, _ = await made._arrived()
+            batch, _ = await made._backlog.arrived(0.1)
             taken += sum(len(raws) for _, raws in batch)
         await reading
 

@@ -39,9 +39,9 @@ from crossimpact.policy.scheduling import fast
 from pipelines.live import journal as journals
 from pipelines.live import levels
 from pipelines.live.engine import Engine, Opening, replay
-from pipelines.live.feeds import Rows
 from pipelines.live.loop import Loop
 from pipelines.live.places import Places
+from pipelines.live.rows import Rows
 from tests.crossimpact.policy.live.desk import (
     LOOSE,
     at,

@@ -26,7 +26,7 @@ import pytest
 from crossimpact.errors import GateRefused, UsageError
 from crossimpact.policy.limits import FILE
 from crossimpact.policy.live import events
-from pipelines.live import feeds, levels, recap
+from pipelines.live import addresses, feeds, levels, recap
 from pipelines.live import journal as journals
 from pipelines.live import run as step
 from pipelines.live.feeds import FileFeed
@@ -252,7 +252,7 @@ def test_a_unix_socket_takes_events_and_gives_decisions_to_whoever_is_there(tmp_
 @pytest.mark.parametrize("address", ["tcp:0.0.0.0:9", "tcp:desk:9", "tcp:127.0.0.1:x"])
 def test_only_this_machine_is_listened_to(address: str) -> None:
     with pytest.raises(UsageError, match="no loopback address"):
-        feeds.loopback(address)
+        addresses.loopback(address)
     with pytest.raises(UsageError, match="not on this machine"):
         feeds.feed("redis://desk:6379/x", {}, follow=True)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from crossimpact.policy.live.book import Book, Quote
+from crossimpact.policy.live.book import Book
+from crossimpact.policy.live.entries import Quote
 from crossimpact.policy.live.events import ParentOrder
 from crossimpact.policy.live.settings import Settings
 from crossimpact.policy.state import DeskState, Flow, GuardrailState, Name, Parent

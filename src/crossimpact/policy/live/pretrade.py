@@ -7,9 +7,10 @@ from datetime import datetime
 
 from crossimpact.policy import limits
 from crossimpact.policy.limits import LimitMemory, Limits, Order, Refusal
-from crossimpact.policy.live.book import SAME, Book
-from crossimpact.policy.live.book import Order as ParentBook
+from crossimpact.policy.live.book import Book
 from crossimpact.policy.live.decision import ParentTarget
+from crossimpact.policy.live.entries import SAME
+from crossimpact.policy.live.entries import Order as ParentBook
 from crossimpact.policy.live.events import Level
 from crossimpact.policy.scheduling import desk as desks
 from crossimpact.policy.state import DeskState, Plan, Style

@@ -10,23 +10,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
 
-from crossimpact.errors import CrossImpactError
-from crossimpact.policy import guardrails
 from crossimpact.policy.guardrails import Memory, Reading
-from crossimpact.policy.limits import LimitMemory, Refusal
-from crossimpact.policy.live import pretrade
 from crossimpact.policy.live.answering import Answering
 from crossimpact.policy.live.book import Book
 from crossimpact.policy.live.controls import Controls
+from crossimpact.policy.live.deciding import Deciding
 from crossimpact.policy.live.decision import (
-    Decision,
     Recorded,
-    identity,
-    inputs_digest,
 )
-from crossimpact.policy.live.desk_state import desk_state, is_quiet
 from crossimpact.policy.live.effects import applied
 from crossimpact.policy.live.events import (
     Clock,
@@ -41,28 +33,15 @@ from crossimpact.policy.live.events import (
     Regime,
     Swap,
 )
+from crossimpact.policy.live.handling import TIMER, Handling
 from crossimpact.policy.live.intake import BREAK, EPOCH, NEVER_LATE, REORDER, Intake, Skipped
-from crossimpact.policy.live.readings import Readings
 from crossimpact.policy.live.settings import Settings
 from crossimpact.policy.live.triggers import Triggers
-from crossimpact.policy.schedule import Scheduler
-from crossimpact.policy.state import DeskState, Plan, Style
+from crossimpact.policy.live.watching import Watching
+from crossimpact.policy.state import DeskState
 from crossimpact.release.bundle import UNKNOWN, Answer, Release
 
-#: Intervals of own flow that a plan is told of.
-KEEP_BUCKETS = 96
-#: Of `Failed.arrived`: a reading or a plan that was due.
-TIMER = -2
 URGENT = (Control, Clock, Swap, ModeChange, LimitsChange, Failed)
-
-
-class Handling(NamedTuple):
-    """What a session works on: the event that arrives, one that was held back, with its number, or
-    what is due by itself."""
-
-    what: Literal["arriving", "held", "timer"]
-    event: Event | None = None
-    arrived: int = -1
 
 
 class Session:
@@ -87,18 +66,13 @@ class Session:
         self.settings = settings
         self.controls = Controls(settings.limits, level, mode)
         self.book = Book(settings.interval_min)
-        self.regime, self.guardrail = UNKNOWN, Memory()
-        self.reading = Reading(None, None, 0.0, 0.0, False)
-        self.now, self.seq = EPOCH, 0
+        self.regime, self.now = UNKNOWN, EPOCH
         self.skipped: list[Skipped] = []
         self._answering = Answering(releases)
         self._intake, self._triggers = Intake(self._skip), Triggers()
-        self._readings, self._slot = Readings(self.book), 0
+        self._watching = Watching(settings, self.book, self._answering)
+        self._deciding = Deciding(settings, self.book, self.controls, self._answering)
         self._next_plan = self._next_reading = EPOCH
-        self._memory = LimitMemory()
-        self._scheduler = Scheduler()
-        self._ages = (0.0, 0.0)
-        self._stale: set[str] = set()
         #: Whose handler runs, for who has to tell why it raised.
         self.handling = Handling("arriving")
 
@@ -114,6 +88,20 @@ class Session:
     def control(self) -> Control | None:
         """The last level that counted."""
         return self.controls.last
+
+    @property
+    def guardrail(self) -> Memory:
+        return self._watching.guardrail
+
+    @property
+    def reading(self) -> Reading:
+        """The guardrails' last one."""
+        return self._watching.reading
+
+    @property
+    def seq(self) -> int:
+        """Of the last decision."""
+        return self._deciding.seq
 
     @property
     def release(self) -> Release | None:
@@ -138,9 +126,8 @@ class Session:
 
     def copied(self) -> Session:
         """The same state, apart from this one; what never changes is shared."""
-        unchanging = (
-            self.settings, self._scheduler, *self._answering.fixed, *self.book.fills.values(),
-        )  # fmt: skip
+        fixed = (self.settings, self._deciding.scheduler, *self._answering.fixed)
+        unchanging = (*fixed, *self.book.fills.values())
         return copy.deepcopy(self, {id(each): each for each in unchanging})
 
     @property
@@ -150,13 +137,8 @@ class Session:
 
     def wants_clock(self, data_age_s: float, model_age_days: float) -> bool:
         """Whether the ages have come to say something else than the last time."""
-        was, levels = self._ages, self._answering.levels(self.regime)
-        told = [
-            [guardrails.colour(levels, Reading(None, None, *ages, False), name)
-             for name in ("data_age_s", "model_age_days")]
-            for ages in (was, (data_age_s, model_age_days))
-        ]  # fmt: skip
-        return self.waiting or told[0] != told[1]
+        ages = (data_age_s, model_age_days)
+        return self.waiting or self._watching.says_else(self.regime, ages)
 
     def _until(self, mark: datetime) -> Iterator[Recorded]:
         """Apply what lies up to `mark`, in order, plans and readings in between."""
@@ -210,12 +192,12 @@ class Session:
         if self.now == EPOCH or at > self.now:
             if self.now != EPOCH:
                 self.book.begin_session(at)
-                self._readings.clear()
+                self._watching.clear()
                 self._triggers.clear()
             self.now = at
             self._next_reading = _after(at, self.settings.reading_s)
             self._next_plan = _after(at, 60 * self.settings.every_min)
-            self._slot = self.book.slot(at)
+            self._watching.slot = self.book.slot(at)
 
     def _dispatch(self, event: Event) -> str:
         """Apply an event whose time has come; the reason where it changes nothing."""
@@ -224,8 +206,8 @@ class Session:
                 self.regime = event.regime
                 self._trigger(f"regime {event.regime}")
             return ""
-        effect = applied(self.book, self._stale, event)
-        self._readings.watch(event)
+        effect = applied(self.book, self._watching.stale, event)
+        self._watching.watch(event)
         for why in effect.triggers:
             self._trigger(why, at_once=effect.at_once)
         if effect.triggers and isinstance(event, Fill):  # fills that do not add up count at once
@@ -244,7 +226,7 @@ class Session:
         """What does not wait for event time."""
         match event:
             case Clock():
-                self._ages = (event.data_age_s, event.model_age_days)
+                self._watching.ages = (event.data_age_s, event.model_age_days)
                 yield from self._until(self._intake.newest)
                 self._read(closes=False)
                 if self._triggers.due is not None:
@@ -284,7 +266,7 @@ class Session:
             self._skip(event.at, why)
             return
         if event.level == "RUN":
-            self._memory = self._memory.reviewed()
+            self._deciding.memory = self._deciding.memory.reviewed()
         what = "reset" if event.level == "RUN" else event.level
         self._trigger(f"{what} by {event.who}: {event.reason}", at_once=True)
         if self.now == EPOCH:
@@ -300,90 +282,21 @@ class Session:
     def _roll(self) -> bool:
         """Whether an interval has ended with the reading that is due; then the next one begins."""
         self._next_reading = _after(self.now, self.settings.reading_s)
-        return self.book.slot(self.now) != self._slot
+        return self.book.slot(self.now) != self._watching.slot
 
     def _read(self, *, closes: bool) -> None:
-        model = self.answer().model
-        slot = self._slot if self.now != EPOCH else 0
-        cpi = self._readings.pressure(model, slot) if model is not None else None
-        burn = self._readings.burned(model, slot) if model is not None else None
-        lost, moved = len(self.book.unreconciled), self._readings.in_flight(self.now)
-        self.reading = Reading(cpi, burn, *self._ages, closes, lost, moved)
-        levels = self._answering.levels(self.regime)
-        self.guardrail, changes = guardrails.step(levels, self.guardrail, self.reading)
-        for change in changes:
-            self._trigger(f"guardrail {change.before} to {change.after}: {change.why}")
-        if closes:
-            self._readings.close(model, slot)
-            self._slot = self.book.slot(self.now)
-            self.book.begin_bucket(self._slot, KEEP_BUCKETS)
-        for symbol, quote in sorted(self.book.quotes.items()):
-            quiet = is_quiet(quote, self.now, self.settings.stale_s)
-            if quiet and symbol not in self._stale:
-                self._stale.add(symbol)
-                self._trigger(f"stale {symbol}")
+        for why in self._watching.read(self.now, self.regime, closes=closes):
+            self._trigger(why)
 
     # -- deciding ----------------------------------------------------------------------------------
 
     def desk(self) -> DeskState:
         """The desk as the scheduler is told it."""
-        return desk_state(self.book, self.settings, self.now, self.regime, self.guardrail.name)
+        return self._deciding.desk(self.now, self.regime, self.guardrail.name)
 
     def _decide(self) -> Recorded:
         triggers = self._triggers.taken(self.now)
-        answer = self.answer()
-        state: DeskState | None = None
-        plan: Plan | None = None
-        refusals: tuple[Refusal, ...] = ()
-        styles: dict[str, Style] = {}
-        why = ""
-        if self.level == "RUN":
-            state = self.desk()
-            answer = self._answering.answer(self.regime, state.allowed.rung)
-            try:
-                plan = self._scheduler.plan(
-                    answer, state, self.settings.policy, release=self._answering.digest
-                )
-                refusals = self._ask(state, plan)
-                styles = {child.symbol: child.style for child in plan.children}
-                why = plan.why
-            except (CrossImpactError, ValueError, ArithmeticError) as error:
-                why = f"no plan, the last targets stand: {error}"
-        self.seq += 1
-        inputs, digest = inputs_digest(state), self._answering.digest
-        name = self.guardrail.name
-        decision = Decision(
-            id=identity(self.settings.name, digest, name, inputs, self.seq),
-            seq=self.seq,
-            at=self.now,
-            session=self.settings.name,
-            release=digest,
-            regime=self.regime,
-            rung=plan.rung if plan else answer.rung,
-            answered=plan.answered if plan else "nobody",
-            mode=self.mode,
-            level=self.level,
-            guardrail=name,
-            triggers=triggers,
-            targets=pretrade.targets(self.book, self.level, styles),
-            refusals=tuple(map(str, refusals)),
-            outstanding=self.book.outstanding(),
-            why=why,
-            inputs=inputs,
-        )
-        for quote in self.book.quotes.values():
-            quote.reference = quote.mid
-        return Recorded(decision, state, plan)
-
-    def _ask(self, state: DeskState, plan: Plan) -> tuple[Refusal, ...]:
-        """Raise the targets of what hard limits let through."""
-        passed, refused, self._memory = pretrade.ask(
-            self.book, plan, self.controls.limits, self._memory, self.now, self._answering.adv
-        )
-        if any(row.symbol == "" for row in refused):
-            self.controls.pause("a limit, see the journal")
-        pretrade.raise_targets(self.book, state, plan, passed)
-        return refused
+        return self._deciding.decide(self.now, self.regime, self.guardrail.name, triggers)
 
 
 def _after(at: datetime, period_s: float) -> datetime:

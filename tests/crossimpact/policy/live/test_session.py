@@ -488,7 +488,7 @@ def test_memory_is_flat_over_a_simulated_week() -> None:
             run(made, [fill(f"f{name}", name, "A", 100.0, now + 1), *quotes(now + 2)])
         book = made.book
         assert len(book.orders) <= 39 and len(book.fills) <= 39 and len(book.buckets) <= 79
-        assert len(made._intake) <= 3 and len(made._memory.sent) <= 39
+        assert len(made._intake) <= 3 and len(made._deciding.memory.sent) <= 39
 
 
 # -- what a guardrail state allows -----------------------------------------------------------------
