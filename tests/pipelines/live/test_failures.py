@@ -15,6 +15,7 @@ from crossimpact.policy import guardrails, limits
 from crossimpact.policy.live import book as books
 from crossimpact.policy.live import (
     controls,
+    deciding,
     effects,
     events,
     intake,
@@ -22,6 +23,7 @@ from crossimpact.policy.live import (
     readings,
     session,
     triggers,
+    watching,
 )
 from crossimpact.policy.live.answering import Answering
 from crossimpact.policy.live.events import (
@@ -78,8 +80,8 @@ class Once:
 OPTIMAL = replace(SETTINGS, policy="optimal")
 #: Every handler that an event, a reading or a plan goes through.
 HANDLERS: list[tuple[Any, str]] = [
-    (session, "applied"), (session, "desk_state"), (session, "inputs_digest"),
-    (session, "identity"), (session, "is_quiet"), (session.Session, "_decide"),
+    (session, "applied"), (deciding, "desk_state"), (deciding, "inputs_digest"),
+    (deciding, "identity"), (watching, "is_quiet"), (session.Session, "_decide"),
     (effects, "_quoted"), (effects, "_status"), (effects, "_cancel"),
     (books.Book, "quote"), (books.Book, "fill"), (books.Book, "parent"), (books.Book, "state_of"),
     (books.Book, "snapshot"), (books.Book, "begin_bucket"), (books.Book, "begin_session"),

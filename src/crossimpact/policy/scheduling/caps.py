@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from crossimpact.errors import ProblemError
-from crossimpact.policy.scheduling.desk import Desk, Index
+from crossimpact.policy.scheduling.desk import Desk, Flags, Index
 from crossimpact.policy.scheduling.restraint import HELD, Restraint, pace
 from crossimpact.scaled import Array
 
@@ -108,6 +108,17 @@ class Caps:
         """The rows' limits, low and high, shape (rows,) each."""
         low, high = (np.array([getattr(row, end) for row in self.rows]) for end in ("low", "high"))
         return low, high
+
+    @cached_property
+    def can_bind(self) -> Flags:
+        """Which rows the bounds alone do not keep, shape (rows,): no other can have a price."""
+        row, column, weight = self.entries
+        most, (low, high) = weight * self.most.ravel()[column], self.limits
+        up, down = (
+            np.bincount(row, np.maximum(sign * most, 0.0), minlength=len(self.rows))
+            for sign in (1.0, -1.0)
+        )
+        return np.asarray((up > high) | (-down < low))
 
     def beyond(self, u: Array) -> Array:
         """How far each row is beyond its limits, 0 within, shape (rows,)."""

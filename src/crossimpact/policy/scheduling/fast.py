@@ -43,8 +43,8 @@ class Solution:
 
 
 def solve(program: Program, caps: Caps) -> Solution:
-    """Minimise J; see `Program`. The solver is set up each time: updated, it would remember what
-    it solved before in its last bits, and a replay would differ."""
+    """Minimise J; see `Program`. The same numbers whatever was solved before, to the last bit: no
+    preconditioner, which would remember it, and no warm start. A replay differs otherwise."""
     free = caps.most > 0
     nothing = np.zeros_like(caps.most), np.zeros(len(caps.rows))
     if not free.any():
@@ -58,19 +58,25 @@ def solve(program: Program, caps: Caps) -> Solution:
     solver = _solved_dense(posed) if dense else _solved_in_factors(posed)
     result = solver.result  # of memory that goes with the solver
     u, y = nothing
-    y[:] = (np.asarray(result.z_u) - result.z_l) * posed.price / posed.row_size
+    y[posed.rows.which] = (np.asarray(result.z_u) - result.z_l) * posed.price / posed.row_size
     u[free] = _settled_at_bounds(posed, result) * posed.size
     status = result.info.status
     return Solution(caps.kept(u), y, status.name, status in TRIED)
 
 
 def _solved_in_factors(posed: Posed) -> piqp.SparseSolver:
-    solver, of, vectors = _accurate(piqp.SparseSolver()), posed.matrices, _vectors(posed)
-    A = of.factors
+    """Solved by whom was set up for the same matrices, if anybody was."""
+    of, kept, vectors = posed.matrices, posed.rows.solver, _vectors(posed)
     for name, value in (("c", 0.0), ("x_l", -np.inf), ("x_u", np.inf)):
         vectors[name] = np.append(vectors[name], np.full(of.extra, value))
-    solver.setup(P=of.quadratic, A=A, b=np.zeros(A.shape[0]), G=posed.caps_matrix, **vectors)
+    solver = kept.pop() if kept else None  # kept again when nothing was raised
+    if solver is None:
+        solver, A = _accurate(piqp.SparseSolver()), of.factors
+        solver.setup(P=of.quadratic, A=A, b=np.zeros(A.shape[0]), G=posed.caps_matrix, **vectors)
+    else:
+        solver.update(**vectors)
     solver.solve()
+    kept.append(solver)
     return solver
 
 
@@ -100,4 +106,5 @@ def _accurate(solver: Any) -> Any:
     solver.settings.eps_abs = solver.settings.eps_duality_gap_abs = EPS
     solver.settings.eps_rel = solver.settings.eps_duality_gap_rel = EPS
     solver.settings.max_iter = MAX_ITER
+    solver.settings.preconditioner_iter = 0
     return solver

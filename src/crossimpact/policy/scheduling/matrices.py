@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -43,15 +43,19 @@ class Family:
 
 
 class CapRows(NamedTuple):
-    """The rows of caps over the unknowns: row, column and weight of each entry of the flows, and
-    what one unit of a row is in units of flow."""
+    """The rows of caps that can bind, over the unknowns: which they are of all rows; row, column
+    and weight of each entry; and what one unit of a row is in units of flow. `made_of` are `which`
+    and the entries of all rows over all flows; `solver` holds one that is set up, or nothing.
+    """
 
-    entries: tuple[Index, Index, Array]
+    made_of: tuple[Index, Index, Index, Array]
+    which: Index
     row: Index
     column: Index
     weight: Array
     norms: Array
     matrix: sparse.csc_matrix
+    solver: list[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,27 +240,27 @@ class Matrices:
     # -- caps ----------------------------------------------------------------------------------
 
     def rows(self, caps: Caps) -> CapRows:
-        """The rows of caps over the unknowns; the last ones are kept while their weights stay."""
-        if self._rows:
-            last = self._rows[0]
-            same = len(last.norms) == len(caps.rows)
-            if same and all(map(np.array_equal, last.entries, caps.entries)):
-                return last
-        self._rows[:] = [self._rows_of(caps)]
+        """The rows that can bind over the unknowns: most of a horizon's cannot, and each makes the
+        factors fuller. The last ones are kept while they are the same and their weights stay."""
+        which = np.flatnonzero(caps.can_bind)
+        told = (which, *caps.entries)
+        if not (self._rows and all(map(np.array_equal, self._rows[0].made_of, told))):
+            self._rows[:] = [self._rows_of(caps, which)]
         return self._rows[0]
 
-    def _rows_of(self, caps: Caps) -> CapRows:
+    def _rows_of(self, caps: Caps, which: Index) -> CapRows:
         row, column, weight = caps.entries
-        used = self.free.ravel()[column]
-        row, column = row[used], (np.cumsum(self.free.ravel()) - 1)[column[used]]
+        used = self.free.ravel()[column] & caps.can_bind[row]
+        place = np.cumsum(caps.can_bind) - 1
+        row, column = place[row[used]], (np.cumsum(self.free.ravel()) - 1)[column[used]]
         data = weight[used] * self.unit[column]
-        norms = np.zeros(len(caps.rows))
+        norms = np.zeros(len(which))
         np.maximum.at(norms, row, np.abs(data))
         norms[norms == 0] = 1.0
         data = data / norms[row]
         shape = (len(norms), self.count + self.extra)
         matrix = sparse.csc_matrix((data, (row, column)), shape=shape)
-        return CapRows(caps.entries, row, column, data, norms, matrix)
+        return CapRows((which, *caps.entries), which, row, column, data, norms, matrix, [])
 
 
 def _family(

@@ -70,22 +70,22 @@ class Posed:
 
     @cached_property
     def row_size(self) -> Array:
-        """USD of each row at 1."""
+        """USD of each of these rows at 1."""
         return np.asarray(self.rows.norms * self._scale)
 
     @property
     def caps_matrix(self) -> sparse.csc_matrix:
-        """The rows' weights, shape (rows, unknowns)."""
+        """Their weights, shape (rows, unknowns)."""
         return self.rows.matrix
 
     def dense_caps(self) -> Array:
-        """The rows' weights over the flows alone, shape (rows, count)."""
+        """Their weights over the flows alone, shape (rows, count)."""
         result = np.zeros((len(self.rows.norms), self.count), order="F")
         result[self.rows.row, self.rows.column] = self.rows.weight
         return result
 
     @cached_property
     def row_limits(self) -> tuple[Array, Array]:
-        """Of the rows, low and high."""
-        low, high = self.caps.limits
+        """Of the rows that can bind, low and high."""
+        low, high = (limit[self.rows.which] for limit in self.caps.limits)
         return low / self.row_size, high / self.row_size

@@ -30,6 +30,7 @@ from crossimpact.policy.state import (
     Parent,
     Plan,
     PolicyName,
+    Risk,
     read,
     read_plan,
 )
@@ -146,6 +147,38 @@ def test_a_plan_does_not_depend_on_what_was_planned_before() -> None:
     for seed in (1, 2, 3):
         state = state_of(model, 2, seed)
         assert warm.plan(answer_of(model), state).to_json() == planned(model, state).to_json()
+
+
+def moved(state: DeskState, seed: int) -> DeskState:
+    """The desk some minutes later, in the same interval: mids, alpha and fills have moved."""
+    rng = np.random.default_rng(seed)
+    names = tuple(
+        msgspec.structs.replace(name, mid=name.mid * math.exp(rng.normal(0, 1e-3)))
+        for name in state.names
+    )
+    parents = tuple(
+        msgspec.structs.replace(
+            p, alpha_bps=p.alpha_bps + rng.normal(), filled=p.quantity * rng.uniform(0, 0.3)
+        )
+        for p in state.parents
+    )
+    return msgspec.structs.replace(state, names=names, parents=parents)
+
+
+@pytest.mark.parametrize("horizon", [1, 6])
+def test_what_is_kept_between_plans_changes_no_bit_of_them(horizon: int) -> None:
+    """Layout, matrices and the solver that is set up for them are used again where they fit, and a
+    new layout, another risk or other caps in between are no different."""
+    model, warm = model_of(40, pairs=5), Scheduler()
+    base = state_of(model, horizon)
+    bold = msgspec.structs.replace(base, risk=Risk())
+    later = tuple(msgspec.structs.replace(p, deadline_min=p.deadline_min + 9) for p in base.parents)
+    others = (bold, msgspec.structs.replace(base, parents=later))
+    for k, told in enumerate((base, base, others[0], base, others[1], base)):
+        state = moved(told, k)
+        plan = warm.plan(answer_of(model), state)
+        assert plan.answered == "optimal"
+        assert plan.to_json() == planned(model, state).to_json()
 
 
 def test_the_reference_engine_gives_the_same_plan() -> None:
