@@ -34,9 +34,9 @@ def schedule(
 ) -> None:
     """Child orders for the next interval and targets behind them, with reasons and prices."""
     if schema:
-        from crossimpact.policy import state
+        from crossimpact.policy import plan as plans
 
-        show(state.schemas(), as_json=True)
+        show(plans.schemas(), as_json=True)
         return
     if file is None or not file.is_file():
         raise UsageError(f"{file} is not a file", "give STATE.json, see docs/scheduler.md")

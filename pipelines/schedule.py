@@ -6,8 +6,9 @@ from pathlib import Path
 
 from crossimpact.errors import UsageError
 from crossimpact.policy import schedule, state
+from crossimpact.policy.plan import Plan
 from crossimpact.policy.schedule import Engine
-from crossimpact.policy.state import Plan, PolicyName
+from crossimpact.policy.state import PolicyName
 from pipelines.release import champion, resolve
 from pipelines.store.settings import Settings
 from registry.tracking import CHAMPION

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from crossimpact.ladder import RUNGS
+from crossimpact.policy import plan as plans
 from crossimpact.policy import state
+from crossimpact.policy.plan import Plan
 from crossimpact.policy.schedule import Scheduler
-from crossimpact.policy.state import Plan, PolicyName
+from crossimpact.policy.state import PolicyName
 from crossimpact.release.bundle import Answer
 from pipelines.live import journal as journals
 from pipelines.live.release_store import ReleaseStore
@@ -75,7 +77,7 @@ def counterfactual(settings: Settings, path: Path, policy: PolicyName) -> Counte
     for line in lines:
         if line["kind"] != "decision" or line["plan"] is None:
             continue
-        was, desk = state.read_plan(line["plan"]), state.read(line["state"])
+        was, desk = plans.read_plan(line["plan"]), state.read(line["state"])
         answer = answer_of(store, was)
         if was.expected is None or answer is None:
             continue

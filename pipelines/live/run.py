@@ -16,6 +16,7 @@ from crossimpact.policy.explain import Explanation, explanation
 from crossimpact.policy.limits import Limits, approved
 from crossimpact.policy.live.events import Mode
 from crossimpact.policy.live.settings import Settings as SessionSettings
+from crossimpact.policy.plan import read_plan
 from crossimpact.policy.state import PolicyName
 from crossimpact.release.bundle import Answer
 from pipelines.live import journal as journals
@@ -188,7 +189,7 @@ def explained(settings: Settings, symbol: str, at: datetime) -> Explanation:
         plans = [line for line in lines if line["kind"] == "decision" and line["plan"]]
         told = [row for row in plans if datetime.fromisoformat(row["decision"]["at"]) <= at]
         if told:
-            plan, desk = state.read_plan(told[-1]["plan"]), state.read(told[-1]["state"])
+            plan, desk = read_plan(told[-1]["plan"]), state.read(told[-1]["state"])
             answer = answer_of(ReleaseStore(settings), plan)
             return explanation(desk, plan, answer or Answer(None, "fixed_pov", plan.why, 0), symbol)
     raise UsageError(f"no journal has a plan up to {at.isoformat()}", "run `crossimpact live`")

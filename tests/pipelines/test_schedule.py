@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crossimpact.errors import ProblemError, UsageError
-from crossimpact.policy import state
+from crossimpact.policy import plan as plans
 from crossimpact.simulate.market import plan_market
 from crossimpact.simulate.spec import DEMO_HALF_LIFE_MIN, DEMO_PERMANENT, DeskSpec
 from pipelines import promotion, schedule
@@ -54,7 +54,7 @@ def test_the_state_in_the_documentation_runs(home: Settings, tmp_path: Path) -> 
          str(home.home)],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert state.read_plan(done.stdout) == plan
+    assert plans.read_plan(done.stdout) == plan
 
 
 def home_digest(home: Settings) -> str:
@@ -65,11 +65,11 @@ def home_digest(home: Settings) -> str:
 
 def test_the_schemas_in_the_documentation_are_the_codes() -> None:
     shown = json.loads((ROOT / "docs" / "scheduler_schema.json").read_text())
-    assert shown == json.loads(json.dumps(state.schemas()))
+    assert shown == json.loads(json.dumps(plans.schemas()))
 
 
 def test_every_number_in_the_schemas_has_a_unit() -> None:
-    for schema in state.schemas().values():
+    for schema in plans.schemas().values():
         for name, struct in schema["$defs"].items():
             for field, about in struct.get("properties", {}).items():
                 parts = [about, *about.get("anyOf", ()), about.get("items", {})]

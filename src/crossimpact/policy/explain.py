@@ -6,11 +6,12 @@ import numpy as np
 from msgspec import Struct
 
 from crossimpact.errors import ProblemError
+from crossimpact.policy.plan import Applied, Binding, Child, Plan
 from crossimpact.policy.schedule import usable
 from crossimpact.policy.scheduling import desk as desks
 from crossimpact.policy.scheduling import efficiency
 from crossimpact.policy.scheduling.compiled import Compiled
-from crossimpact.policy.state import Applied, Binding, Child, DeskState, Plan
+from crossimpact.policy.state import DeskState
 from crossimpact.release.bundle import Answer
 from crossimpact.scaled import BPS, Array
 

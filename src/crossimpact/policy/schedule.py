@@ -14,6 +14,7 @@ import numpy as np
 
 from crossimpact.errors import ProblemError, UsageError
 from crossimpact.model import ImpactModel
+from crossimpact.policy.plan import Plan
 from crossimpact.policy.scheduling import caps as limits
 from crossimpact.policy.scheduling import desk as desks
 from crossimpact.policy.scheduling import efficiency, fast, outcome, reference, rules
@@ -27,7 +28,7 @@ from crossimpact.policy.scheduling.fast import Solution
 from crossimpact.policy.scheduling.fixed_share import fixed_share
 from crossimpact.policy.scheduling.program import Program, expected
 from crossimpact.policy.scheduling.ranked import ranked
-from crossimpact.policy.state import Answering, DeskState, Plan, PolicyName
+from crossimpact.policy.state import Answering, DeskState, PolicyName
 from crossimpact.release.bundle import Answer
 from crossimpact.scaled import Array
 

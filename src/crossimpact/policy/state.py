@@ -1,4 +1,4 @@
-"""What a scheduler is told, and what it answers: the desk's state and the plan, as typed JSON.
+"""What a scheduler is told: the desk's state, as typed JSON. What it answers: `policy.plan`.
 
 One declaration gives the types, the checks on reading, and the JSON Schemas of `docs/scheduler.md`.
 Units stand in every field's schema. Quantities are shares, signed, buys positive; prices and money
@@ -28,7 +28,7 @@ T = TypeVar("T")
 LARGEST = 1e15
 
 
-def _unit(
+def unit(
     unit: str, doc: str, *, ge: float = -LARGEST, gt: float | None = None, le: float = LARGEST
 ) -> Meta:
     """A number's unit, meaning and limits, for the reader and the schema alike."""
@@ -41,8 +41,7 @@ def _unit(
 Bound = Annotated[float, Meta(ge=0, le=LARGEST)]
 
 
-Shares = Annotated[float, _unit("shares", "Signed, buys positive.")]
-Usd = Annotated[float, _unit("USD", "Over the horizon.")]
+Shares = Annotated[float, unit("shares", "Signed, buys positive.")]
 
 
 class Parent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,14 +49,14 @@ class Parent(Struct, frozen=True, forbid_unknown_fields=True):
 
     id: Annotated[str, Meta(min_length=1, description="The desk's own id.")]
     symbol: str
-    quantity: Annotated[float, _unit("shares", "Whole order, signed, buys positive.")]
-    deadline_min: Annotated[float, _unit("minutes", "To the end of the order's time.", ge=0)]
-    filled: Annotated[float, _unit("shares", "Filled so far, signed like quantity.")] = 0.0
+    quantity: Annotated[float, unit("shares", "Whole order, signed, buys positive.")]
+    deadline_min: Annotated[float, unit("minutes", "To the end of the order's time.", ge=0)]
+    filled: Annotated[float, unit("shares", "Filled so far, signed like quantity.")] = 0.0
     alpha_bps: Annotated[
-        float, _unit("bps", "Expected move from now on, positive towards the order's side.")
+        float, unit("bps", "Expected move from now on, positive towards the order's side.")
     ] = 0.0
     alpha_half_life_min: (
-        Annotated[float, _unit("minutes", "Half of alpha is gone by then; null: it stays.", gt=0)]
+        Annotated[float, unit("minutes", "Half of alpha is gone by then; null: it stays.", gt=0)]
         | None
     ) = None
     critical: Annotated[bool, Meta(description="Still worked when the guardrail is red.")] = False
@@ -66,16 +65,16 @@ class Parent(Struct, frozen=True, forbid_unknown_fields=True):
 class Flow(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """Own flow of the past: what is left of its impact is in the price."""
 
-    age_min: Annotated[float, _unit("minutes", "Since its interval ended.", ge=0)]
-    quantity: Annotated[float, _unit("shares", "Filled, signed.")]
+    age_min: Annotated[float, unit("minutes", "Since its interval ended.", ge=0)]
+    quantity: Annotated[float, unit("shares", "Filled, signed.")]
 
 
 class Name(Struct, frozen=True, forbid_unknown_fields=True):
     """The market in one name."""
 
     symbol: str
-    mid: Annotated[float, _unit("USD per share", "Mid price.", gt=0)]
-    spread_bps: Annotated[float, _unit("bps", "Quoted spread; below 0 the quotes are crossed.")]
+    mid: Annotated[float, unit("USD per share", "Mid price.", gt=0)]
+    spread_bps: Annotated[float, unit("bps", "Quoted spread; below 0 the quotes are crossed.")]
     volume: Annotated[
         Bound | tuple[Bound, ...] | None,
         Meta(
@@ -83,11 +82,11 @@ class Name(Struct, frozen=True, forbid_unknown_fields=True):
             extra_json_schema={"unit": "shares per interval"},
         ),
     ] = None
-    working: Annotated[float, _unit("shares", "At the market, signed: counts as used.")] = 0.0
+    working: Annotated[float, unit("shares", "At the market, signed: counts as used.")] = 0.0
     halted: bool = False
     stale: bool = False
     volatility_bps: Annotated[
-        float, _unit("bps", "Standard deviation of the mid over one interval.", ge=0)
+        float, unit("bps", "Standard deviation of the mid over one interval.", ge=0)
     ] = 0.0
     flow: Annotated[
         tuple[Flow, ...], Meta(description="Own fills of the past as [age_min, shares].")
@@ -98,7 +97,7 @@ class Caps(Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one interval; null: none."""
 
     pov: Annotated[
-        float, _unit("share of volume", "Largest participation, per name.", gt=0, le=1)
+        float, unit("share of volume", "Largest participation, per name.", gt=0, le=1)
     ] = 0.1
     sector_net_usd: Annotated[
         Bound | dict[str, Bound] | None,
@@ -110,7 +109,7 @@ class Caps(Struct, frozen=True, forbid_unknown_fields=True):
     risk_usd: (
         Annotated[
             float,
-            _unit("USD per interval", "Largest sum over names of flow times volatility.", ge=0),
+            unit("USD per interval", "Largest sum over names of flow times volatility.", ge=0),
         ]
         | None
     ) = None
@@ -120,24 +119,24 @@ class Risk(Struct, frozen=True, forbid_unknown_fields=True):
     """What the variance of what is not yet traded is charged."""
 
     aversion: Annotated[
-        float, _unit("1 / USD", "USD of cost per USD^2 of variance, halved.", ge=0)
+        float, unit("1 / USD", "USD of cost per USD^2 of variance, halved.", ge=0)
     ] = 0.0
-    market: Annotated[float, _unit("correlation", "Of any two names.", ge=0, le=1)] = 0.2
-    sector: Annotated[float, _unit("correlation", "Added within a sector.", ge=0, le=1)] = 0.2
+    market: Annotated[float, unit("correlation", "Of any two names.", ge=0, le=1)] = 0.2
+    sector: Annotated[float, unit("correlation", "Added within a sector.", ge=0, le=1)] = 0.2
 
 
 class Allowance(Struct, frozen=True, forbid_unknown_fields=True):
     """What a guardrail state still allows."""
 
-    pov_share: Annotated[float, _unit("share", "Of the participation caps.", ge=0, le=1)] = 1.0
+    pov_share: Annotated[float, unit("share", "Of the participation caps.", ge=0, le=1)] = 1.0
     names_share: Annotated[
-        float, _unit("share", "Of the names with open orders, traded at once.", ge=0, le=1)
+        float, unit("share", "Of the names with open orders, traded at once.", ge=0, le=1)
     ] = 1.0
     aggressive: bool = True
     critical_only: bool = False
     rest_share: Annotated[
         float,
-        _unit(
+        unit(
             "share",
             "Of the participation cap: a held line whose even pace stays below rests.",
             ge=0,
@@ -167,9 +166,9 @@ class DeskState(Struct, frozen=True, forbid_unknown_fields=True):
     names: tuple[Name, ...]
     parents: tuple[Parent, ...]
     interval_min: Annotated[
-        float, _unit("minutes", "Length of an interval: the model's bucket.", gt=0)
+        float, unit("minutes", "Length of an interval: the model's bucket.", gt=0)
     ] = 5.0
-    horizon: Annotated[int, _unit("intervals", "Planned ahead; 1 is myopic.", ge=1, le=96)] = 12
+    horizon: Annotated[int, unit("intervals", "Planned ahead; 1 is myopic.", ge=1, le=96)] = 12
     caps: Caps = Caps()
     risk: Risk = Risk()
     guardrail: GuardrailState = "green"
@@ -179,12 +178,12 @@ class DeskState(Struct, frozen=True, forbid_unknown_fields=True):
     strong_coupling: (
         Annotated[
             float,
-            _unit("share of own impact", "Pairs coupled by more follow the rules.", ge=0),
+            unit("share of own impact", "Pairs coupled by more follow the rules.", ge=0),
         ]
         | None
     ) = 0.1
     leftover_bps: Annotated[
-        float, _unit("bps", "Price of what is left at a deadline, beside its impact.", ge=0)
+        float, unit("bps", "Price of what is left at a deadline, beside its impact.", ge=0)
     ] = 10.0
 
     def __post_init__(self) -> None:
@@ -213,110 +212,6 @@ class DeskState(Struct, frozen=True, forbid_unknown_fields=True):
         return self.allowance if self.allowance is not None else ALLOWED[self.guardrail]
 
 
-class Child(Struct, frozen=True):
-    """What to trade in a name over the next interval, beside what is at the market."""
-
-    symbol: str
-    quantity: Shares
-    participation: Annotated[
-        float, _unit("share of volume", "With what is at the market; 0 without volume.")
-    ]
-    style: Style
-    efficiency: (
-        Annotated[float, _unit("ratio", "Alpha opportunity over marginal cost; null: no model.")]
-        | None
-    )
-    marginal_bps: (
-        Annotated[float, _unit("bps", "Marginal cost of the name in its own direction.")] | None
-    )
-    reasons: tuple[str, ...] = ()
-
-
-class Target(Struct, frozen=True):
-    """Where a parent should stand at the end of each interval: cumulative, filled included."""
-
-    parent: str
-    symbol: str
-    cumulative: Annotated[
-        tuple[float, ...], Meta(extra_json_schema={"unit": "shares"}, description="Signed.")
-    ]
-
-
-class Binding(Struct, frozen=True):
-    """A cap that binds, and what one more unit of it would save."""
-
-    cap: Literal["pov", "sector_net", "risk", "remaining"]
-    of: Annotated[str, Meta(description="Symbol, sector, parent id or `desk`.")]
-    interval: Annotated[
-        int, _unit("intervals", "Which one from now; 0 the next, or all of them.", ge=0, le=96)
-    ]
-    limit: Annotated[float, _unit("USD", "Where it stands, per interval.")]
-    price: Annotated[float, _unit("USD per USD", "Dual; null: no optimum stands there.")] | None
-
-
-class Applied(Struct, frozen=True):
-    """A rule that changed something, and what the change costs by the model."""
-
-    rule: str
-    of: tuple[str, ...]
-    what: str
-    cost_usd: Annotated[float, _unit("USD", "Modelled, positive: worse than without the rule.")]
-
-
-class Expected(Struct, frozen=True):
-    """What the model expects of the plan over the horizon, USD."""
-
-    alpha_usd: Usd
-    spread_usd: Usd
-    self_usd: Usd
-    cross_usd: Usd
-    carried_usd: Annotated[float, _unit("USD", "Paid for what earlier flow left in the price.")]
-    leftover_usd: Usd
-    risk_usd: Usd
-
-    @property
-    def objective_usd(self) -> float:
-        """What `optimal` minimises."""
-        impact = self.spread_usd + self.self_usd + self.cross_usd + self.carried_usd
-        return impact + self.leftover_usd + self.risk_usd - self.alpha_usd
-
-
-class Plan(Struct, frozen=True):
-    """The answer."""
-
-    at: datetime
-    policy: PolicyName
-    answered: Annotated[Answering, Meta(description="Who answered; `why` says why another did.")]
-    why: str
-    release: Annotated[str, Meta(description="Digest; empty without a release.")]
-    regime: str
-    rung: str
-    children: tuple[Child, ...]
-    targets: tuple[Target, ...]
-    binding: tuple[Binding, ...] = ()
-    rules: tuple[Applied, ...] = ()
-    relaxed: Annotated[
-        tuple[str, ...], Meta(description="Caps that were relaxed, in the order they were.")
-    ] = ()
-    expected: Expected | None = None
-    kkt_residual: (
-        Annotated[float, _unit("share of price times flow", "Of an optimum; null: none.")] | None
-    ) = None
-    gap_usd: (
-        Annotated[float, _unit("USD", "What `ranked` would cost more than `optimal`.")] | None
-    ) = None
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        result: dict[str, Any] = msgspec.to_builtins(self)
-        return result
-
-    def to_json(self) -> bytes:
-        """One spelling per plan: fields in their order, shortest round-trip numbers."""
-        return msgspec.json.encode(self)
-
-
 def read(document: bytes | str | Mapping[str, Any]) -> DeskState:
     """A desk's state from JSON or plain data.
 
@@ -325,17 +220,7 @@ def read(document: bytes | str | Mapping[str, Any]) -> DeskState:
     ProblemError
         Naming the field that is unknown, missing, of the wrong type or beyond its limit.
     """
-    return _decoded(document, DeskState, "the state")
-
-
-def read_plan(document: bytes | str | Mapping[str, Any]) -> Plan:
-    """Inverse of `Plan.to_json` and `Plan.to_dict`."""
-    return _decoded(document, Plan, "the plan")
-
-
-def schemas() -> dict[str, Any]:
-    """JSON Schemas of `state` and `plan`, every number with its `unit`."""
-    return {"state": msgspec.json.schema(DeskState), "plan": msgspec.json.schema(Plan)}
+    return decoded(document, DeskState, "the state")
 
 
 def _distinct(what: str, where: str, values: list[str]) -> set[str]:
@@ -346,7 +231,8 @@ def _distinct(what: str, where: str, values: list[str]) -> set[str]:
     return found
 
 
-def _decoded(document: bytes | str | Mapping[str, Any], kind: type[T], what: str) -> T:
+def decoded(document: bytes | str | Mapping[str, Any], kind: type[T], what: str) -> T:
+    """Typed from JSON or plain data; what is refused is named."""
     try:
         if isinstance(document, bytes | str):
             return msgspec.json.decode(document, type=kind)

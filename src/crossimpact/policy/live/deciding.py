@@ -18,8 +18,9 @@ from crossimpact.policy.live.decision import (
 )
 from crossimpact.policy.live.desk_state import desk_state
 from crossimpact.policy.live.settings import Settings
+from crossimpact.policy.plan import Plan
 from crossimpact.policy.schedule import Scheduler
-from crossimpact.policy.state import DeskState, GuardrailState, Plan, Style
+from crossimpact.policy.state import DeskState, GuardrailState, Style
 
 
 class Deciding:

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from crossimpact.plain_data import canonical_json
 from crossimpact.policy.live.events import Level, Mode
-from crossimpact.policy.state import DeskState, GuardrailState, Plan, Style
+from crossimpact.policy.plan import Plan
+from crossimpact.policy.state import DeskState, GuardrailState, Style
 
 ID_LENGTH = 24
 

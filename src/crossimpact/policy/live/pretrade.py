@@ -12,8 +12,9 @@ from crossimpact.policy.live.decision import ParentTarget
 from crossimpact.policy.live.entries import SAME
 from crossimpact.policy.live.entries import Order as ParentBook
 from crossimpact.policy.live.events import Level
+from crossimpact.policy.plan import Plan
 from crossimpact.policy.scheduling import desk as desks
-from crossimpact.policy.state import DeskState, Plan, Style
+from crossimpact.policy.state import DeskState, Style
 
 
 def ask(

@@ -6,11 +6,11 @@ from collections import defaultdict
 
 import numpy as np
 
+from crossimpact.policy.plan import Binding, Child, Target
 from crossimpact.policy.scheduling.caps import Caps
 from crossimpact.policy.scheduling.desk import Desk, Flags, Index
 from crossimpact.policy.scheduling.efficiency import Marginal
 from crossimpact.policy.scheduling.restraint import Restraint
-from crossimpact.policy.state import Binding, Child, Target
 from crossimpact.scaled import BPS, Array
 
 #: A price below this, USD per USD, is a solver's rounding.

@@ -25,9 +25,9 @@ import numpy as np
 
 from crossimpact.kernel.decay import Decay
 from crossimpact.model import ImpactModel
+from crossimpact.policy.plan import Expected
 from crossimpact.policy.scheduling.desk import Desk, Index
 from crossimpact.policy.scheduling.layout import Layout
-from crossimpact.policy.state import Expected
 from crossimpact.scaled import BPS, Array
 
 

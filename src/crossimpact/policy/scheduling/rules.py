@@ -21,11 +21,11 @@ import numpy as np
 from scipy import sparse
 
 from crossimpact.model import ImpactModel
+from crossimpact.policy.plan import Applied
 from crossimpact.policy.scheduling import efficiency as ratio
 from crossimpact.policy.scheduling.caps import Caps
 from crossimpact.policy.scheduling.desk import DUST, Desk, Flags, Index
 from crossimpact.policy.scheduling.restraint import pace
-from crossimpact.policy.state import Applied
 from crossimpact.scaled import Array, normalised
 
 #: Trading faster than this many times the last interval is an increase of urgency.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from crossimpact.errors import ProblemError, UsageError
 from crossimpact.policy import schedule
 from crossimpact.policy.explain import explanation
+from crossimpact.policy.plan import Plan, read_plan
 from crossimpact.policy.schedule import Scheduler
 from crossimpact.policy.scheduling import fast
 from crossimpact.policy.scheduling.caution import cautious, reliability
@@ -28,11 +29,9 @@ from crossimpact.policy.state import (
     GuardrailState,
     Name,
     Parent,
-    Plan,
     PolicyName,
     Risk,
     read,
-    read_plan,
 )
 from crossimpact.release.admissible import check
 from tests.crossimpact.policy.scheduling.universes import (
