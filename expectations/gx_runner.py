@@ -1,13 +1,11 @@
-"""Run a table's suite on a DuckDB relation and say which rules broke and how to list the rows.
+"""Run a table's suite on its table of counts and say which rules broke.
 
-GX judges with `BOOLEAN_ONLY` (SQL engines return 20 row ids at most, whatever the format) and hands
-back the query that selects a failed rule's rows; whoever owns the connection runs it in full.
+GX judges with `BOOLEAN_ONLY`: the counts name the dates, and whoever owns the connection has the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import great_expectations as gx
@@ -21,21 +19,7 @@ from crossimpact.errors import CrossImpactError
 from expectations.engine import OwnCursorConnection
 from expectations.suites import suite
 
-RESULT_FORMAT = {
-    "result_format": "BOOLEAN_ONLY",
-    "return_unexpected_index_query": True,
-    "unexpected_index_column_names": list(contract.ORIGIN),
-}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A broken rule; `query` selects its rows (date, file, row first), none when it blocks."""
-
-    rule_id: str
-    column: str
-    blocks: bool
-    query: str = ""
+RESULT_FORMAT = {"result_format": "BOOLEAN_ONLY"}
 
 
 class Judge:
@@ -44,7 +28,7 @@ class Judge:
     Parameters
     ----------
     connection
-        Holds the tables to judge, with the landing reader's columns beside the contract's.
+        Holds the tables of counts to judge.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -57,20 +41,23 @@ class Judge:
             "duckdb", connection_string="duckdb:///:memory:", **engine
         )
 
-    def findings(self, table: contract.Table, relation: str) -> list[Finding]:
-        """Broken rules of `table` among the rows of the connection's table `relation`.
+    def broken(self, table: contract.Table, relation: str) -> frozenset[str]:
+        """Rules of `table` that some date of the connection's table of counts `relation` breaks.
 
         Raises
         ------
         CrossImpactError
-            When an expectation could not be evaluated: that is neither good nor bad data.
+            When an expectation could not be evaluated, or the table holds no line or other rules
+            than the contract's: that is neither good nor bad data.
         """
         asset = self._source.add_table_asset(relation, table_name=relation)
         batch = asset.add_batch_definition_whole_table("all").get_batch()
         results = batch.validate(suite(table), result_format=RESULT_FORMAT).results
         blocking = [r for r in results if not r.success and _meta(r)["blocks"]]
         _check_evaluated(table, blocking or results)
-        return [_finding(relation, r) for r in blocking or results if not r.success]
+        if blocking:
+            raise CrossImpactError(f"{table.name}: counts fail {_meta(blocking[0])['rule_id']}")
+        return frozenset(_meta(r)["rule_id"] for r in results if not r.success)
 
 
 def _check_evaluated(table: contract.Table, results: Iterable[ExpectationValidationResult]) -> None:
@@ -97,12 +84,3 @@ def _config(result: ExpectationValidationResult) -> ExpectationConfiguration:
 
 def _meta(result: ExpectationValidationResult) -> Mapping[str, Any]:
     return _config(result).meta or {}
-
-
-def _finding(relation: str, result: ExpectationValidationResult) -> Finding:
-    meta = _meta(result)
-    rows = _config(result).kwargs.get("unexpected_rows_query", "")
-    query = rows.format(batch=relation) or result.result.get("unexpected_index_query", "")
-    if not (query or meta["blocks"]):
-        raise CrossImpactError(f"{relation}: rule {meta['rule_id']} failed without naming rows")
-    return Finding(meta["rule_id"], meta["column"], meta["blocks"], query.rstrip("; \n"))

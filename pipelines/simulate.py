@@ -91,11 +91,12 @@ def _write_day(landing: Path, date: str, tables: Tables) -> dict[str, int]:
 
 def arrow_table(table: contract.Table, columns: dict[str, np.ndarray]) -> pa.Table:
     """Contract types; NaN is null only where null is allowed, so that a broken NaN stays one."""
+    landed = [column for column in table.columns if column.name in columns]  # some may be absent
     arrays = [
         pa.array(columns[column.name], _ARROW_TYPE[column.type], from_pandas=column.nullable)
-        for column in table.columns
+        for column in landed
     ]
-    return pa.table(arrays, names=list(table.column_names))
+    return pa.table(arrays, names=[column.name for column in landed])
 
 
 def truth_dict(truth: Truth, broken: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,120 +1,214 @@
-"""Landed rows in DuckDB, the rules they break, and the three partitions a sound date becomes.
+"""Landed rows of dates, the rules they break, and the three partitions a sound date becomes.
 
-GX judges each table over all loaded dates at once (its cost is per rule, hardly per row); the rules
-across tables then run date by date on views of the current day. They see what was *landed*, not
-what was accepted, so that one broken row does not condemn its neighbours.
+A date is judged by itself, straight off its files: one mask a table for the rules of a row, one tape
+for the books, a query for each rule across tables. Rules across tables see what was *landed*, so that
+one broken row does not condemn its neighbours; what hangs on a refused row is told apart as a cascade.
+GX then judges the counts of all dates at once.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import duckdb
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError
-from pipelines.store.landing import Landing, Problem, create, load, relation
+from crossimpact.progress import each
+from crossimpact.row_checks import row_checks
+from pipelines.books import Books
+from pipelines.earlier import Earlier
+from pipelines.rule_counts import judge_counts
+from pipelines.session import session_of
+from pipelines.store.landed import attach, unreadable
+from pipelines.store.landing import Landing, Problem
 from pipelines.store.warehouse import Warehouse, scalar, sql
+from pipelines.trading_day import TradingDay
 
 LAYERS = ("accepted", "quarantine", "violations")
+#: Tables read in place; the others are small and read often.
+IN_PLACE = ("market_snapshots", "public_trades")
 
 #: Named parameters the checks may ask for.
 PARAMETERS: Mapping[str, float] = {
     "max_snapshot_age_s": contract.MAX_SNAPSHOT_AGE_S,
     "max_fill_distance": contract.MAX_FILL_DISTANCE,
+    "max_decision_distance": contract.MAX_DECISION_DISTANCE,
+    "max_mark_distance": contract.MAX_MARK_DISTANCE,
+    "max_overnight_distance": contract.MAX_OVERNIGHT_DISTANCE,
+    "max_print_distance": contract.MAX_PRINT_DISTANCE,
     "max_overfill": contract.MAX_OVERFILL,
+    "max_after_end_s": contract.MAX_AFTER_END_S,
+    "max_mark_skew_s": contract.MAX_MARK_SKEW_S,
+    "multiple_tolerance": contract.MULTIPLE_TOLERANCE,
 }
 
 
 class Judgement:
-    """Everything known about the loaded dates, in one private DuckDB connection."""
+    """Everything known about the dates read so far, in one private DuckDB connection.
+
+    Each date has a schema of its own, with a relation per table; it is dropped when published.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        for table in contract.TABLES.values():
-            create(connection, table)
-            connection.execute(
-                f"CREATE VIEW {table.name} AS SELECT * EXCLUDE (date) FROM {relation(table)}"
-                " WHERE date = getvariable('day')"
-            )
-        connection.execute(sql("validate/found"))
-        connection.execute(sql("validate/violations"))
+        self._dates: dict[str, TradingDay] = {}
+        self._sorted: dict[tuple[str, str], bool] = {}
+        self._counts: dict[str, dict[str, tuple[int, int, dict[str, int]]]] = {}
+        self._notes: list[Problem] = []
+        for name in ("found", "broken_rows"):
+            connection.execute(sql(f"validate/{name}"))
+        _declare(connection)
 
     def load(
         self, landing: Landing, tables: Iterable[str], date: str, known: Iterable[Problem] = ()
     ) -> list[Problem]:
-        """Load a date's partitions; on a problem, a `known` one too, no row of the date stays.
+        """Attach a date's partitions and judge each row by itself; on a problem nothing of it stays.
 
-        All of a date's problems are told at once: a table that is not there does not hide the
-        broken columns of another.
+        All of a date's problems, the `known` ones too, are told at once: a table that is not there
+        does not hide the broken columns of another.
         """
-        tables = list(tables)
-        problems = list(known)
-        for name in tables:
-            problems += load(self.connection, landing, contract.TABLES[name], date)
+        self._landing = landing
+        tables, problems = list(tables), list(known)
+        self.connection.execute(f'CREATE OR REPLACE SCHEMA "{date}"')
+        self.judge_day(date)
+        for table in contract.TABLES.values():
+            eager = table.name not in IN_PLACE
+            reading = attach(self.connection, landing, table, date, eager=eager)
+            problems += reading.problems if table.name in tables else ()
+            self._notes += reading.notes
         broken = {problem.table for problem in problems}
-        problems += [
-            problem for problem in self._empty(tables, date) if problem.table not in broken
-        ]
+        problems += self._empty([name for name in tables if name not in broken], tables, date)
+        problems = problems or self._judge_rows(date)
         if problems:
-            for name in tables:
-                table = relation(contract.TABLES[name])
-                self.connection.execute(f"DELETE FROM {table} WHERE date = $date", {"date": date})
+            self._forget(date)
         return problems
 
-    def _empty(self, tables: list[str], date: str) -> list[Problem]:
+    def _empty(self, sound: list[str], tables: list[str], date: str) -> list[Problem]:
         """Empty partitions that may not be: eventful ones may, the desk's on a day without any."""
-        self._set_day(date)
-        rows = {name: self._count(name) for name in tables}
-        idle = not any(rows.get(name) for name in contract.DESK_TABLES)
+        rows = {name: self._count(name) for name in sound}
+        desk = [name for name in tables if name in contract.DESK_TABLES]
+        idle = not any(rows.get(name, 1) for name in desk)
         return [
             Problem(name, date, "", contract.ROW_COUNT, "the partition holds no rows")
-            for name in tables
+            for name in sound
             if not rows[name]
             and not contract.TABLES[name].eventful
             and not (idle and name in contract.DESK_TABLES)
-        ]
+        ] + [problem for name in sound for problem in self._short(name, date, rows[name])]
+
+    def _short(self, name: str, date: str, rows: int) -> list[Problem]:
+        promised = self._landing.promised_rows(name, date)
+        if promised is None or promised == rows:
+            return []
+        text = f"{rows} rows landed, its producer's manifest promises {promised}"
+        return [Problem(name, date, "", contract.MANIFEST, text)]
+
+    def _judge_rows(self, date: str) -> list[Problem]:
+        """Note every rule that a row breaks by itself; files that turn out unreadable, if any."""
+        day = self._dates[date] = session_of(self.connection, self._landing, date)
+        for name, moment in (("session_from", day.start), ("session_to", day.end)):
+            self._set(name, moment)
+        for table in contract.TABLES.values():
+            try:
+                self._mask(table)
+            except duckdb.Error as error:
+                return unreadable(self.connection, self._landing, table, date, error)
+        return []
 
     def judge_tables(self) -> None:
-        """Run every table's GX suite on all loaded dates and note the rows that break a rule."""
-        from expectations.gx_runner import (
-            Judge,  # seconds of imports that a known date need not pay
-        )
-
-        judge = Judge(self.connection)
-        for table in contract.TABLES.values():
-            if not scalar(self.connection, f"SELECT count(*) FROM {relation(table)}"):
-                continue
-            for finding in judge.findings(table, relation(table)):
-                if finding.blocks:  # the loader has already refused such partitions
-                    raise CrossImpactError(f"{table.name}: {finding.rule_id} fails after loading")
-                self._note(table.name, finding.rule_id, "quarantine", finding.query)
-        self.connection.execute(sql("validate/uncast_is_not_missing"))
+        """Judge the loaded dates across their rows and tables, and let GX judge the counts."""
+        earlier = Earlier(self.connection, self._landing)
+        for date, day in each("rules across tables", self._dates.items()):
+            self.judge_day(date)
+            earlier.attach(date)
+            self._judge_across(date, day, earlier)
+        judge_counts(self.connection, list(self._dates))
 
     def judge_day(self, date: str) -> None:
-        """Make `date` the current day and run the rules across its tables."""
-        self._set_day(date)
+        """Make `date` the current day, whose counts and partitions are asked for next."""
+        self._date = date
+        self.connection.execute("SET VARIABLE day = CAST($date AS DATE)", {"date": date})
+        self.connection.execute(f"SET search_path = '\"{date}\",main'")
+
+    def _judge_across(self, date: str, day: TradingDay, earlier: Earlier) -> None:
+        for name, moment in (("session_from", day.start), ("session_to", day.end)):
+            self._set(name, moment)
+        books = Books(self.connection, self._landing, date, day)
+        self._sorted[date, contract.MARKET_SNAPSHOTS.name] = books.is_sorted
+        for table in contract.TABLES.values():
+            if table.name != contract.MARKET_SNAPSHOTS.name:
+                self._note_duplicates(table, earlier)
+        for rule, (files, rows) in books.offenders.items():
+            self._note_rows(contract.MARKET_SNAPSHOTS.name, rule, files, rows)
+        self.connection.execute(sql("validate/orders"))
+        books.price()
         for rule in contract.CROSS_RULES:  # each sees what those before it condemned
-            self.connection.execute(sql("validate/broken_rows"))
-            query = sql(f"checks/{rule.id}")
-            rows = f"SELECT CAST(getvariable('day') AS DATE) AS date, * FROM ({query})"
-            self._note(rule.table, rule.id, rule.severity, rows)
+            if rule.id not in books.offenders:
+                query = sql(f"checks/{rule.query or rule.id}")
+                self._note(rule.table, rule.id, rule.severity, query)
+        self.connection.execute(sql("validate/busts_are_no_fills"))
+
+    def _mask(self, table: contract.Table) -> None:
+        """The rules of a row, all in one pass; only what fails is looked at rule by rule."""
+        checks = row_checks(table)
+        any_broken = " OR ".join(f"({check.broken})" for check in checks)
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE suspects AS SELECT * FROM {table.name} WHERE {any_broken}"
+        )
+        if not self._count("suspects"):
+            return
+        each = ", ".join(
+            f"CASE WHEN {c.broken} THEN {{'rule': '{c.rule}', 'severity': '{c.severity}'}} END"
+            for c in checks
+        )
+        self.connection.execute(
+            "INSERT INTO main.found SELECT $name, getvariable('day'), file, row, hit.rule,"
+            f" hit.severity FROM (SELECT file, row, unnest([{each}]) AS hit FROM suspects)"
+            " WHERE hit IS NOT NULL",
+            {"name": table.name},
+        )
+
+    def _note_duplicates(self, table: contract.Table, earlier: Earlier) -> None:
+        """Later rows of a key, in file order; for a lasting key those of the dates before it, too."""
+        if not table.key:
+            return
+        columns = ", ".join(table.key)
+        present = " AND ".join(f"{column} IS NOT NULL" for column in table.key)
+        twice = f"row_number() OVER (PARTITION BY {columns} ORDER BY file, row) > 1"
+        query = f"SELECT file, row FROM {table.name} WHERE {present} QUALIFY {twice}"
+        if table.lasting:
+            query += (
+                f" UNION SELECT file, row FROM {table.name} SEMI JOIN earlier_keys"
+                f" ON {earlier.key(table)} = earlier_keys.key"
+                f" AND earlier_keys.table_name = '{table.name}' WHERE {present}"
+            )
+        self._note(table.name, contract.UNIQUE_KEY, "quarantine", query)
 
     def counts(self, name: str) -> dict[str, Any]:
-        """Rows landed, accepted, quarantined, and per rule, of a table on the current day."""
-        table = contract.TABLES[name]
+        """Rows landed, accepted, quarantined, how many of these as a cascade alone, and per rule."""
         landed = self._count(name)
-        accepted = self._count(f"({_accepted(table)})")
-        quarantined = self._count(f"({_quarantined(table)})")
-        if landed != accepted + quarantined:
-            raise CrossImpactError(
-                f"{name}: {landed} rows landed, {accepted} accepted + {quarantined} quarantined"
-            )
-        rules = self.connection.execute(sql("validate/rule_counts"), {"table_name": name})
-        rows = {"landed": landed, "accepted": accepted, "quarantined": quarantined}
-        return {"rows": rows, "rules": dict(rules.fetchall())}
+        quarantined, faults, rules = self._counted().get(name, (0, 0, {}))
+        rows = {"landed": landed, "accepted": landed - quarantined, "quarantined": quarantined}
+        return {"rows": rows, "rules": rules, "cascades": quarantined - faults}
+
+    def _counted(self) -> dict[str, tuple[int, int, dict[str, int]]]:
+        """Per table of the current day with anything noted: quarantined rows, faulty ones, rules."""
+        if self._date not in self._counts:
+            rows = self.connection.execute(sql("validate/row_counts")).fetchall()
+            quarantined = {name: numbers for name, *numbers in rows}
+            rules: dict[str, dict[str, int]] = {}
+            for name, rule, count in self.connection.execute(
+                sql("validate/rule_counts")
+            ).fetchall():
+                rules.setdefault(name, {})[rule] = count
+            self._counts[self._date] = {
+                name: (*quarantined.get(name, (0, 0)), counts) for name, counts in rules.items()
+            }
+        return self._counts[self._date]
 
     def publish(
         self,
@@ -124,63 +218,158 @@ class Judgement:
         inputs: Mapping[str, str],
         counts: Mapping[str, Any],
     ) -> None:
-        """Publish a table's three partitions of the current day."""
-        table = contract.TABLES[name]
-        queries = (_accepted(table), _quarantined(table), _violations(table))
+        """Publish a table's three partitions of the current day.
+
+        Raises
+        ------
+        CrossImpactError
+            When the rows written are not those counted: the files changed meanwhile.
+        """
+        table, rows = contract.TABLES[name], counts["rows"]
+        in_order = self._sorted.get((date, name), table.eventful)
+        queries = [_accepted(table, in_order), NO_QUARANTINE, NO_VIOLATIONS]
+        if counts["rules"]:
+            self.connection.execute(_hits(name))
+            queries = [_accepted(table, in_order), _quarantined(table), _violations(table)]
         for layer, query in zip(LAYERS, queries, strict=True):
-            warehouse.publish(
+            done = warehouse.publish(
                 self.connection, query, layer, name, date, inputs=inputs, extra=counts
             )
+            if layer in rows and done.rows != rows[layer]:
+                raise CrossImpactError(
+                    f"{name} on {date}: {done.rows} rows {layer}, {rows[layer]} counted",
+                    "the landing changed while it was read; rerun",
+                )
 
-    def _set_day(self, date: str) -> None:
-        self.connection.execute("SET VARIABLE day = CAST($date AS DATE)", {"date": date})
+    def _forget(self, date: str) -> None:
+        self._dates.pop(date, None)
+        self.connection.execute(f"SET search_path = 'main'; DROP SCHEMA \"{date}\" CASCADE")
+        self.connection.execute("DELETE FROM main.found WHERE date = CAST($d AS DATE)", {"d": date})
+
+    def _set(self, name: str, moment: datetime) -> None:
+        self.connection.execute(
+            f"SET VARIABLE {name} = CAST($moment AS TIMESTAMPTZ)", {"moment": moment}
+        )
 
     def _count(self, source: str) -> int:
         return int(scalar(self.connection, f"SELECT count(*) FROM {source}"))
 
     def _note(self, table: str, rule_id: str, severity: str, query: str) -> None:
-        """Add the rows of `query` (date, file, row) to `found` under a rule."""
+        """Add the rows of `query` (file, row) to `found` under a rule."""
         wanted = set(re.findall(r"\$(\w+)", query)) & PARAMETERS.keys()
         self.connection.execute(
-            "INSERT INTO found SELECT $table_name, date, file, row, $rule_id, $severity"
-            f" FROM ({query}) AS offenders",
+            "INSERT INTO main.found"
+            " SELECT $table_name, getvariable('day'), file, row, $rule_id, $severity"
+            f" FROM (SELECT DISTINCT file, row FROM ({query})) AS offenders",
             {"table_name": table, "rule_id": rule_id, "severity": severity}
             | {name: PARAMETERS[name] for name in wanted},
         )
 
+    def _note_rows(self, table: str, rule: str, files: list[str], rows: list[int]) -> None:
+        if rows:
+            severity = _severity(table, rule)
+            self.connection.execute(
+                "INSERT INTO main.found SELECT $table, getvariable('day'), unnest($files),"
+                " unnest($rows), $rule, $severity",
+                {"table": table, "files": files, "rows": rows, "rule": rule, "severity": severity},
+            )
 
-def _accepted(table: contract.Table) -> str:
+
+#: What is published of a table whose rows break no rule.
+NO_QUARANTINE = (
+    "SELECT NULL::VARCHAR AS file, NULL::BIGINT AS row, NULL::VARCHAR AS key, NULL::VARCHAR[] AS rules,"
+    " NULL::VARCHAR AS record WHERE false"
+)
+NO_VIOLATIONS = (
+    "SELECT NULL::VARCHAR AS file, NULL::BIGINT AS row, NULL::VARCHAR AS key,"
+    " NULL::VARCHAR AS rule_id, NULL::VARCHAR AS severity, NULL::BOOLEAN AS cascade,"
+    ' NULL::VARCHAR AS symbol, NULL::VARCHAR AS venue, NULL::VARCHAR AS "column",'
+    " NULL::VARCHAR AS value WHERE false"
+)
+
+
+def _severity(table: str, rule: str) -> str:
+    found = (r.severity for r in contract.CROSS_RULES if (r.table, r.id) == (table, rule))
+    return next(found, "quarantine")
+
+
+def _declare(connection: duckdb.DuckDBPyConnection) -> None:
+    """What a violation shows beside its place, by table and rule."""
+    facts = [
+        (table.name, check.rule, check.column, False, False)
+        for table in contract.TABLES.values()
+        for check in row_checks(table)
+    ]
+    facts += [
+        (table.name, contract.UNIQUE_KEY, table.key[0], False, False)
+        for table in contract.TABLES.values()
+        if table.key
+    ]
+    facts += [(r.table, r.id, r.column, r.cascade, r.state) for r in contract.CROSS_RULES]
+    connection.execute(
+        "CREATE TABLE rule_facts"
+        " (table_name VARCHAR, rule_id VARCHAR, shown VARCHAR, cascade BOOLEAN, state BOOLEAN)"
+    )
+    connection.executemany("INSERT INTO rule_facts VALUES (?, ?, ?, ?, ?)", facts)
+
+
+def _hits(name: str) -> str:
+    """The date's rows that break any rule, whole."""
+    return (
+        f"CREATE OR REPLACE TABLE main.hits AS SELECT * FROM {name} SEMI JOIN"
+        f" (SELECT file, row FROM main.found WHERE table_name = '{name}'"
+        " AND date = getvariable('day')) USING (file, row)"
+    )
+
+
+def _accepted(table: contract.Table, in_order: bool) -> str:
+    """Rows by key; a file whose rows lie so already need not be sorted again."""
     columns = ", ".join(table.column_names)
-    order = ", ".join((*table.key, "file", "row"))
+    order = "" if in_order else f" ORDER BY {', '.join((*table.key, 'file', 'row'))}"
     return (
         f"SELECT {columns} FROM {table.name} ANTI JOIN ({_condemned(table)}) USING (file, row)"
-        f" ORDER BY {order}"
+        f"{order}"
     )
 
 
 def _quarantined(table: contract.Table) -> str:
     """One line per quarantined row: where, key, rules, and the row as landed (JSON of texts)."""
-    cells = ", ".join(f"'{name}': CAST({name} AS VARCHAR)" for name in table.column_names)
     return (
-        f"SELECT file, row, {_key(table)} AS key, rules,"
-        f" coalesce({contract.UNCAST}, CAST(to_json({{{cells}}}) AS VARCHAR)) AS record"
-        f" FROM {table.name} INNER JOIN ({_condemned(table)}) USING (file, row)"
+        f"SELECT file, row, {_key(table)} AS key, rules, {_record(table)} AS record"
+        f" FROM main.hits INNER JOIN ({_condemned(table)}) USING (file, row)"
         " ORDER BY file, row"
     )
 
 
 def _violations(table: contract.Table) -> str:
-    return (
-        f"SELECT file, row, {_key(table)} AS key, rule_id, severity FROM {table.name}"
-        f" INNER JOIN (SELECT * FROM violations WHERE table_name = '{table.name}')"
-        " USING (file, row) ORDER BY file, row, rule_id"
+    """One line per row and rule it breaks, with the cell that breaks it."""
+    symbol = (
+        "symbol"
+        if table.has("symbol")
+        else "(SELECT any_value(symbol) FROM orders WHERE orders.order_id = hits.order_id)"
     )
+    venue = "venue" if table.has("venue") else "NULL::VARCHAR"
+    return (
+        f"WITH told AS (SELECT hits.*, {_key(table)} AS key, {symbol} AS symbol_of,"
+        f" {venue} AS venue_of, {_record(table)} AS record FROM main.hits)"
+        f" SELECT file, row, key, rule_id, severity, cascade, symbol_of AS symbol,"
+        f" venue_of AS venue, if(shown = '{contract.LOST}', lost, nullif(shown, '')) AS \"column\","
+        f" json_extract_string(record, '$.' || if(shown = '{contract.LOST}', lost, shown)) AS value"
+        " FROM told INNER JOIN (SELECT * FROM main.found INNER JOIN rule_facts"
+        " USING (table_name, rule_id) WHERE date = getvariable('day')"
+        f" AND table_name = '{table.name}') USING (file, row) ORDER BY file, row, rule_id"
+    )
+
+
+def _record(table: contract.Table) -> str:
+    cells = ", ".join(f"'{name}': CAST({name} AS VARCHAR)" for name in table.column_names)
+    return f"coalesce({contract.UNCAST}, CAST(to_json({{{cells}}}) AS VARCHAR))"
 
 
 def _condemned(table: contract.Table) -> str:
     return (
-        "SELECT file, row, list(DISTINCT rule_id ORDER BY rule_id) AS rules FROM violations"
-        f" WHERE table_name = '{table.name}' AND severity = 'quarantine' GROUP BY file, row"
+        "SELECT file, row, array_agg(rule_id ORDER BY rule_id) AS rules FROM main.broken_rows"
+        f" WHERE table_name = '{table.name}' GROUP BY file, row"
     )
 
 
@@ -192,4 +381,9 @@ def _key(table: contract.Table) -> str:
         iso = f"strftime({name}, '%Y-%m-%dT%H:%M:%S.%fZ')"
         return f"coalesce({iso if types[name] == 'ts' else name}, '')"
 
-    return " || '|' || ".join(map(text, table.key)) or "''"
+    return " || '|' || ".join(map(text, _shown_key(table)))
+
+
+def _shown_key(table: contract.Table) -> tuple[str, ...]:
+    """What names a row: its key; where that may be null, name, time and id."""
+    return ("symbol", "ts", "trade_id") if table.eventful else table.key

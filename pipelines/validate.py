@@ -6,13 +6,17 @@ table publishes nothing and withdraws what an earlier landing of that date had p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
 from crossimpact.progress import each, tell
+from pipelines import earlier
+from pipelines.limits import excess_rows
 from pipelines.split import LAYERS, Judgement
 from pipelines.store import layout
 from pipelines.store.landing import Landing, Problem
@@ -23,6 +27,7 @@ from pipelines.store.warehouse import Warehouse
 #: Landed bytes judged in one go: compressed, so several times that in memory.
 CHUNK_BYTES = 100_000_000
 OPTIONAL_WHOLE = " (the table is optional: land it on every date or on none)"
+IDLE_DAY = " (a day on which the desk was idle: land empty files)"
 NO_PEER_FLOW = "peer_flow is not landed: models have no controls for what others traded"
 
 
@@ -36,12 +41,18 @@ class LandingBlocked(ContractViolation):
 
 @dataclass(frozen=True)
 class Result:
-    """Verdict over dates: rows per table, broken rules per table, problems that block."""
+    """Verdict over dates: rows per table, broken rules per table, problems that block.
+
+    `cascades` counts quarantined rows that are sound but for another's fault, `unread` names what
+    the landing zone holds that nobody reads.
+    """
 
     tables: Mapping[str, Mapping[str, int]]
     rules: Mapping[str, Mapping[str, int]]
     dates: tuple[str, ...]
     problems: tuple[Problem, ...]
+    cascades: Mapping[str, int] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -62,6 +73,8 @@ class Result:
             "dates": list(self.dates),
             "problems": [asdict(problem) for problem in self.problems],
             "notes": list(self.notes),
+            "cascades": dict(self.cascades),
+            "unread": list(self.unread),
         }
 
 
@@ -78,8 +91,8 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     UsageError
         No date at all: nothing is landed there that could break the contract.
     LandingBlocked
-        A broken table on any date, or, over the dates, duplicate keys or quarantined rows above the
-        contract's shares in any table. Its `report` holds the same data as the result.
+        A broken table on any date, or more duplicate keys or faulty rows on any than its limits
+        allow: each date is judged by itself. Its `report` holds the same data as the result.
     """
     dates = tuple(sorted(set(dates)))
     if not dates:
@@ -87,9 +100,10 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     reports = validate_dates(settings, landing, dates)
     tables = _added(report["tables"] for report in reports)
     rules = _added(report["rules"] for report in reports)
+    cascades = _summed(report["cascades"] for report in reports)
     broken = [Problem(**problem) for report in reports for problem in report["problems"]]
-    span = dates[0] if len(dates) == 1 else f"{dates[0]}..{dates[-1]}"
-    result = Result(tables, rules, dates, (*broken, *_excess_shares(tables, rules, span)))
+    excess = [problem for report in reports for problem in excess_rows(report)]
+    result = Result(tables, rules, dates, (*broken, *excess), cascades, tuple(landing.unread()))
     if result.problems:
         raise LandingBlocked(_summary(result.problems), _HINT, result.to_dict())
     return result
@@ -191,42 +205,44 @@ def _tables_of(landing: Landing, date: str) -> list[str]:
 
 
 def _absent(landing: Landing, date: str) -> list[Problem]:
+    strangers = [*_strangers(landing, date)]
+    told = {problem.table for problem in strangers}  # the file that is there under another name
     problems = []
     for name in landing.demanded():
         if not landing.dates(name):
             text = f"no partition below {landing.root / name}"
             problems.append(Problem(name, date, "", contract.MISSING_TABLE, text))
-        elif not landing.files(name, date):
+        elif not landing.files(name, date) and name not in told:
             text = f"no Parquet or CSV file in {landing.root / name}/date={date}"
             text += OPTIONAL_WHOLE if contract.TABLES[name].optional else ""
+            text += IDLE_DAY if name in contract.DESK_TABLES else ""
             problems.append(Problem(name, date, "", contract.MISSING_PARTITION, text))
-    return [*problems, *_strangers(landing, date), *_repeated(landing, date)]
+    return [*problems, *strangers]
 
 
 def _strangers(landing: Landing, date: str) -> Iterator[Problem]:
-    """What lies in a partition and would not be read."""
+    """What lies in a partition and would not be read, or is not what its producer promised."""
     for name in contract.TABLES:
         for path in landing.unexpected_files(name, date):
-            text = f"{path.name} is neither a .parquet nor a .csv file"
+            text = f"{path.name} is neither a .parquet nor a .csv file{_unread_hint(path)}"
             yield Problem(name, date, "", contract.UNREADABLE, text)
+        for text in landing.broken_promises(name, date):
+            yield Problem(name, date, "", contract.MANIFEST, text)
 
 
-def _repeated(landing: Landing, date: str) -> Iterator[Problem]:
-    """A day's snapshots landed again under the next date: the rest of that day is, too."""
-    name = contract.MARKET_SNAPSHOTS.name
-    before = [other for other in landing.dates(name) if other < date][-1:]
-    digests = {
-        landing.digest(name, other) for other in (date, *before) if landing.files(name, other)
-    }
-    if before and len(digests) == 1 and landing.files(name, date):
-        text = f"the same files as date={before[0]}"
-        yield Problem(name, date, "", contract.REPEATED_PARTITION, text)
+def _unread_hint(path: Path) -> str:
+    if path.is_dir():
+        return ": files lie in the partition's folder itself"
+    if path.suffix.lower() in (".parquet", ".csv"):
+        return ": write the ending in lower case"
+    return ": unpack it" if path.suffix in (".gz", ".zst", ".zip", ".bz2") else ""
 
 
 def _inputs(landing: Landing, date: str) -> tuple[list[str], dict[str, str]]:
     """Tables of a date and the digests its verdict depends on."""
     tables = _tables_of(landing, date)
     digests = {f"landing/{name}": landing.digest(name, date) for name in tables}
+    digests["earlier"] = earlier.digest(landing, date)
     return tables, {**digests, "code": code_digest(__name__)}
 
 
@@ -263,6 +279,9 @@ def _report(
         "date": date,
         "tables": {name: dict(count["rows"]) for name, count in counts.items()},
         "rules": {name: dict(count["rules"]) for name, count in counts.items() if count["rules"]},
+        "cascades": {
+            name: count["cascades"] for name, count in counts.items() if count["cascades"]
+        },
         "problems": [asdict(problem) for problem in problems],
     }
 
@@ -278,31 +297,8 @@ def _added(reports: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict
     return {name: total[name] for name in contract.TABLES if name in total}
 
 
-def _excess_shares(
-    tables: Mapping[str, Mapping[str, int]], rules: Mapping[str, Mapping[str, int]], span: str
-) -> list[Problem]:
-    problems = []
-    for name, rows in tables.items():
-        counts = rules.get(name, {})
-        worst = max(counts, key=counts.__getitem__, default="")
-        for rule, column, count, limit in (
-            (
-                contract.DUPLICATE_SHARE,
-                ", ".join(contract.TABLES[name].key),
-                counts.get(contract.UNIQUE_KEY, 0),
-                contract.MAX_DUPLICATE_SHARE,
-            ),
-            (
-                contract.QUARANTINE_SHARE,
-                "",
-                rows["quarantined"],
-                contract.MAX_QUARANTINE_SHARE,
-            ),
-        ):
-            if count > limit * rows["landed"]:
-                text = f"{count} of {rows['landed']} rows, limit {limit:.1%}, most by {worst}"
-                problems.append(Problem(name, span, column, rule, text))
-    return problems
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    return dict(sum((Counter(count) for count in counts), Counter()))
 
 
 def _summary(problems: Iterable[Problem]) -> str:

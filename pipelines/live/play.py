@@ -19,7 +19,8 @@ from crossimpact.policy.live import events
 from crossimpact.policy.live.events import Event, Fill, Market, ParentOrder, Regime, Snapshot
 from crossimpact.release.bundle import UNKNOWN
 from pipelines.live.rows import Raw
-from pipelines.store.landing import Landing, create, load, relation
+from pipelines.store.landed import attach
+from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
@@ -94,10 +95,9 @@ def _read(settings: Settings, landing: Landing, date: str) -> dict[str, list[Row
     result: dict[str, list[Row]] = {}
     with Warehouse(settings).connect() as connection:
         for table in TABLES:
-            create(connection, table)
-            if problems := load(connection, landing, table, date):
+            if problems := attach(connection, landing, table, date).problems:
                 raise UsageError(f"{problems[0]}", "run `crossimpact validate` for all of it")
-            found = connection.table(relation(table))
+            found = connection.table(table.name)
             result[table.name] = found.select(*table.column_names).to_arrow_table().to_pylist()
     return result
 

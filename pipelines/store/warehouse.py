@@ -25,6 +25,9 @@ from crossimpact.errors import CrossImpactError
 from pipelines.store import scratch
 from pipelines.store.settings import SQL_DIR, Settings
 
+#: Rows written together.
+ROW_GROUP = 250_000
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -204,12 +207,37 @@ class Warehouse:
 def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
     """Rows of `query` written to `path`, the same rows as the same bytes.
 
-    Not `COPY (query)`, whose pages are cut as the plan's inputs were: by what else was loaded.
+    In row groups of one size, whatever pieces they come in; not `COPY (query)`, whose pages are cut
+    as the plan's inputs were.
     """
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE to_write AS {query}")
-    rows = int(scalar(connection, f"COPY to_write TO '{quoted(path)}' (FORMAT parquet)"))
-    connection.execute("DROP TABLE to_write")
+    from pyarrow import parquet  # not for those who only read manifests
+
+    rows = 0
+    connection.abort()  # of a result that nobody read to its end
+    reader = connection.sql(query).to_arrow_reader(ROW_GROUP)
+    with parquet.ParquetWriter(path, reader.schema) as writer:
+        for group in _regrouped(reader):
+            writer.write_table(group, row_group_size=ROW_GROUP)
+            rows += group.num_rows
     return rows
+
+
+def _regrouped(batches: Iterable[Any]) -> Iterator[Any]:
+    """Tables of exactly ROW_GROUP rows, in one piece each, but for the last."""
+    from pyarrow import Table
+
+    held: list[Any] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.num_rows
+        while size >= ROW_GROUP:
+            whole = Table.from_batches(held).combine_chunks()
+            yield whole.slice(0, ROW_GROUP)
+            held = whole.slice(ROW_GROUP).to_batches()
+            size -= ROW_GROUP
+    if held:
+        yield Table.from_batches(held).combine_chunks()
 
 
 def sql(name: str) -> str:
@@ -219,8 +247,8 @@ def sql(name: str) -> str:
 
 def scalar(connection: duckdb.DuckDBPyConnection, query: str, parameters: Any = None) -> Any:
     """First column of the first row."""
-    row = connection.execute(query, parameters).fetchone()
-    return row[0] if row else None
+    rows = connection.execute(query, parameters).fetchall()  # to its end: the next query may stream
+    return rows[0][0] if rows else None
 
 
 def readable(path: Path) -> str:

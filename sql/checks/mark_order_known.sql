@@ -1,15 +1,7 @@
--- grain: a mark whose order is not landed
--- reads: benchmark_marks, parent_orders
+-- grain: a mark whose order is not landed, on its date or the trading dates before it
+-- reads: benchmark_marks, orders
 -- gives: file, row
-WITH marks AS (
-    SELECT file, row, order_id FROM benchmark_marks
-),
-
-parents AS (
-    SELECT order_id FROM parent_orders
-)
-
 SELECT marks.file, marks.row
-FROM marks
-ANTI JOIN parents USING (order_id)
+FROM benchmark_marks AS marks
+ANTI JOIN orders USING (order_id)
 WHERE marks.order_id IS NOT NULL

@@ -1,7 +1,7 @@
 -- grain: a landed row of the current day and a rule it is known to break so far
--- reads: violations
+-- reads: found
 -- gives: table_name, file, row, rule_id
-CREATE OR REPLACE TABLE broken_rows AS
+CREATE VIEW broken_rows AS
 SELECT table_name, file, row, rule_id
-FROM violations
-WHERE severity = 'quarantine'
+FROM found
+WHERE date = getvariable('day') AND severity = 'quarantine'

@@ -1,8 +1,8 @@
--- grain: a rule broken in $table_name on the current day
--- reads: violations
--- gives: rule_id, n_rows [rows]
-SELECT rule_id, count(*) AS n_rows
-FROM violations
-WHERE table_name = $table_name
-GROUP BY rule_id
-ORDER BY rule_id
+-- grain: a rule broken on the current day
+-- reads: found
+-- gives: table_name, rule_id, n_rows [rows]
+SELECT table_name, rule_id, count(*) AS n_rows
+FROM main.found
+WHERE date = getvariable('day')
+GROUP BY table_name, rule_id
+ORDER BY table_name, rule_id

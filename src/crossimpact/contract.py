@@ -2,16 +2,38 @@
 
 The GX suites, the DuckDB casts, the simulator's writer and the docs page are generated from
 `TABLES`. Rules that need more than one table live in `sql/checks/` and are listed in `CROSS_RULES`
-by the same identifiers, so a violation report names every rule in one vocabulary.
+by the same identifiers, so a violation report names every rule in one vocabulary. The rules across
+rows and of whole days are declared in `contract_rules`.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+from crossimpact.contract_rules import CROSS_RULES as CROSS_RULES
+from crossimpact.contract_rules import ID_DATES as ID_DATES
+from crossimpact.contract_rules import MAX_AFTER_END_S as MAX_AFTER_END_S
+from crossimpact.contract_rules import MAX_DECISION_DISTANCE as MAX_DECISION_DISTANCE
+from crossimpact.contract_rules import MAX_FEE_SHARE as MAX_FEE_SHARE
+from crossimpact.contract_rules import MAX_FEE_USD as MAX_FEE_USD
+from crossimpact.contract_rules import MAX_FILL_DISTANCE as MAX_FILL_DISTANCE
+from crossimpact.contract_rules import MAX_HOURS_FROM_SESSION as MAX_HOURS_FROM_SESSION
+from crossimpact.contract_rules import MAX_MARK_DISTANCE as MAX_MARK_DISTANCE
+from crossimpact.contract_rules import MAX_MARK_SKEW_S as MAX_MARK_SKEW_S
+from crossimpact.contract_rules import MAX_NOTIONAL_ERROR as MAX_NOTIONAL_ERROR
+from crossimpact.contract_rules import MAX_OVERFILL as MAX_OVERFILL
+from crossimpact.contract_rules import MAX_OVERNIGHT_DISTANCE as MAX_OVERNIGHT_DISTANCE
+from crossimpact.contract_rules import MAX_PRINT_DISTANCE as MAX_PRINT_DISTANCE
+from crossimpact.contract_rules import MAX_SNAPSHOT_AGE_S as MAX_SNAPSHOT_AGE_S
+from crossimpact.contract_rules import MAX_SPREAD as MAX_SPREAD
+from crossimpact.contract_rules import MAX_SPREAD_TICKS as MAX_SPREAD_TICKS
+from crossimpact.contract_rules import MULTIPLE_TOLERANCE as MULTIPLE_TOLERANCE
+from crossimpact.contract_rules import PARENT_DATES as PARENT_DATES
 from crossimpact.schema import SQL_TYPE as SQL_TYPE
 from crossimpact.schema import Column as Column
 from crossimpact.schema import CrossRule as CrossRule
+from crossimpact.schema import DayRule as DayRule
+from crossimpact.schema import Limit as Limit
 from crossimpact.schema import RowRule as RowRule
 from crossimpact.schema import Severity as Severity
 from crossimpact.schema import Table as Table
@@ -25,19 +47,6 @@ PRINTABLE = r"[^\p{C}\p{Zl}\p{Zp}]"
 ID_PATTERN = f"^{PRINTABLE}{{1,128}}$"
 NAME_PATTERN = f"^{PRINTABLE}{{1,64}}$"
 
-#: Share of duplicate keys, and of quarantined rows, above which a table blocks the refit.
-MAX_DUPLICATE_SHARE = 0.001
-MAX_QUARANTINE_SHARE = 0.01
-#: A snapshot older than this is no state to price against, and a longer silence is a coverage gap.
-MAX_SNAPSHOT_AGE_S = 60
-#: A fill further than this from the prevailing mid is a violation.
-MAX_FILL_DISTANCE = 0.10
-#: A parent's notional against quantity x decision price.
-MAX_NOTIONAL_ERROR = 0.01
-#: Fractional fills add up to their order's quantity within this share of it.
-MAX_OVERFILL = 1e-9
-#: A row's clock may lie this far from noon UTC of its partition's date (the trading date is local).
-MAX_HOURS_FROM_NOON = 36
 #: A trading date may be ahead of UTC's: it is already tomorrow in the east.
 MAX_DAYS_AHEAD = 1
 BIG = 1e15  # no notional, size or price of this platform reaches it
@@ -70,7 +79,7 @@ def _ts(name: str, doc: str) -> Column:
 def _bounded_notional(price: str, quantity: str) -> RowRule:
     notional = f"{price} * {quantity}"
     rule = f"NOT isfinite({notional}) OR {notional} <= {BIG:.0f}"  # not finite is another rule's
-    return RowRule("notional_bounded", rule, f"{price} x {quantity} is at most {BIG:g}")
+    return RowRule("notional_bounded", rule, f"{price} x {quantity} is at most {BIG:g}", quantity)
 
 
 INSTRUMENTS = Table(
@@ -114,22 +123,26 @@ PARENT_ORDERS = Table(
     ),
     key=("order_id",),
     clock="start_ts",
+    lasting=True,
     row_rules=(
         RowRule(
             "window_finite",
             "isfinite(decision_ts) AND isfinite(start_ts) AND isfinite(end_ts)",
             "decision, start and end are finite times",
+            "end_ts",
         ),
         RowRule(
             "window_ordered",
             "decision_ts <= start_ts AND start_ts < end_ts",
             "decision_ts <= start_ts < end_ts",
+            "start_ts",
         ),
         RowRule(
             "notional_consistent",
             f"abs(parent_notional - parent_qty * decision_px)"
             f" <= {MAX_NOTIONAL_ERROR} * abs(parent_qty * decision_px)",
             "parent_notional = parent_qty x decision_px within 1%",
+            "parent_notional",
         ),
     ),
 )
@@ -148,10 +161,33 @@ CHILD_FILLS = Table(
         Column("venue", "str", "venue name", pattern=NAME_PATTERN),
         Column("liquidity", "str", "PASSIVE or AGGRESSIVE", values=("PASSIVE", "AGGRESSIVE")),
         _signed("fee", "fee of the execution, USD, rebates negative"),
+        Column(
+            "exec_type",
+            "str",
+            "NEW (as when null), CORRECT or BUST of the execution it refers to",
+            nullable=True,
+            values=("NEW", "CORRECT", "BUST"),
+        ),
+        _id("ref_fill_id", "execution of the same venue that it corrects or busts", nullable=True),
     ),
     key=("fill_id", "venue"),
-    row_rules=(_bounded_notional("fill_px", "fill_qty"),),
+    row_rules=(
+        _bounded_notional("fill_px", "fill_qty"),
+        RowRule(
+            "fee_bounded",
+            f"abs(fee) <= {MAX_FEE_USD} OR abs(fee) <= {MAX_FEE_SHARE} * fill_px * fill_qty",
+            f"the fee is at most {MAX_FEE_USD:g} USD or {MAX_FEE_SHARE:.0%} of the notional",
+            "fee",
+        ),
+        RowRule(
+            "ref_given",
+            "coalesce(exec_type, 'NEW') = 'NEW' OR ref_fill_id IS NOT NULL",
+            "a correction or bust names the execution it is of",
+            "ref_fill_id",
+        ),
+    ),
     clock="fill_ts",
+    lasting=True,
 )
 
 MARKET_SNAPSHOTS = Table(
@@ -176,7 +212,9 @@ MARKET_SNAPSHOTS = Table(
     key=("symbol", "ts"),
     clock="ts",
     row_rules=(
-        RowRule("book_not_crossed", "bid_px < ask_px", "locked and crossed quotes are violations"),
+        RowRule(
+            "book_not_crossed", "bid_px <= ask_px", "bid <= ask; a locked book is a state", "ask_px"
+        ),
     ),
 )
 
@@ -221,8 +259,16 @@ PUBLIC_TRADES = Table(
         _positive("px", "price"),
         _positive("qty", "quantity, shares"),
         Column("aggressor_side", "i64", "+1 buyer, -1 seller", values=(1, -1)),
+        _id("trade_id", "id of the print, unique in its symbol", nullable=True),
+        Column(
+            "condition",
+            "str",
+            "sale condition codes, as landed",
+            nullable=True,
+            pattern=NAME_PATTERN,
+        ),
     ),
-    key=(),
+    key=("symbol", "trade_id"),
     row_rules=(_bounded_notional("px", "qty"),),
     optional=True,
     eventful=True,
@@ -245,75 +291,29 @@ TABLES: dict[str, Table] = {
 #: The desk's own tables: demanded together, as soon as one of them is landed on any date.
 DESK_TABLES = ("parent_orders", "child_fills", "benchmark_marks")
 
-CROSS_RULES: tuple[CrossRule, ...] = (
-    CrossRule("order_known", "child_fills", "quarantine", "the fill's order is in parent_orders"),
-    CrossRule(
-        "order_agrees", "child_fills", "quarantine", "same symbol and side as the fill's order"
-    ),
-    CrossRule(
-        "fill_in_window", "child_fills", "quarantine", "start_ts <= fill_ts <= end_ts of its order"
-    ),
-    CrossRule("fill_near_mid", "child_fills", "quarantine", "within 10% of the prevailing mid"),
-    CrossRule(
-        "snapshot_fresh", "child_fills", "quarantine", "a snapshot no older than 60 s at the fill"
-    ),
-    CrossRule(
-        "fill_symbol_known", "child_fills", "quarantine", "the fill's symbol is in instruments"
-    ),
-    CrossRule(
-        "not_overfilled",
-        "child_fills",
-        "quarantine",
-        "filled quantity, in time order, never exceeds parent_qty (within 1e-9 of it)",
-    ),
-    CrossRule(
-        "parent_symbol_known",
-        "parent_orders",
-        "quarantine",
-        "the parent's symbol is in instruments",
-    ),
-    CrossRule(
-        "marks_complete",
-        "parent_orders",
-        "quarantine",
-        "a filled parent has DECISION, ARRIVAL and CLOSE marks",
-    ),
-    CrossRule(
-        "mark_order_known", "benchmark_marks", "quarantine", "the mark's order is in parent_orders"
-    ),
-    CrossRule(
-        "snapshots_increase",
-        "market_snapshots",
-        "quarantine",
-        "per symbol and file, snapshots strictly increase in time",
-    ),
-    CrossRule(
-        "snapshot_gap",
-        "market_snapshots",
-        "warn",
-        "per symbol, no silence of more than 60 s inside the session",
-    ),
-)
-
-#: Columns the landing reader adds: where a row came from, and its text when a cell did not cast.
-ORIGIN = ("date", "file", "row")
+#: Columns the landing reader adds: where a row came from, and, when a cell did not cast,
+#: the row as landed (JSON) and the first such cell's column.
+ORIGIN = ("file", "row")
 UNCAST = "uncast"
+LOST = "lost"
 
 #: Rules of rows every table has beside its columns' own: key, partition date, cells that cast.
 UNIQUE_KEY = "unique_key"
 DATE_IN_PARTITION = "date_in_partition"
 CAST = "cast"
 
-#: Rules of a whole partition (or, the last two, of a table over all dates): breaking one blocks.
+#: Rules of a whole partition (the last two: of how many of its rows are broken): breaking one blocks.
 MISSING_TABLE = "missing_table"
 MISSING_PARTITION = "missing_partition"
 UNREADABLE = "unreadable"
 COLUMN_SET = "column_set"
 COLUMN_TYPE = "column_type"
 ROW_COUNT = "row_count"
-REPEATED_PARTITION = "repeated_partition"
 DUPLICATE_SHARE = "duplicate_share"
 QUARANTINE_SHARE = "quarantine_share"
+MANIFEST = "manifest"
+#: A note, no fault: a cast that lost nothing.
+COERCED = "coerced"
 
 CellRule = Literal["not_null", "range", "pattern", "values"]
 

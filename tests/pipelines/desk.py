@@ -22,6 +22,9 @@ SYMBOLS = ("AAA", "BBB")
 N_SNAPSHOTS = 300  # per symbol, 5 s apart
 N_FILLS = 120
 
+#: Columns that a desk may leave out, and this one does.
+V2_ONLY = ("exec_type", "ref_fill_id", "trade_id", "condition")
+
 ARROW = {
     "str": pa.string(),
     "f64": pa.float64(),
@@ -41,7 +44,7 @@ def days_between(first: str, second: str) -> timedelta:
 
 
 def clean(date: str = DATE) -> dict[str, Rows]:
-    """Rows of every table, by table; no row breaks any rule."""
+    """Rows of every table, by table; no row breaks any rule. Another date has other ids."""
     shift = days_between(DATE, date)
     tables = {
         "instruments": [_instrument(symbol) for symbol in SYMBOLS],
@@ -68,6 +71,15 @@ def clean(date: str = DATE) -> dict[str, Rows]:
         times = [c.name for c in contract.TABLES[name].columns if c.type == "ts"]
         for row in rows:
             row |= {time: row[time] + shift for time in times}
+    return renamed(tables, date)
+
+
+def renamed(tables: dict[str, Rows], date: str) -> dict[str, Rows]:
+    """Ids of a date of their own, but for `DATE`'s: they are unique over dates."""
+    mark = "" if date == DATE else f"@{date}"
+    for rows in tables.values():
+        for row in rows:
+            row |= {name: row[name] + mark for name in ("order_id", "fill_id") if row.get(name)}
     return tables
 
 
@@ -126,7 +138,9 @@ def _snapshot(symbol: str, second: float) -> dict[str, Any]:
 
 
 def schema(table: str) -> pa.Schema:
-    return pa.schema([(c.name, ARROW[c.type]) for c in contract.TABLES[table].columns])
+    return pa.schema(
+        [(c.name, ARROW[c.type]) for c in contract.TABLES[table].columns if c.name not in V2_ONLY]
+    )
 
 
 def folder(root: Path, table: str, date: str = DATE) -> Path:
@@ -140,7 +154,11 @@ def write(
 ) -> Path:
     """Land `tables` as Parquet under `root`."""
     for table, rows in tables.items():
-        data = pa.Table.from_pylist(rows, schema=schema(table))
+        given = {key for row in rows for key in row} & {*V2_ONLY}
+        whole = schema(table)
+        for extra in sorted(given):
+            whole = whole.append(pa.field(extra, pa.string()))
+        data = pa.Table.from_pylist(rows, schema=whole)
         pq.write_table(data, folder(root, table, date) / name)
     return root
 

@@ -86,10 +86,10 @@ def swap(table: str, row: int, other: int) -> Callable[[Tables], None]:
 
 
 def cross_for_an_hour(tables: Tables) -> None:
-    """A book locked in every snapshot of AAA before 130 s: its fills until then have no state."""
+    """A book crossed in every snapshot of AAA before 130 s: its fills until then have no state."""
     for row in tables["market_snapshots"]:
         if row["symbol"] == "AAA" and row["ts"] < desk.at(130):
-            row["ask_px"] = row["bid_px"]
+            row["ask_px"] = row["bid_px"] - 0.01
 
 
 def fill_the_wrong_side_first(tables: Tables) -> None:
@@ -150,7 +150,8 @@ PLANTED: dict[str, dict[str, Case]] = {
         "orphan fill": (put(F, 8, order_id="o999"), {(F, 8, "order_known")}),
         "other side": (put(F, 9, side="SELL"), {(F, 9, "order_agrees")}),
         "other symbol": (put(F, 10, symbol="BBB"), {(F, 10, "order_agrees")}),
-        "late": (put(F, 11, fill_ts=desk.at(1201)), {(F, 11, "fill_in_window")}),
+        "late": (put(F, 11, fill_ts=desk.at(1211)), {(F, 11, "fill_in_window")}),
+        "stamped after the bell": (put(F, 19, fill_ts=desk.at(1203)), {(F, 19, "fill_after_end")}),
         "early": (put(F, 12, fill_ts=desk.at(59)), {(F, 12, "fill_in_window")}),
         "overfilled": (put(F, 13, order_id="o15"), {(F, 15, "not_overfilled")}),
         "far from mid": (put(F, 14, fill_px=110.1), {(F, 14, "fill_near_mid")}),
@@ -185,6 +186,18 @@ PLANTED: dict[str, dict[str, Case]] = {
             {(F, row, "venue.pattern") for row in (1, 2)},
         ),
     },
+    "six fills without a venue": {
+        "null": (
+            lambda tables: [put(F, row, venue="")(tables) for row in range(6)],
+            {(F, row, "venue.pattern") for row in range(6)},
+        ),
+    },
+    "six duplicate fills": {
+        "again": (
+            lambda tables: [again(F, row)(tables) for row in range(6)],
+            {(F, desk.N_FILLS + i, "unique_key") for i in range(6)},
+        ),
+    },
     "a fill of the wrong side does not use up its order": {
         "first": (fill_the_wrong_side_first, {(F, 0, "order_agrees")}),
     },
@@ -199,6 +212,7 @@ PLANTED: dict[str, dict[str, Case]] = {
         "silence": (lambda tables: silence(tables, "AAA"), {(S, 535, "snapshot_gap")}),
     },
 }
+CASCADES = {rule.id for rule in contract.CROSS_RULES if rule.cascade}
 NEXT_DAYS = [str(calendar_date(2024, 2, 1) + timedelta(days=i)) for i in range(28)]
 DAYS = dict(zip(PLANTED, NEXT_DAYS, strict=False))
 
@@ -254,15 +268,16 @@ def shifted(tables: Tables, date: str) -> Tables:
     for name, rows in tables.items():
         for row in rows:
             for column in contract.TABLES[name].columns:
-                if column.type == "ts" and row[column.name] is not None:
+                if column.type == "ts" and row.get(column.name) is not None:
                     row[column.name] += desk.days_between(desk.DATE, date)
-    return tables
+    return desk.renamed(tables, date)
 
 
 @pytest.mark.parametrize("day", PLANTED)
 def test_a_planted_row_is_found_where_it_lies(day: str, planted: Judged) -> None:
     expected = set().union(*(violations for _, violations in PLANTED[day].values()))
-    assert planted.violations.get(DAYS[day], set()) == expected
+    roots = {v for v in planted.violations.get(DAYS[day], set()) if v[2] not in CASCADES}
+    assert roots == expected
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +305,11 @@ def test_rows_in_are_rows_accepted_and_quarantined(dirty: Judged) -> None:
     assert keys == sorted(keys)
     (path,) = warehouse.files("quarantine", S, [desk.DATE])
     (nan, negative) = pq.read_table(path).to_pylist()
-    assert (nan["file"], nan["row"], nan["rules"]) == (FILE, 9, ["bid_size.range"])
+    assert (nan["file"], nan["row"], nan["rules"]) == (
+        f"{S}/date={desk.DATE}/{FILE}",
+        9,
+        ["bid_size.range"],
+    )
     assert nan["key"] == "BBB|2024-01-03T14:30:20.000000Z"
     assert json.loads(nan["record"])["bid_size"] == "nan"
     assert json.loads(negative["record"])["bid_px"] == "-1.0"
@@ -447,14 +466,21 @@ def test_a_correction_replaces_the_date(tmp_path: Path, planted: Judged) -> None
 
 
 def test_too_many_quarantined_rows_block(planted: Judged) -> None:
-    date = DAYS["two fills without a venue"]
-    with pytest.raises(LandingBlocked, match=r"child_fills: quarantine_share.* 2 of 120 rows"):
+    date = DAYS["six fills without a venue"]
+    with pytest.raises(LandingBlocked, match=r"child_fills: quarantine_share.* 6 of 120 rows"):
         run(planted.settings, planted.landing, [date])
+
+
+@pytest.mark.parametrize("day", ["two fills without a venue", "a duplicate fill"])
+def test_a_handful_of_rows_is_above_a_share_and_below_a_number(day: str, planted: Judged) -> None:
+    """More than 1% of the rows, and alone or beside other dates it is no block."""
+    for dates in ([DAYS[day]], [DAYS[day], DAYS["no violations"]]):
+        assert run(planted.settings, planted.landing, dates).verdict == "ok"
 
 
 def test_duplicates_block_before_other_quarantine(planted: Judged) -> None:
     with pytest.raises(LandingBlocked, match=r"child_fills\.fill_id, venue: duplicate_share"):
-        run(planted.settings, planted.landing, [DAYS["a duplicate fill"]])
+        run(planted.settings, planted.landing, [DAYS["six duplicate fills"]])
 
 
 def endless_order(root: Path, date: str) -> None:
@@ -527,7 +553,11 @@ def test_a_csv_cell_that_does_not_cast_is_a_row_of_its_own(unusual: Judged) -> N
     assert unusual.reports[date]["rules"] == {F: {contract.CAST: 1}}
     (quarantined,) = Warehouse(unusual.settings).files("quarantine", F, [date])
     (row,) = pq.read_table(quarantined).to_pylist()
-    assert (row["file"], row["row"], row["rules"]) == ("part-0.csv", 2, [contract.CAST])
+    assert (row["file"], row["row"], row["rules"]) == (
+        f"{F}/date={date}/part-0.csv",
+        2,
+        [contract.CAST],
+    )
     assert json.loads(row["record"])["fill_qty"] == "a lot"
 
 
@@ -629,12 +659,12 @@ def test_the_export_is_sorted_and_keyed(tmp_path: Path, dirty: Judged) -> None:
     assert export_violations(dirty.settings, dirty.landing, out) == 5
     assert out.read_text().splitlines() == [
         "table,date,file,row,key,rule_id,severity",
-        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,fill_symbol_known,quarantine",
-        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,order_agrees,quarantine",
-        "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,snapshot_fresh,quarantine",
-        "market_snapshots,2024-01-03,part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
+        "child_fills,2024-01-03,child_fills/date=2024-01-03/part-0.parquet,16,f16|XNYS,fill_symbol_known,quarantine",
+        "child_fills,2024-01-03,child_fills/date=2024-01-03/part-0.parquet,16,f16|XNYS,order_agrees,quarantine",
+        "child_fills,2024-01-03,child_fills/date=2024-01-03/part-0.parquet,16,f16|XNYS,snapshot_fresh,quarantine",
+        "market_snapshots,2024-01-03,market_snapshots/date=2024-01-03/part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
         "bid_size.range,quarantine",
-        "market_snapshots,2024-01-03,part-0.parquet,10,AAA|2024-01-03T14:30:25.000000Z,"
+        "market_snapshots,2024-01-03,market_snapshots/date=2024-01-03/part-0.parquet,10,AAA|2024-01-03T14:30:25.000000Z,"
         "bid_px.range,quarantine",
     ]
 
@@ -661,23 +691,27 @@ def test_yesterday_landed_again_as_today_is_blocked(tmp_path: Path, clean: Judge
     for table in contract.TABLES:
         folder = desk.folder(mine.landing.root, table)
         shutil.copytree(folder, folder.with_name(f"date={NEXT}"), dirs_exist_ok=True)
-    with pytest.raises(LandingBlocked, match=f"repeated_partition.*date={desk.DATE}"):
+    with pytest.raises(
+        LandingBlocked, match=f"{S}: quarantine_share on {NEXT}.*most by date_in_partition"
+    ):
         run(mine.settings, mine.landing)
     report = validate_date(mine.settings, mine.landing, desk.DATE)
     assert not report["problems"]
 
 
-def test_a_name_whose_instrument_row_is_refused_is_counted_as_unplaced(
-    tmp_path: Path, planted: Judged
-) -> None:
-    mine, date = planted.again_in(tmp_path), DAYS["cells"]
-    assert ("instruments", 1, "adv_notional.range") in mine.violations[date]
-    features.prepare(mine.settings, mine.landing, [date])
-    (path,) = Warehouse(mine.settings).files("accepted", F, [date])
-    lost = [row for row in pq.read_table(path).to_pylist() if row["symbol"] == desk.SYMBOLS[1]]
-    unplaced = features.unplaced(mine.settings, [date])
-    assert unplaced["fills"] >= len(lost) > 0
-    assert unplaced["usd"] >= sum(row["fill_px"] * row["fill_qty"] for row in lost) - 1e-6
+def test_what_hangs_on_a_refused_row_is_refused_and_told_apart(planted: Judged) -> None:
+    date, symbol = DAYS["cells"], desk.SYMBOLS[1]
+    assert ("instruments", 1, "adv_notional.range") in planted.violations[date]
+    (path,) = Warehouse(planted.settings).files("accepted", F, [date])
+    accepted = pq.read_table(path)
+    assert symbol not in accepted["symbol"].to_pylist()
+    assert "o3" not in {order.partition("@")[0] for order in accepted["order_id"].to_pylist()}
+    report = planted.reports[date]
+    faults = {name: rows["quarantined"] - report["cascades"].get(name, 0)
+              for name, rows in report["tables"].items()}  # fmt: skip
+    assert faults[F] == len({row for table, row, rule in planted.violations[date]
+                             if table == F and rule not in CASCADES})  # fmt: skip
+    assert report["cascades"][F] > 50 and report["cascades"]["benchmark_marks"] > 150
 
 
 def test_files_of_another_kind_block_until_they_are_gone(tmp_path: Path, broken) -> None:

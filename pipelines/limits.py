@@ -1,0 +1,34 @@
+"""How many broken rows of a date's table block the refit: the contract's limits, date by date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crossimpact import contract
+from pipelines.store.landing import Problem
+
+
+def excess_rows(report: Mapping[str, Any]) -> Iterator[Problem]:
+    """Limits that a date's report exceeds: in duplicate keys, in faulty rows, in a rule with its own.
+
+    Rows refused for another's fault count against no limit.
+    """
+    for name, rows in report["tables"].items():
+        table, counts = contract.TABLES[name], report["rules"].get(name, {})
+        faults = rows["quarantined"] - report["cascades"].get(name, 0)
+        worst = max(counts, key=counts.__getitem__, default="")
+        asked = [
+            (contract.DUPLICATE_SHARE, ", ".join(table.key), counts.get(contract.UNIQUE_KEY, 0),
+             table.duplicates),
+            (contract.QUARANTINE_SHARE, "", faults, table.quarantined),
+        ]  # fmt: skip
+        asked += [
+            (rule.id, rule.column, counts.get(rule.id, 0), rule.limit)
+            for rule in contract.CROSS_RULES
+            if rule.table == name and rule.limit
+        ]
+        for rule, column, count, limit in asked:
+            if limit.exceeded(count, rows["landed"]):
+                text = f"{count} of {rows['landed']} rows, limit {limit}, most by {worst}"
+                yield Problem(name, report["date"], column, rule, text)
