@@ -15,7 +15,7 @@ from pipelines.tape import Flags, Ints, Tape, tape
 from pipelines.trading_day import TradingDay
 
 _SNAPSHOTS, _PRINTS = contract.MARKET_SNAPSHOTS.name, contract.PUBLIC_TRADES.name
-_COLUMNS = "row, symbol, ts, bid_px, ask_px"
+_COLUMNS = "row, symbol, ts, bid_px, ask_px, bid_size, ask_size"
 
 
 class Books:

@@ -19,15 +19,16 @@ _SCHEMA = "earlier"
 
 
 def dates_before(landing: Landing, date: str, count: int) -> list[str]:
-    """The last `count` landed dates of the desk's tables before `date`, ascending."""
-    landed = sorted({d for table in LASTING for d in landing.dates(table.name)})
-    return [other for other in landed if other < date][-count:]
+    """The last `count` landed dates before `date`, ascending."""
+    return [other for other in landing.all_dates() if other < date][-count:]
 
 
 def digest(landing: Landing, date: str) -> str:
     """What the verdict on a date depends on beside its own files."""
-    before = dates_before(landing, date, max(contract.ID_DATES, contract.PARENT_DATES))
-    return text_sha256(*(landing.digest(table.name, d) for d in before for table in LASTING))
+    before = dates_before(landing, date, max(contract.ID_DATES, contract.TRAILING_DATES))
+    named = landing.root / "calendar.toml"
+    said = named.read_text() if named.is_file() else ""
+    return text_sha256(said, *(landing.digest(t, d) for d in before for t in contract.TABLES))
 
 
 class Earlier:

@@ -20,12 +20,15 @@ from crossimpact.errors import CrossImpactError
 from crossimpact.progress import each
 from crossimpact.row_checks import row_checks
 from pipelines.books import Books
-from pipelines.earlier import Earlier
+from pipelines.earlier import Earlier, dates_before
+from pipelines.findings import Finding, findings
+from pipelines.profile import Profile, Profiles, profile
 from pipelines.rule_counts import judge_counts
 from pipelines.session import session_of
 from pipelines.store.landed import attach, unreadable
 from pipelines.store.landing import Landing, Problem
 from pipelines.store.warehouse import Warehouse, scalar, sql
+from pipelines.tape import Tape
 from pipelines.trading_day import TradingDay
 
 LAYERS = ("accepted", "quarantine", "violations")
@@ -53,8 +56,11 @@ class Judgement:
     Each date has a schema of its own, with a relation per table; it is dropped when published.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, warehouse: Warehouse | None = None
+    ) -> None:
+        self.connection, self._warehouse = connection, warehouse
+        self._findings: dict[str, list[Finding]] = {}
         self._dates: dict[str, TradingDay] = {}
         self._sorted: dict[tuple[str, str], bool] = {}
         self._counts: dict[str, dict[str, tuple[int, int, dict[str, int]]]] = {}
@@ -121,12 +127,46 @@ class Judgement:
 
     def judge_tables(self) -> None:
         """Judge the loaded dates across their rows and tables, and let GX judge the counts."""
+        if not self._dates:
+            return
         earlier = Earlier(self.connection, self._landing)
+        profiles = Profiles(self._landing, self._warehouse)
         for date, day in each("rules across tables", self._dates.items()):
             self.judge_day(date)
             earlier.attach(date)
-            self._judge_across(date, day, earlier)
+            tape = self._judge_across(date, day, earlier)
+            if profiles.find(date) is None:
+                profiles.keep(self.connection, date, profile(self.connection, tape, date))
+        for date, day in self._dates.items():
+            before = dates_before(self._landing, date, contract.TRAILING_DATES)
+            known = [(d, p) for d in before if (p := self._profile(profiles, d)) is not None]
+            own = profiles.find(date)
+            if own is not None:
+                month = [p for _, p in known]
+                self._findings[date] = findings(date, own, month, day, [d for d, _ in known])
         judge_counts(self.connection, list(self._dates))
+
+    def _profile(self, profiles: Profiles, date: str) -> Profile | None:
+        """A landed date's profile, made if need be; a date that cannot be read has none."""
+        if (found := profiles.find(date)) is not None:
+            return found
+        self.connection.execute(f'CREATE OR REPLACE SCHEMA "{date}"')
+        self.judge_day(date)
+        try:
+            for table in contract.TABLES.values():
+                eager = table.name not in IN_PLACE
+                if attach(self.connection, self._landing, table, date, eager=eager).problems:
+                    return None
+            day = session_of(self.connection, self._landing, date)
+            self._set("session_from", day.start)
+            self._set("session_to", day.end)
+            tape = Books(self.connection, self._landing, date, day).tape
+            profiles.keep(self.connection, date, profile(self.connection, tape, date))
+        except duckdb.Error:  # it does not read to its end, and blocks its own date
+            return None
+        finally:
+            self._drop(date)
+        return profiles.find(date)
 
     def judge_day(self, date: str) -> None:
         """Make `date` the current day, whose counts and partitions are asked for next."""
@@ -134,7 +174,7 @@ class Judgement:
         self.connection.execute("SET VARIABLE day = CAST($date AS DATE)", {"date": date})
         self.connection.execute(f"SET search_path = '\"{date}\",main'")
 
-    def _judge_across(self, date: str, day: TradingDay, earlier: Earlier) -> None:
+    def _judge_across(self, date: str, day: TradingDay, earlier: Earlier) -> Tape:
         for name, moment in (("session_from", day.start), ("session_to", day.end)):
             self._set(name, moment)
         books = Books(self.connection, self._landing, date, day)
@@ -146,11 +186,12 @@ class Judgement:
             self._note_rows(contract.MARKET_SNAPSHOTS.name, rule, files, rows)
         self.connection.execute(sql("validate/orders"))
         books.price()
-        for rule in contract.CROSS_RULES:  # each sees what those before it condemned
-            if rule.id not in books.offenders:
-                query = sql(f"checks/{rule.query or rule.id}")
-                self._note(rule.table, rule.id, rule.severity, query)
+        for cross in contract.CROSS_RULES:  # each sees what those before it condemned
+            if cross.id not in books.offenders:
+                query = sql(f"checks/{cross.query or cross.id}")
+                self._note(cross.table, cross.id, cross.severity, query)
         self.connection.execute(sql("validate/busts_are_no_fills"))
+        return books.tape
 
     def _mask(self, table: contract.Table) -> None:
         """The rules of a row, all in one pass; only what fails is looked at rule by rule."""
@@ -193,7 +234,14 @@ class Judgement:
         landed = self._count(name)
         quarantined, faults, rules = self._counted().get(name, (0, 0, {}))
         rows = {"landed": landed, "accepted": landed - quarantined, "quarantined": quarantined}
-        return {"rows": rows, "rules": rules, "cascades": quarantined - faults}
+        notes = [f.to_dict() for f in self._findings.get(self._date, ()) if f.table == name]
+        notes += [
+            Finding(note.rule, name, "note", str(note)).to_dict()
+            for note in self._notes
+            if (note.table, note.date) == (name, self._date)
+        ]
+        cascades = quarantined - faults
+        return {"rows": rows, "rules": rules, "cascades": cascades, "findings": notes}
 
     def _counted(self) -> dict[str, tuple[int, int, dict[str, int]]]:
         """Per table of the current day with anything noted: quarantined rows, faulty ones, rules."""
@@ -243,8 +291,11 @@ class Judgement:
 
     def _forget(self, date: str) -> None:
         self._dates.pop(date, None)
-        self.connection.execute(f"SET search_path = 'main'; DROP SCHEMA \"{date}\" CASCADE")
+        self._drop(date)
         self.connection.execute("DELETE FROM main.found WHERE date = CAST($d AS DATE)", {"d": date})
+
+    def _drop(self, date: str) -> None:
+        self.connection.execute(f"SET search_path = 'main'; DROP SCHEMA \"{date}\" CASCADE")
 
     def _set(self, name: str, moment: datetime) -> None:
         self.connection.execute(

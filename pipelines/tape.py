@@ -46,8 +46,8 @@ class Tape:
         The day's symbols.
     code, ts, file, row
         Per snapshot: index in `names`, time, index of its file, row in it.
-    bid, ask
-        Prices, NaN where missing.
+    bid, ask, bid_size, ask_size
+        Prices and sizes, NaN where missing.
     refused
         Condemned by a rule of its own row.
     max_spread, max_spread_px
@@ -62,6 +62,8 @@ class Tape:
     row: Ints
     bid: Floats
     ask: Floats
+    bid_size: Floats
+    ask_size: Floats
     refused: Flags
     max_spread: Floats
     max_spread_px: Floats
@@ -155,7 +157,8 @@ class Tape:
     def codes(self, symbols: pa.Array | pa.ChunkedArray) -> Ints:
         """Index in `names` of each symbol, -1 where the day has no book of it."""
         found = pc.fill_null(pc.index_in(symbols, pa.array(self.names, pa.string())), -1)
-        return found.to_numpy(zero_copy_only=False).astype(np.int64)
+        codes: Ints = found.to_numpy(zero_copy_only=False).astype(np.int64)
+        return codes
 
     def mids(self, code: Ints, ts: Ints) -> Mids:
         """The mid as of the last sound snapshot at or before each time."""
@@ -189,7 +192,7 @@ def tape(
     Parameters
     ----------
     parts
-        Per landed file, in order: `row`, `symbol`, `ts`, `bid_px`, `ask_px` of snapshots that have a
+        Per landed file, in order: `row`, `symbol`, `ts`, prices and sizes of snapshots that have a
         name and a time of their date.
     condemned
         Per file, the rows that a rule of their own condemns.
@@ -209,6 +212,8 @@ def tape(
         np.concatenate(rows),
         whole["bid_px"].to_numpy(),
         whole["ask_px"].to_numpy(),
+        whole["bid_size"].to_numpy(),
+        whole["ask_size"].to_numpy(),
         np.concatenate(refused),
         np.array([_bound(adv.get(name, 0.0)) for name in names]),
         np.array([contract.MAX_SPREAD_TICKS * tick.get(name, 0.0) for name in names]),

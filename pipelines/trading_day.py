@@ -59,6 +59,7 @@ class TradingDay:
     start: datetime
     end: datetime
     hours: Hours
+    closed: bool
     source: str
 
 
@@ -107,7 +108,8 @@ def trading_day(
     else:
         centre, source = midnight + timedelta(hours=_usual(date, middle, earlier)), "the data"
     reach = timedelta(hours=contract.MAX_HOURS_FROM_SESSION)
-    return TradingDay(centre - reach, centre + reach, hours, source)
+    closed = named is not None and not hours
+    return TradingDay(centre - reach, centre + reach, hours, closed, source)
 
 
 def _usual(date: str, middle: Callable[[str], float | None], earlier: Sequence[str]) -> float:

@@ -44,7 +44,7 @@ class Result:
     """Verdict over dates: rows per table, broken rules per table, problems that block.
 
     `cascades` counts quarantined rows that are sound but for another's fault, `unread` names what
-    the landing zone holds that nobody reads.
+    the landing zone holds that nobody reads, `findings` are those of no single row.
     """
 
     tables: Mapping[str, Mapping[str, int]]
@@ -53,6 +53,7 @@ class Result:
     problems: tuple[Problem, ...]
     cascades: Mapping[str, int] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -75,6 +76,7 @@ class Result:
             "notes": list(self.notes),
             "cascades": dict(self.cascades),
             "unread": list(self.unread),
+            "findings": [dict(finding) for finding in self.findings],
         }
 
 
@@ -103,7 +105,8 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     cascades = _summed(report["cascades"] for report in reports)
     broken = [Problem(**problem) for report in reports for problem in report["problems"]]
     excess = [problem for report in reports for problem in excess_rows(report)]
-    result = Result(tables, rules, dates, (*broken, *excess), cascades, tuple(landing.unread()))
+    result = Result(tables, rules, dates, (*broken, *excess), cascades, tuple(landing.unread()),
+                    tuple({"date": r["date"], **f} for r in reports for f in r["findings"]))
     if result.problems:
         raise LandingBlocked(_summary(result.problems), _HINT, result.to_dict())
     return result
@@ -167,7 +170,7 @@ def _judge(warehouse: Warehouse, landing: Landing, dates: list[str]) -> dict[str
     reports = {}
     sound = {}
     with warehouse.connect() as connection:
-        judgement = Judgement(connection)
+        judgement = Judgement(connection, warehouse)
         for date in each("read", dates):
             tables, inputs = _inputs(landing, date)  # before reading: a later landing is news
             problems = judgement.load(landing, tables, date, _absent(landing, date))
@@ -283,6 +286,7 @@ def _report(
             name: count["cascades"] for name, count in counts.items() if count["cascades"]
         },
         "problems": [asdict(problem) for problem in problems],
+        "findings": [finding for count in counts.values() for finding in count["findings"]],
     }
 
 

@@ -48,6 +48,7 @@ class Landing:
         if not root.is_dir():
             raise UsageError(f"landing folder {root} is missing", "give the folder of the tables")
         self.root = root
+        self._digests: dict[tuple[Path, int, int, int], str] = {}
 
     def tables(self) -> list[str]:
         """Contract tables with at least one partition, in the contract's order."""
@@ -79,8 +80,16 @@ class Landing:
         paths = self.files(table, date)
         manifest = self.root / table / f"date={date}" / MANIFEST
         paths += [manifest] if manifest.is_file() else []
-        names = [(path.name, file_sha256(path)) for path in paths]
+        names = [(path.name, self._sha256(path)) for path in paths]
         return text_sha256(*(text for pair in names for text in pair))
+
+    def _sha256(self, path: Path) -> str:
+        """Digest of a file, read once as long as it stays the same to the file system."""
+        stat = path.stat()
+        key = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if key not in self._digests:
+            self._digests[key] = file_sha256(path)
+        return self._digests[key]
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -132,7 +141,8 @@ class Landing:
         try:
             told = json.loads(path.read_text())
             rows = [facts.get("rows") for facts in told.get("files", {}).values()]
-            return told.get("rows", sum(rows) if rows and None not in rows else None)
+            total = told.get("rows", sum(rows) if rows and None not in rows else None)
+            return None if total is None else int(total)
         except (OSError, ValueError, AttributeError, TypeError):
             return None
 
