@@ -1,6 +1,7 @@
 """Run a table's suite on its table of counts and say which rules broke.
 
-GX judges with `BOOLEAN_ONLY`: the counts name the dates, and whoever owns the connection has the rows.
+GX judges with `BOOLEAN_ONLY`: the counts name the dates, and whoever owns the connection has the
+rows.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from pipelines.trading_day import TradingDay
 _SNAPSHOTS, _PRINTS = contract.MARKET_SNAPSHOTS.name, contract.PUBLIC_TRADES.name
 _COLUMNS = "row, symbol, ts, bid_px, ask_px, bid_size, ask_size"
 
+#: Rules of a snapshot that the tape answers; `unique_key` besides.
+BOOK_RULES = ("snapshots_increase", "spread_bounded", "in_session", "snapshot_gap")
+
 
 class Books:
     """The tape of the connection's current day.

@@ -64,7 +64,9 @@ def together(found: list[Stretch], names: int) -> tuple[list[Stretch], list[Stre
     """(outages of a feed, silences of one name): those that begin within a minute are one."""
     groups: list[list[Stretch]] = []
     for stretch in sorted(found, key=lambda s: (s.start, s.end)):
-        near = groups and stretch.start - groups[-1][0].start <= contract.MAX_SNAPSHOT_AGE_S * _SECOND
+        near = (
+            groups and stretch.start - groups[-1][0].start <= contract.MAX_SNAPSHOT_AGE_S * _SECOND
+        )
         (groups[-1] if near else groups.append([]) or groups[-1]).append(stretch)
     wide = [group for group in groups if _is_outage(len({s.names for s in group}), names)]
     single = [stretch for group in groups if group not in wide for stretch in group]
@@ -95,7 +97,7 @@ def still_books(tape: Tape) -> list[Stretch]:
         moved[1:] |= np.diff(values[order]) != 0
     starts = np.flatnonzero(moved)
     ends = np.append(starts[1:], len(ts)) - 1  # the last snapshot of the same book
-    length = (elapsed[np.searchsorted(times, ts[ends])] - elapsed[np.searchsorted(times, ts[starts])])
+    length = elapsed[np.searchsorted(times, ts[ends])] - elapsed[np.searchsorted(times, ts[starts])]
     length = length / _SECOND
     result = []
     for at in np.flatnonzero(length > contract.FROZEN_S):

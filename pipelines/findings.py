@@ -127,7 +127,9 @@ def _is_break(stretch: Stretch, own: Profile, month: Sequence[Profile], day: Tra
     """Between two of the calendar's hours, or at a time of day at which most dates have one."""
     if day.hours:
         inside = ((a.timestamp() * 1e6, b.timestamp() * 1e6) for a, b in day.hours)
-        return not any(a < stretch.end and stretch.start < b and _long(stretch, a, b) for a, b in inside)
+        return not any(
+            a < stretch.end and stretch.start < b and _long(stretch, a, b) for a, b in inside
+        )
     if not month:
         return stretch.seconds >= contract.BREAK_S
     alike = (any(_same_time(stretch, own, other, past) for other in past.market) for past in month)
@@ -181,7 +183,7 @@ def _numbers(own: Profile, month: Sequence[Profile]) -> Iterator[Finding]:
         text = f"a name's books are {gap:.0f} s apart, the contract's are 1 to 5 s"
         yield _found("snapshot_interval", "market_snapshots", text, value=gap)
     if number("rows.peer_flow"):
-        yield from _peer_flow(own)
+        yield from _peer_flow(own, month)
     if month and own.instruments == month[-1].instruments and _changes(month):
         text = "the rows are those of the date before"
         yield _found("repeated_instruments", "instruments", text)
@@ -198,7 +200,7 @@ def _changes(month: Sequence[Profile]) -> bool:
     return len(digests) >= contract.LEAST_DATES and len(set(digests)) == len(digests)
 
 
-def _peer_flow(own: Profile) -> Iterator[Finding]:
+def _peer_flow(own: Profile, month: Sequence[Profile]) -> Iterator[Finding]:
     number, table = own.numbers.get, "peer_flow"
     names = len(own.names)
     absent = 1 - (number("symbols.peer_flow") or 0) / names if names else 0.0
@@ -209,7 +211,10 @@ def _peer_flow(own: Profile) -> Iterator[Finding]:
         text = f"{max(shares):.0%} {what[shares.index(max(shares))]} have no peer flow"
         yield _found("peer_flow_complete", table, text, value=max(shares))
     zero = number("zero_share.peer_flow")
-    if zero is not None and zero >= _rule("peer_flow_zero", table).limit:
+    limit = _rule("peer_flow_zero", table).limit
+    usual = [past.numbers.get("zero_share.peer_flow") or 0.0 for past in month]
+    always = len(usual) >= contract.LEAST_DATES and min(usual) >= limit  # a desk without peers
+    if zero is not None and zero >= limit and not always:
         yield _found("peer_flow_zero", table, f"{zero:.0%} of the flows are zero", value=zero)
 
 

@@ -10,7 +10,7 @@ from pipelines.store.landing import Problem
 
 
 def excess_rows(report: Mapping[str, Any]) -> Iterator[Problem]:
-    """Limits that a date's report exceeds: in duplicate keys, in faulty rows, in a rule with its own.
+    """Limits a date's report exceeds: of duplicate keys, of faulty rows, of a rule with its own.
 
     Rows refused for another's fault count against no limit.
     """

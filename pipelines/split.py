@@ -1,9 +1,9 @@
 """Landed rows of dates, the rules they break, and the three partitions a sound date becomes.
 
-A date is judged by itself, straight off its files: one mask a table for the rules of a row, one tape
-for the books, a query for each rule across tables. Rules across tables see what was *landed*, so that
-one broken row does not condemn its neighbours; what hangs on a refused row is told apart as a cascade.
-GX then judges the counts of all dates at once.
+A date is judged by itself, straight off its files: one mask a table for the rules of a row, one
+tape for the books, a query for each rule across tables. Rules across tables see what was *landed*,
+so that one broken row does not condemn its neighbours; what hangs on a refused row is told apart as
+a cascade. GX then judges the counts of all dates at once.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Judgement:
     def load(
         self, landing: Landing, tables: Iterable[str], date: str, known: Iterable[Problem] = ()
     ) -> list[Problem]:
-        """Attach a date's partitions and judge each row by itself; on a problem nothing of it stays.
+        """Attach a date's partitions, judge each row by itself; on a problem nothing of it stays.
 
         All of a date's problems, the `known` ones too, are told at once: a table that is not there
         does not hide the broken columns of another.
@@ -198,7 +198,8 @@ class Judgement:
         checks = row_checks(table)
         any_broken = " OR ".join(f"({check.broken})" for check in checks)
         self.connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE suspects AS SELECT * FROM {table.name} WHERE {any_broken}"
+            f"CREATE OR REPLACE TEMP TABLE suspects AS SELECT * FROM {table.name}"
+            f" WHERE {any_broken}"
         )
         if not self._count("suspects"):
             return
@@ -214,7 +215,7 @@ class Judgement:
         )
 
     def _note_duplicates(self, table: contract.Table, earlier: Earlier) -> None:
-        """Later rows of a key, in file order; for a lasting key those of the dates before it, too."""
+        """Later rows of a key, in file order; of a lasting key those of dates before it, too."""
         if not table.key:
             return
         columns = ", ".join(table.key)
@@ -230,7 +231,7 @@ class Judgement:
         self._note(table.name, contract.UNIQUE_KEY, "quarantine", query)
 
     def counts(self, name: str) -> dict[str, Any]:
-        """Rows landed, accepted, quarantined, how many of these as a cascade alone, and per rule."""
+        """Rows landed, accepted, quarantined, of these as cascades alone; per rule; findings."""
         landed = self._count(name)
         quarantined, faults, rules = self._counted().get(name, (0, 0, {}))
         rows = {"landed": landed, "accepted": landed - quarantined, "quarantined": quarantined}
@@ -244,7 +245,7 @@ class Judgement:
         return {"rows": rows, "rules": rules, "cascades": cascades, "findings": notes}
 
     def _counted(self) -> dict[str, tuple[int, int, dict[str, int]]]:
-        """Per table of the current day with anything noted: quarantined rows, faulty ones, rules."""
+        """Per table of the day with anything noted: quarantined rows, faulty ones, rules."""
         if self._date not in self._counts:
             rows = self.connection.execute(sql("validate/row_counts")).fetchall()
             quarantined = {name: numbers for name, *numbers in rows}
@@ -328,8 +329,8 @@ class Judgement:
 
 #: What is published of a table whose rows break no rule.
 NO_QUARANTINE = (
-    "SELECT NULL::VARCHAR AS file, NULL::BIGINT AS row, NULL::VARCHAR AS key, NULL::VARCHAR[] AS rules,"
-    " NULL::VARCHAR AS record WHERE false"
+    "SELECT NULL::VARCHAR AS file, NULL::BIGINT AS row, NULL::VARCHAR AS key,"
+    " NULL::VARCHAR[] AS rules, NULL::VARCHAR AS record WHERE false"
 )
 NO_VIOLATIONS = (
     "SELECT NULL::VARCHAR AS file, NULL::BIGINT AS row, NULL::VARCHAR AS key,"

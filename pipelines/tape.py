@@ -29,7 +29,7 @@ _MAX_GAP = contract.MAX_SNAPSHOT_AGE_S * _SECOND
 
 @dataclass(frozen=True)
 class Mids:
-    """Per question: the prevailing sound mid (NaN: none), its age [s], the name's first mid of the day."""
+    """Per question: the prevailing sound mid (NaN: none), its age [s], its name's first mid."""
 
     mid: Floats
     age_s: Floats
@@ -131,7 +131,7 @@ class Tape:
 
     @cached_property
     def after_gap(self) -> Flags:
-        """First after a silence of its name inside the session, or its last before one to the close."""
+        """First after a silence of its name in the session, or its last before one to the close."""
         if not len(self.ts):
             return np.zeros(0, bool)
         times, elapsed = self.clock
@@ -192,8 +192,8 @@ def tape(
     Parameters
     ----------
     parts
-        Per landed file, in order: `row`, `symbol`, `ts`, prices and sizes of snapshots that have a
-        name and a time of their date.
+        Per landed file, in order: `row`, `symbol`, `ts`, prices and sizes of snapshots that have
+        a name and a time of their date.
     condemned
         Per file, the rows that a rule of their own condemns.
     adv, tick

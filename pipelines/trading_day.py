@@ -1,4 +1,4 @@
-"""Which rows belong to a trading date: the session of a named calendar, or the one read off the data.
+"""Which rows belong to a trading date: a named calendar's session, or the one the data tell.
 
 A zone may name its market in `<landing>/calendar.toml`:
 
@@ -26,7 +26,7 @@ from crossimpact.errors import UsageError
 from pipelines.store.checked import checked
 
 FILE = "calendar.toml"
-#: Middle of a session, in hours after its date's midnight UTC, from the east of the date line to its west.
+#: Middle of a session, in hours after its date's midnight UTC, all around the world.
 EARLIEST, LATEST = -2.0, 26.0
 NOON = 12.0
 Hours = tuple[tuple[datetime, datetime], ...]
@@ -99,7 +99,7 @@ def trading_day(
     middle
         Middle of what is landed under a date, in hours after its midnight UTC (None: nothing).
     earlier
-        Landed dates before it, the last first: where the date's own rows lie elsewhere, theirs hold.
+        Landed dates before it, the last first: where its own rows lie elsewhere, theirs hold.
     """
     midnight = datetime.fromisoformat(date).replace(tzinfo=UTC)
     hours = named.session(date) if named else ()

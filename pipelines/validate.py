@@ -105,8 +105,15 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     cascades = _summed(report["cascades"] for report in reports)
     broken = [Problem(**problem) for report in reports for problem in report["problems"]]
     excess = [problem for report in reports for problem in excess_rows(report)]
-    result = Result(tables, rules, dates, (*broken, *excess), cascades, tuple(landing.unread()),
-                    tuple({"date": r["date"], **f} for r in reports for f in r["findings"]))
+    result = Result(
+        tables,
+        rules,
+        dates,
+        (*broken, *excess),
+        cascades,
+        tuple(landing.unread()),
+        tuple({"date": r["date"], **f} for r in reports for f in r["findings"]),
+    )
     if result.problems:
         raise LandingBlocked(_summary(result.problems), _HINT, result.to_dict())
     return result

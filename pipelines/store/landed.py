@@ -2,9 +2,9 @@
 
 A partition is a relation of its table's name with `file` (relative to the landing zone) and `row`
 (0-based position in the landed file) beside the contract's columns, so that every verdict on a row
-names the place it came from. What cannot be read at all is a `Problem` of the partition; a cell that
-does not cast is the row's own fault: `uncast` then holds the row as landed (JSON) and `lost` the
-first such cell's column. A cast that loses nothing is made and noted.
+names the place it came from. What cannot be read at all is a `Problem` of the partition; a cell
+that does not cast is the row's own fault: `uncast` then holds the row as landed (JSON) and `lost`
+the first such cell's column. A cast that loses nothing is made and noted.
 """
 
 from __future__ import annotations
@@ -241,8 +241,8 @@ def _query(landing: Landing, path: Path, table: contract.Table) -> str:
     whole = [c for c in present if not parquet or _may_lose(c, pq.read_schema(path))]
     cells = ", ".join(_cell(c, c in whole, cast, c in present) for c in table.columns)
     return (
-        f"SELECT '{file}' AS file, row_number_in_file AS row, {cells}, {_lost(whole, present, cast)}"
-        f" FROM ({source})"
+        f"SELECT '{file}' AS file, row_number_in_file AS row, {cells},"
+        f" {_lost(whole, present, cast)} FROM ({source})"
     )
 
 

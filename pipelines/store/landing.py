@@ -1,4 +1,4 @@
-"""The landing zone: which partitions are there, what its producer says of them, what is not read."""
+"""The landing zone: its partitions, what their producer says of them, what is not read."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Landing:
         return path.relative_to(self.root).as_posix()
 
     def unread(self) -> list[str]:
-        """Everything in the zone that is not read, relative to its root, but a writer's own marks."""
+        """Everything in the zone that nobody reads, relative to its root, writers' marks aside."""
         return sorted(self._unread())
 
     def _unread(self) -> Iterator[str]:

@@ -2,7 +2,9 @@
 -- reads: parent_orders, child_fills, benchmark_marks
 -- gives: file, row
 WITH parents AS (
-    SELECT file, row, order_id FROM parent_orders
+    SELECT file, row, order_id
+    FROM parent_orders
+    WHERE end_ts < getvariable('session_to')  -- one that lasts longer has its marks on its last date
 ),
 
 fills AS (

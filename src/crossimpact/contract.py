@@ -311,7 +311,7 @@ UNIQUE_KEY = "unique_key"
 DATE_IN_PARTITION = "date_in_partition"
 CAST = "cast"
 
-#: Rules of a whole partition (the last two: of how many of its rows are broken): breaking one blocks.
+#: Rules of a whole partition (two of how many of its rows are broken): breaking one blocks.
 MISSING_TABLE = "missing_table"
 MISSING_PARTITION = "missing_partition"
 UNREADABLE = "unreadable"

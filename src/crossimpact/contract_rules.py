@@ -1,7 +1,8 @@
 """The contract's rules across rows and of whole days, and every number they are held against.
 
-A `CrossRule` is a query in `sql/checks/<id>.sql`, judged in the order given: each sees the rows that
-those before it condemned. A `DayRule` is of a date's table or of a stretch of its feed.
+A `CrossRule` is a query in `sql/checks/<id>.sql`, judged in the order given: each sees the rows
+that those before it condemned; those of a book alone are answered by the tape (`pipelines/tape.py`).
+A `DayRule` is of a date's table or of a stretch of its feed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MAX_MARK_DISTANCE = 0.10
 MAX_OVERNIGHT_DISTANCE = 0.40
 #: A public print further than this from the prevailing mid is not aggressor flow.
 MAX_PRINT_DISTANCE = 0.03
-#: A spread, as a share of the mid, beyond which a book prices nothing, by least ADV (USD); or ticks.
+#: A spread (share of the mid) beyond which a book prices nothing, by least ADV (USD); or ticks.
 MAX_SPREAD = ((1e7, 0.10), (1e6, 0.20), (0.0, 0.50))
 MAX_SPREAD_TICKS = 5
 #: A parent's notional against quantity x decision price.
@@ -28,7 +29,7 @@ MAX_OVERFILL = 1e-9
 #: A fee above both is no fee.
 MAX_FEE_USD = 100.0
 MAX_FEE_SHARE = 0.05
-#: A closing auction's print is stamped after the bell: so long after its order's end it still counts.
+#: A closing print is stamped after the bell: so long after its order's end it still counts.
 MAX_AFTER_END_S = 10
 #: Clocks of marks and of their orders may differ by this.
 MAX_MARK_SKEW_S = 60
@@ -52,14 +53,14 @@ CROSS_RULES: tuple[CrossRule, ...] = (
         "spread_bounded",
         "market_snapshots",
         "quarantine",
-        "the spread is at most 10% of the mid (20% below 1e7 USD of ADV, 50% below 1e6), or 5 ticks",
+        "the spread is at most 10% of the mid (20% below 1e7 USD ADV, 50% below 1e6), or 5 ticks",
         "ask_px",
     ),
     CrossRule(
         "in_session",
         "market_snapshots",
         "quarantine",
-        "the book lies in the session of the named calendar: before and after it books are indicative",
+        "the book lies in the named calendar's session: outside it books are indicative",
         "ts",
         state=True,
     ),
@@ -115,7 +116,7 @@ CROSS_RULES: tuple[CrossRule, ...] = (
         "ref_known",
         "child_fills",
         "quarantine",
-        "what a correction or bust names was executed that date, for the same order at the same venue",
+        "what a correction or bust names was executed that date, for its order at its venue",
         "ref_fill_id",
     ),
     CrossRule(
@@ -184,7 +185,7 @@ CROSS_RULES: tuple[CrossRule, ...] = (
         "not_overfilled",
         "child_fills",
         "quarantine",
-        "no fill exceeds parent_qty, nor, in time order, does the quantity filled (within 1e-9 of it)",
+        "no fill, nor, in time order, the quantity filled exceeds parent_qty (within 1e-9)",
         "fill_qty",
     ),
     CrossRule(
@@ -326,7 +327,13 @@ DAY_RULES: tuple[DayRule, ...] = (
         "no book stands still for 10 minutes, three times as long as it does otherwise that day",
         FROZEN_S,
     ),
-    DayRule("catchup_print", "public_trades", "warn", "no print is 500 times its name's median", 500),
+    DayRule(
+        "catchup_print",
+        "public_trades",
+        "warn",
+        "no print is 1000 times its name's median, and 1% of its ADV",
+        1000,
+    ),
     DayRule(
         "clocks_agree",
         "public_trades",
@@ -394,10 +401,14 @@ DAY_RULES: tuple[DayRule, ...] = (
     ),
     DayRule("notional", "child_fills", "warn", "USD filled, at most 4 times", 4.0, _MONTH),
     DayRule("notional", "public_trades", "warn", "USD printed, at most 4 times", 4.0, _MONTH),
-    DayRule("null_share", "market_snapshots", "warn", "share of nulls, at most 0.3 apart", 0.3, _MONTH),
+    DayRule(
+        "null_share", "market_snapshots", "warn", "share of nulls, at most 0.3 apart", 0.3, _MONTH
+    ),
     DayRule("zero_share", "peer_flow", "warn", "share of zeros, at most 0.3 apart", 0.3, _MONTH),
     DayRule("spread", "market_snapshots", "warn", "median spread, at most 3 times", 3.0, _MONTH),
     DayRule("fee_per_share", "child_fills", "warn", "median |fee|, at most 5 times", 5.0, _MONTH),
     DayRule("adv_jump", "instruments", "warn", "a name's ADV, at most 3 times", 3.0, _MONTH),
-    DayRule("price_jump", "market_snapshots", "warn", "a name's price, at most 1.5 times", 1.5, _MONTH),
+    DayRule(
+        "price_jump", "market_snapshots", "warn", "a name's price, at most 1.5 times", 1.5, _MONTH
+    ),
 )

@@ -1,4 +1,4 @@
-"""Every rule of a single row, as one condition each: what the mask, the suites and the page are made of.
+"""Every rule of a single row as one condition: what the mask and the suites are made of.
 
 A condition is true on a broken row and null or false on any other. Every number has a finite upper
 bound and is asked whether it is one, so neither infinities nor NaN pass.

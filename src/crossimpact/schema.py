@@ -83,9 +83,9 @@ class Table:
 
     `clock` is the time that places a row in its date partition (None: the table has no time). An
     `optional` table is landed on every date or on none; an `eventful` one has as many rows as there
-    were events, perhaps none. A key column that may be null makes no key where it is. `lasting` keys
-    are unique over the dates of the trailing window, too; `duplicates` and `quarantined` say how
-    many rows of a date block the refit.
+    were events, perhaps none. A key column that may be null makes no key where it is. `lasting`
+    keys are unique over the dates of the trailing window, too; `duplicates` and `quarantined` say
+    how many rows of a date block the refit.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Suites generated from the contract: complete, never vacuous, and never silent about an error."""
+"""Rules of a row and suites generated from the contract: complete, never vacuous, never silent."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError
+from crossimpact.row_checks import row_checks
 from expectations.gx_runner import Judge
-from expectations.suites import suite
-from pipelines.store.landing import create, relation
+from expectations.suites import DATE, LANDED, count_column, rules, suite
 from tests.pipelines import desk
 
 SNAPSHOTS = contract.TABLES["market_snapshots"]
@@ -25,36 +25,38 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def fill(connection: duckdb.DuckDBPyConnection, table: contract.Table, rows: desk.Rows) -> None:
-    create(connection, table)
-    names = ["date", "file", "row", *table.column_names]
+    types = {c.name: contract.SQL_TYPE[c.type] for c in table.columns}
+    types = {"file": "VARCHAR", "row": "BIGINT", **types, "uncast": "VARCHAR", "lost": "VARCHAR"}
+    columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+    connection.execute(f"CREATE OR REPLACE TABLE {table.name} ({columns})")
     for i, row in enumerate(rows):
-        values = {"date": desk.DATE, "file": "f", "row": i} | row
+        values = {"file": "f", "row": i} | row
         connection.execute(
-            f"INSERT INTO {relation(table)} ({', '.join(names)})"
-            f" VALUES ({', '.join('?' for _ in names)})",
-            [values[name] for name in names],
+            f"INSERT INTO {table.name} ({', '.join(values)})"
+            f" VALUES ({', '.join('?' for _ in values)})",
+            list(values.values()),
         )
 
 
 def broken(connection: duckdb.DuckDBPyConnection, table: contract.Table) -> dict[str, list[int]]:
-    """Rows per broken rule, by running each finding's query."""
-    findings = Judge(connection).findings(table, relation(table))
-    return {
-        finding.rule_id: sorted(
-            row for (row,) in connection.sql(f"SELECT row FROM ({finding.query})").fetchall()
+    """Rows per broken rule of a row, of a session from noon to noon around the open."""
+    for name, hours in (("session_from", -12), ("session_to", 12)):
+        connection.execute(
+            f"SET VARIABLE {name} = CAST($moment AS TIMESTAMPTZ)",
+            {"moment": desk.at(3600 * (3 + hours))},
         )
-        if finding.query
-        else []
-        for finding in findings
+    found = {
+        check.rule: connection.execute(
+            f"SELECT row FROM {table.name} WHERE {check.broken} ORDER BY row"
+        ).fetchall()
+        for check in row_checks(table)
     }
+    return {rule: [row for (row,) in rows] for rule, rows in found.items() if rows}
 
 
 @pytest.mark.parametrize("table", contract.TABLES.values(), ids=lambda table: table.name)
-def test_every_declared_rule_is_an_expectation(table: contract.Table) -> None:
-    ids = [expectation.meta["rule_id"] for expectation in suite(table).expectations]
-    expected = {contract.COLUMN_SET, contract.ROW_COUNT, contract.CAST}
-    expected |= {rule.id for rule in table.row_rules}
-    expected |= {contract.UNIQUE_KEY} if table.key else set()
+def test_every_declared_rule_is_a_check_and_an_expectation(table: contract.Table) -> None:
+    expected = {contract.CAST, *(rule.id for rule in table.row_rules)}
     expected |= {contract.DATE_IN_PARTITION} if table.clock else set()
     for column in table.columns:
         expected |= set() if column.nullable else {contract.cell_rule_id(column, "not_null")}
@@ -63,17 +65,18 @@ def test_every_declared_rule_is_an_expectation(table: contract.Table) -> None:
         )
         expected |= {contract.cell_rule_id(column, "pattern")} if column.pattern else set()
         expected |= {contract.cell_rule_id(column, "values")} if column.values else set()
-    assert set(ids) == expected
-    assert len(ids) == len(set(ids)) >= 2 * len(table.columns)
+    checks = [check.rule for check in row_checks(table)]
+    assert set(checks) == expected and len(checks) == len(set(checks))
+    across = {rule.id for rule in contract.CROSS_RULES if rule.table == table.name}
+    asked = [expectation.meta["rule_id"] for expectation in suite(table).expectations]
+    every = expected | across | ({contract.UNIQUE_KEY} if table.key else set())
+    assert sorted(asked) == sorted(every | {contract.COLUMN_SET, contract.ROW_COUNT})
 
 
 @pytest.mark.parametrize("table", contract.TABLES.values(), ids=lambda table: table.name)
-def test_clean_rows_pass_and_no_rows_do_not(
+def test_clean_rows_break_nothing(
     connection: duckdb.DuckDBPyConnection, table: contract.Table
 ) -> None:
-    fill(connection, table, [])
-    assert broken(connection, table) == {contract.ROW_COUNT: []}
-    connection.execute(f"DROP TABLE {relation(table)}")
     fill(connection, table, desk.clean()[table.name][:5])
     assert broken(connection, table) == {}
 
@@ -85,14 +88,14 @@ BAD_CELLS = [
     ("bid_px", 0.0, {"bid_px.range"}),
     ("short_vol_bps", float("nan"), {"short_vol_bps.range"}),
     ("ask_px", None, {"ask_px.not_null"}),
-    ("ask_px", 99.99, {"book_not_crossed"}),
     ("symbol", None, {"symbol.not_null"}),
     ("symbol", "AAA\n", {"symbol.pattern"}),
     ("symbol", "aaa", {"symbol.pattern"}),
     ("symbol", "", {"symbol.pattern"}),
     ("ts", None, {"ts.not_null"}),
-    ("ts", desk.at(-48 * 3600), {contract.DATE_IN_PARTITION}),
-    ("ts", desk.at(48 * 3600), {contract.DATE_IN_PARTITION}),
+    ("ts", desk.at(-24 * 3600), {contract.DATE_IN_PARTITION}),
+    ("ts", desk.at(24 * 3600), {contract.DATE_IN_PARTITION}),
+    ("ask_px", 99.985, {"book_not_crossed"}),
     ("ts", "infinity", {contract.DATE_IN_PARTITION}),
 ]
 
@@ -170,14 +173,6 @@ def test_an_id_with_what_cannot_be_printed_is_refused(
     }
 
 
-def test_one_fill_id_on_two_venues_is_two_executions(connection: duckdb.DuckDBPyConnection) -> None:
-    rows = desk.clean()["child_fills"][:3]
-    for row, venue in zip(rows, ("XNAS", "ARCX", "XNAS"), strict=True):
-        row |= {"fill_id": "1514", "venue": venue}
-    fill(connection, FILLS, rows)
-    assert broken(connection, FILLS) == {contract.UNIQUE_KEY: [2]}
-
-
 def test_all_offenders_are_named_not_a_sample(connection: duckdb.DuckDBPyConnection) -> None:
     rows = desk.clean()["market_snapshots"]
     for row in rows[::2]:
@@ -188,35 +183,50 @@ def test_all_offenders_are_named_not_a_sample(connection: duckdb.DuckDBPyConnect
     assert found["bid_size.range"] == found["symbol.pattern"] == list(range(0, len(rows), 2))
 
 
-def test_the_first_of_duplicates_stays(connection: duckdb.DuckDBPyConnection) -> None:
-    rows = desk.clean()["market_snapshots"][:4]
-    fill(connection, SNAPSHOTS, [*rows, rows[1], rows[1]])
-    assert broken(connection, SNAPSHOTS) == {contract.UNIQUE_KEY: [4, 5]}
+def counts(connection: duckdb.DuckDBPyConnection, columns: dict[str, int], lines: int = 2) -> None:
+    """A table of counts: `lines` dates, the last of them with the rules' rows given."""
+    zero = dict.fromkeys(columns, 0)
+    for k in range(lines):
+        values = columns if k == lines - 1 else zero
+        cells = ", ".join(f"{value} AS {name}" for name, value in values.items())
+        line = f"SELECT DATE '2024-01-0{k + 1}' AS {DATE}, 9 AS {LANDED}, {cells}"
+        connection.execute(f"INSERT INTO c {line}" if k else f"CREATE TABLE c AS {line}")
+    if not lines:
+        cells = ", ".join(f"0 AS {name}" for name in columns)
+        connection.execute(
+            f"CREATE TABLE c AS SELECT DATE '2024-01-01' AS {DATE}, 9 AS {LANDED}, {cells} LIMIT 0"
+        )
 
 
-def test_a_column_short_is_a_broken_table(connection: duckdb.DuckDBPyConnection) -> None:
-    fill(connection, SNAPSHOTS, desk.clean()["market_snapshots"][:2])
-    connection.execute(f"ALTER TABLE {relation(SNAPSHOTS)} DROP COLUMN bid_px")
-    (finding,) = Judge(connection).findings(SNAPSHOTS, relation(SNAPSHOTS))
-    assert (finding.rule_id, finding.blocks) == (contract.COLUMN_SET, True)
+def test_gx_finds_the_rules_that_any_date_breaks(connection: duckdb.DuckDBPyConnection) -> None:
+    hits = {"bid_px.range": 1, "snapshot_gap": 7}
+    counts(connection, {count_column(rule): hits.get(rule, 0) for rule in rules(SNAPSHOTS)})
+    assert Judge(connection).broken(SNAPSHOTS, "c") == hits.keys()
+
+
+@pytest.mark.parametrize("change", ["a rule fewer", "a rule more", "no date"])
+def test_neither_a_rule_nor_a_date_is_left_out_in_silence(
+    connection: duckdb.DuckDBPyConnection, change: str
+) -> None:
+    columns = {count_column(rule): 0 for rule in rules(SNAPSHOTS)}
+    if change == "a rule fewer":
+        columns.popitem()
+    if change == "a rule more":
+        columns["of_nobody"] = 0
+    counts(connection, columns, lines=0 if change == "no date" else 2)
+    with pytest.raises(CrossImpactError, match="counts fail"):
+        Judge(connection).broken(SNAPSHOTS, "c")
 
 
 def test_what_cannot_be_evaluated_is_an_error(connection: duckdb.DuckDBPyConnection) -> None:
-    fill(connection, SNAPSHOTS, desk.clean()["market_snapshots"][:2])
-    connection.execute(f"ALTER TABLE {relation(SNAPSHOTS)} ALTER bid_px TYPE VARCHAR")
-    connection.execute(f"UPDATE {relation(SNAPSHOTS)} SET bid_px = 'x'")
+    counts(connection, {count_column(rule): 0 for rule in rules(SNAPSHOTS)})
+    connection.execute("ALTER TABLE c ALTER bid_px__range TYPE VARCHAR")
+    connection.execute("UPDATE c SET bid_px__range = 'x'")
     with pytest.raises(CrossImpactError, match="could not be evaluated"):
-        Judge(connection).findings(SNAPSHOTS, relation(SNAPSHOTS))
+        Judge(connection).broken(SNAPSHOTS, "c")
 
 
-def test_the_judge_finds_nothing_where_there_is_no_table(
-    connection: duckdb.DuckDBPyConnection,
-) -> None:
-    with pytest.raises(Exception, match="landed_market_snapshots"):
-        Judge(connection).findings(SNAPSHOTS, relation(SNAPSHOTS))
-
-
-def test_a_number_without_a_finite_range_makes_no_suite() -> None:
+def test_a_number_without_a_finite_range_makes_no_check() -> None:
     column = contract.Column("px", "f64", "a price", above=0.0)
     with pytest.raises(CrossImpactError, match="finite range"):
-        suite(contract.Table("t", "a price", (column,), key=()))
+        row_checks(contract.Table("t", "a price", (column,), key=()))

@@ -39,7 +39,19 @@ Row = tuple[Any, ...]
 
 #: Types of the columns around the contract's: where a landed row comes from, and its verdicts.
 COMMON = {"file": "VARCHAR", "row": "BIGINT", "table_name": "VARCHAR", "rule_id": "VARCHAR"}
-VERDICTS = {"broken_rows": COMMON, "violations": COMMON | {"severity": "VARCHAR"}}
+VERDICTS = {"broken_rows": COMMON, "found": COMMON | {"date": "DATE", "severity": "VARCHAR"}}
+#: What is held against the mid at its time, and prints that share name and time.
+PRICED = {
+    "priced": {
+        "table_name": "VARCHAR",
+        "file": "VARCHAR",
+        "row": "BIGINT",
+        "mark": "VARCHAR",
+        **dict.fromkeys(("px", "mid_px", "age_s", "opening_mid_px"), "DOUBLE"),
+    },
+    "coinciding": COMMON
+    | {c.name: contract.SQL_TYPE[c.type] for c in contract.PUBLIC_TRADES.columns},
+}
 
 
 @dataclass(frozen=True)
@@ -137,10 +149,14 @@ def _cell(text: str) -> str | None:
 
 def _relations(case: Case) -> dict[str, dict[str, str]]:
     """Tables to create, with their columns' types."""
-    relations = {
-        name: COMMON | {c.name: contract.SQL_TYPE[c.type] for c in table.columns}
-        for name, table in contract.TABLES.items()
-    } | VERDICTS
+    relations = (
+        {
+            name: COMMON | {c.name: contract.SQL_TYPE[c.type] for c in table.columns}
+            for name, table in contract.TABLES.items()
+        }
+        | VERDICTS
+        | PRICED
+    )
     for name, text in case.given.items():
         given = parse(text)
         known = relations.get(name, COMMON)

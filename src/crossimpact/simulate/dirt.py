@@ -19,7 +19,7 @@ from crossimpact.simulate.market import Truth
 from crossimpact.simulate.orders import PARENTS_PER_SYMBOL
 
 #: Share of a table's rows that may be broken: safely below what blocks.
-MAX_SHARE = 0.9 * contract.MAX_QUARANTINE_SHARE
+MAX_SHARE = 0.9 * min(table.quarantined.share for table in contract.TABLES.values())
 #: Every kind appears about once in so many days.
 _DAYS_PER_ROUND = 10
 _GAP_S = 180

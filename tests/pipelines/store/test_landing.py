@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import duckdb
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
-from pipelines.store.landing import Landing, accepts, create, load, relation
+from pipelines.store.landed import accepts, attach
+from pipelines.store.landing import Landing
 from tests.pipelines import desk
 
 FILLS = contract.TABLES["child_fills"]
@@ -24,21 +27,30 @@ def read(root: Path, table: contract.Table = FILLS) -> list[dict[str, object]]:
     """Rows of the table's one partition as the reader sees them; times as text."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        create(connection, table)
-        problems = load(connection, Landing(root), table, desk.DATE)
-        assert not problems, problems
+        reading = attach(connection, Landing(root), table, desk.DATE)
+        assert not reading.problems, reading.problems
         times = [f"CAST({c.name} AS VARCHAR) AS {c.name}" for c in table.columns if c.type == "ts"]
         replaced = f"REPLACE ({', '.join(times)})" if times else ""
-        rows = connection.sql(f"SELECT * {replaced} FROM {relation(table)} ORDER BY file, row")
+        rows = connection.sql(f"SELECT * {replaced} FROM {table.name} ORDER BY file, row")
         return rows.to_arrow_table().to_pylist()
 
 
 def problems(root: Path, table: contract.Table = FILLS) -> set[tuple[str, str]]:
     with duckdb.connect() as connection:
-        create(connection, table)
-        found = load(connection, Landing(root), table, desk.DATE)
-        assert connection.sql(f"SELECT * FROM {relation(table)}").fetchall() == []
+        found = attach(connection, Landing(root), table, desk.DATE).problems
+        assert (
+            found and not connection.sql("SHOW TABLES").filter(f"name = '{table.name}'").fetchall()
+        )
         return {(problem.column, problem.rule) for problem in found}
+
+
+def notes(root: Path, table: contract.Table = FILLS) -> set[tuple[str, str]]:
+    """(column, rule) of the casts that were made without loss."""
+    with duckdb.connect() as connection:
+        return {
+            (note.column, note.rule)
+            for note in attach(connection, Landing(root), table, desk.DATE).notes
+        }
 
 
 def test_a_missing_folder_is_a_usage_error(tmp_path: Path) -> None:
@@ -133,7 +145,7 @@ def test_a_csv_cell_that_does_not_cast_keeps_its_text(
 def test_a_column_that_may_be_null_may_be_absent(tmp_path: Path, kind: str) -> None:
     table = contract.TABLES["parent_orders"]
     optional = [c.name for c in table.columns if c.nullable]
-    assert optional == ["basket_id", "alpha_bps"]
+    assert optional == ["basket_id", "alpha_bps"] and FILLS.columns[-1].nullable
     data = pa.Table.from_pylist(desk.clean()[table.name], schema=desk.schema(table.name))
     path = desk.folder(tmp_path, table.name) / f"part-0.{kind}"
     writer = pq.write_table if kind == "parquet" else pa.csv.write_csv
@@ -164,10 +176,11 @@ def test_rows_are_numbered_within_each_file(tmp_path: Path) -> None:
     rows = desk.clean()["child_fills"]
     desk.write(tmp_path, {"child_fills": rows[:2]}, name="b.parquet")
     desk.write(tmp_path, {"child_fills": rows[2:5]}, name="a.parquet")
+    folder = f"child_fills/date={desk.DATE}"
     places = [(row["file"], row["row"], row["fill_id"]) for row in read(tmp_path)]
     assert places == [
-        *(("a.parquet", i, f"f{i + 2}") for i in range(3)),
-        *(("b.parquet", i, f"f{i}") for i in range(2)),
+        *((f"{folder}/a.parquet", i, f"f{i + 2}") for i in range(3)),
+        *((f"{folder}/b.parquet", i, f"f{i}") for i in range(2)),
     ]
 
 
@@ -201,13 +214,11 @@ def test_harmless_widenings_and_a_hive_column_pass(tmp_path: Path) -> None:
     ("type_", "landed"),
     [
         ("ts", pa.timestamp("us")),
-        ("ts", pa.timestamp("us", tz="America/New_York")),
-        ("ts", pa.timestamp("ms", tz="UTC")),
         ("ts", pa.int64()),
         ("f64", pa.string()),
         ("f64", pa.bool_()),
-        ("i64", pa.float64()),
-        ("i64", pa.uint64()),
+        ("i64", pa.bool_()),
+        ("ts", pa.date32()),
         ("str", pa.int64()),
     ],
 )
@@ -215,6 +226,107 @@ def test_types_that_mean_something_else_do_not_pass(
     type_: contract.Type, landed: pa.DataType
 ) -> None:
     assert not accepts(type_, landed)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "kind"),
+    [
+        ("child_fills", "fill_ts", pa.timestamp("us", tz="America/New_York")),
+        ("child_fills", "fill_ts", pa.timestamp("ms", tz="UTC")),
+        ("child_fills", "fill_px", pa.decimal128(18, 6)),
+        ("public_trades", "aggressor_side", pa.float64()),
+    ],
+)
+def test_a_cast_that_loses_nothing_is_made_and_noted(
+    tmp_path: Path, table: str, column: str, kind: pa.DataType
+) -> None:
+    rows, declared = desk.clean()[table], contract.TABLES[table]
+    data = pa.Table.from_pylist(rows, schema=desk.schema(table))
+    at = data.schema.get_field_index(column)
+    cast = data.set_column(at, column, data[column].cast(kind))
+    desk.write(tmp_path / "plain", {table: rows})
+    pq.write_table(cast, desk.folder(tmp_path / "other", table) / "part-0.parquet")
+    assert read(tmp_path / "other", declared) == read(tmp_path / "plain", declared)
+    assert notes(tmp_path / "other", declared) == {(column, contract.COERCED)}
+    assert notes(tmp_path / "plain", declared) == set()
+
+
+def test_half_a_side_is_the_rows_own_fault(tmp_path: Path) -> None:
+    table = contract.TABLES["public_trades"]
+    data = pa.Table.from_pylist(desk.clean()[table.name][:3], schema=desk.schema(table.name))
+    at = data.schema.get_field_index("aggressor_side")
+    data = data.set_column(at, "aggressor_side", pa.array([1.0, 0.5, -1.0]))
+    pq.write_table(data, desk.folder(tmp_path, table.name) / "part-0.parquet")
+    rows = read(tmp_path, table)
+    assert [row["aggressor_side"] for row in rows] == [1, None, -1]
+    assert [row["lost"] for row in rows] == [None, "aggressor_side", None]
+
+
+def test_times_of_another_zone_in_a_csv_are_read_and_noted(tmp_path: Path) -> None:
+    rows = desk.clean()["child_fills"][:2]
+    path = desk.write_csv(tmp_path, "child_fills", rows)
+    text = path.read_text()
+    path.write_text(text.replace("2024-01-03 14:31", "2024-01-03 10:31").replace("Z,", "-04:00,"))
+    assert [str(row["fill_ts"])[:16] for row in read(tmp_path)] == ["2024-01-03 14:31"] * 2
+    assert ("fill_ts", contract.COERCED) in notes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("Venue", "lower case"), ("venu", "renamed to 'venu'"), ("exchange", "renamed to 'exchange'")],
+)
+def test_a_renamed_column_is_guessed(tmp_path: Path, name: str, told: str) -> None:
+    data = pa.Table.from_pylist(desk.clean()["child_fills"], schema=desk.schema("child_fills"))
+    names = [name if column == "venue" else column for column in data.column_names]
+    pq.write_table(
+        data.rename_columns(names), desk.folder(tmp_path, "child_fills") / "part-0.parquet"
+    )
+    with duckdb.connect() as connection:
+        found = attach(connection, Landing(tmp_path), FILLS, desk.DATE).problems
+    (problem,) = [p for p in found if p.column == "venue"]
+    assert told in problem.text
+
+
+def test_what_nobody_reads_is_listed(tmp_path: Path) -> None:
+    desk.write(tmp_path, {"child_fills": desk.clean()["child_fills"]})
+    places = [
+        "notes.txt",
+        "child_fills/part-0.parquet",
+        f"child_fills/dt={desk.DATE}/part-0.parquet",
+        f"child_fills/date={desk.DATE}/_part-1.parquet",
+        f"child_fills/date={desk.DATE}/fills.csv.gz",
+        "child_fills_corrections/date=2024-01-03/part-0.parquet",
+    ]
+    for place in (*places, "_SUCCESS", f"child_fills/date={desk.DATE}/_SUCCESS", "calendar.toml"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("")
+    assert Landing(tmp_path).unread() == [
+        "child_fills/date=2024-01-03/_part-1.parquet",
+        "child_fills/date=2024-01-03/fills.csv.gz",
+        "child_fills/dt=2024-01-03/",
+        "child_fills/part-0.parquet",
+        "child_fills_corrections/",
+        "notes.txt",
+    ]
+
+
+def test_a_producers_manifest_is_held_to(tmp_path: Path) -> None:
+    desk.write(tmp_path, {"child_fills": desk.clean()["child_fills"]})
+    landing, folder = Landing(tmp_path), desk.folder(tmp_path, "child_fills")
+    digest = hashlib.sha256((folder / "part-0.parquet").read_bytes()).hexdigest()
+
+    def told(manifest: object) -> tuple[list[str], int | None]:
+        (folder / "_manifest.json").write_text(json.dumps(manifest))
+        broken = landing.broken_promises("child_fills", desk.DATE)
+        return list(broken), landing.promised_rows("child_fills", desk.DATE)
+
+    before = landing.digest("child_fills", desk.DATE)
+    assert told({"rows": 120, "sha256": digest}) == ([], 120)
+    assert landing.digest("child_fills", desk.DATE) != before
+    assert told({"files": {"part-0.parquet": {"rows": 120, "sha256": digest}}}) == ([], 120)
+    assert "sha256" in told({"sha256": "0" * 64})[0][0]
+    assert "promised" in told({"files": {"part-1.parquet": {"rows": 3}}})[0][0]
+    assert told([1])[0] and told([1])[1] is None
 
 
 def test_wrong_type_missing_and_extra_column_are_each_named(tmp_path: Path) -> None:
