@@ -1,7 +1,7 @@
 """What a date's feed did: silences, still books, and the numbers a date is remembered by.
 
-Read off the landed books and prints, whatever rule their rows break, so that a date's profile is the
-same whenever it is asked. Times are microseconds since the epoch; silences of the whole market are
+Read off the landed books and prints, whatever rule their rows break, so that a date's profile is
+the same whenever it is asked. Times are microseconds since the epoch; silences of the whole market are
 told apart from a name's own, for which only the time counts in which another name ticks.
 """
 
@@ -39,7 +39,7 @@ def market_silences(tape: Tape) -> list[Stretch]:
 
 
 def silences(tape: Tape) -> list[Stretch]:
-    """Stretches in which a name does not tick while others do, its late first and early last too."""
+    """Stretches in which a name does not tick while others do, at open and close too."""
     if not len(tape.ts):
         return []
     times, elapsed = tape.clock

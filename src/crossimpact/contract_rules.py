@@ -1,7 +1,7 @@
 """The contract's rules across rows and of whole days, and every number they are held against.
 
 A `CrossRule` is a query in `sql/checks/<id>.sql`, judged in the order given: each sees the rows
-that those before it condemned; those of a book alone are answered by the tape (`pipelines/tape.py`).
+that those before it condemned; those of a book alone are the tape's (`pipelines/tape.py`).
 A `DayRule` is of a date's table or of a stretch of its feed.
 """
 
@@ -302,7 +302,7 @@ DAY_RULES: tuple[DayRule, ...] = (
         "market_silence",
         "market_snapshots",
         "warn",
-        "no silence of every name inside the session, but at a time of day when there always is one",
+        "no silence of every name in the session, but at a time of day at which there always is one",
         MAX_SNAPSHOT_AGE_S,
         _MONTH,
     ),

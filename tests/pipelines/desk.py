@@ -22,6 +22,7 @@ SYMBOLS = ("AAA", "BBB")
 N_SNAPSHOTS = 300  # per symbol, 5 s apart
 N_FILLS = 120
 
+IDS = ("order_id", "fill_id", "ref_fill_id")
 #: Columns that a desk may leave out, and this one does.
 V2_ONLY = ("exec_type", "ref_fill_id", "trade_id", "condition")
 
@@ -76,11 +77,15 @@ def clean(date: str = DATE) -> dict[str, Rows]:
 
 def renamed(tables: dict[str, Rows], date: str) -> dict[str, Rows]:
     """Ids of a date of their own, but for `DATE`'s: they are unique over dates."""
-    mark = "" if date == DATE else f"@{date}"
     for rows in tables.values():
         for row in rows:
-            row |= {name: row[name] + mark for name in ("order_id", "fill_id") if row.get(name)}
+            row |= {name: row[name] + mark(date) for name in IDS if row.get(name)}
     return tables
+
+
+def mark(date: str) -> str:
+    """What the ids of a date end on."""
+    return "" if date == DATE else f"@{date.replace('-', '')}"
 
 
 def _instrument(symbol: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Broken rows, each with the contract rule it breaks.
 
 A broken row breaks nothing else: broken parents have no fills, a gap in the snapshots has no fill
-in it, a dead instrument is traded by nobody. So the rows in quarantine are the rows named here.
+in it, a dead instrument is traded by nobody. So the rows with a violation are the rows named here.
 """
 
 from __future__ import annotations
@@ -157,6 +157,15 @@ def _fill_outside_window(day: _Day) -> int:
     return row
 
 
+def _fill_after_end(day: _Day) -> int:
+    """A last fill three seconds after the bell, which is accepted and warned of."""
+    row = day.any_row("child_fills")
+    if row >= 0:
+        end = day.tables["parent_orders"]["end_ts"][_parent_of(day, row)]
+        day.tables["child_fills"]["fill_ts"][row] = end + np.timedelta64(3, "s")
+    return row
+
+
 def _overfill(day: _Day) -> int:
     """A last fill at the end of the window, larger than the whole parent."""
     source = day.any_row("child_fills")
@@ -184,6 +193,34 @@ def _parent(rule: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> _K
         return day.append("parent_orders", source, order_id=order_id, **change(record))
 
     return _Kind("parent_orders", rule, spoil)
+
+
+def _stub_quote(day: _Day) -> int:
+    """An ask of four times the market, for one snapshot in which the desk does not trade."""
+    snapshots, fills = day.tables["market_snapshots"], day.tables["child_fills"]
+    traded = np.isin(snapshots["symbol"], fills["symbol"])
+    row = day.pick("market_snapshots", np.flatnonzero(~traded) if (~traded).any() else _quiet(day))
+    if row >= 0:
+        snapshots["ask_px"][row] *= 4
+    return row
+
+
+def _quiet(day: _Day) -> NDArray[Any]:
+    """Snapshots of the session's first seconds, before any fill."""
+    ts, first = day.tables["market_snapshots"]["ts"], day.tables["child_fills"]["fill_ts"].min()
+    return np.flatnonzero((ts > ts.min()) & (ts < first))
+
+
+def _print_again(day: _Day) -> int:
+    source = day.any_row("public_trades")
+    return -1 if source < 0 else day.append("public_trades", source)
+
+
+def _decision_before_split(order: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "decision_px": 10 * order["decision_px"],
+        "parent_notional": 10 * order["decision_px"] * order["parent_qty"],
+    }
 
 
 def _dead_instrument(day: _Day) -> int:
@@ -229,6 +266,33 @@ KINDS: dict[str, _Kind] = {
     "fill outside window": _Kind("child_fills", "fill_in_window", _fill_outside_window),
     "duplicate fill": _Kind("child_fills", contract.UNIQUE_KEY, _duplicate_fill),
     "overfill": _Kind("child_fills", "not_overfilled", _overfill),
+    "closing print": _Kind("child_fills", "fill_after_end", _fill_after_end),
+    "fee of a billion": _cell("child_fills", "fee", "fee_bounded", lambda _: 1e9),
+    "fill off tick": _cell("child_fills", "fill_px", "fill_on_tick", lambda px: px + 0.0013),
+    "stub quote": _Kind("market_snapshots", "spread_bounded", _stub_quote),
+    "decision before split": _parent("decision_near_mid", _decision_before_split),
+    "parent off lot": _parent(
+        "parent_on_lot",
+        lambda order: {
+            "parent_qty": order["parent_qty"] + 0.5,
+            "parent_notional": (order["parent_qty"] + 0.5) * order["decision_px"],
+        },
+    ),
+    "peer flow off its grid": _cell(
+        "peer_flow", "ts", "peer_on_grid", lambda ts: ts - np.timedelta64(37, "s")
+    ),
+    "print far from mid": _cell("public_trades", "px", "print_near_mid", lambda px: 1.048 * px),
+    "print again": _Kind("public_trades", "repeated_print", _print_again),
+    "mark before split": _cell(
+        "benchmark_marks", "px", "mark_near_mid", lambda px: 10 * px, where=("mark", "INTERVAL_MID")
+    ),
+    "mark ten hours early": _cell(
+        "benchmark_marks",
+        "ts",
+        "mark_in_window",
+        lambda ts: ts - np.timedelta64(10, "h"),
+        where=("mark", "INTERVAL_MID"),
+    ),
     "mark of unknown order": _cell(
         "benchmark_marks",
         "order_id",
