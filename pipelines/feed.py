@@ -1,8 +1,8 @@
 """What a date's feed did: silences, still books, and the numbers a date is remembered by.
 
 Read off the landed books and prints, whatever rule their rows break, so that a date's profile is
-the same whenever it is asked. Times are microseconds since the epoch; silences of the whole market are
-told apart from a name's own, for which only the time counts in which another name ticks.
+the same whenever it is asked. Times are microseconds since the epoch. Of a name's own silence only
+the time counts in which another name ticks; silences of the whole market are told apart.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def together(found: list[Stretch], names: int) -> tuple[list[Stretch], list[Stre
         near = (
             groups and stretch.start - groups[-1][0].start <= contract.MAX_SNAPSHOT_AGE_S * _SECOND
         )
-        (groups[-1] if near else groups.append([]) or groups[-1]).append(stretch)
+        if not near:
+            groups.append([])
+        groups[-1].append(stretch)
     wide = [group for group in groups if _is_outage(len({s.names for s in group}), names)]
     single = [stretch for group in groups if group not in wide for stretch in group]
     return [_merged(group) for group in wide], single

@@ -302,7 +302,7 @@ DAY_RULES: tuple[DayRule, ...] = (
         "market_silence",
         "market_snapshots",
         "warn",
-        "no silence of every name in the session, but at a time of day at which there always is one",
+        "no silence of every name in the session, but at a time at which there always is one",
         MAX_SNAPSHOT_AGE_S,
         _MONTH,
     ),

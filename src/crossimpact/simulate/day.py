@@ -47,7 +47,11 @@ def simulate_day(truth: Truth, day: int) -> Tables:
         "public_trades": tape.prints(truth, day, fills, plan.peers, path.moves, quotes, rng),
     }
     return {
-        name: {c.name: _as_declared(c, tables[name][c.name]) for c in table.columns}
+        name: {
+            c.name: _as_declared(c, tables[name][c.name])
+            for c in table.columns
+            if c.name in tables[name]
+        }
         for name, table in contract.TABLES.items()
     }
 
