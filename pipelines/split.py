@@ -30,6 +30,7 @@ from pipelines.store.landing import Landing, Problem
 from pipelines.store.warehouse import Warehouse, scalar, sql
 from pipelines.tape import Tape
 from pipelines.trading_day import TradingDay
+from pipelines.waiving import Waiver, told, waive
 
 LAYERS = ("accepted", "quarantine", "violations")
 #: Tables read in place; the others are small and read often.
@@ -61,6 +62,7 @@ class Judgement:
     ) -> None:
         self.connection, self._warehouse = connection, warehouse
         self._findings: dict[str, list[Finding]] = {}
+        self._waivers: dict[str, tuple[Waiver, ...]] = {}
         self._dates: dict[str, TradingDay] = {}
         self._sorted: dict[tuple[str, str], bool] = {}
         self._counts: dict[str, dict[str, tuple[int, int, dict[str, int]]]] = {}
@@ -125,6 +127,10 @@ class Judgement:
                 return unreadable(self.connection, self._landing, table, date, error)
         return []
 
+    def waive(self, date: str, waivers: Iterable[Waiver]) -> None:
+        """Name the waivers that count on a loaded date, before it is judged across its tables."""
+        self._waivers[date] = tuple(waivers)
+
     def judge_tables(self) -> None:
         """Judge the loaded dates across their rows and tables, and let GX judge the counts."""
         if not self._dates:
@@ -143,7 +149,8 @@ class Judgement:
             own = profiles.find(date)
             if own is not None:
                 month = [p for _, p in known]
-                self._findings[date] = findings(date, own, month, day, [d for d, _ in known])
+                found = findings(date, own, month, day, [d for d, _ in known])
+                self._findings[date] = told(found, self._waivers.get(date, ()))
         judge_counts(self.connection, list(self._dates))
 
     def _profile(self, profiles: Profiles, date: str) -> Profile | None:
@@ -185,11 +192,14 @@ class Judgement:
         for rule, (files, rows) in books.offenders.items():
             self._note_rows(contract.MARKET_SNAPSHOTS.name, rule, files, rows)
         self.connection.execute(sql("validate/orders"))
+        waivers = self._waivers.get(date, ())
+        waive(self.connection, waivers)
         books.price()
         for cross in contract.CROSS_RULES:  # each sees what those before it condemned
             if cross.id not in books.offenders:
                 query = sql(f"checks/{cross.query or cross.id}")
                 self._note(cross.table, cross.id, cross.severity, query)
+                waive(self.connection, waivers, cross.id)
         self.connection.execute(sql("validate/busts_are_no_fills"))
         return books.tape
 

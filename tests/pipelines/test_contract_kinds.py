@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date as calendar_date
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crossimpact import contract
+from pipelines.split import Judgement
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -116,7 +118,7 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 DATES = [str(calendar_date(2024, 3, 1) + timedelta(days=i)) for i in range(60)]
 DAYS = dict(zip(KINDS, DATES, strict=False))
-FIRST, SECOND, TWICE, FILES = DATES[40:44]
+FIRST, SECOND, FILES = "2024-02-26", "2024-02-27", "2024-02-28"
 CASCADES = {rule.id for rule in contract.CROSS_RULES if rule.cascade}
 
 
@@ -231,7 +233,10 @@ def test_each_violation_shows_the_cell_that_broke_the_rule(judged: Judged) -> No
 
 def test_the_rules_find_nothing_among_what_they_accepted(judged: Judged, tmp_path: Path) -> None:
     """What is accepted, landed again in a zone of its own, breaks no rule that refuses rows."""
-    dates = sorted({*DAYS.values(), FIRST, SECOND, FILES})
+    dates = [
+        DAYS[kind] for kind in ("fat finger", "decision before a split", "mark before a split")
+    ]
+    dates += [FIRST, SECOND, FILES]
     for date in dates:
         for table in contract.TABLES:
             rows = accepted(judged, table, date)
@@ -258,6 +263,37 @@ def test_the_verdict_on_a_date_is_the_same_alone_as_among_others(
             Warehouse(home).manifest("accepted", table, SECOND) for home in (alone, judged.settings)
         )
         assert own is not None and among is not None and own.sha256 == among.sha256
+
+
+@dataclass(frozen=True)
+class Waived:
+    rule: str
+    table: str
+    symbols: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("waiver", "taken"),
+    [
+        (Waived("fee_bounded", F), True),
+        (Waived("fee_bounded", F, ("AAA",)), True),
+        (Waived("fee_bounded", F, ("BBB",)), False),
+        (Waived("fee_bounded", P), False),
+    ],
+)
+def test_a_waived_row_is_accepted_and_shown(judged: Judged, waiver: Waived, taken: bool) -> None:
+    date = DAYS["fee of a billion"]
+    with Warehouse(judged.settings).connect() as connection:
+        judgement = Judgement(connection)
+        judgement.load(judged.landing, judged.landing.tables(), date)
+        judgement.waive(date, [waiver])
+        judgement.judge_tables()
+        judgement.judge_day(date)
+        counts = judgement.counts(F)
+        severity = connection.execute("SELECT severity FROM main.found").fetchall()
+    assert counts["rules"] == {"fee_bounded": 1}
+    assert counts["rows"]["quarantined"] == (0 if taken else 1)
+    assert severity == [("waived" if taken else "quarantine",)]
 
 
 def test_the_kinds_of_both_tests_are_many() -> None:
