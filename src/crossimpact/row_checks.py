@@ -61,8 +61,10 @@ def _cell_checks(column: Column) -> Iterator[RowCheck]:
         yield check("values", f"{column.name} NOT IN ({', '.join(map(_literal, column.values))})")
     elif column.pattern is not None:
         yield check("pattern", _mismatch(column.name, column.pattern))
-    elif column.type == "f64":  # a file's statistics know of no NaN, and would be believed
-        yield check("range", f"isnan({column.name}) OR NOT ({_range(column)})")
+    elif (
+        column.type == "f64"
+    ):  # DuckDB answers `isnan` from a file's statistics, which leave NaN out
+        yield check("range", f"NOT isfinite({column.name}) OR NOT ({_range(column)})")
     elif column.type == "i64":
         yield check("range", f"NOT ({_range(column)})")
 
