@@ -70,7 +70,7 @@ class Result:
     report
         The page.
     note
-        What to know of the release besides: it had expired by that date.
+        What to know besides: the release had expired by that date, the date's rows are stale.
     """
 
     date: str
@@ -131,12 +131,13 @@ def run_champion(settings: Settings, landing_root: Path, date: str) -> Result:
     champion, facts = release.champion(settings)
     settings = plan.matching(settings, champion)
     landing = Landing(landing_root)
-    validate.accept(settings, landing, [date])
+    stale = validate.accept(settings, landing, [date])
     features.prepare(settings, landing, [date])
     moment, valid_for = utc(datetime.fromisoformat(date)), settings.policy.release.valid_for
     old = expired(champion, moment, valid_for) if date > champion.as_of else ""
-    result = run(settings, landing_root, date, champion, {**facts.to_dict(), "note": old})
-    return replace(result, note=old)
+    note = "; ".join(filter(None, (old, *stale)))
+    result = run(settings, landing_root, date, champion, {**facts.to_dict(), "note": note})
+    return replace(result, note=note)
 
 
 def _check_release(settings: Settings, release: Release) -> None:
