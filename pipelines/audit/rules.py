@@ -22,6 +22,8 @@ from pipelines.store.warehouse import text_sha256
 OTHER_QUERIES = ("audit", "features", "ingest", "marts", "validate")
 #: Modules of which no verdict depends, or (the contract) rule by rule.
 NO_JUDGES = ("crossimpact", "pipelines.store", "sql/checks/")
+#: But for these, which read and ask.
+JUDGES = ("crossimpact.row_checks", "pipelines.store.land", "pipelines.validate")
 LENGTH = 16  # hex digits of a rule's digest
 
 
@@ -45,8 +47,8 @@ def judge() -> str:
     """Digest of the code that reads landed files and asks the rules, and of its libraries."""
     places = {"places": provenance.SOURCES, "queries": provenance.SQL_DIR}
     code = sources("pipelines.split", **places).without(*NO_JUDGES)
-    for name in ("pipelines.store.landing", "pipelines.validate"):
-        code.texts[name] = sources(name, **places).texts[name]
+    every = sources("pipelines.split", "pipelines.validate", **places).texts
+    code.texts.update({name: text for name, text in every.items() if name.startswith(JUDGES)})
     return code.meaning
 
 
@@ -54,7 +56,9 @@ def _declared() -> Iterator[tuple[str, Any]]:
     for table in contract.TABLES.values():
         yield from ((f"{table.name}.{name}", what) for name, what in _table_rules(table))
     for rule in _listed():
-        yield f"{getattr(rule, 'table', '*')}.{rule.id}", [_without_words(rule), *_query(rule.id)]
+        yield f"{getattr(rule, 'table', '*')}.{rule.id}", [
+            _without_words(rule), *_query(getattr(rule, "query", "") or rule.id)
+        ]
     for name, value in sorted(vars(contract).items()):
         if name.isupper() and isinstance(value, int | float):
             yield f"*.{name.lower()}", value

@@ -6,19 +6,23 @@ steps on files of the home (open, link, rename, remove) the home is copied as it
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crossimpact import atomic, contract
-from crossimpact.errors import UsageError
+from crossimpact.errors import CrossImpactError, UsageError
+from pipelines.audit import zone
 from pipelines.audit.ledger import Ledger
+from pipelines.split import LAYERS
 from pipelines.store import stale
 from pipelines.store.landing import Landing
 from pipelines.store.manifest import DAYS, JUDGED, MANIFEST
@@ -73,16 +77,34 @@ def landing_of(root: Path, price: float) -> Landing:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path], Any, Any]:
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a landing of two dates and the home in which they were judged; to copy."""
+    root = tmp_path_factory.mktemp("judged")
+    landing = landing_of(root / "landing", 100.01)
+    desk.write(landing.root, desk.clean(NEXT), NEXT)
+    run(Settings(root / "home"), landing)
+    return root
+
+
+@pytest.fixture
+def mine(judged: Path, tmp_path: Path) -> tuple[Landing, Settings, Warehouse]:
+    shutil.copytree(judged, tmp_path, dirs_exist_ok=True)
+    settings = Settings(tmp_path / "home")
+    return Landing(tmp_path / "landing"), settings, Warehouse(settings)
+
+
+@pytest.fixture(scope="module")
+def swept(
+    judged: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[Path], Any, Any]:
     """A landing, the home at every step of its correction, and what is live before and after."""
     root = tmp_path_factory.mktemp("swept")
-    landing, settings = landing_of(root / "landing", 100.01), Settings(root / "home")
-    run(settings, landing)
+    shutil.copytree(judged, root, dirs_exist_ok=True)
+    settings = Settings(root / "home")
     warehouse = Warehouse(settings)
     old = warehouse.day(desk.DATE)
-    landing_of(root / "landing", 100.02)
     with WATCH.on(settings.home):
-        run(settings, landing)
+        run(settings, landing_of(root / "landing", 100.02))
     return root, list(WATCH.copies), old, warehouse.day(desk.DATE)
 
 
@@ -104,134 +126,132 @@ def test_at_every_step_of_a_correction_the_date_is_the_old_one_or_the_new(swept)
 
 
 def test_after_a_kill_at_any_step_the_next_run_completes_and_leaves_nothing_behind(swept) -> None:
+    """Where the entry was written and its date was not shown, and where a draft was left."""
     root, copies, _, new = swept
-    for copy in copies[:: len(copies) // 4]:
+    drafts = [copy for copy in copies if [*copy.rglob(DRAFTS)]]
+    for copy in (drafts[len(drafts) // 2], copies[-1]):
         settings = Settings(copy)
         run(settings, Landing(root / "landing"))
         assert Warehouse(settings).day(desk.DATE) == new
-        assert not [*copy.rglob(DRAFTS)]
+        assert copy == copies[-1] or not [*copy.rglob(DRAFTS)]
         assert Ledger(copy).last(desk.DATE)["manifest"] == new.digest
 
 
-def test_a_full_disk_leaves_the_old_date_live(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    landing, settings = landing_of(tmp_path / "landing", 100.01), Settings(tmp_path / "home")
-    run(settings, landing)
-    warehouse, real = Warehouse(settings), atomic.sync
-    old = warehouse.day(desk.DATE)
-    landing_of(tmp_path / "landing", 100.02)
-    for steps_left in (0, 7, 20, 21, 22):
-        count = iter(range(100))
+def test_a_full_disk_leaves_the_old_date_live(mine, monkeypatch: pytest.MonkeyPatch) -> None:
+    landing, settings, warehouse = mine
+    real, old, count = atomic.sync, warehouse.day(desk.DATE), iter(range(100))
+    landing_of(landing.root, 100.02)
 
-        def full(path: Path, left: int = steps_left, count: Iterator[int] = count) -> None:
-            if next(count) >= left:
-                raise OSError(28, "No space left on device")
-            real(path)
+    def full(path: Path) -> None:
+        if next(count) >= 20:
+            raise OSError(28, "No space left on device")
+        real(path)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(atomic, "sync", full)
-            with pytest.raises(OSError, match="No space"):
-                run(settings, landing)
-        assert warehouse.day(desk.DATE) == old
-    run(settings, landing)
-    assert warehouse.day(desk.DATE) != old
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "sync", full)
+        with pytest.raises(OSError, match="No space"):
+            run(settings, landing)
+    assert warehouse.day(desk.DATE) == old and not [*warehouse.root.rglob(DRAFTS)]
 
 
-def old_layout(home: Path) -> None:
+def old_layout(warehouse: Warehouse) -> None:
     """The home as code of before would have left it: a manifest per partition."""
-    import json
-    from dataclasses import asdict
-
-    warehouse = Warehouse(Settings(home))
     for date in warehouse.judged_dates():
         for manifest in warehouse.day(date).partitions:
             path = warehouse.folder(manifest.layer, manifest.table, date) / MANIFEST
             path.write_text(json.dumps(asdict(manifest)))
     shutil.rmtree(warehouse.root / DAYS)
-    shutil.rmtree(home / "audit")
-    (home / "landing.json").unlink()
+    shutil.rmtree(warehouse.settings.home / "audit")
+    (warehouse.settings.home / "landing.json").unlink()
 
 
-def test_a_home_of_before_is_read_superseded_and_entered_in_the_ledger(tmp_path: Path) -> None:
-    landing, settings = landing_of(tmp_path / "landing", 100.01), Settings(tmp_path / "home")
-    run(settings, landing)
-    warehouse = Warehouse(settings)
+def test_a_home_of_before_is_read_superseded_and_entered_in_the_ledger(mine) -> None:
+    landing, settings, warehouse = mine
     old = warehouse.day(desk.DATE)
-    old_layout(settings.home)
+    old_layout(warehouse)
     assert warehouse.day(desk.DATE).digest == old.digest
-    assert warehouse.dates("accepted", "child_fills") == [desk.DATE]
-    (settings.home / "warehouse/accepted/child_fills" / f"date={desk.DATE}" / DRAFTS).with_name(
-        ".left.tmp"
-    ).touch()
-    landing_of(tmp_path / "landing", 100.02)
-    run(settings, landing)
+    assert warehouse.dates("accepted", "child_fills") == [desk.DATE, NEXT]
+    assert run(settings, landing).verdict == "ok" and not (warehouse.root / DAYS).exists()
+    (warehouse.folder("accepted", "child_fills", desk.DATE) / ".left.tmp").touch()
+    run(settings, landing_of(landing.root, 100.02))
     found, judged = Ledger(settings.home).entries(desk.DATE)
     assert (found["kind"], judged["kind"]) == ("found", "judged")
     assert found["manifest"] == old.digest and judged["manifest"] == warehouse.day(desk.DATE).digest
+    left = (path for layer in JUDGED for path in (warehouse.root / layer).rglob("*"))
     assert not [
-        path
-        for layer in JUDGED
-        for path in (warehouse.root / layer).rglob("*")
-        if path.name == MANIFEST or path.suffix == ".tmp"
+        p
+        for p in left
+        if p.suffix == ".tmp" or (p.name, p.parent.name) == (MANIFEST, f"date={desk.DATE}")
     ]
+    assert warehouse.dates("accepted", "child_fills") == [desk.DATE, NEXT]
 
 
-def test_a_date_that_leaves_the_landing_stays_live_and_is_reported(tmp_path: Path) -> None:
-    landing, settings = landing_of(tmp_path / "landing", 100.01), Settings(tmp_path / "home")
-    desk.write(landing.root, desk.clean(NEXT), NEXT)
-    run(settings, landing)
+def test_a_date_that_leaves_the_landing_stays_live_and_is_reported(mine) -> None:
+    landing, settings, warehouse = mine
     for table in contract.TABLES:
         shutil.rmtree(landing.root / table / f"date={desk.DATE}")
     (told,) = run(settings, landing).stale
     assert desk.DATE in told and "no longer in the landing zone" in told
-    assert Warehouse(settings).day(desk.DATE) is not None
+    assert warehouse.day(desk.DATE) is not None
+    run(settings, landing)
     assert [e["kind"] for e in Ledger(settings.home).entries(desk.DATE)] == ["judged", "removed"]
-    run(settings, landing)
-    assert len(Ledger(settings.home).entries(desk.DATE)) == 2  # said once
 
 
-def test_a_home_has_one_landing_zone_until_it_is_replaced(tmp_path: Path) -> None:
-    from pipelines.audit import zone
-
-    landing, settings = landing_of(tmp_path / "one", 100.01), Settings(tmp_path / "home")
-    run(settings, landing)
-    other = landing_of(tmp_path / "two", 100.02)
-    warehouse = Warehouse(settings)
-    live = warehouse.day(desk.DATE)
-    with pytest.raises(UsageError, match=r"holds the dates of landing zone .*one.*--replace"):
+def test_a_home_has_one_landing_zone_until_it_is_replaced(mine, tmp_path: Path) -> None:
+    _, settings, warehouse = mine
+    other, live = landing_of(tmp_path / "other", 100.02), warehouse.day(desk.DATE)
+    with pytest.raises(UsageError, match=r"holds the dates of landing zone .*landing.*--replace"):
         run(settings, other)
     assert warehouse.day(desk.DATE) == live
     zone.replace(warehouse, other)
-    run(settings, other)
-    assert warehouse.day(desk.DATE) != live and zone.recorded(settings.home) == other.root
+    zone.check(warehouse, other)
+    assert zone.recorded(settings.home) == other.root
 
 
-def test_a_zone_that_moved_is_the_same_one_alone_or_with_its_home(tmp_path: Path) -> None:
-    landing, settings = landing_of(tmp_path / "a" / "zone", 100.01), Settings(tmp_path / "a/home")
-    run(settings, landing)
-    shutil.copytree(tmp_path / "a", tmp_path / "b")  # together
-    landing_of(tmp_path / "b" / "zone", 100.02)
-    run(Settings(tmp_path / "b/home"), Landing(tmp_path / "b/zone"))
-    shutil.move(tmp_path / "a" / "zone", tmp_path / "c")  # alone; a date more
-    desk.write(tmp_path / "c", desk.clean(NEXT), NEXT)
-    assert run(settings, Landing(tmp_path / "c")).dates == (desk.DATE, NEXT)
+def test_a_zone_that_moved_is_the_same_one_alone_or_with_its_home(mine, tmp_path: Path) -> None:
+    landing, settings, warehouse = mine
+    landing_of(landing.root, 100.02)  # moved together, and corrected since
+    zone.check(warehouse, landing)
+    shutil.move(landing.root, tmp_path / "elsewhere")
+    zone.check(warehouse, Landing(tmp_path / "elsewhere"))  # its last date is as it was
+    assert zone.recorded(settings.home) == tmp_path / "elsewhere"
 
 
-def test_a_stale_mark_ends_with_what_it_was_said_of(tmp_path: Path) -> None:
-    landing, settings = landing_of(tmp_path / "landing", 100.01), Settings(tmp_path / "home")
-    run(settings, landing)
-    warehouse = Warehouse(settings)
+def test_a_stale_mark_ends_with_what_it_was_said_of(mine) -> None:
+    landing, settings, warehouse = mine
     part = desk.folder(landing.root, "instruments") / "part-0.parquet"
     part.write_bytes(b"?")
-    with pytest.raises(LandingBlocked):
-        run(settings, landing)
+    for _ in range(2):
+        with pytest.raises(LandingBlocked):
+            run(settings, landing)
+    entries = Ledger(settings.home).entries(desk.DATE)
+    assert [entry["kind"] for entry in entries] == ["judged", "blocked"]  # said once
+    assert entries[1]["problems"][0]["rule"] == contract.UNREADABLE
     mark = stale.find(warehouse, desk.DATE)
     assert mark is not None and mark.of == warehouse.day(desk.DATE).digest
-    path = warehouse.root / DAYS / f"date={desk.DATE}" / stale.FILE
-    content = path.read_text()
-    landing_of(tmp_path / "landing", 100.02)
-    run(settings, landing)
-    assert not path.exists()
-    path.write_text(content)  # as if killed before the mark was removed
+    draft = warehouse.draft(desk.DATE)
+    draft._written += warehouse.day(desk.DATE).partitions[1:]
+    draft.show()  # killed before the mark was removed
     assert stale.find(warehouse, desk.DATE) is None
+
+
+@pytest.mark.parametrize("harm", ["flip", "lose", "twice"])
+def test_a_damaged_ledger_is_named(mine, harm: str) -> None:
+    landing, settings, _ = mine
+    (desk.folder(landing.root, "instruments") / "part-0.parquet").write_bytes(b"?")
+    with pytest.raises(LandingBlocked):
+        run(settings, landing)
+    ledger = Ledger(settings.home)
+    first, second = ledger.files(desk.DATE)
+    if harm == "flip":
+        first.write_bytes(first.read_bytes().replace(b"judged", b"jugded"))
+    elif harm == "lose":
+        first.unlink()
+    else:
+        shutil.copy(second, second.with_name(f"000002-{'0' * 16}.parquet"))
+    with pytest.raises(CrossImpactError, match="audit ledger.*(damaged|missing)"):
+        ledger.entries(desk.DATE)
+
+
+def test_layers_that_are_judged_are_those_that_are_shown_together() -> None:
+    assert LAYERS == JUDGED
