@@ -72,18 +72,28 @@ def simulate(
 
 @app.command(rich_help_panel=DATA)
 def validate(
-    landing: LandingPath, date_: Date = None, home: Home = None, json_: Json = False
+    landing: LandingPath,
+    date_: Date = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Go over to this landing zone for good")
+    ] = False,
+    home: Home = None,
+    json_: Json = False,
 ) -> None:
     """Check the contract: accept, quarantine, or block (exit 3)."""
     place, day = settings(home), date(date_)
     landing_zone(landing, day)
     with stages("validate"):
         from pipelines import validate as step
+        from pipelines.audit.zone import replace as go_over
         from pipelines.store.landing import Landing
+        from pipelines.store.warehouse import Warehouse
 
         zone = Landing(landing)
         if day and day not in zone.all_dates():
             raise UsageError(f"landing zone {landing} has no partition of {day}")
+        if replace:
+            go_over(Warehouse(place), zone)
         result = step.run(place, zone, [day] if day else None).to_dict()
     show(result if json_ else views.validated(result), as_json=json_)
 

@@ -15,10 +15,12 @@ from typing import Any
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
 from crossimpact.progress import each, tell
+from crossimpact.waiver import Waivers
 from pipelines.audit import zone
 from pipelines.audit.landed import LandedFile, digest, landed
 from pipelines.audit.record import Recorder
 from pipelines.audit.rules import inputs as rule_inputs
+from pipelines.audit.waivers import load as waivers_of
 from pipelines.split import Judgement
 from pipelines.store import layout, stale
 from pipelines.store.landing import Landing, Problem
@@ -52,6 +54,7 @@ class Result:
     dates: tuple[str, ...]
     problems: tuple[Problem, ...]
     stale: tuple[str, ...] = ()
+    waivers: Waivers = Waivers()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -73,6 +76,8 @@ class Result:
             "problems": [asdict(problem) for problem in self.problems],
             "notes": list(self.notes),
             "stale": list(self.stale),
+            "waived": [str(waiver) for waiver in self.waivers.active],
+            "expired_waivers": [str(waiver) for waiver in self.waivers.expired],
         }
 
 
@@ -101,7 +106,8 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     broken = [Problem(**problem) for report in reports for problem in report["problems"]]
     span = dates[0] if len(dates) == 1 else f"{dates[0]}..{dates[-1]}"
     problems = (*broken, *_excess_shares(tables, rules, span))
-    result = Result(tables, rules, dates, problems, _stale(settings, landing, dates))
+    old, waivers = _stale(settings, landing, dates), waivers_of(settings, landing.root)
+    result = Result(tables, rules, dates, problems, old, waivers)
     if result.problems:
         raise LandingBlocked(_summary(result.problems), _HINT, result.to_dict())
     return result
@@ -143,10 +149,26 @@ def _stale(settings: Settings, landing: Landing, dates: Iterable[str]) -> tuple[
     return tuple(stale.notes(warehouse, sorted({*dates, *gone})))
 
 
+def outdated(settings: Settings, landing: Landing) -> list[str]:
+    """Landed dates that the next validation would judge: new, landed again, or by other rules."""
+    warehouse, waivers = Warehouse(settings), waivers_of(settings, landing.root)
+    dates = landing.all_dates()
+    return [date for date in dates if _known(warehouse, landing, date, waivers) is None]
+
+
 def validate_dates(
-    settings: Settings, landing: Landing, dates: Iterable[str]
+    settings: Settings,
+    landing: Landing,
+    dates: Iterable[str],
+    *,
+    waived_by: Settings | None = None,
 ) -> list[dict[str, Any]]:
     """Judge dates and publish each one's accepted, quarantine and violations partitions.
+
+    Parameters
+    ----------
+    waived_by
+        The home whose waivers count, where it is not `settings`' own.
 
     Returns
     -------
@@ -158,21 +180,24 @@ def validate_dates(
     """
     dates = list(dates)
     warehouse = Warehouse(settings)
-    reports = {date: _known(warehouse, landing, date) for date in dates}
+    waivers = waivers_of(waived_by or settings, landing.root)
+    reports = {date: _known(warehouse, landing, date, waivers) for date in dates}
     new = [date for date, report in reports.items() if report is None]
     if new:
         zone.check(warehouse, landing)
         warehouse.sweep()
     for chunk in _chunks(landing, new):
-        reports |= _judge(warehouse, landing, chunk)
+        reports |= _judge(warehouse, landing, chunk, waivers)
     return [report for date in dates if (report := reports[date]) is not None]
 
 
-def _known(warehouse: Warehouse, landing: Landing, date: str) -> dict[str, Any] | None:
+def _known(
+    warehouse: Warehouse, landing: Landing, date: str, waivers: Waivers
+) -> dict[str, Any] | None:
     """The date's report as its manifest tells it; None when it is absent or outdated."""
     if any(_strangers(landing, date)):
         return None
-    tables, inputs, _ = _inputs(landing, date)
+    tables, inputs, _ = _inputs(landing, date, waivers)
     day = warehouse.day(date)
     if day is None or [*day.tables] != tables:
         return None
@@ -185,14 +210,18 @@ def _known(warehouse: Warehouse, landing: Landing, date: str) -> dict[str, Any] 
     return _report(date, counts, [])
 
 
-def _judge(warehouse: Warehouse, landing: Landing, dates: list[str]) -> dict[str, dict[str, Any]]:
+def _judge(
+    warehouse: Warehouse, landing: Landing, dates: list[str], waivers: Waivers
+) -> dict[str, dict[str, Any]]:
     reports = {}
     sound = {}
-    record = Recorder(warehouse, landing)
+    record = Recorder(warehouse, landing, waivers)
     with warehouse.connect() as connection:
         judgement = Judgement(connection)
         for date in each("read", dates):
-            tables, inputs, files = _inputs(landing, date)  # before reading: later ones are news
+            tables, inputs, files = _inputs(
+                landing, date, waivers
+            )  # before reading: later ones are news
             problems = judgement.load(landing, tables, date, _absent(landing, date))
             if problems:
                 record.block(date, files, problems)
@@ -204,7 +233,9 @@ def _judge(warehouse: Warehouse, landing: Landing, dates: list[str]) -> dict[str
             judgement.judge_tables()
         for date in each("validate", sound):
             tables, inputs, files = sound[date]
-            if known := _known(warehouse, landing, date):  # another process judged it meanwhile,
+            if known := _known(
+                warehouse, landing, date, waivers
+            ):  # another process judged it meanwhile,
                 reports[date] = known  # and somebody may read what it published
                 continue
             judgement.judge_day(date)
@@ -262,14 +293,19 @@ def _repeated(landing: Landing, date: str) -> Iterator[Problem]:
 
 
 def _inputs(
-    landing: Landing, date: str
+    landing: Landing, date: str, waivers: Waivers
 ) -> tuple[list[str], dict[str, str], tuple[LandedFile, ...]]:
     """Tables of a date, the digests its verdict depends on, and its files."""
     tables = _tables_of(landing, date)
     files = {name: landed(landing, name, date) for name in tables}
     digests = {f"landing/{name}": digest(files[name]) for name in tables}
     every = tuple(file for name in tables for file in files[name])
-    return tables, digests | rule_inputs(), every
+    waived = [str(waiver) for waiver in waivers.of(tables, date)]
+    return (
+        tables,
+        digests | rule_inputs() | ({"waivers": "; ".join(waived)} if waived else {}),
+        every,
+    )
 
 
 def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:

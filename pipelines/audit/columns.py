@@ -24,7 +24,7 @@ ENTRY = pa.schema(
         ("seq", pa.int32()),
         ("prev", TEXT),
         ("run", TEXT),
-        ("at", pa.timestamp("us", tz="UTC")),
+        ("moment", pa.timestamp("us", tz="UTC")),
         ("who", TEXT),
         ("date", TEXT),
         ("kind", TEXT),
@@ -49,7 +49,7 @@ ENTRY = pa.schema(
     ]
 )  # fmt: skip
 #: Columns that tell one saying of the same from another.
-WHEN = ("seq", "prev", "run", "at", "who", "violations")
+WHEN = ("seq", "prev", "run", "moment", "who", "violations")
 
 
 def violations(found: pa.Table, table: str, date: str) -> pa.Table:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossimpact import __version__, contract
+from crossimpact.waiver import Waivers
 from pipelines.audit import columns, rules
 from pipelines.audit.landed import LandedFile, count_rows
 from pipelines.audit.ledger import Ledger
@@ -32,6 +33,7 @@ class Recorder:
 
     warehouse: Warehouse
     landing: Landing
+    waivers: Waivers = Waivers()
 
     def show(self, draft: Draft, files: Files, report: Mapping[str, Any]) -> None:
         """Enter the verdict on a date, then make what was written of it all that is live."""
@@ -76,13 +78,14 @@ class Recorder:
         known = {} if kind == FOUND else rules.digests()
         run = self.warehouse.settings.run
         entry = {
-            "run": run.id, "at": run.at, "who": run.who, "date": date, "kind": kind,
+            "run": run.id, "moment": run.at, "who": run.who, "date": date, "kind": kind,
             "verdict": "blocked" if problems else "" if kind == REMOVED else "ok",
             "landing": "" if kind == FOUND else str(self.landing.root.resolve()),
             "contract_version": contract.VERSION, "code_version": __version__,
             "judge": "" if kind == FOUND else rules.judge(),
             "rules": [{"rule": name, "digest": digest} for name, digest in known.items()],
-            "waivers": [], "manifest": day.digest if day else "",
+            "waivers": [str(w) for w in self.waivers.of(contract.TABLES, date)],
+            "manifest": day.digest if day else "",
             "origin": day.origin if day else "",
             "files": [asdict(f) | {"rows": count_rows(self.landing.root / f.path)} for f in files],
             "problems": [asdict(problem) for problem in problems],

@@ -56,9 +56,10 @@ def _declared() -> Iterator[tuple[str, Any]]:
     for table in contract.TABLES.values():
         yield from ((f"{table.name}.{name}", what) for name, what in _table_rules(table))
     for rule in _listed():
-        yield f"{getattr(rule, 'table', '*')}.{rule.id}", [
-            _without_words(rule), *_query(getattr(rule, "query", "") or rule.id)
-        ]
+        yield (
+            f"{getattr(rule, 'table', '*')}.{rule.id}",
+            [_without_words(rule), *_query(getattr(rule, "query", "") or rule.id)],
+        )
     for name, value in sorted(vars(contract).items()):
         if name.isupper() and isinstance(value, int | float):
             yield f"*.{name.lower()}", value

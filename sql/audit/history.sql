@@ -30,9 +30,9 @@ found AS (
 )
 SELECT
     found.*,
-    began.at AS first_seen,
+    began.moment AS first_seen,
     began.run AS first_run,
-    ended.at AS last_seen,
+    ended.moment AS last_seen,
     ended.run AS last_run,
     CASE
         WHEN found.last_seq = last_of_date.seq THEN 'open'
@@ -40,7 +40,7 @@ SELECT
         ELSE 'superseded'
     END AS status,
     CASE WHEN found.last_seq < last_of_date.seq THEN coalesce(after_it.run, closing.run) END AS ended_by,
-    CASE WHEN found.last_seq < last_of_date.seq THEN coalesce(after_it.at, closing.at) END AS ended_at
+    CASE WHEN found.last_seq < last_of_date.seq THEN coalesce(after_it.moment, closing.moment) END AS ended_at
 FROM found
 JOIN last_of_date USING (date)
 JOIN judgements AS closing ON closing.date = found.date AND closing.seq = last_of_date.seq

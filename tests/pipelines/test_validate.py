@@ -19,6 +19,7 @@ import pytest
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
+from crossimpact.waiver import Waivers
 from pipelines import features, validate
 from pipelines.export import export_violations
 from pipelines.split import LAYERS
@@ -663,7 +664,9 @@ def test_what_another_process_published_meanwhile_is_never_withdrawn(
 
     monkeypatch.setattr(Path, "unlink", watched)
     warehouse = Warehouse(clean.settings)
-    judged = validate._judge(warehouse, clean.landing, [desk.DATE])  # it saw none at its start
+    judged = validate._judge(
+        warehouse, clean.landing, [desk.DATE], Waivers()
+    )  # it saw none at its start
     assert judged == {desk.DATE: clean.reports[desk.DATE]} and len(manifests) > 0
 
 

@@ -249,7 +249,7 @@ def test_a_damaged_ledger_is_named(mine, harm: str) -> None:
         first.unlink()
     else:
         shutil.copy(second, second.with_name(f"000002-{'0' * 16}.parquet"))
-    with pytest.raises(CrossImpactError, match="audit ledger.*(damaged|missing)"):
+    with pytest.raises(CrossImpactError, match=r"audit ledger.*(damaged|missing)"):
         ledger.entries(desk.DATE)
 
 
