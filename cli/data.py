@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,6 +38,19 @@ def contract() -> None:
     from pipelines.pages.contract import markdown
 
     print(markdown(), end="")
+
+
+@app.command(rich_help_panel=DATA)
+def init(
+    landing: Annotated[Path, typer.Argument(help="A folder that is new or empty")],
+    date_: Date = None,
+    json_: Json = False,
+) -> None:
+    """Write a landing zone of one date, an example row a table, that passes `validate`."""
+    day = date(date_) or (now().date() - timedelta(days=1)).isoformat()
+    from pipelines import example as step
+
+    show({"landing": str(landing), "date": day, "rows": step.write(landing, day)}, as_json=json_)
 
 
 @app.command(rich_help_panel=DATA)

@@ -15,7 +15,7 @@ from typing import Any
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
 from crossimpact.progress import each, tell
-from crossimpact.waiver import Waivers
+from crossimpact.waiver import NO_WAIVERS, Waivers
 from pipelines.audit import zone
 from pipelines.audit.landed import LandedFile, digest, landed
 from pipelines.audit.record import Recorder
@@ -54,7 +54,7 @@ class Result:
     dates: tuple[str, ...]
     problems: tuple[Problem, ...]
     stale: tuple[str, ...] = ()
-    waivers: Waivers = Waivers()
+    waivers: Waivers = NO_WAIVERS
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossimpact import __version__, contract
-from crossimpact.waiver import Waivers
+from crossimpact.waiver import NO_WAIVERS, Waivers
 from pipelines.audit import columns, rules
 from pipelines.audit.landed import LandedFile, count_rows
 from pipelines.audit.ledger import Ledger
@@ -33,7 +33,7 @@ class Recorder:
 
     warehouse: Warehouse
     landing: Landing
-    waivers: Waivers = Waivers()
+    waivers: Waivers = NO_WAIVERS
 
     def show(self, draft: Draft, files: Files, report: Mapping[str, Any]) -> None:
         """Enter the verdict on a date, then make what was written of it all that is live."""

@@ -102,6 +102,9 @@ class Waivers:
         )
 
 
+NO_WAIVERS = Waivers()
+
+
 def _check_date(name: str, text: str) -> None:
     try:
         if date.fromisoformat(text).isoformat() == text:
