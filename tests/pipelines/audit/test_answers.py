@@ -77,7 +77,11 @@ def settings(told: Path) -> Settings:
 def release(root: Path, as_of: str, data: dict[str, str]) -> str:
     """A release made here, by its digest."""
     made = dataclasses.replace(
-        sample(as_of), flow="own", window=Window(desk.DATE, as_of, 2), report={"data": data}
+        sample("2026-02-05"),
+        as_of=as_of,
+        flow="own",
+        window=Window(desk.DATE, as_of, 2),
+        report={"data": data},
     )
     release_files.write(made, root / "home" / "refits" / as_of / "release")
     return made.digest
@@ -201,7 +205,8 @@ def test_waivers_are_listed_with_what_they_cover_and_told_when_expired(told, tmp
     (tmp_path / "landing" / waivers.FILE).write_text(WAIVERS)
     for day, state in ((31, "active"), (1, "expired, does not count")):
         moment = datetime(2024, 1 if day > 1 else 2, day, tzinfo=UTC)
-        (row,) = waivers.listed(at(tmp_path / "home", "", moment)).waivers
+        home = at(tmp_path / "home", "", moment)
+        (row,) = waivers.listed(home, tmp_path / "landing").waivers
         assert (row["state"], row["open_rows"], row["owner"]) == (state, 1, "ann@desk")
 
 
