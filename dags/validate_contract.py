@@ -38,8 +38,8 @@ the dates whose accepted rows are new or have changed since the last update.
 the failed tasks. Dates whose files did not change are not checked twice. When nothing landed for a
 week, the log of `verdict` says so.
 
-Every verdict, of blocked dates too, is in the ledger of audits: `crossimpact audit day D`, and the pages
-`audit-<month>.html` below `reports/`, which list the worst venues, symbols and files.
+Every verdict, of blocked dates too, is in the ledger of audits: `crossimpact audit day D`, and the
+pages `audit-<month>.html` below `reports/`, which list the worst venues, symbols and files.
 
 *Read:* `docs/contract.md` (tables, columns, rules), `docs/audit.md`, `docs/operations.md`.
 """
