@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -19,6 +20,7 @@ from pipelines import features
 from pipelines.audit import answers, replay, rules, waivers
 from pipelines.audit.fill import trace
 from pipelines.audit.ledger import Ledger
+from pipelines.export import export_history
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Run, Settings
 from pipelines.store.warehouse import Warehouse
@@ -184,6 +186,17 @@ QUESTIONS: list[Callable[[Settings], object]] = [
 
 
 @pytest.mark.parametrize("ask", QUESTIONS)
+def test_the_export_of_the_history_has_paths_and_neutral_cells(settings, tmp_path) -> None:
+    out = tmp_path / "history.csv"
+    assert export_history(settings, out) == 3
+    with out.open(newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [line["status"] for line in lines] == ["superseded", "open", "open"]
+    assert lines[0]["file"] == f"child_fills/date={desk.DATE}/part-0.parquet"
+    assert lines[0]["first_run"] == "run-1" and lines[0]["ended_by"] == "run-2"
+    assert all(line["key"] and line["rule_id"] == RULE for line in lines)
+
+
 def test_a_home_without_ledger_is_an_error_and_no_clean_bill(ask, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no audit ledger"):
         ask(Settings(tmp_path))
