@@ -39,7 +39,7 @@ def test_init_writes_where_it_is_told(crossimpact, tmp_path: Path) -> None:
 
 
 def test_the_document_of_the_current_version_agrees_with_the_declaration() -> None:
-    """After a change: `crossimpact audit contract show > pipelines/audit/contract_versions/N.yaml`"""
+    """After a change write it anew: `crossimpact audit contract show`."""
     kept = contract_document.VERSIONS / f"{contract.VERSION}.yaml"
     assert kept.read_text() == contract_document.document()
     plain = yaml.safe_load(kept.read_text())
