@@ -45,11 +45,14 @@ def digests() -> dict[str, str]:
 @cache
 def judge() -> str:
     """Digest of the code that reads landed files and asks the rules, and of its libraries."""
-    places = {"places": provenance.SOURCES, "queries": provenance.SQL_DIR}
-    code = sources("pipelines.split", **places).without(*NO_JUDGES)
-    every = sources("pipelines.split", "pipelines.validate", **places).texts
+    code = _sources("pipelines.split").without(*NO_JUDGES)
+    every = _sources("pipelines.split", "pipelines.validate").texts
     code.texts.update({name: text for name, text in every.items() if name.startswith(JUDGES)})
     return code.meaning
+
+
+def _sources(*modules: str) -> provenance.Sources:
+    return sources(*modules, places=provenance.SOURCES, queries=provenance.SQL_DIR)
 
 
 def _declared() -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 import crossimpact
-from pipelines.store.settings import SQL_DIR
+from pipelines.store.settings import SQL_DIR as SQL_DIR
 from pipelines.store.warehouse import text_sha256
 
 #: Folders that hold our top packages.

@@ -27,7 +27,8 @@ import duckdb
 from crossimpact import atomic, contract
 from crossimpact.errors import CrossImpactError
 from pipelines.store import scratch
-from pipelines.store.manifest import DAYS, JUDGED, MANIFEST, Day, Manifest, read
+from pipelines.store.manifest import DAYS, JUDGED, MANIFEST, Day, read
+from pipelines.store.manifest import Manifest as Manifest
 from pipelines.store.manifest import text_sha256 as text_sha256
 from pipelines.store.settings import SQL_DIR, Settings
 
