@@ -114,9 +114,9 @@ def replay(
 def pages(home: Home = None, json_: Json = False) -> None:
     """Write the auditor's pages: an overview by month, a page a day."""
     place = known_home(home)
-    from pipelines.pages import audit as step
+    from pipelines.pages.audit import build
 
-    _told({"pages": [str(path) for path in step.build(place)]}, json_)
+    _told({"pages": [str(path) for path in build(place)]}, json_)
 
 
 @contract.command("show")
@@ -124,9 +124,9 @@ def contract_show(
     version: Annotated[str | None, typer.Argument(help="[default: the current]")] = None,
 ) -> None:
     """The contract as YAML, in the shape of the Open Data Contract Standard."""
-    from pipelines.pages import contract_document as step
+    from pipelines.pages.contract_document import document
 
-    print(step.document(version), end="")
+    print(document(version), end="")
 
 
 @contract.command("diff")
@@ -136,9 +136,9 @@ def contract_diff(
     json_: Json = False,
 ) -> None:
     """What one version of the contract says that another does not."""
-    from pipelines.pages import contract_document as step
+    from pipelines.pages.contract_document import difference
 
-    _told({"from": a, "to": b, "changes": step.difference(a, b)}, json_)
+    _told({"from": a, "to": b, "changes": difference(a, b)}, json_)
 
 
 def _told(result: dict[str, Any], as_json: bool) -> None:

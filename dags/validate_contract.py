@@ -128,7 +128,7 @@ def validate_contract() -> None:
 
         from dags import summaries
         from pipelines import validate
-        from pipelines.pages import audit
+        from pipelines.pages.audit import build
 
         dates = [date for run in runs for date in run]
         recent = dates[-RECENT:]
@@ -138,7 +138,7 @@ def validate_contract() -> None:
         known = last[0].extra.get("sha", {}) if last else {}
         fresh = [date for date in dates if found[date].sha != known.get(date)]
         summaries.say(summaries.contract(result, fresh, old_news(dates, dag_run)))
-        log.info("audit pages: %s", audit.build(settings(params), recent)[0].parent)
+        log.info("audit pages: %s", build(settings(params), recent)[0].parent)
         if not fresh:
             raise AirflowSkipException(f"all {len(dates)} dates are announced already")
         outlet_events[ACCEPTED].extra = {

@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from crossimpact import contract
 from crossimpact.atomic import write_atomic
@@ -103,7 +104,7 @@ def _shade(rows: int) -> int:
 def _trend(days: Sequence[Data], month: str) -> str:
     """Quarantined share of each date's rows."""
     with plots.style():
-        figure = plots.Figure(figsize=(9.0, 2.2), layout="constrained")
+        figure = Figure(figsize=(9.0, 2.2), layout="constrained")
         axes = figure.subplots()
         shares = [100 * day["share"] for day in days]
         axes.bar(range(len(days)), shares, color="#4477aa", width=0.7)
