@@ -138,7 +138,7 @@ def contract_diff(
     """What one version of the contract says that another does not."""
     from pipelines.pages.contract_document import difference
 
-    _told({"from": a, "to": b, "changes": difference(a, b)}, json_)
+    _told({"versions": [a, b], "changes": difference(a, b)}, json_)
 
 
 def _told(result: dict[str, Any], as_json: bool) -> None:

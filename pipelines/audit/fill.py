@@ -79,6 +79,7 @@ def trace(settings: Settings, fill: str, release: str | None = None) -> FillTrac
     with opened(settings) as connection:
         entries = rows(connection, "SELECT * EXCLUDE (violations) FROM entries ORDER BY date, seq")
         broken = rows(connection, BROKEN, {"fill": fill, "keyed": f"{fill}|"})
+        refused = rows(connection, REFUSED, {"fill": fill, "keyed": f"{fill}|"})
         accepted = list(_accepted(settings, connection, entries, fill))
         landed = list(_landed(settings, connection, ledger, fill))
         dates = sorted({r["date"] for r in (*broken, *accepted, *landed)})
@@ -87,10 +88,10 @@ def trace(settings: Settings, fill: str, release: str | None = None) -> FillTrac
                 f"no fill {fill!r} in the ledger of {settings.home} or in its landing zone",
                 "give the fill_id as it was landed",
             )
-        verdicts = list(_verdicts(entries, dates, broken, accepted))
+        verdicts = list(_verdicts(entries, dates, refused, accepted))
         buckets = list(_buckets(settings, connection, accepted))
     notes = stale.notes(Warehouse(settings), dates)
-    told = [row for m in chosen for row in _fitted(m, dates, entries, accepted, broken, buckets)]
+    told = [row for m in chosen for row in _fitted(m, dates, entries, accepted, refused, buckets)]
     return FillTrace(fill, landed, verdicts, broken, buckets, told, notes)
 
 
@@ -100,6 +101,14 @@ BROKEN = f"""
     FROM history
     WHERE "table" = '{FILLS}' AND (key = $fill OR starts_with(key, $keyed))
     ORDER BY date, file, row, rule
+"""
+
+#: By which entry it was quarantined, under which rules.
+REFUSED = f"""
+    SELECT date, seq, rule
+    FROM audit_violations
+    WHERE "table" = '{FILLS}' AND severity = 'quarantine'
+        AND (key = $fill OR starts_with(key, $keyed))
 """
 
 
@@ -165,9 +174,9 @@ def _rows_of(connection: duckdb.DuckDBPyConnection, path: Path, fill: str) -> li
 
 
 def _verdicts(
-    entries: Sequence[Row], dates: Sequence[str], broken: Sequence[Row], accepted: Sequence[Row]
+    entries: Sequence[Row], dates: Sequence[str], refused: Sequence[Row], accepted: Sequence[Row]
 ) -> Iterator[Row]:
-    condemned = {row["date"] for row in broken if row["severity"] == "quarantine"}
+    condemned = {(row["date"], row["seq"]) for row in refused}
     for entry in entries:
         if entry["date"] not in dates:
             continue
@@ -177,8 +186,9 @@ def _verdicts(
         elif entry["kind"] in ("judged", "found"):
             parts = {p["file"] for p in entry["partitions"] if p["layer"] == "accepted"}
             is_in = any(r["part"] in parts and r["date"] == entry["date"] for r in accepted)
-            refused = "quarantined" if entry["date"] in condemned else "not in the landing"
-            said = "accepted" if is_in else refused
+            where = (entry["date"], entry["seq"])
+            out = "quarantined" if where in condemned else "not in the landing"
+            said = "accepted" if is_in else out
         yield {"date": entry["date"], "entry": entry["seq"], "run": entry["run"],
                "at": entry["moment"], "verdict": said,
                "contract": entry["contract_version"]}  # fmt: skip
@@ -215,12 +225,12 @@ def _fitted(
     dates: Sequence[str],
     entries: Sequence[Row],
     accepted: Sequence[Row],
-    broken: Sequence[Row],
+    refused: Sequence[Row],
     buckets: Sequence[Row],
 ) -> Iterator[Row]:
     for date in dates:
         yield {"release": release.id, "as_of": release.as_of, "date": date,
-               **_in_release(release, date, entries, accepted, broken, buckets)}  # fmt: skip
+               **_in_release(release, date, entries, accepted, refused, buckets)}  # fmt: skip
 
 
 def _in_release(
@@ -228,7 +238,7 @@ def _in_release(
     date: str,
     entries: Sequence[Row],
     accepted: Sequence[Row],
-    broken: Sequence[Row],
+    refused: Sequence[Row],
     buckets: Sequence[Row],
 ) -> Mapping[str, str]:
     """Whether the release was fitted on the fill, and why."""
@@ -246,7 +256,8 @@ def _in_release(
     entry = mine[-1]
     parts = {p["file"] for p in entry["partitions"] if p["layer"] == "accepted"}
     if not any(row["part"] in parts and row["date"] == date for row in accepted):
-        why = sorted({row["rule"] for row in broken if row["date"] == date})
+        where = (date, entry["seq"])
+        why = sorted({row["rule"] for row in refused if (row["date"], row["seq"]) == where})
         told = f"quarantined by {', '.join(why)}" if why else "not in what was landed"
         return {"fitted": "no", "why": f"{told} (entry {entry['seq']})"}
     fates = {r["fate"] for r in buckets if r["date"] == date and r["bucket_s"] == release.bucket_s}

@@ -44,15 +44,16 @@ def document(version: str | None = None) -> str:
 
 
 def difference(before: str, after: str) -> list[dict[str, str]]:
-    """What two versions say differently: table, what (a column or a rule), and both sayings."""
+    """What two versions say differently, a field each: of a table, a column or a rule."""
     import yaml  # comes with Airflow
 
     old, new = (dict(_said(yaml.safe_load(document(version)))) for version in (before, after))
     return [
-        {"table": key[0], "what": key[1], before: old.get(key, "-"), after: new.get(key, "-")}
-        for key in dict.fromkeys([*old, *new])
+        {"table": key[0], "what": key[1], "field": key[2],
+         "from": old.get(key, "-"), "to": new.get(key, "-")}
+        for key in sorted({*old, *new})
         if old.get(key) != new.get(key)
-    ]
+    ]  # fmt: skip
 
 
 def written(declared: Any) -> str:
@@ -141,16 +142,22 @@ def _column(column: Column, table: Table) -> Data:
     }
 
 
-def _said(plain: Data) -> Iterator[tuple[tuple[str, str], str]]:
-    """(table, what) -> all that is said of it, as one text."""
+def _said(plain: Data) -> Iterator[tuple[tuple[str, str, str], str]]:
+    """(table, what, field) -> what is said of it."""
     for table in plain["schema"]:
-        optional = [p["value"] for p in table.get("customProperties", ())]
-        yield (table["name"], "table"), f"{table['description']}; optional: {optional}"
+        for own in table.get("customProperties", ()):
+            yield (table["name"], "table", own["property"]), str(own["value"])
         for kind, name in (("properties", "column"), ("quality", "rule")):
             for item in table.get(kind, ()):
-                said = {k: v for k, v in item.items() if k not in ("name", "description")}
-                yield (table["name"], f"{name} {item['name']}"), _words(said)
+                for field, value in _fields(item):
+                    yield (table["name"], f"{name} {item['name']}", field), value
 
 
-def _words(said: Data) -> str:
-    return ", ".join(f"{name} {value}" for name, value in said.items())
+def _fields(item: Data) -> Iterator[tuple[str, str]]:
+    for name, value in item.items():
+        if isinstance(value, dict):
+            yield from _fields(value)
+        elif name == "customProperties":
+            yield from ((own["property"], str(own["value"])) for own in value)
+        elif name not in ("name", "description"):
+            yield name, str(value)

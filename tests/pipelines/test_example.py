@@ -61,10 +61,12 @@ def test_the_document_of_the_current_version_agrees_with_the_declaration() -> No
 
 
 def test_two_versions_differ_by_what_the_change_log_says() -> None:
-    found = {(row["table"], row["what"]) for row in contract_document.difference("1", "2")}
-    assert ("child_fills", "column fill_qty") in found
-    assert ("peer_flow", "table") in found
-    assert ("instruments", "column adv_notional") not in found
+    changes = contract_document.difference("1", "2")
+    found = {(row["table"], row["what"], row["field"]): (row["from"], row["to"]) for row in changes}
+    assert found["child_fills", "column fill_qty", "logicalType"] == ("integer", "number")
+    assert found["child_fills", "column venue", "primaryKeyPosition"] == ("-", "2")
+    assert found["peer_flow", "table", "optional"] == ("False", "True")
+    assert not any(what == "column adv_notional" for _, what, _ in found)
     assert contract_document.difference("2", "2") == []
     with pytest.raises(UsageError, match="no version 99; known are 1, 2"):
         contract_document.difference("1", "99")
