@@ -219,9 +219,7 @@ def _judge(
     with warehouse.connect() as connection:
         judgement = Judgement(connection)
         for date in each("read", dates):
-            tables, inputs, files = _inputs(
-                landing, date, waivers
-            )  # before reading: later ones are news
+            tables, inputs, files = _inputs(landing, date, waivers)  # later ones are news
             problems = judgement.load(landing, tables, date, _absent(landing, date))
             if problems:
                 record.block(date, files, problems)
@@ -233,10 +231,8 @@ def _judge(
             judgement.judge_tables()
         for date in each("validate", sound):
             tables, inputs, files = sound[date]
-            if known := _known(
-                warehouse, landing, date, waivers
-            ):  # another process judged it meanwhile,
-                reports[date] = known  # and somebody may read what it published
+            if known := _known(warehouse, landing, date, waivers):  # another process judged it
+                reports[date] = known  # meanwhile, and somebody may read what it published
                 continue
             judgement.judge_day(date)
             counts = {name: judgement.counts(name) for name in tables}
@@ -300,12 +296,9 @@ def _inputs(
     files = {name: landed(landing, name, date) for name in tables}
     digests = {f"landing/{name}": digest(files[name]) for name in tables}
     every = tuple(file for name in tables for file in files[name])
-    waived = [str(waiver) for waiver in waivers.of(tables, date)]
-    return (
-        tables,
-        digests | rule_inputs() | ({"waivers": "; ".join(waived)} if waived else {}),
-        every,
-    )
+    if waived := waivers.of(tables, date):
+        digests["waivers"] = "; ".join(map(str, waived))
+    return tables, digests | rule_inputs(), every
 
 
 def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:
