@@ -185,7 +185,6 @@ QUESTIONS: list[Callable[[Settings], object]] = [
 ]
 
 
-@pytest.mark.parametrize("ask", QUESTIONS)
 def test_the_export_of_the_history_has_paths_and_neutral_cells(settings, tmp_path) -> None:
     out = tmp_path / "history.csv"
     assert export_history(settings, out) == 3
@@ -197,6 +196,7 @@ def test_the_export_of_the_history_has_paths_and_neutral_cells(settings, tmp_pat
     assert all(line["key"] and line["rule_id"] == RULE for line in lines)
 
 
+@pytest.mark.parametrize("ask", QUESTIONS)
 def test_a_home_without_ledger_is_an_error_and_no_clean_bill(ask, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no audit ledger"):
         ask(Settings(tmp_path))
