@@ -155,8 +155,8 @@ def day(settings: Settings, date: str) -> Day:
 def difference(settings: Settings, before: str, after: str) -> list[Row]:
     """Rows released and newly refused between two runs, by table and rule.
 
-    A run is its id, or `DATE/NUMBER` for one entry of one date; of a run every date it judged is
-    compared with the same date's state in the other.
+    A run is its id, or `DATE/NUMBER` for one entry of one date. Compared are the dates that both
+    judged, as each left them.
 
     Raises
     ------
@@ -164,32 +164,34 @@ def difference(settings: Settings, before: str, after: str) -> list[Row]:
         When a run is not in the ledger, or the two have no date in common.
     """
     with opened(settings) as connection:
-        for name, run in (("before", before), ("after", after)):
-            _state(connection, name, run)
+        old, new = _judged(connection, before), _judged(connection, after)
+        common = sorted(old.keys() & new.keys())
+        if not common:
+            raise UsageError(
+                f"{before} and {after} judged no date in common",
+                "compare two entries of one date: DATE/1 DATE/2",
+            )
+        for name, entries in (("before", old), ("after", new)):
+            wanted = ", ".join(f"('{date}', {entries[date]})" for date in common)
+            connection.execute(
+                f"CREATE TABLE broken_{name} AS SELECT * FROM audit_violations"
+                f" WHERE (date, seq) IN (VALUES {wanted})"
+            )
         return asked(connection, "changed")
 
 
-def _state(connection: duckdb.DuckDBPyConnection, name: str, run: str) -> None:
-    """`broken_<name>`: the broken rows as a run left them, of the dates it judged."""
+def _judged(connection: duckdb.DuckDBPyConnection, run: str) -> dict[str, int]:
+    """The dates a run judged, and its last entry of each."""
     date, _, number = run.partition("/")
-    chosen = "run = $run" if not number else "date = $date AND seq = $seq"
-    given = (
-        {"run": run}
-        if not number
-        else {"date": date, "seq": int(number) if number.isdecimal() else 0}
-    )
-    found = rows(
-        connection, f"SELECT date, max(seq) AS seq FROM entries WHERE {chosen} GROUP BY date", given
-    )
+    entry = number.isdecimal()
+    given = {"date": date, "seq": int(number)} if entry else {"run": run}
+    chosen = "date = $date AND seq = $seq" if entry else "run = $run"
+    query = f"SELECT date, max(seq) AS seq FROM entries WHERE {chosen} GROUP BY date ORDER BY date"
+    found = {row["date"]: row["seq"] for row in rows(connection, query, given)}
     if not found:
-        raise UsageError(
-            f"run {run!r} is not in the ledger", "`crossimpact audit day D` lists a date's"
-        )
-    wanted = ", ".join(f"('{row['date']}', {row['seq']})" for row in found)
-    connection.execute(
-        f"CREATE TABLE broken_{name} AS SELECT * FROM audit_violations"
-        f" WHERE (date, seq) IN (SELECT * FROM (VALUES {wanted}))"
-    )
+        hint = "`crossimpact audit day D` lists a date's"
+        raise UsageError(f"run {run!r} is not in the ledger", hint)
+    return found
 
 
 def _places(

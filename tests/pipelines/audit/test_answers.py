@@ -170,8 +170,9 @@ def test_two_runs_differ_by_the_rows_that_were_released_or_refused(settings: Set
     expected = [{"table": "child_fills", "rule": RULE, "rows_before": 2, "rows_after": 1,
                  "released": 1, "refused": 0}]  # fmt: skip
     assert answers.difference(settings, f"{desk.DATE}/1", f"{desk.DATE}/2") == expected
-    (row,) = answers.difference(settings, "run-1", "run-2")
-    assert (row["released"], row["refused"]) == (1, 1)  # run-2 judged the second date, too
+    assert answers.difference(settings, "run-1", "run-2") == expected  # of the date both judged
+    with pytest.raises(UsageError, match="judged no date in common"):
+        answers.difference(settings, "run-1", f"{NEXT}/1")
     with pytest.raises(UsageError, match="'run-9' is not in the ledger"):
         answers.difference(settings, "run-1", "run-9")
 
