@@ -278,3 +278,28 @@ def test_a_verdict_names_active_and_expired_waivers(told: Path, tmp_path: Path) 
     assert result["waived"] == []
     assert [RULE in text and "ann@desk" in text for text in result["expired_waivers"]] == [True]
     assert contract.TABLES["child_fills"].name in result["tables"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("day", desk.DATE), 0, '"live": "entry 2"'),
+        (("rule", RULE), 0, '"open": 2'),
+        (("fill", fill_id(NEXT, 7)), 0, '"verdict": "quarantined"'),
+        (("diff", f"{desk.DATE}/1", f"{desk.DATE}/2"), 0, '"released": 1'),
+        (("waivers",), 0, '"waivers": []'),
+        (("pages",), 0, "audit-2024-01.html"),
+        (("fill", "nowhere"), 2, "no fill 'nowhere'"),
+        (("contract", "diff", "1", "2"), 0, "fill_qty"),
+    ],
+)
+def test_the_command_line_answers_in_json(crossimpact, told, words, code, said) -> None:
+    home = () if words[0] == "contract" else ("--home", told / "home")
+    found, out, _ = crossimpact("audit", *words, *home, "--json")
+    assert (found, said in out) == (code, True)
+
+
+def test_a_mistyped_home_is_a_usage_error(crossimpact, tmp_path: Path) -> None:
+    for words in (("fill", "f1"), ("rule", RULE), ("day", desk.DATE), ("diff", "a", "b")):
+        assert crossimpact("audit", *words, "--home", tmp_path / "mistyped")[0] == 2
+        assert crossimpact("audit", *words, "--home", tmp_path)[0] == 2
