@@ -128,6 +128,7 @@ def validate_contract() -> None:
 
         from dags import summaries
         from pipelines import validate
+        from pipelines.audit.ledger import Ledger
         from pipelines.pages.audit import build
 
         dates = [date for run in runs for date in run]
@@ -138,7 +139,9 @@ def validate_contract() -> None:
         known = last[0].extra.get("sha", {}) if last else {}
         fresh = [date for date in dates if found[date].sha != known.get(date)]
         summaries.say(summaries.contract(result, fresh, old_news(dates, dag_run)))
-        log.info("audit pages: %s", build(settings(params), recent)[0].parent)
+        if Ledger.of(settings(params)).dates():
+            build(settings(params), recent)
+            log.info("audit pages: %s", settings(params).reports)
         if not fresh:
             raise AirflowSkipException(f"all {len(dates)} dates are announced already")
         outlet_events[ACCEPTED].extra = {

@@ -75,6 +75,6 @@ def _is_the_same(warehouse: Warehouse, landing: Landing) -> bool:
     dates = warehouse.judged_dates()
     day = warehouse.day(dates[-1]) if dates else None
     return day is None or all(
-        landing.digest(manifest.table, day.date) == manifest.inputs[f"landing/{manifest.table}"]
+        landing.digest(manifest.table, day.date) == manifest.inputs.get(f"landing/{manifest.table}")
         for manifest in day.partitions
     )
