@@ -91,7 +91,7 @@ def _contract(declared: Any) -> Data:
 
 def _table(declared: Any, table: Table) -> Data:
     rules = [
-        {"name": r.id, "description": r.doc, "type": "sql", "query": r.sql,
+        {"name": r.id, "description": r.doc, "type": "sql", "query": f"SELECT count(*) FROM {table.name} WHERE NOT ({r.sql})", "mustBe": 0,
          "severity": getattr(r, "severity", "quarantine")}
         for r in table.row_rules
     ]  # fmt: skip
