@@ -91,10 +91,16 @@ def _contract(declared: Any) -> Data:
 
 def _table(declared: Any, table: Table) -> Data:
     rules = [
-        {"name": r.id, "description": r.doc, "type": "sql", "query": f"SELECT count(*) FROM {table.name} WHERE NOT ({r.sql})", "mustBe": 0,
-         "severity": getattr(r, "severity", "quarantine")}
+        {
+            "name": r.id,
+            "description": r.doc,
+            "type": "sql",
+            "query": f"SELECT count(*) FROM {table.name} WHERE NOT ({r.sql})",
+            "mustBe": 0,
+            "severity": getattr(r, "severity", "quarantine"),
+        }
         for r in table.row_rules
-    ]  # fmt: skip
+    ]
     rules += [
         {"name": r.id, "description": r.doc, "type": "custom", "engine": "crossimpact",
          "implementation": f"sql/checks/{getattr(r, 'query', '') or r.id}.sql",
