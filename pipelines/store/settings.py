@@ -26,6 +26,16 @@ class Run:
     at: datetime | None = None
     who: str = ""
 
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """As arguments of a process of its own."""
+        return self.id, self.at.isoformat() if self.at else "", self.who
+
+    @classmethod
+    def of(cls, id_: str = "", at: str = "", who: str = "") -> Run:
+        """Inverse of `words`."""
+        return cls(id_, datetime.fromisoformat(at) if at else None, who)
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -57,8 +57,8 @@ class Waiver:
             raise UsageError(f"waiver of {self.rule}: it ends ({self.last}) before {self.first}")
 
     def active(self, today: str) -> bool:
-        """Whether it still counts on `today`, its last day included."""
-        return today <= self.expires
+        """Whether it still counts on `today`, its last day included; no day known, it does not."""
+        return bool(today) and today <= self.expires
 
     def covers(self, rule: str, table: str, day: str, symbol: str = "") -> bool:
         """Whether it speaks of this rule, table, trading date and ticker."""

@@ -31,7 +31,7 @@ def test_a_waiver_covers_its_scope_and_nothing_else(scope, asked, covered) -> No
 
 
 def test_a_waiver_counts_up_to_its_last_day_and_is_told_afterwards() -> None:
-    for today, active in (("2026-03-26", 1), ("2026-03-27", 1), ("2026-03-28", 0)):
+    for today, active in (("2026-03-26", 1), ("2026-03-27", 1), ("2026-03-28", 0), ("", 0)):
         waivers = Waivers((WAIVER,), today)
         assert (len(waivers.active), len(waivers.expired)) == (active, 1 - active)
         assert waivers.of(["child_fills"], "2026-01-02") == waivers.active
