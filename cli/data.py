@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +41,19 @@ def contract() -> None:
 
 
 @app.command(rich_help_panel=DATA)
+def init(
+    landing: Annotated[Path, typer.Argument(help="A folder that is new or empty")],
+    date_: Date = None,
+    json_: Json = False,
+) -> None:
+    """Write a landing zone of one date, an example row a table, that passes `validate`."""
+    day = date(date_) or (now().date() - timedelta(days=1)).isoformat()
+    from pipelines import example as step
+
+    show({"landing": str(landing), "date": day, "rows": step.write(landing, day)}, as_json=json_)
+
+
+@app.command(rich_help_panel=DATA)
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write landing/ and truth.json into")],
     symbols: int = 20,
@@ -72,18 +86,28 @@ def simulate(
 
 @app.command(rich_help_panel=DATA)
 def validate(
-    landing: LandingPath, date_: Date = None, home: Home = None, json_: Json = False
+    landing: LandingPath,
+    date_: Date = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Go over to this landing zone for good")
+    ] = False,
+    home: Home = None,
+    json_: Json = False,
 ) -> None:
     """Check the contract: accept, quarantine, or block (exit 3)."""
     place, day = settings(home), date(date_)
     landing_zone(landing, day)
     with stages("validate"):
         from pipelines import validate as step
+        from pipelines.audit.zone import replace as go_over
         from pipelines.store.landing import Landing
+        from pipelines.store.warehouse import Warehouse
 
         zone = Landing(landing)
         if day and day not in zone.all_dates():
             raise UsageError(f"landing zone {landing} has no partition of {day}")
+        if replace:
+            go_over(Warehouse(place), zone)
         result = step.run(place, zone, [day] if day else None).to_dict()
     show(result if json_ else views.validated(result), as_json=json_)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -50,12 +50,22 @@ def kernel(
 
 
 @app.command("violations")
-def violations(file: CsvFile, home: Home = None, json_: Json = False) -> None:
+def violations(
+    file: CsvFile,
+    history: Annotated[
+        bool, typer.Option("--history", help="Past ones too, with value, place, runs and status")
+    ] = False,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
     """table,date,file,row,key,rule_id,severity of everything validated under this home."""
     place = known_home(home)
     from pipelines import export as step
 
-    _told(file, {"path": str(file), "rows": step.export_violations(place, None, file)}, json_)
+    rows = (
+        step.export_history(place, file) if history else step.export_violations(place, None, file)
+    )
+    _told(file, {"path": str(file), "rows": rows}, json_)
 
 
 @app.command("regimes")

@@ -11,7 +11,6 @@ import io
 import os
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TextIO, cast
@@ -19,6 +18,7 @@ from typing import Annotated, Any, TextIO, cast
 import typer
 
 from cli import (
+    audit,
     console,
     data,
     doctor,
@@ -31,7 +31,7 @@ from cli import (
     release,
     schedule,
 )
-from cli.options import Home, Json, now
+from cli.options import Home, Json, now, run_id
 from cli.progress import json_lines
 from crossimpact import __version__, json_log
 from crossimpact.errors import CrossImpactError
@@ -82,7 +82,7 @@ def _logs(lines: bool) -> Iterator[None]:
     if not lines:
         yield
         return
-    run = os.environ.get("CROSSIMPACT_RUN_ID") or uuid.uuid4().hex[:12]
+    run = run_id()
     real, wrapped = sys.stderr, json_log.install(sys.stderr, time.time)
     sys.stderr = cast(TextIO, wrapped)
     with json_log.bound(run_id=run):
@@ -170,6 +170,7 @@ def demo(
 # Help lists what is added, in this order.
 for commands in (data.app, release.app):
     app.add_typer(commands)
+app.add_typer(audit.app, name="audit", rich_help_panel=data.DATA)
 app.add_typer(ingest.app, name="ingest", rich_help_panel=data.DATA)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=data.MODEL)
 app.add_typer(orders.app)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+import uuid
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +18,7 @@ import typer
 
 from crossimpact.errors import UsageError
 from pipelines.store import layout
-from pipelines.store.settings import Flow, Settings, default_home, home_at, parse_bucket
+from pipelines.store.settings import Flow, Run, Settings, default_home, home_at, parse_bucket
 
 #: The password of an override's approver, where MLflow asks for logins.
 APPROVER = "CROSSIMPACT_APPROVER_PASSWORD"
@@ -49,7 +51,8 @@ def settings(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Set
     place = home_at(home) if home else default_home()
     if place.exists() and not place.is_dir():
         raise UsageError(f"home {place} is not a folder")
-    return Settings(home=place, bucket_s=parse_bucket(bucket), flow=flow)
+    run = Run(run_id(), now(), who())
+    return Settings(home=place, bucket_s=parse_bucket(bucket), flow=flow, run=run)
 
 
 def known_home(home: Path | None, bucket: str = "5min", flow: Flow = "own") -> Settings:
@@ -121,6 +124,12 @@ def approver_password(approver: str) -> str:
             f"set {APPROVER}",
         )
     return getpass.getpass(f"Password of {approver} in MLflow: ")
+
+
+@cache
+def run_id() -> str:
+    """Of this run, in logs and in the ledger of audits: `$CROSSIMPACT_RUN_ID`, or a new one."""
+    return os.environ.get("CROSSIMPACT_RUN_ID") or uuid.uuid4().hex[:12]
 
 
 def now() -> datetime:

@@ -34,6 +34,9 @@ def validated(result: Data) -> Data:
             for rule, rows in counts.items()
         ],
         "problems": result["problems"],
+        "stale": result.get("stale", []),
+        "waived": result.get("waived", []),
+        "expired waivers": result.get("expired_waivers", []),
     }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipelines.plan import RefitPlan
     from pipelines.store.landing import Landing
-    from pipelines.store.settings import Settings
+    from pipelines.store.settings import Run, Settings
 
 DATE = r"^\d{4}-\d{2}-\d{2}$"
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -180,7 +180,21 @@ def settings(params: Mapping[str, Any]) -> Settings:
         default_home(),
         bucket_s=parse_bucket(params.get("bucket", "5min")),
         flow=params.get("flow", "own"),
+        run=this_run(),
     )
+
+
+def this_run() -> Run:
+    """The DAG run a task belongs to, for the ledger of audits; nobody's where no task runs."""
+    from airflow.sdk import get_current_context
+
+    from pipelines.store.settings import Run
+
+    try:
+        run = get_current_context()["dag_run"]
+    except (RuntimeError, KeyError):
+        return Run()
+    return Run(f"{run.dag_id}/{run.run_id}", datetime.now(UTC), "airflow")
 
 
 def mlflow_links(settings: Settings, version: int, run: str) -> dict[str, str]:
@@ -224,7 +238,7 @@ def settings_of(plan: RefitPlan) -> Settings:
     """Settings of a planned refit: what its plan says, whatever the params' defaults are by now."""
     from pipelines.store.settings import Settings, default_home
 
-    return plan.under(Settings(default_home()))
+    return plan.under(Settings(default_home(), run=this_run()))
 
 
 def landing(params: Mapping[str, Any]) -> Landing:

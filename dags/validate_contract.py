@@ -21,7 +21,7 @@ from dags.common import (
     runs_of,
     settings,
 )
-from dags.runs import staleness
+from dags.runs import log, staleness
 
 RECENT = 20  # dates over which shares are judged: a small table's one broken row is no verdict
 
@@ -38,7 +38,10 @@ the dates whose accepted rows are new or have changed since the last update.
 the failed tasks. Dates whose files did not change are not checked twice. When nothing landed for a
 week, the log of `verdict` says so.
 
-*Read:* `docs/contract.md` (tables, columns, rules), `docs/operations.md`.
+Every verdict, of blocked dates too, is in the ledger of audits: `crossimpact audit day D`, and the
+pages `audit-<month>.html` below `reports/`, which list the worst venues, symbols and files.
+
+*Read:* `docs/contract.md` (tables, columns, rules), `docs/audit.md`, `docs/operations.md`.
 """
 
 
@@ -125,6 +128,8 @@ def validate_contract() -> None:
 
         from dags import summaries
         from pipelines import validate
+        from pipelines.audit.ledger import Ledger
+        from pipelines.pages.audit import build
 
         dates = [date for run in runs for date in run]
         recent = dates[-RECENT:]
@@ -134,6 +139,9 @@ def validate_contract() -> None:
         known = last[0].extra.get("sha", {}) if last else {}
         fresh = [date for date in dates if found[date].sha != known.get(date)]
         summaries.say(summaries.contract(result, fresh, old_news(dates, dag_run)))
+        if Ledger.of(settings(params)).dates():
+            build(settings(params), recent)
+            log.info("audit pages: %s", settings(params).reports)
         if not fresh:
             raise AirflowSkipException(f"all {len(dates)} dates are announced already")
         outlet_events[ACCEPTED].extra = {

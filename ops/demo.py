@@ -115,9 +115,9 @@ def play(home: Path, desk: Path) -> Path:
     from pipelines.live.places import Places
     from pipelines.live.play import Player
     from pipelines.store.landing import Landing
-    from pipelines.store.settings import Settings
+    from pipelines.store.settings import Run, Settings
 
-    settings, landing = Settings(home), desk / "landing"
+    settings, landing = Settings(home, run=Run(at=datetime.now(UTC))), desk / "landing"
     date = Landing(landing).all_dates()[-1]
     session = f"demo-{date}-{release.champion(settings)[0].digest[:8]}"
     path = Places(home).journal(session)

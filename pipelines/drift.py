@@ -43,7 +43,8 @@ class Result:
     """The week's verdict: the worst regime's, with every regime's row.
 
     `week` is its Monday; `demote` names, per regime that must not use its cross terms any longer,
-    the rung that answers instead; `evidence` has every regime's statistics.
+    the rung that answers instead; `evidence` has every regime's statistics; `stale` tells of dates
+    read as an earlier landing left them.
     """
 
     as_of: str
@@ -55,9 +56,11 @@ class Result:
     regimes: Mapping[str, Mapping[str, Any]]
     demote: Mapping[str, str]
     evidence: list[dict[str, Any]]
+    stale: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "regimes": {k: dict(v) for k, v in self.regimes.items()}}
+        regimes = {regime: dict(row) for regime, row in self.regimes.items()}
+        return {**vars(self), "regimes": regimes, "stale": list(self.stale)}
 
 
 def run(settings: Settings, landing_root: Path, as_of: str | None = None) -> Result:
@@ -78,7 +81,7 @@ def run(settings: Settings, landing_root: Path, as_of: str | None = None) -> Res
     landed = refit.plan(settings, landing_root, as_of, WEEK).dates
     monday = _monday(landed[-1])
     dates = [date for date in landed if date >= monday]
-    validate.accept(settings, landing, dates)
+    stale = validate.accept(settings, landing, dates)
     features.prepare(settings, landing, dates)
     tell("drift", f"release {champion.id} against the week of {monday}")
     found = _confront(settings, champion, dates, monday)
@@ -94,6 +97,7 @@ def run(settings: Settings, landing_root: Path, as_of: str | None = None) -> Res
         regimes=regimes,
         demote={drift.regime: drift.fallback for drift in found if drift.fallback},
         evidence=[row.to_dict() for drift in found for row in drift.evidence],
+        stale=stale,
     )
     if release.champion(settings)[0].id != champion.id:
         raise StaleModel(

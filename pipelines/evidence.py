@@ -23,7 +23,7 @@ from crossimpact.release import bundle, release_files, reproducible
 from crossimpact.release.bundle import Release
 from crossimpact.release.ledger import LiveChampion, utc
 from pipelines.release import promoted
-from pipelines.store.settings import Settings
+from pipelines.store.settings import Run, Settings
 
 DAY = timedelta(days=1)
 ATTESTED = "reproduced.json"
@@ -135,7 +135,7 @@ def _again(settings: Settings, folder: Path, release: Release) -> str:
     with tempfile.TemporaryDirectory(prefix="crossimpact-") as scratch:
         into = Path(scratch) / "release"
         command = [sys.executable, "-m", "pipelines.evidence"]
-        command += [str(settings.home), str(folder), str(into)]
+        command += [str(settings.home), str(folder), str(into), *settings.run.words]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no word"]
@@ -143,13 +143,13 @@ def _again(settings: Settings, folder: Path, release: Release) -> str:
         return reproducible.verdict(release, release_files.read(into))
 
 
-def _main(home: str, folder: str, into: str) -> None:
+def _main(home: str, folder: str, into: str, *run: str) -> None:
     """Run the refit whose plan lies in `folder` again and write its release to `into`."""
     from pipelines import refit
     from pipelines.plan import RefitPlan
 
     plan = RefitPlan.read(Path(folder) / refit.PLAN)
-    settings = plan.under(Settings(Path(home)))
+    settings = plan.under(Settings(Path(home), run=Run.of(*run)))
     release_files.write(refit.build(settings, plan, refit.fits(settings, plan)), Path(into))
 
 

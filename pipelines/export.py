@@ -15,6 +15,7 @@ from crossimpact import contract
 from crossimpact.errors import UsageError
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
+from pipelines.audit import history
 from pipelines.release import champion, resolve
 from pipelines.store import csv_file
 from pipelines.store.landing import Landing
@@ -102,6 +103,20 @@ def export_violations(settings: Settings, landing: Landing | None, path: Path) -
                     connection.execute(f"DROP VIEW {table}")
         query = 'SELECT * FROM all_violations ORDER BY "table", date, file, row, rule_id'
         return csv_file.write(path, *_result(connection, query))
+
+
+def export_history(settings: Settings, path: Path) -> int:
+    """Write every row that ever broke a rule, with value, place, and when by which run; count them.
+
+    `file` is the path below the landing root, `status` open, released or superseded.
+
+    Raises
+    ------
+    UsageError
+        When the home has no ledger of audits.
+    """
+    with history.opened(settings) as connection:
+        return csv_file.write(path, *_result(connection, sql("audit/export")))
 
 
 def export_regimes(settings: Settings, path: Path) -> int:

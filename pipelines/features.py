@@ -60,12 +60,15 @@ def readable(settings: Settings, landing: Landing, dates: Sequence[str]) -> list
     """`dates` and the landed dates their labels look back on, without those that are blocked.
 
     Taken from the landing zone, never from what a home happens to hold: the same landing gives the
-    same labels in a fresh home and in a used one.
+    same labels in a fresh home and in a used one. One of `dates` itself that is blocked is read as
+    an earlier landing left it, if that is live; whoever asked for it was told.
     """
     landed = landing.all_dates()
     wanted = {other for date in dates for other in _trailing(landed, date)}
     reports = validate.validate_dates(settings, landing, sorted(wanted))
-    return [report["date"] for report in reports if not report["problems"]]
+    blocked = {report["date"] for report in reports if report["problems"]}
+    kept = {date for date in blocked & {*dates} if Warehouse(settings).day(date)}
+    return [report["date"] for report in reports if report["date"] not in blocked - kept]
 
 
 def _trailing(dates: Sequence[str], date: str) -> list[str]:

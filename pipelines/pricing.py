@@ -7,7 +7,7 @@ What was executed before the first promotion is priced by the first release ther
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -64,6 +64,7 @@ class Pricing:
 
     date: str
     spans: tuple[Span, ...]
+    told: tuple[str, ...] = ()
 
     @classmethod
     def by(cls, release: Release, date: str, facts: Mapping[str, object] | None = None) -> Pricing:
@@ -76,7 +77,7 @@ class Pricing:
 
     @property
     def digest(self) -> str:
-        return text_sha256(*(span.digest for span in self.spans))
+        return text_sha256(*(span.digest for span in self.spans), *self.told)
 
     @property
     def in_sample(self) -> bool:
@@ -89,10 +90,15 @@ class Pricing:
     def within(self, first: datetime, last: datetime) -> Pricing:
         """Only what prices a moment between these: what became live later changes no price."""
         places = self.at((first, last))
-        return Pricing(self.date, self.spans[places[0] : places[1] + 1])
+        return replace(self, spans=self.spans[places[0] : places[1] + 1])
+
+    def noting(self, told: Iterable[str]) -> Pricing:
+        """The same with more to know of the date."""
+        return replace(self, told=(*self.told, *told))
 
     def notes(self) -> Iterator[str]:
         """What a reader has to know of the releases."""
+        yield from self.told
         yield from dict.fromkeys(span.status for span in self.spans if span.status != LIVE)
         if self.in_sample:
             yield f"in sample: {self.main.release.id} was fitted on a window with this date"

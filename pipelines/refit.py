@@ -314,6 +314,7 @@ def _release(
                 name: getattr(verdict, name) for name in ("verdict", "tables", "rules", "notes")
             },
             "unplaced": features.unplaced(settings, dates),
+            "data": _origins(settings, dates),
             "metrics": {regime: result.metrics for regime, result in fits.items()},
             "stability": {regime: result.stability for regime, result in fits.items()},
             "certificate": {regime: fits[regime].certificate for regime in models},
@@ -321,6 +322,12 @@ def _release(
             **own,
         },
     )
+
+
+def _origins(settings: Settings, dates: Sequence[str]) -> dict[str, str]:
+    """Per date the digest of what was landed and accepted, as the ledger of audits has it."""
+    warehouse = Warehouse(settings)
+    return {date: day.origin for date in dates if (day := warehouse.day(date)) is not None}
 
 
 def _data_digest(settings: Settings, dates: Sequence[str]) -> str:

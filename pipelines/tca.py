@@ -71,7 +71,8 @@ class Result:
     in_sample
         Whether the release was fitted on a window with this date: no evidence for it.
     note
-        What to know of the release besides: it had expired by that date, was not live yet.
+        What to know besides: the release had expired by that date or was not live yet, the date's
+        rows are stale.
     """
 
     date: str
@@ -127,9 +128,10 @@ def run_as_of(settings: Settings, landing_root: Path, date: str) -> Result:
     json_log.know(release=pricing.main.release.digest)
     settings = plan.matching(settings, pricing.main.release)
     landing = Landing(landing_root)
-    validate.accept(settings, landing, [date])
+    stale = validate.accept(settings, landing, [date])
     features.prepare(settings, landing, [date])
-    return run(settings, landing_root, date, pricing.within(*extent(Warehouse(settings), date)))
+    pricing = pricing.within(*extent(Warehouse(settings), date)).noting(stale)
+    return run(settings, landing_root, date, pricing)
 
 
 def _check_release(settings: Settings, release: Release) -> None:

@@ -1,11 +1,13 @@
 """Contract validation of a landing zone: every landed row is accepted or quarantined, by date.
 
-A date is judged as a whole in memory and only then published, all its tables or none. A broken
-table publishes nothing and withdraws what an earlier landing of that date had published.
+A date is judged as a whole in memory and only then published, all its tables by one rename. A
+broken table publishes nothing: what an earlier landing of that date had published stays live,
+marked stale, and readers are told. The verdict is in the ledger of audits before anything changes.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,12 +17,17 @@ from typing import Any
 from crossimpact import contract
 from crossimpact.errors import ContractViolation, UsageError
 from crossimpact.progress import each, tell
+from crossimpact.waiver import NO_WAIVERS, Waivers
 from pipelines import earlier
+from pipelines.audit import zone
+from pipelines.audit.landed import LandedFile, digest, landed
+from pipelines.audit.record import Recorder
+from pipelines.audit.rules import inputs as rule_inputs
+from pipelines.audit.waivers import load as waivers_of
 from pipelines.limits import excess_rows
-from pipelines.split import LAYERS, Judgement
-from pipelines.store import layout
+from pipelines.split import Judgement
+from pipelines.store import layout, stale
 from pipelines.store.landing import Landing, Problem
-from pipelines.store.provenance import code_digest
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
@@ -44,7 +51,9 @@ class Result:
     """Verdict over dates: rows per table, broken rules per table, problems that block.
 
     `cascades` counts quarantined rows that are sound but for another's fault, `unread` names what
-    the landing zone holds that nobody reads, `findings` are those of no single row.
+    the landing zone holds that nobody reads, `findings` are those of no single row. `stale` tells
+    of dates whose live rows are older than what is landed: those asked for, and any that the
+    landing no longer has.
     """
 
     tables: Mapping[str, Mapping[str, int]]
@@ -54,6 +63,8 @@ class Result:
     cascades: Mapping[str, int] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     findings: tuple[Mapping[str, Any], ...] = ()
+    stale: tuple[str, ...] = ()
+    waivers: Waivers = NO_WAIVERS
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -77,6 +88,9 @@ class Result:
             "cascades": dict(self.cascades),
             "unread": list(self.unread),
             "findings": [dict(finding) for finding in self.findings],
+            "stale": list(self.stale),
+            "waived": [str(waiver) for waiver in self.waivers.active],
+            "expired_waivers": [str(waiver) for waiver in self.waivers.expired],
         }
 
 
@@ -113,32 +127,70 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
         cascades,
         tuple(landing.unread()),
         tuple({"date": r["date"], **f} for r in reports for f in r["findings"]),
+        _stale(settings, landing, dates),
+        waivers_of(settings, landing.root),
     )
     if result.problems:
         raise LandingBlocked(_summary(result.problems), _HINT, result.to_dict())
     return result
 
 
-def accept(settings: Settings, landing: Landing, dates: Iterable[str]) -> None:
+def accept(settings: Settings, landing: Landing, dates: Iterable[str]) -> tuple[str, ...]:
     """Publish the dates' accepted rows for a reader of single dates (TCA, drift).
 
-    The contract's shares block a refit; who reads accepted rows is stopped by broken tables only.
+    The contract's shares block a refit; who reads accepted rows is stopped by broken tables only,
+    and by those only where no earlier landing of the date is live.
+
+    Returns
+    -------
+    tuple of str
+        What to tell beside any number: a sentence for each date whose live rows are stale.
 
     Raises
     ------
     LandingBlocked
-        Naming every broken table of the dates.
+        Naming every broken table of the dates of which nothing is live.
     """
+    warehouse, dates = Warehouse(settings), list(dates)
     reports = validate_dates(settings, landing, dates)
     broken = [Problem(**problem) for report in reports for problem in report["problems"]]
-    if broken:
-        raise LandingBlocked(_summary(broken), _HINT, {"problems": [asdict(p) for p in broken]})
+    lost = [problem for problem in broken if warehouse.day(problem.date) is None]
+    if lost:
+        raise LandingBlocked(_summary(lost), _HINT, {"problems": [asdict(p) for p in lost]})
+    return tuple(stale.notes(warehouse, dates))
+
+
+def _stale(settings: Settings, landing: Landing, dates: Iterable[str]) -> tuple[str, ...]:
+    """What to tell of stale dates; one that left the landing is entered in the ledger."""
+    warehouse = Warehouse(settings)
+    gone = sorted({*warehouse.judged_dates()} - {*landing.all_dates()})
+    if gone and os.access(settings.home, os.W_OK):
+        zone.check(warehouse, landing)
+        for date in gone:
+            Recorder(warehouse, landing).remove(date)
+    return tuple(stale.notes(warehouse, sorted({*dates, *gone})))
+
+
+def outdated(settings: Settings, landing: Landing) -> list[str]:
+    """Landed dates that the next validation would judge: new, landed again, or by other rules."""
+    warehouse, waivers = Warehouse(settings), waivers_of(settings, landing.root)
+    dates = landing.all_dates()
+    return [date for date in dates if _known(warehouse, landing, date, waivers) is None]
 
 
 def validate_dates(
-    settings: Settings, landing: Landing, dates: Iterable[str]
+    settings: Settings,
+    landing: Landing,
+    dates: Iterable[str],
+    *,
+    waived_by: Settings | None = None,
 ) -> list[dict[str, Any]]:
     """Judge dates and publish each one's accepted, quarantine and violations partitions.
+
+    Parameters
+    ----------
+    waived_by
+        The home whose waivers count, where it is not `settings`' own.
 
     Returns
     -------
@@ -150,56 +202,68 @@ def validate_dates(
     """
     dates = list(dates)
     warehouse = Warehouse(settings)
-    reports = {date: _known(warehouse, landing, date) for date in dates}
+    waivers = waivers_of(waived_by or settings, landing.root)
+    reports = {date: _known(warehouse, landing, date, waivers) for date in dates}
     new = [date for date, report in reports.items() if report is None]
+    if new:
+        zone.check(warehouse, landing)
+        warehouse.sweep()
     for chunk in _chunks(landing, new):
-        reports |= _judge(warehouse, landing, chunk)
+        reports |= _judge(warehouse, landing, chunk, waivers)
     return [report for date in dates if (report := reports[date]) is not None]
 
 
-def _known(warehouse: Warehouse, landing: Landing, date: str) -> dict[str, Any] | None:
-    """The date's report as its manifests tell it; None when any of them is absent or outdated."""
+def _known(
+    warehouse: Warehouse, landing: Landing, date: str, waivers: Waivers
+) -> dict[str, Any] | None:
+    """The date's report as its manifest tells it; None when it is absent or outdated."""
     if any(_strangers(landing, date)):
         return None
-    tables, inputs = _inputs(landing, date)
-    counts: dict[str, Mapping[str, Any]] = {}
-    for name in tables:
-        for layer in LAYERS:
-            manifest = warehouse.manifest(layer, name, date)
-            if manifest is None or manifest.inputs != inputs:
-                return None
-            counts[name] = manifest.extra
-    _withdraw(warehouse, set(contract.TABLES) - set(tables), date)
+    tables, inputs, _ = _inputs(landing, date, waivers)
+    day = warehouse.day(date)
+    if day is None or [*day.tables] != tables:
+        return None
+    if any(manifest.inputs != inputs for manifest in day.partitions):
+        return None
+    if stale.find(warehouse, date):  # it is landed again as it was
+        stale.clear(warehouse, date)
+    accepted = (m for m in day.partitions if m.layer == "accepted")
+    counts = {m.table: m.extra for m in sorted(accepted, key=lambda m: tables.index(m.table))}
     return _report(date, counts, [])
 
 
-def _judge(warehouse: Warehouse, landing: Landing, dates: list[str]) -> dict[str, dict[str, Any]]:
+def _judge(
+    warehouse: Warehouse, landing: Landing, dates: list[str], waivers: Waivers
+) -> dict[str, dict[str, Any]]:
     reports = {}
     sound = {}
+    record = Recorder(warehouse, landing, waivers)
     with warehouse.connect() as connection:
         judgement = Judgement(connection, warehouse)
         for date in each("read", dates):
-            tables, inputs = _inputs(landing, date)  # before reading: a later landing is news
+            tables, inputs, files = _inputs(landing, date, waivers)  # later ones are news
             problems = judgement.load(landing, tables, date, _absent(landing, date))
             if problems:
-                _withdraw(warehouse, contract.TABLES, date)
+                record.block(date, files, problems)
                 reports[date] = _report(date, {}, problems)
             else:
-                sound[date] = (tables, inputs)
+                judgement.waive(date, waivers.of(tables, date))
+                sound[date] = (tables, inputs, files)
         if sound:
             tell("validate", f"row rules of {len(sound)} dates")
             judgement.judge_tables()
         for date in each("validate", sound):
-            tables, inputs = sound[date]
-            if known := _known(warehouse, landing, date):  # another process judged it meanwhile,
-                reports[date] = known  # and somebody may read what it published
+            tables, inputs, files = sound[date]
+            if known := _known(warehouse, landing, date, waivers):  # another process judged it
+                reports[date] = known  # meanwhile, and somebody may read what it published
                 continue
             judgement.judge_day(date)
             counts = {name: judgement.counts(name) for name in tables}
-            _withdraw(warehouse, contract.TABLES, date)  # never old and new tables side by side
+            draft = warehouse.draft(date)
             for name in tables:
-                judgement.publish(warehouse, name, date, inputs, counts[name])
+                judgement.publish(draft, name, date, inputs, counts[name])
             reports[date] = _report(date, counts, [])
+            record.show(draft, files, reports[date])
     return reports
 
 
@@ -248,12 +312,18 @@ def _unread_hint(path: Path) -> str:
     return ": unpack it" if path.suffix in (".gz", ".zst", ".zip", ".bz2") else ""
 
 
-def _inputs(landing: Landing, date: str) -> tuple[list[str], dict[str, str]]:
-    """Tables of a date and the digests its verdict depends on."""
+def _inputs(
+    landing: Landing, date: str, waivers: Waivers
+) -> tuple[list[str], dict[str, str], tuple[LandedFile, ...]]:
+    """Tables of a date, the digests its verdict depends on, and its files."""
     tables = _tables_of(landing, date)
-    digests = {f"landing/{name}": landing.digest(name, date) for name in tables}
+    files = {name: landed(landing, name, date) for name in tables}
+    digests = {f"landing/{name}": digest(files[name]) for name in tables}
     digests["earlier"] = earlier.digest(landing, date)
-    return tables, {**digests, "code": code_digest(__name__)}
+    every = tuple(file for name in tables for file in files[name])
+    if waived := waivers.of(tables, date):
+        digests["waivers"] = "; ".join(map(str, waived))
+    return tables, digests | rule_inputs(), every
 
 
 def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:
@@ -270,13 +340,6 @@ def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:
         size += landed
     if chunk:
         yield chunk
-
-
-def _withdraw(warehouse: Warehouse, tables: Iterable[str], date: str) -> None:
-    """Unpublish a date's partitions (their data files stay for the auditor)."""
-    for name in tables:
-        for layer in LAYERS:
-            (warehouse.folder(layer, name, date) / "_manifest.json").unlink(missing_ok=True)
 
 
 _HINT = "mend them and rerun; a date with a broken table publishes nothing"

@@ -48,8 +48,7 @@ def champion(settings: Settings, now: Clock) -> Check:
 
 def code(settings: Settings, now: Clock) -> Check:
     """Whether the last accepted date was written by the code that is here."""
-    from pipelines import validate
-    from pipelines.store.provenance import code_digest
+    from pipelines.audit.rules import inputs
 
     warehouse = Warehouse(settings)
     dates = {d for step in STEPS["accepted"] for d in warehouse.dates(*step)}
@@ -61,7 +60,7 @@ def code(settings: Settings, now: Clock) -> Check:
     if versions:
         todo = "run the same version everywhere; the next run writes anew"
         return warn(f"{last} was written by {', '.join(sorted(versions))}", __version__, todo)
-    written = {manifest.inputs.get("code") for manifest in manifests}
-    if written != {code_digest(validate.__name__)}:
-        return warn(f"{last} was judged by other code", todo="the next run judges it again")
+    here = inputs()
+    if any(not here.items() <= dict(manifest.inputs).items() for manifest in manifests):
+        return warn(f"{last} was judged by other rules", todo="the next run judges it again")
     return ok(f"{__version__}, as {last}")

@@ -88,12 +88,8 @@ class Home:
                 yield told.QUARANTINED.of(rows["quarantined"] / max(rows["landed"], 1), table)
 
     def _last(self, layer: str, table: str) -> str | None:
-        """The last published date: names are listed once, and manifests looked for from the end."""
-        folder = self._warehouse.root / layer / table
-        partitions = sorted(folder.glob("date=*"), reverse=True)
-        found = (path for path in partitions if (path / "_manifest.json").exists())
-        last = next(found, None)
-        return last.name.removeprefix("date=") if last else None
+        """The last published date."""
+        return self._warehouse.last_date(layer, table)
 
     def drift(self) -> Iterator[Sample]:
         """The last week's verdicts."""

@@ -5,6 +5,7 @@ Pages read published partitions and the release that priced them, never live sta
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -31,6 +32,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 QUALITY_LAYERS = ("accepted", "quarantine", "violations")
 WORST_PARENTS = 15
 SHOWN = 3  # buckets that make a path
+_MONTH = re.compile(r"audit-\d{4}-\d{2}")
 Row = dict[str, Any]
 
 
@@ -89,8 +91,9 @@ def _index(settings: Settings) -> str:
         for date in reversed(dates)
         for summary in [read_mart(warehouse, "tca_summary", date, missing_ok=True)]
     ]
-    others = [page for page in pages if not page.startswith("tca-")]
-    return render("index.html.j2", days=days, others=others)
+    audits = [p.removeprefix("audit-") for p in reversed(pages) if _MONTH.fullmatch(p)]
+    others = [page for page in pages if not page.startswith(("tca-", "audit-"))]
+    return render("index.html.j2", days=days, audits=audits, others=others)
 
 
 def read_mart(
@@ -144,6 +147,7 @@ def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
         "venues": venues.of(read_mart(warehouse, "tca_markouts", date)),
         "horizons": venues.HORIZONS_S,
         "quality": _quality(warehouse, date),
+        "audit": (warehouse.settings.reports / f"audit-{date}.html").exists(),
         "live": (warehouse.settings.reports / f"live-{date}.html").exists(),
         "unpriced": list(manifest.extra.get("unpriced", ())) if manifest else [],
     }

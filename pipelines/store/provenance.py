@@ -21,7 +21,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 import crossimpact
-from pipelines.store.settings import SQL_DIR
+from pipelines.store.settings import SQL_DIR as SQL_DIR
 from pipelines.store.warehouse import text_sha256
 
 #: Folders that hold our top packages.
@@ -53,6 +53,18 @@ class Sources:
         """sha256 of names, texts and versions."""
         named = (*sorted(self.texts.items()), *sorted(self.libraries.items()))
         return text_sha256(*(text for pair in named for text in pair))
+
+    @property
+    def meaning(self) -> str:
+        """The same, whatever comments and docstrings say and however lines are broken."""
+        told = {name: _meaning(text) if "/" not in name else bare_sql(text)
+                for name, text in self.texts.items()}  # fmt: skip
+        return Sources(told, self.libraries).digest
+
+    def without(self, *names: str) -> Sources:
+        """Less the texts whose names begin with one of these."""
+        kept = {name: text for name, text in self.texts.items() if not name.startswith(names)}
+        return Sources(kept, self.libraries)
 
 
 @cache
@@ -131,6 +143,30 @@ def _read(text: str, package: str) -> _Module:
         tuple(dict.fromkeys(_imports(nodes, package))),
         frozenset(_patterns(nodes)),
         frozenset(c for c in constants if isinstance(c, str) and _FILE_NAME.fullmatch(c)),
+    )
+
+
+def bare_sql(text: str) -> str:
+    """A query without its comments and its line breaks."""
+    lines = (line.partition("--")[0] for line in text.splitlines())
+    return " ".join(" ".join(lines).split())
+
+
+def _meaning(text: str) -> str:
+    """A module's syntax tree without docstrings."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_docstring(body[0]):
+            del body[0]
+    return ast.dump(tree)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
     )
 
 

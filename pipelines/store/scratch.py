@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,6 +37,15 @@ def folder(home: Path) -> Iterator[Path]:
             yield place
         finally:
             _clear(place)
+
+
+def idle(home: Path) -> bool:
+    """Whether nobody works in a folder of this home: every lock was left by a killed process."""
+    for path in (home / "tmp").glob(f"*{LOCK}"):
+        with suppress(FileNotFoundError), path.open("r+") as lock:
+            if not _is_free(lock):
+                return False
+    return True
 
 
 def _sweep(root: Path) -> None:

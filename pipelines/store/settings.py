@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
 
 Flow = Literal["own", "public"]
 SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who asks, for the record: the id of the run, the moment it began (UTC), and for whom."""
+
+    id: str = ""
+    at: datetime | None = None
+    who: str = ""
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """As arguments of a process of its own."""
+        return self.id, self.at.isoformat() if self.at else "", self.who
+
+    @classmethod
+    def of(cls, id_: str = "", at: str = "", who: str = "") -> Run:
+        """Inverse of `words`."""
+        return cls(id_, datetime.fromisoformat(at) if at else None, who)
 
 
 @dataclass(frozen=True)
@@ -32,12 +52,15 @@ class Settings:
         aggressor flow of all prints, s the bucket's mid return.
     memory_limit
         DuckDB's memory; it spills to `home/tmp` beyond.
+    run
+        Whose run this is; nothing but the record of audits depends on it.
     """
 
     home: Path
     bucket_s: int = 300
     flow: Flow = "own"
     memory_limit: str = "2GB"
+    run: Run = Run()
 
     def __post_init__(self) -> None:
         if not 5 <= self.bucket_s <= 3600 or 86400 % self.bucket_s:

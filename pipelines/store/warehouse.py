@@ -1,9 +1,13 @@
 """Partitions on disk: Parquet plus a manifest is the truth, DuckDB only computes.
 
-`<home>/<layer>/<table>/date=D/_manifest.json` names the one valid file of a partition. Data are
-written under their own sha256, the manifest then moves by atomic rename, so a reader sees the old
-partition or the new one, a rerun with the same inputs changes nothing, and a superseded file stays
-for the auditor.
+`<home>/warehouse/<layer>/<table>/date=D/_manifest.json` names the one valid file of a partition.
+Data are written under their own sha256, the manifest then moves by atomic rename, so a reader sees
+the old partition or the new one, a rerun with the same inputs changes nothing, and a superseded
+file stays for the auditor.
+
+What judging a date makes (`JUDGED`, all tables) becomes visible together: one manifest,
+`days/date=D/_manifest.json`, lists all of it. Homes of before have a manifest per partition; those
+are read where a date has no other.
 """
 
 from __future__ import annotations
@@ -14,35 +18,24 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from crossimpact import __version__, atomic, contract
+from crossimpact import atomic, contract
 from crossimpact.errors import CrossImpactError
 from pipelines.store import scratch
+from pipelines.store.manifest import DAYS, JUDGED, MANIFEST, Day, read
+from pipelines.store.manifest import Manifest as Manifest
+from pipelines.store.manifest import text_sha256 as text_sha256
 from pipelines.store.settings import SQL_DIR, Settings
 
 #: Rows written together.
 ROW_GROUP = 250_000
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What one partition holds and what it was made from (`inputs`: name -> digest)."""
-
-    layer: str
-    table: str
-    date: str
-    file: str
-    rows: int
-    sha256: str
-    inputs: Mapping[str, str]
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    contract_version: str = contract.VERSION
-    code_version: str = __version__
+#: What a writer that was killed leaves.
+DRAFTS = ".*.tmp"
 
 
 class Warehouse:
@@ -91,15 +84,47 @@ class Warehouse:
 
     def manifest(self, layer: str, table: str, date: str) -> Manifest | None:
         """The partition's manifest, or None when it was never published."""
-        path = self.folder(layer, table, date) / "_manifest.json"
-        try:
-            return Manifest(**json.loads(path.read_text()))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError) as error:
-            raise CrossImpactError(
-                f"manifest {path} cannot be read ({error})", "delete the partition and rerun"
-            ) from error
+        day = self._judged(date) if layer in JUDGED else None
+        return self._single(layer, table, date) if day is None else day.find(layer, table)
+
+    def day(self, date: str) -> Day | None:
+        """What is live of a judged date; None when it never was."""
+        if (day := self._judged(date)) is not None:
+            return day
+        singles = (self._single(layer, t, date) for t in contract.TABLES for layer in JUDGED)
+        found = tuple(manifest for manifest in singles if manifest)
+        return Day(date, found) if found else None
+
+    def draft(self, date: str) -> Draft:
+        """A place to write a date's judged partitions that nobody sees until they are shown."""
+        return Draft(self.settings, date)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left half written; nothing while anybody writes."""
+        places = (self.root, self.settings.home / "audit")
+        left = [path for place in places for path in place.rglob(DRAFTS)]  # listed first: who
+        # comes now writes others
+        if left and scratch.idle(self.settings.home):
+            for path in left:
+                path.unlink(missing_ok=True)
+
+    def _single(self, layer: str, table: str, date: str) -> Manifest | None:
+        path = self.folder(layer, table, date) / MANIFEST
+        return read(path, lambda plain: Manifest(**plain))
+
+    def _judged(self, date: str) -> Day | None:
+        def day(plain: dict[str, Any]) -> Day:
+            return Day(plain["date"], tuple(Manifest(**row) for row in plain["partitions"]))
+
+        return read(self._day_path(date), day)
+
+    def _day_path(self, date: str) -> Path:
+        return self.root / DAYS / f"date={date}" / MANIFEST
+
+    def _point(self, manifest: Manifest) -> None:
+        """Make a written partition the valid one."""
+        path = self.folder(manifest.layer, manifest.table, manifest.date) / MANIFEST
+        atomic.write_atomic(path, json.dumps(asdict(manifest), sort_keys=True))
 
     def publish(
         self,
@@ -125,7 +150,7 @@ class Warehouse:
             atomic.move(draft, folder / manifest.file)
         finally:
             draft.unlink(missing_ok=True)
-        atomic.write_atomic(folder / "_manifest.json", json.dumps(asdict(manifest), sort_keys=True))
+        self._point(manifest)
         return manifest
 
     def file(self, manifest: Manifest) -> Path:
@@ -200,8 +225,50 @@ class Warehouse:
 
     def dates(self, layer: str, table: str) -> list[str]:
         """Published dates, ascending."""
-        folders = (self.root / layer / table).glob("date=*/_manifest.json")
-        return sorted(path.parent.name.removeprefix("date=") for path in folders)
+        found = {*_dates(self.root / layer / table)}
+        if layer in JUDGED:
+            judged = {*_dates(self.root / DAYS)}
+            found = found - judged | {d for d in judged if self.manifest(layer, table, d)}
+        return sorted(found)
+
+    def last_date(self, layer: str, table: str) -> str | None:
+        """The last of `dates`, without reading them all."""
+        judged = [*_dates(self.root / DAYS)] if layer in JUDGED else []
+        found = sorted({*_dates(self.root / layer / table), *judged}, reverse=True)
+        return next((date for date in found if self.manifest(layer, table, date)), None)
+
+    def judged_dates(self) -> list[str]:
+        """Dates of which anything that was judged is live, ascending."""
+        folders = [self.root / layer / t for layer in JUDGED for t in contract.TABLES]
+        return sorted({d for folder in (self.root / DAYS, *folders) for d in _dates(folder)})
+
+
+class Draft(Warehouse):
+    """A date's partitions on their way: written, listed, and shown together by one rename."""
+
+    def __init__(self, settings: Settings, date: str) -> None:
+        super().__init__(settings)
+        self.date = date
+        self._written: list[Manifest] = []
+
+    def _point(self, manifest: Manifest) -> None:
+        self._written.append(manifest)
+
+    @property
+    def written(self) -> Day:
+        return Day(self.date, tuple(self._written))
+
+    def show(self) -> None:
+        """Make what was written all there is of the date."""
+        atomic.write_atomic(self._day_path(self.date), self.written.content)
+        for layer in JUDGED:  # of a home of before: nothing reads them from now on
+            for table in contract.TABLES:
+                (self.folder(layer, table, self.date) / MANIFEST).unlink(missing_ok=True)
+
+
+def _dates(folder: Path) -> Iterator[str]:
+    for path in folder.glob(f"date=*/{MANIFEST}"):
+        yield path.parent.name.removeprefix("date=")
 
 
 def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
@@ -262,11 +329,6 @@ def readable(path: Path) -> str:
 def quoted(value: object) -> str:
     """Text for a single-quoted SQL literal where a parameter cannot be bound (COPY targets)."""
     return str(value).replace("'", "''")
-
-
-def text_sha256(*texts: str) -> str:
-    """One digest of several texts, boundaries included."""
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

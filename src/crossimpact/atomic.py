@@ -42,6 +42,26 @@ def replacing(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def create(path: Path, content: bytes) -> None:
+    """Make a file that was not there, whole or not at all; its folder is made when it is missing.
+
+    Raises
+    ------
+    FileExistsError
+        When there is one already, however lately: it stays as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        draft.write_bytes(content)
+        sync(draft)
+        path.hardlink_to(draft)
+        with suppress(OSError):  # it is in place, and not every file system can
+            sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def move(source: Path, target: Path) -> None:
     """Make a finished file of the same file system the one at `target`."""
     sync(source)

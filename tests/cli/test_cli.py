@@ -49,7 +49,7 @@ def refitted(clean, mlflow_tables, tmp_path_factory) -> Path:
 def validated(refitted, tmp_path) -> Path:
     """A home that knows the verdict on the clean landing and nothing else."""
     home = tmp_path / "validated"
-    for layer in LAYERS:
+    for layer in (*LAYERS, "days"):
         shutil.copytree(refitted / "warehouse" / layer, home / "warehouse" / layer)
     return home
 
@@ -91,7 +91,8 @@ def test_a_broken_table_blocks_names_itself_and_mends(crossimpact, landing, vali
     """One way after the other: the date stays out until its table is whole again."""
     home, broken = validated, part(landing, "market_snapshots")
     good, date = broken.read_bytes(), broken.parent.name
-    assert list((home / "warehouse" / "accepted").glob(f"*/{date}/_manifest.json"))
+    day = home / "warehouse" / "days" / date
+    live = (day / "_manifest.json").read_bytes()
     for spoil, words in SPOILT.items():
         spoil(broken)
         code, out, err = crossimpact("refit", landing, "--home", home, "--json")
@@ -100,11 +101,11 @@ def test_a_broken_table_blocks_names_itself_and_mends(crossimpact, landing, vali
         report = json.loads(out)
         assert (report["exit_code"], report["verdict"]) == (BLOCKED, "blocked")
         assert not (home / "mlflow").exists() and not list(home.glob("refits/*/release"))
-        assert not list((home / "warehouse" / "accepted").glob(f"*/{date}/_manifest.json"))
+        assert (day / "_manifest.json").read_bytes() == live and words in str(report["stale"])
         broken.write_bytes(good)
     code, out, _ = crossimpact("validate", landing, "--home", home, "--json")
     assert code == OK and json.loads(out)["verdict"] == "ok"
-    assert list((home / "warehouse" / "accepted").glob(f"*/{date}/_manifest.json"))
+    assert (day / "_manifest.json").read_bytes() == live and not json.loads(out)["stale"]
 
 
 def test_a_desk_without_stress_is_answered_by_the_fallback(

@@ -19,11 +19,13 @@ import pytest
 
 from crossimpact import contract
 from crossimpact.errors import UsageError
+from crossimpact.waiver import Waivers
 from pipelines import features, validate
 from pipelines.export import export_violations
 from pipelines.split import LAYERS
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
+from pipelines.store.stale import find as find_stale
 from pipelines.store.warehouse import Warehouse
 from pipelines.validate import LandingBlocked, run, validate_dates
 from tests.pipelines import desk
@@ -423,13 +425,23 @@ def test_several_problems_are_all_listed(tmp_path: Path, settings: Settings) -> 
         run(settings, landing)
 
 
-def test_a_date_that_breaks_later_is_withdrawn(tmp_path: Path, clean: Judged) -> None:
+def test_a_date_that_breaks_later_stays_as_it_was_and_is_marked_stale(
+    tmp_path: Path, clean: Judged
+) -> None:
     mine = clean.again_in(tmp_path)
-    assert Warehouse(mine.settings).dates("accepted", F) == [desk.DATE, NEXT]
+    warehouse = Warehouse(mine.settings)
+    live, whole = warehouse.day(desk.DATE), part(mine.landing.root, S).read_bytes()
     halve(S)(mine.landing.root)
-    with pytest.raises(LandingBlocked):
+    with pytest.raises(LandingBlocked) as caught:
         run(mine.settings, mine.landing)
-    assert Warehouse(mine.settings).dates("accepted", F) == [NEXT]
+    assert warehouse.day(desk.DATE) == live
+    (told,) = caught.value.report["stale"]
+    assert desk.DATE in told and "stale" in told and "market_snapshots: unreadable" in told
+    assert validate.accept(mine.settings, mine.landing, [desk.DATE, NEXT]) == (told,)
+    assert features.readable(mine.settings, mine.landing, [desk.DATE]) == [desk.DATE]
+    assert features.readable(mine.settings, mine.landing, [NEXT]) == [NEXT]
+    part(mine.landing.root, S).write_bytes(whole)
+    assert run(mine.settings, mine.landing).stale == ()
 
 
 def test_a_second_run_changes_nothing(planted: Judged) -> None:
@@ -682,7 +694,9 @@ def test_what_another_process_published_meanwhile_is_never_withdrawn(
 
     monkeypatch.setattr(Path, "unlink", watched)
     warehouse = Warehouse(clean.settings)
-    judged = validate._judge(warehouse, clean.landing, [desk.DATE])  # it saw none at its start
+    judged = validate._judge(
+        warehouse, clean.landing, [desk.DATE], Waivers()
+    )  # it saw none at its start
     assert judged == {desk.DATE: clean.reports[desk.DATE]} and len(manifests) > 0
 
 
@@ -725,7 +739,7 @@ def test_files_of_another_kind_block_until_they_are_gone(tmp_path: Path, broken)
         stranger.write_bytes(b"x")
         with pytest.raises(LandingBlocked, match=f"child_fills: unreadable.*{stranger.name}"):
             run(mine.settings, mine.landing, [date])
-        assert date not in Warehouse(mine.settings).dates("accepted", F)
+        assert find_stale(Warehouse(mine.settings), date)
         stranger.unlink()
         (stranger.parent / "_SUCCESS").touch()
     assert run(mine.settings, mine.landing, dates).verdict == "ok"

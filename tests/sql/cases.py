@@ -86,13 +86,13 @@ def all_cases(root: Path = SQL_DIR) -> Iterator[Case]:
 
 def parse(text: str) -> TextTable:
     header, *lines = [line.strip() for line in text.strip().splitlines()]
-    titles = [title.split() for title in header.split("|")]
+    titles = [title.split(maxsplit=1) for title in header.split("|")]
     rows = tuple(tuple(_cell(cell) for cell in line.split("|")) for line in lines)
     if any(len(row) != len(titles) for row in rows):
         raise ValueError(f"ragged table below {header!r}")
     return TextTable(
         tuple(title[0] for title in titles),
-        {title[0]: title[1] for title in titles if len(title) > 1},
+        {title[0]: title[1].strip() for title in titles if len(title) > 1},
         rows,
     )
 

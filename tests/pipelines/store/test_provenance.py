@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.audit import rules
 from pipelines.store import provenance
 from pipelines.store.landing import Landing
 from pipelines.store.provenance import Sources, code_digest, sources
@@ -35,16 +36,21 @@ def copy(tmp_path, monkeypatch) -> Path:
         shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "SOURCES", (tmp_path / "copy",))
     monkeypatch.setattr(provenance, "SQL_DIR", tmp_path / "copy" / "sql")
-    code_digest.cache_clear()
+    forget()
     yield tmp_path / "copy"
-    code_digest.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    for digest in (code_digest, rules.digests, rules.judge):
+        digest.cache_clear()
 
 
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    code_digest.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,7 @@ def test_a_module_that_is_not_ours_is_an_error():
 def test_validate_judges_again_when_the_judge_or_a_check_changes(copy, tmp_path):
     settings = Settings(tmp_path / "home")
     landing = Landing(desk.write(tmp_path / "landing", desk.clean()))
-    manifest = settings.home / f"warehouse/accepted/child_fills/date={desk.DATE}/_manifest.json"
+    manifest = settings.home / f"warehouse/days/date={desk.DATE}/_manifest.json"
 
     def judged_anew() -> bool:
         before = manifest.stat().st_ino if manifest.exists() else None
@@ -121,13 +127,17 @@ def test_validate_judges_again_when_the_judge_or_a_check_changes(copy, tmp_path)
         return manifest.stat().st_ino != before
 
     assert judged_anew() and not judged_anew()
-    key = code_digest("pipelines.validate")
     edit(copy / "pipelines/tca.py", "Daily TCA", "TCA")  # which no verdict reads
-    assert code_digest("pipelines.validate") == key
-    edit(copy / "sql/checks/fill_near_mid.sql", "SELECT", "select")
-    assert code_digest("pipelines.validate") != key
-    edit(copy / "expectations/gx_runner.py", "BOOLEAN_ONLY", "COMPLETE")
+    edit(copy / "pipelines/split.py", "Everything known", "All that is known")  # a docstring
+    edit(copy / "sql/checks/fill_near_mid.sql", "-- reads", "-- it reads")
+    assert not judged_anew()
+    before = rules.digests()
+    edit(copy / "sql/checks/fill_near_mid.sql", "abs(", "@(")
+    changed = {rule for rule, digest in rules.digests().items() if digest != before[rule]}
+    assert changed == {"child_fills.fill_near_mid"}
     assert judged_anew() and not judged_anew()
+    edit(copy / "expectations/gx_runner.py", "BOOLEAN_ONLY", "COMPLETE")
+    assert rules.digests() == rules.digests() and judged_anew()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""Manifests: what a partition holds and was made from, and all that is live of a judged date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from crossimpact import __version__, contract
+from crossimpact.errors import CrossImpactError
+
+T = TypeVar("T")
+
+#: Layers of a date that change together.
+JUDGED = ("accepted", "quarantine", "violations")
+DAYS = "days"
+MANIFEST = "_manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What one partition holds and what it was made from (`inputs`: name -> digest)."""
+
+    layer: str
+    table: str
+    date: str
+    file: str
+    rows: int
+    sha256: str
+    inputs: Mapping[str, str]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    contract_version: str = contract.VERSION
+    code_version: str = __version__
+
+
+@dataclass(frozen=True)
+class Day:
+    """What is live of a judged date: a manifest for every layer and table."""
+
+    date: str
+    partitions: tuple[Manifest, ...]
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Tables it has, in the contract's order."""
+        names = {manifest.table for manifest in self.partitions}
+        return tuple(name for name in contract.TABLES if name in names)
+
+    def find(self, layer: str, table: str) -> Manifest | None:
+        wanted = (m for m in self.partitions if (m.layer, m.table) == (layer, table))
+        return next(wanted, None)
+
+    @property
+    def content(self) -> str:
+        """As it is written; the same partitions, the same text."""
+        ordered = sorted(self.partitions, key=lambda m: (m.layer, m.table))
+        plain = {"date": self.date, "partitions": [asdict(m) for m in ordered]}
+        return json.dumps(plain, sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+    @property
+    def origin(self) -> str:
+        """Digest of what came in and what was accepted of it; by it a release knows its data."""
+        landed = {
+            f"{name} {digest}"
+            for m in self.partitions
+            for name, digest in m.inputs.items()
+            if name.startswith("landing/")
+        }
+        accepted = {f"{m.table} {m.sha256}" for m in self.partitions if m.layer == "accepted"}
+        return text_sha256(*sorted(landed), *sorted(accepted))
+
+
+def read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
+    """A manifest's content; None when there is none.
+
+    Raises
+    ------
+    CrossImpactError
+        When it is no manifest.
+    """
+    try:
+        return parse(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise CrossImpactError(
+            f"manifest {path} cannot be read ({error})", "delete the partition and rerun"
+        ) from error
+
+
+def text_sha256(*texts: str) -> str:
+    """One digest of several texts, boundaries included."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
