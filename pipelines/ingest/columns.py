@@ -22,11 +22,16 @@ CODES: Mapping[str, Mapping[str, str | int]] = {
     "side": SIDES, "aggressor_side": AGGRESSORS, "liquidity": LIQUIDITY,
 }  # fmt: skip
 
+#: Columns of the contract that no map gives yet.
+NOT_MAPPED = ("exec_type", "ref_fill_id", "trade_id", "condition")
 #: Columns a source file may give, by its kind; contract tables give their own.
 DATE: Mapping[str, Kind] = {"date": "date"}
 BARS: Mapping[str, Kind] = {"symbol": "str", "notional": "f64", "volume": "f64", "close": "f64"}
 KINDS: Mapping[str, Mapping[str, Kind]] = {
-    **{name: {c.name: c.type for c in t.columns} for name, t in contract.TABLES.items()},
+    **{
+        name: {c.name: c.type for c in t.columns if c.name not in NOT_MAPPED}
+        for name, t in contract.TABLES.items()
+    },
     "instruments": {**DATE, **{c.name: c.type for c in contract.INSTRUMENTS.columns}},
     "daily_bars": {**DATE, **BARS},
 }

@@ -21,6 +21,7 @@ from crossimpact.atomic import write_atomic
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.progress import each
 from pipelines.ingest import mapping
+from pipelines.ingest.columns import KINDS
 from pipelines.ingest.mapping import Map, Market
 from pipelines.ingest.public import Account, Result, account_of, create, first_line, move, staging
 from pipelines.ingest.source import UNDATED, Reader, Staged
@@ -231,6 +232,7 @@ class _Ingestion:
         columns = ", ".join(
             f"CAST({c.name} AS {contract.SQL_TYPE[c.type]}) AS {c.name}"
             for c in contract.TABLES[table].columns
+            if c.name in KINDS[table]
         )
         query = f"SELECT {columns} FROM {judged} WHERE reason IS NULL"
         create_as(self.connection, table, query)
