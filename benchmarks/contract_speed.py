@@ -1,6 +1,6 @@
 """CPU seconds of a verdict by stage, beside a scan with one aggregate per column.
 
-    .venv/bin/python -m benchmarks.contract_speed [--symbols 100] [--days 20] [--dirt] [--landing ZONE]
+    .venv/bin/python -m benchmarks.contract_speed [--symbols 100] [--days 20] [--landing ZONE]
 
 One DuckDB thread. A stage's time is that of the process; the import of Great Expectations is told
 apart, for it does not grow with the data. Prints a Markdown table.
