@@ -214,9 +214,9 @@ def tick_scale(response: Array) -> Array:
     size = np.abs(response)
     still = (size == 0).sum(axis=0) / np.maximum(np.isfinite(size).sum(axis=0), 1)
     least = np.zeros(size.shape[1])
-    moved = np.where(size > 0, size, np.nan)
-    known = (size > 0).any(axis=0)
-    least[known] = np.nanmedian(moved[:, known], axis=0)
+    known = (still > 0) & (size > 0).any(axis=0)
+    moved = np.where(size[:, known] > 0, size[:, known], np.nan)
+    least[known] = np.nanmedian(moved, axis=0)
     return np.asarray(still * least)
 
 

@@ -1,4 +1,7 @@
-"""Huber's M-estimate of a regression by reweighted least squares, compiled."""
+"""Huber's M-estimate of a regression by reweighted least squares, compiled.
+
+Standard errors are the M-estimator's sandwich. Nothing here knows what is regressed on what.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,54 @@ import numpy as np
 from numba import njit
 
 from crossimpact.estimate import robust
-from crossimpact.estimate.robust import TINY, robust_scale, scale_ranks
+from crossimpact.estimate.robust import INNER, OUTER, TINY
 from crossimpact.model import Array
 
 STEPS, SETTLE = 100, 10  # of the reweighting, and those in which the scale still moves
 
 
-def huber(X: Array, y: Array, least: float = TINY) -> Array:
-    """Coefficients, shape (k,), the scale fixed once settled and never below `least`.
+def huber(X: Array, y: Array, least: float = TINY) -> tuple[Array, Array]:
+    """Coefficients, shape (k,), and their sandwich covariance; the scale is fixed once settled and
+    never below `least`.
 
     Parameters
     ----------
     X, y
         Columns (T, k) and response (T,).
     """
-    sigma = max(robust_scale(y - np.median(y)), least)
     X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)
-    return np.asarray(_reweighted(X, y, robust.HUBER_K, least, sigma, *scale_ranks(len(y))))
+    coef = reweighted(X, y, robust.HUBER_K, least)
+    return coef, sandwich(X, y - X @ coef, robust.HUBER_K, least, 0.0)
 
 
 @njit(cache=True, error_model="numpy")
-def _reweighted(
-    X: Array, y: Array, knee: float, least: float, sigma: float, at80: int, at99: int
-) -> Array:
-    """`HUBER_K` is `knee`; see `robust_scale` for the ranks."""
+def sandwich(X: Array, residual: Array, knee: float, least: float, excess: float) -> Array:
+    """Covariance of an M-estimate with these residuals; `excess` over least squares' as Huber's
+    loss has it when 0."""
+    T, k = X.shape
+    size = np.abs(residual)
+    sigma = max(scale(size), least)
+    if excess == 0.0:
+        square, inside = 0.0, 0
+        for value in size:
+            psi = min(value / sigma, knee)
+            square += psi * psi
+            inside += psi < knee
+        excess = square / T / max(inside / T, 0.1) ** 2
+    bread = np.zeros((k, k))
+    for t in range(T):
+        for a in range(k):
+            for b in range(k):
+                bread[a, b] += X[t, a] * X[t, b]
+    return sigma**2 * excess * np.linalg.pinv(bread)
+
+
+@njit(cache=True, error_model="numpy")
+def reweighted(X: Array, y: Array, knee: float, least: float) -> Array:
+    """Huber's coefficients with the knee at `knee` standard deviations."""
     T, k = X.shape
     coef, residual = np.zeros(k), np.empty(T)
+    sigma = max(scale(np.abs(y - np.median(y))), least)
     for step in range(STEPS):
         for t in range(T):
             left = y[t]
@@ -39,7 +64,7 @@ def _reweighted(
                 left -= X[t, a] * coef[a]
             residual[t] = left
         if step < SETTLE:
-            sigma = max(_scale(np.abs(residual), at80, at99), least)
+            sigma = max(scale(np.abs(residual)), least)
         moved = _weighted_least_squares(X, y, residual, knee * sigma)
         largest = 0.0
         if step >= SETTLE:
@@ -58,23 +83,33 @@ def _reweighted(
 def _weighted_least_squares(X: Array, y: Array, residual: Array, limit: float) -> Array:
     """Least squares with Huber's weights of `residual`, the shortest of equals."""
     T, k = X.shape
-    weight, weighted = np.empty(T), np.empty((k, T))
+    gram, right = np.zeros((k, k)), np.zeros(k)
     for t in range(T):
-        weight[t] = min(1.0, limit / max(abs(residual[t]), 1e-12))
-    for t in range(T):
+        weight = min(1.0, limit / max(abs(residual[t]), 1e-12))
         for a in range(k):
-            weighted[a, t] = weight[t] * X[t, a]
+            weighted = weight * X[t, a]
+            right[a] += weighted * y[t]
+            for b in range(a + 1):
+                gram[a, b] += weighted * X[t, b]
+    for a in range(k):
+        for b in range(a):
+            gram[b, a] = gram[a, b]
     found = np.empty(k)
-    found[:] = np.linalg.lstsq(weighted @ X, weighted @ y, 1e-12)[0]
+    found[:] = np.linalg.lstsq(gram, right, 1e-12)[0]
     return found
 
 
 @njit(cache=True, error_model="numpy")
-def _scale(size: Array, at80: int, at99: int) -> float:
+def scale(size: Array) -> float:
     """`robust_scale` of residuals of these sizes."""
-    high = np.partition(size, at80)[at80]
+    count = len(size)
+    if not count:
+        return TINY
+    at80, at99 = int(np.rint(INNER * (count - 1))), int(np.rint(OUTER * (count - 1)))
+    above = np.partition(size, at80)[at80:]
+    high, outer = above[0], np.partition(above, at99 - at80)[at99 - at80]
     far = 50 * high if high > TINY else np.inf
-    cap, total = min(np.partition(size, at99)[at99], far), 0.0
+    cap, total = min(outer, far), 0.0
     for value in size:
         total += min(value, cap)
-    return float(max(high / 1.2816, total / len(size) / 4, TINY))
+    return float(max(high / 1.2816, total / count / 4, TINY))

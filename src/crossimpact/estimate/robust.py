@@ -13,6 +13,7 @@ from crossimpact.model import Array
 
 HUBER_K = 1.35  # standard deviations; 95% efficiency under Gaussian noise (Huber 1964)
 TINY = 1e-9  # bps; a scale is never zero, and less than it is no impact
+INNER, OUTER = 0.8, 0.99  # quantiles that `robust_scale` reads
 
 
 def huber_weight(residual: Array, scale: Array | float) -> Array:
@@ -39,7 +40,7 @@ def robust_scale(residual: Array) -> float:
 
 def scale_ranks(count: int) -> tuple[int, int]:
     """Places of the 80% and 99% quantiles among so many sorted sizes."""
-    return round(0.8 * (count - 1)), round(0.99 * (count - 1))
+    return round(INNER * (count - 1)), round(OUTER * (count - 1))
 
 
 def robust_spread(size: Array, axis: int) -> Array:

@@ -10,22 +10,30 @@ buckets borrows its beta from its sector (empirical Bayes).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.huber_regression import huber
-from crossimpact.estimate.robust import HUBER_K, TINY, random_effects, robust_scale
+from crossimpact.estimate import robust
+from crossimpact.estimate.huber_regression import sandwich
+from crossimpact.estimate.robust import TINY, random_effects
+from crossimpact.estimate.self_regression import (
+    ANSWERS,
+    answers,
+    beyond,
+    fit_names,
+    regressors,
+    told,
+)
 from crossimpact.model import Array
-from crossimpact.panel import Panel, controls, tick_scale
+from crossimpact.panel import Panel, tick_scale
 from crossimpact.response import SLIPPAGE, Response
 
 Loss = Literal["huber", "quantile"]
 MIN_ROWS = 30  # fewer executed buckets than this and the sector answers alone
-LEVERAGE = 30.0  # typical flows beyond which a bucket weighs less, by its size (Mallows)
-SAME_SIZE = 1e-3  # relative spread of |q| below which its effect is not identified
 
 
 @dataclass(frozen=True)
@@ -94,17 +102,15 @@ def fit_self(
     blend, signed = response.to_own(panel, moved), panel.response - moved
     traded = np.isfinite(signed) & np.isfinite(blend) & (panel.q != 0)
     rows = traded.sum(axis=0)
-    if not (rows >= MIN_ROWS).any():
+    enough = np.flatnonzero(rows >= MIN_ROWS)
+    if not enough.size:
         raise EstimationError(
             f"no symbol has {MIN_ROWS} executed buckets (the most is {rows.max(initial=0)})",
             "widen the window or lower the bucket width",
         )
-    raw = np.full((panel.n, 7), np.nan)  # alpha, beta, their se, level, peer
-    for i in np.flatnonzero(rows >= MIN_ROWS):
-        at = traded[:, i]
-        tick, level = float(least[i]), 0.0 if origin else 1.0
-        own, peers = panel.q[at, i], controls(panel, int(i), at)
-        raw[i] = _fit_one(own, peers, blend[at, i], signed[at, i], level, loss, tick)
+    raw = np.full((panel.n, ANSWERS), np.nan)
+    level = 0.0 if origin else 1.0
+    raw[enough] = _fit_names(panel, traded, enough, blend, signed, level, least[enough], loss)
     if np.isnan(raw[:, 1]).all():
         raise EstimationError(
             "every symbol trades one size only, so spread and impact cannot be told apart",
@@ -113,45 +119,48 @@ def fit_self(
     return _pool(panel, raw)
 
 
-def _fit_one(
-    q: Array, peers: Array, blend: Array, signed: Array, level: float, loss: Loss, least: float
-) -> Array:
-    """alpha, beta, se(alpha), se(beta), level, peer of one symbol from the buckets it traded in."""
-    sign = np.sign(q)
-    if np.abs(q).std() < SAME_SIZE * np.abs(q).mean():
-        return np.full(7, np.nan)  # alpha and beta are one number: the sector answers
-    X = np.column_stack((np.full_like(q, level), np.abs(q), sign[:, None] * peers))
-    scale = np.maximum(np.abs(X).mean(axis=0), 1e-300)
-    tame = np.minimum(1.0, LEVERAGE * np.median(np.abs(q)) / np.abs(q))
-    coef, covariance = _robust(X / scale * tame[:, None], sign * blend * tame, loss, least)
-    left = sign * signed - X[:, 1:] / scale[1:] @ coef[1:]
-    alpha, alpha_var = np.zeros(1), np.zeros((1, 1))
-    if level:  # through the origin nobody asks for the spread
-        alpha, alpha_var = _robust(np.ones((len(q), 1)), left, loss, least)
-    reach = (X[:, 1:] / scale[1:]).mean(axis=0)  # what an error in the slopes adds to the level
-    alpha_se = np.sqrt(alpha_var[0, 0] + reach @ covariance[1:, 1:] @ reach)
+def _fit_names(
+    panel: Panel, traded: NDArray[np.bool_], names: NDArray[np.int64], blend: Array, signed: Array,
+    level: float, least: Array, loss: Loss,
+) -> Array:  # fmt: skip
+    """`ANSWERS` of the names listed, from the buckets each traded in."""
+    of, rows = np.nonzero(traded[:, names].T)
+    at = rows, names[of]
+    start = np.searchsorted(of, np.arange(len(names) + 1))
+    peers = np.column_stack((panel.sector_flow[at], panel.factor_flow[at]))
+    cells = panel.q[at], peers, blend[at], signed[at]
+    if loss == "huber":
+        return fit_names(start, *cells, level, least, robust.HUBER_K)
+    runs = [slice(a, b) for a, b in pairwise(start)]
     return np.array(
-        [alpha[0], coef[1] / scale[1], alpha_se, np.sqrt(covariance[1, 1]) / scale[1],
-         coef[0], coef[2] / scale[2], coef[3] / scale[3]]
-    )  # fmt: skip
+        [
+            _by_median(*(c[run] for c in cells), level, tick)
+            for run, tick in zip(runs, least, strict=True)
+        ]
+    )
 
 
-def _robust(X: Array, y: Array, loss: Loss, least: float = TINY) -> tuple[Array, Array]:
-    """Coefficients and their sandwich covariance; the median's as if of Gaussian noise."""
-    coef = _median(X, y) if loss == "quantile" else huber(X, y, least)
-    residual = y - X @ coef
-    sigma = max(robust_scale(residual), least)
-    psi = np.clip(residual / sigma, -HUBER_K, HUBER_K)
-    inside = max(float((np.abs(psi) < HUBER_K).mean()), 0.1)
-    excess = np.pi / 2 if loss == "quantile" else (psi**2).mean() / inside**2
-    return coef, np.asarray(sigma**2 * excess * np.linalg.pinv(X.T @ X))
+def _by_median(
+    q: Array, peers: Array, blend: Array, signed: Array, level: float, least: float
+) -> Array:
+    """`ANSWERS` of one name by the conditional median; its errors as if of Gaussian noise."""
+    if not told(q):
+        return np.full(ANSWERS, np.nan)
+    X, unit, tame = regressors(q, peers, level)
+    coef, covariance = median(X * tame[:, None], np.sign(q) * blend * tame, least)
+    left, alpha, variance = beyond(X, coef, np.sign(q) * signed), np.zeros(1), np.zeros((1, 1))
+    if level:
+        alpha, variance = median(np.ones((len(q), 1)), left, least)
+    return answers(X, unit, coef, covariance, alpha[0], variance[0, 0])
 
 
-def _median(X: Array, y: Array) -> Array:
+def median(X: Array, y: Array, least: float = TINY) -> tuple[Array, Array]:
+    """Coefficients of the conditional median and their covariance, see `huber`."""
     from sklearn.linear_model import QuantileRegressor  # seconds that no other loss need pay
 
     fit = QuantileRegressor(quantile=0.5, alpha=0.0, fit_intercept=False, solver="highs")
-    return np.asarray(fit.fit(X, y).coef_)
+    coef = np.asarray(fit.fit(X, y).coef_)
+    return coef, sandwich(X, y - X @ coef, robust.HUBER_K, least, np.pi / 2)
 
 
 def _pool(panel: Panel, raw: Array) -> SelfFit:
