@@ -90,13 +90,19 @@ class Panel:
         """The panel in square-root flows ``sign(q) sqrt(|q| reference)``; signs stay."""
         return replace(self, q=np.sign(self.q) * np.sqrt(np.abs(self.q) * reference))
 
-    def where(self, keep: NDArray[np.bool_]) -> Panel:
-        """The buckets `keep` selects, shape (T,) of bool."""
+    def where(self, keep: NDArray[np.bool_] | slice) -> Panel:
+        """The buckets `keep` selects, shape (T,) of bool, or a run of them, not copied."""
         rows = ("ts", "date", "regime", "q", "s", "move", "sector_flow", "factor_flow")
         kept: dict[str, Any] = {name: getattr(self, name)[keep] for name in rows}
         before = {"raw": self.raw, "net_of_own": self.net_of_own}
         kept |= {name: panel and panel.where(keep) for name, panel in before.items()}
         return replace(self, **kept)
+
+    def until(self, date: str) -> Panel:
+        """The buckets up to the end of a date; nothing is copied where dates come in order."""
+        keep = self.date <= date
+        count = int(keep.sum())
+        return self.where(slice(count) if keep[:count].all() else keep)
 
     def plausible(self) -> tuple[Panel, int]:
         """The panel without its impossible cells, and how many those are.

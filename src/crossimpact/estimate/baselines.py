@@ -9,36 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossimpact.estimate import paths
-from crossimpact.estimate.equations import Design, Equations, folded, per_bucket, summed
+from crossimpact.estimate.equations import Design, Equations, per_bucket
+from crossimpact.estimate.folds import Folded
 from crossimpact.estimate.market_control import coefficients, loadings, weights
 from crossimpact.estimate.penalty import Penalty
-from crossimpact.estimate.weighted_rows import Sums
 from crossimpact.model import Array
-from crossimpact.panel import Panel
 
 NAMES = ("factor_rows", "lasso_rows")
-FOLDS = 5
 LAMBDAS = 25
 STAGES = (7, 13, LAMBDAS)  # penalties of a row's path before it is asked whether it goes on
 PATIENCE = 2  # penalties in a row that are worse than the best: it does not
 TOLERANCE = 1e-4  # of the largest gradient: a rival's R2 needs no more
 
 
-def fit(
-    days: Sequence[Sums], panel: Panel, beta: Array, reference: Array | None,
-    market: Array | None = None,
-) -> dict[str, Array]:  # fmt: skip
-    """Scaled matrices (n, n) of each baseline, by name; `market` as for `equations.summed`.
+def fit(found: Folded, beta: Array, adv: Array) -> dict[str, Array]:
+    """Scaled matrices (n, n) of each baseline, by name.
 
     ``factor_rows``: every name answers the sum of the others' scaled flow, weighted as
     `market_control` says, one coefficient per row; not symmetric in dollars, so it never ships.
     ``lasso_rows``: the lasso on each row by itself, penalty by blocked folds of days (LassoCV).
     """
-    whole = summed(days, panel, reference, market)
-    folds = folded(days, panel, reference, FOLDS, market)
+    equations = found.whole.equations
     return {
-        "factor_rows": factor_rows(whole.equations, weights(whole.equations, beta, panel.adv)),
-        "lasso_rows": lasso_rows(whole, folds),
+        "factor_rows": factor_rows(equations, weights(equations, beta, adv)),
+        "lasso_rows": lasso_rows(found.whole, found.folds),
     }
 
 

@@ -44,7 +44,7 @@ def common_factor(whole: Design, panel: Panel, beta: Array, lead: Lead | None) -
         return first
     left = shrinkage.row_gradients(whole.equations, first.scaled)
     np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
-    return fit_one_factor(conditional(whole, left), strengths)
+    return fit_one_factor(conditional(whole.equations, whole.precision, left), strengths)
 
 
 def choose_template(

@@ -39,20 +39,17 @@ from crossimpact.estimate.equations import (
     Design,
     Equations,
     conditional,
-    folded,
     per_bucket,
-    summed,
 )
+from crossimpact.estimate.folds import Folded
 from crossimpact.estimate.kept_pairs import discoveries, joint_spread, significant_sectors
 from crossimpact.estimate.one_factor import OneFactor
 from crossimpact.estimate.penalty import Penalty
 from crossimpact.estimate.template import Template
-from crossimpact.estimate.weighted_rows import Sums
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 from crossimpact.release.policy import DEFAULT, RefitPolicy
 
-FOLDS = 5
 L1_RATIO = 0.9
 LAMBDAS, SMALLEST = 20, 0.1  # penalties, and the last as a share of the first
 PATIENCE = 2  # penalties in a row that are worse than the best end the path: its end costs most
@@ -92,6 +89,8 @@ class CrossFit:
         ``(pi, omega, mu, tau)`` of each stratum, see `shrinkage`.
     twins
         Pairs that cannot be told apart.
+    design
+        What it was fitted on.
     """
 
     template: Template
@@ -106,6 +105,7 @@ class CrossFit:
     share: float
     prior: Array
     twins: Twins
+    design: Design = field(repr=False)
     _errors: Callable[[], Array] = field(repr=False)
     _factor: Callable[[], OneFactor] = field(repr=False)
 
@@ -128,13 +128,11 @@ class Start(NamedTuple):
 
 
 def fit_cross(
-    days: Sequence[Sums],
+    found: Folded,
     panel: Panel,
     beta: Array,
-    reference: Array | None = None,
     lead: Lead | None = None,
     beta_se: Array | None = None,
-    market: Array | None = None,
     policy: RefitPolicy = DEFAULT.refit,
     start: Start | None = None,
 ) -> CrossFit:
@@ -142,28 +140,22 @@ def fit_cross(
 
     Parameters
     ----------
-    days
-        The regime's moments by day, in time order.
+    found
+        The regime's equations, whole and by fold of days.
     panel
         Names, sectors, ADV and typical flows; its buckets are not read.
     beta
         Self impact, bps per unit of ADV fraction, shape (n,).
-    reference
-        Reference flows under the square-root transform.
     lead
         What the regime with more data lends; None when this is it.
     beta_se
         Standard errors of `beta`: a template's pair is only as sure as its scale.
-    market
-        Weights of the flows in the market's, which is then taken out of every row, shape (n,).
     policy
         Which pairs are kept: false discovery rate, and least coupling at typical flow.
     start
         Of an earlier fit, on some of the days; the elastic net is left out then.
     """
-    whole = summed(days, panel, reference, market)
-    scale = np.sqrt(np.outer(beta, beta))
-    folds = folded(days, panel, reference, FOLDS, market)
+    whole, folds, scale = found.whole, found.folds, np.sqrt(np.outer(beta, beta))
     common = choose_template(whole, folds, panel, beta, lead)
     frequency, stability = np.full(scale.shape, np.nan), (np.empty(0), np.empty((0, *scale.shape)))
     first = start
@@ -195,6 +187,7 @@ def fit_cross(
         share=whole.share,
         prior=posterior.prior,
         twins=alike,
+        design=whole,
         _errors=lambda: (
             scale
             * np.where(alike.pairs, twin_se, joint_spread(equations, scale, posterior, group, keep))
@@ -257,7 +250,7 @@ def _posterior(
         if step:
             left = shrinkage.row_gradients(whole.equations, scale * start)
             np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
-            equations = conditional(whole, left)
+            equations = conditional(whole.equations, whole.precision, left)
         posterior = shrinkage.fit_posterior(
             equations,
             scale,

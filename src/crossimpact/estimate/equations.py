@@ -12,7 +12,7 @@ from scipy.linalg import eigh
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.weighted_rows import Sums, total
 from crossimpact.model import Array
-from crossimpact.panel import OWN, Panel, blocked_folds
+from crossimpact.panel import OWN, Panel
 
 MIN_COVERAGE = 0.2  # of the buckets; a name whose mid is known less often has no row
 STALE = 1e-6  # of other names' squared moves: below it a mid is no book, and its name has no row
@@ -73,6 +73,11 @@ class Design:
         """Correlation of the rows' noise: its common factors, unit diagonal, shape (n, n)."""
         return _factors(self.noise, self.buckets)
 
+    @cached_property
+    def precision(self) -> Array:
+        """Inverse of that correlation."""
+        return np.asarray(np.linalg.inv(self.factors))
+
 
 def design(moments: Moments, adv: Array, reference: Array | None = None) -> Design:
     """Take every row's own terms out and weigh the rows by their noise.
@@ -126,11 +131,11 @@ def summed(
     """Days summed, and every row's own terms taken out; the market's flow too, the others' flows
     weighted by `market`, when given."""
     whole = design(total(day.on(panel.symbols) for day in days), panel.adv, reference)
-    return whole if market is None else _without_market(whole, market)
+    return whole if market is None else without_market(whole, market)
 
 
-def _without_market(whole: Design, market: Array) -> Design:
-    """The market's flow among every row's nuisance columns."""
+def without_market(whole: Design, market: Array) -> Design:
+    """The others' flows weighted by `market` among every row's nuisance columns."""
     e = whole.equations
     others, seen, push = common_regressor(e, market)
     size = np.sqrt(np.where(push > 0, push, np.inf))
@@ -175,31 +180,6 @@ def common_regressor(equations: Equations, market: Array) -> tuple[Array, Array,
     seen = (market @ equations.gram)[None, :] - market[:, None] * equations.gram
     seen -= spread_out(basis, inside)
     return others, seen, (seen * others).sum(axis=1)
-
-
-def folded(
-    days: Sequence[Sums], panel: Panel, reference: Array | None, folds: int,
-    market: Array | None = None,
-) -> list[tuple[Design, Design]]:  # fmt: skip
-    """Training and held-out designs of blocked folds of days, `market` as for `summed`.
-
-    Empty with a single day (or block of days): there is nothing to hold out.
-    """
-    if len(days) < 2:
-        return []
-    fold = blocked_folds(len(days), min(folds, len(days)))
-    parts = [
-        total(day.on(panel.symbols) for day, f in zip(days, fold, strict=True) if f == k)
-        for k in range(int(fold.max()) + 1)
-    ]
-    adv, result = panel.adv, []
-    for k, part in enumerate(parts):
-        rest = total(other for at, other in enumerate(parts) if at != k)
-        train, test = design(rest, adv, reference), design(part, adv, reference)
-        if market is not None:
-            train, test = _without_market(train, market), _without_market(test, market)
-        result.append((train, test))
-    return result
 
 
 def per_bucket(design: Design) -> Equations:
@@ -248,7 +228,7 @@ def _factors(rr: Array, buckets: int) -> Array:
     return np.asarray(factors)
 
 
-def conditional(design: Design, gradient: Array) -> Equations:
+def conditional(equations: Equations, precision: Array, gradient: Array) -> Equations:
     """Equations of each name's move given what the model leaves of the others' moves.
 
     With noise that has common factors, the part of a name's noise its peers show can be taken off
@@ -256,21 +236,20 @@ def conditional(design: Design, gradient: Array) -> Equations:
 
     Parameters
     ----------
-    design
-        With `factors`, the noise correlation C; ``W = C^-1``.
+    precision
+        Inverse of the noise correlation, `Design.precision`.
     gradient
         ``X'E`` of the present fit's residuals, row k for name k, unweighted, shape (n, n).
     """
-    e = design.equations
-    precision = np.linalg.inv(design.factors)
-    known = e.weight > 0
-    sd = np.where(known, 1 / np.sqrt(np.where(known, e.weight, 1.0)), 0.0)
+    known = equations.weight > 0
+    root = np.sqrt(np.where(known, equations.weight, 1.0))
     lean = precision / np.diagonal(precision)[:, None]
     np.fill_diagonal(lean, 0.0)
-    lean = lean * np.where(known, np.sqrt(e.weight), 0.0)[None, :] * sd[:, None]
-    own = np.diagonal(e.gram)
+    lean = lean * np.where(known, root, 0.0)[None, :] * np.where(known, 1 / root, 0.0)[:, None]
+    own = np.diagonal(equations.gram)
     shift = lean @ gradient
     at = (lean * gradient.T).sum(axis=1)  # what the others' residuals say of x_i itself
-    shift -= np.divide(at, own, out=np.zeros_like(own), where=own > 0)[:, None] * e.gram
+    shift -= np.divide(at, own, out=np.zeros_like(own), where=own > 0)[:, None] * equations.gram
     np.fill_diagonal(shift, 0.0)
-    return replace(e, xy=e.xy + shift, weight=e.weight * np.diagonal(precision))
+    weight = equations.weight * np.diagonal(precision)
+    return replace(equations, xy=equations.xy + shift, weight=weight)

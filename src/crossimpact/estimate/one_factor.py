@@ -22,7 +22,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from crossimpact.estimate.equations import Equations, common_regressor, spread_out
-from crossimpact.estimate.template import overdispersion, quadratic
+from crossimpact.estimate.template import Grouped, overdispersion, quadratic
 from crossimpact.model import Array
 
 STEPS, SETTLED = 100, 1e-9  # of Gauss-Newton, and the largest move of an exposure that ends them
@@ -71,7 +71,8 @@ def fit_one_factor(
         (_level(equations, exposure) for exposure in strengths),
         key=lambda found: found[0] * abs(found[0]) * found[1],
     )
-    excess = overdispersion(equations, _pairs(start), factors)
+    everyone = np.zeros(len(start), dtype=np.int64)
+    excess = overdispersion(equations, Grouped(start, everyone), factors)
     se = float(np.sqrt(excess / push)) if push > 0 else np.inf
     if not level > SIGNIFICANT * se:
         nothing = np.zeros_like(equations.gram)

@@ -23,10 +23,11 @@ from crossimpact.errors import EstimationError
 from crossimpact.estimate.carried import net_of_carried
 from crossimpact.estimate.decay import DecayFit, fit_decay
 from crossimpact.estimate.decay_sums import decay_sums
+from crossimpact.estimate.opening import open_window
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.estimate.stability import stabilise
 from crossimpact.estimate.weighted_rows import History, held
-from crossimpact.estimate.window import fit_cross_of, net_model, open_window
+from crossimpact.estimate.window import fit_cross_of, net_model
 from crossimpact.kernel.decay import Decay
 from crossimpact.ladder import REGIMES
 from crossimpact.model import ImpactModel, Transform, to_scaled

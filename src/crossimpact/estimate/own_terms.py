@@ -36,6 +36,8 @@ def error_left(q: Array, se: Array) -> Array:
     se
         Standard errors of the couplings of row i to flow j, shape (n, n), independent.
     """
+    if not se.any():
+        return np.zeros(len(se))
     together = q.T @ q
     own = np.diagonal(together)[:, None]
     along = np.divide(together, own, out=np.zeros_like(together), where=own > 0)

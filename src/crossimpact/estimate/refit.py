@@ -15,13 +15,14 @@ from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.fill_ratio import FillRatio
+from crossimpact.estimate.opening import open_window
 from crossimpact.estimate.rungs import Found, estimate, resized
 from crossimpact.estimate.selection import Verdict, judge, market_wins, sizes
 from crossimpact.estimate.self_impact import Loss
 from crossimpact.estimate.stability import RuleRow
 from crossimpact.estimate.walk_forward import parts_of_session
 from crossimpact.estimate.weighted_rows import History, held
-from crossimpact.estimate.window import Window, open_window
+from crossimpact.estimate.window import Window
 from crossimpact.ladder import Rung, below
 from crossimpact.manipulation import Certificate, certificate, smallest_eigenvalue
 from crossimpact.model import Array, ImpactModel, Transform

@@ -143,16 +143,16 @@ def _candidates(
     """Everything that is scored, fitted on the first so many blocks."""
     result = estimate(window, train)
     candidates = {str(name): Candidate(result.ladder[name]) for name in FITTED}
-    part, days = window.part(window.regime, train), window.days(window.regime, train)
-    beta, unknown = result.alone.beta, np.full((window.panel.n, window.panel.n), np.nan)
-    others = baselines.fit(
-        days, part, beta, window.reference, window.market(window.regime, train, beta)
-    )
+    beta, adv = result.alone.beta, window.panel.adv
+    unknown = np.full((window.panel.n, window.panel.n), np.nan)
+    others = baselines.fit(window.equations(window.regime, train, beta), beta, adv)
+    window.held.clear()  # the placebo's come now
     for name, scaled in others.items():
         model = net_model(window, train, share, result.alone, scaled, unknown, {})
         candidates[name] = Candidate(model)
     _, cross, _ = fit_cross_of(fake, train)
-    placebo = replace(result.ladder["self_only"], gamma=from_scaled(cross.scaled, part.adv))
+    fake.held.clear()
+    placebo = replace(result.ladder["self_only"], gamma=from_scaled(cross.scaled, adv))
     placebo, _, _ = stability.stabilise(placebo, cross.template.scaled)
     candidates["placebo"] = Candidate(placebo, late)
     return candidates

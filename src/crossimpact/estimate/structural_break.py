@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from crossimpact.estimate import shrinkage
-from crossimpact.estimate.equations import conditional, summed
+from crossimpact.estimate.equations import Design, conditional, summed
 from crossimpact.estimate.weighted_rows import Sums
 from crossimpact.model import Array
 from crossimpact.panel import Panel
@@ -83,7 +83,7 @@ NONE = Break()
 
 
 def block_scores(
-    days: Sequence[Sums | None], panel: Panel, scaled: Array, scale: Array,
+    days: Sequence[Sums | None], panel: Panel, whole: Design, scaled: Array, scale: Array,
     reference: Array | None = None, market: Array | None = None,
 ) -> BlockScores:  # fmt: skip
     """Scores of a regime's couplings by block.
@@ -94,26 +94,26 @@ def block_scores(
         The regime's moments by block, None where it did not come.
     panel, reference, market
         As for `equations.summed`.
+    whole
+        All days together.
     scaled
         The whole window's couplings, bps, shape (n, n); pairs at zero are left out.
     scale
         ``sqrt(beta_i beta_j)``, shape (n, n).
     """
-    whole = summed([day for day in days if day is not None], panel, reference, market)
     first, second = np.nonzero(np.triu(scaled, 1))
     score, information = np.zeros((2, len(days), first.size))
     for b, day in enumerate(days):
-        if day is None:
+        if day is None or not first.size:
             continue
-        part = summed([day], panel, reference, market)
-        weight = np.where(part.equations.weight > 0, whole.equations.weight, 0.0)
-        equations = replace(part.equations, weight=weight)
-        left = shrinkage.row_gradients(equations, scaled)
+        part = summed([day], panel, reference, market).equations
+        weight = np.where(part.weight > 0, whole.equations.weight, 0.0)
+        left = shrinkage.row_gradients(part, scaled)
         np.fill_diagonal(left, 0.0)  # own flow is in every row's nuisance
-        equations = conditional(replace(whole, equations=equations), left)
-        force = equations.weight[:, None] * shrinkage.row_gradients(equations, scaled)
+        told = conditional(replace(part, weight=weight), whole.precision, left)
+        force = told.weight[:, None] * (left + told.xy - part.xy)
         score[b] = ((force + force.T) * scale)[first, second]
-        information[b] = shrinkage.pair_curvature(equations, scale)[first, second]
+        information[b] = shrinkage.pair_curvature(told, scale)[first, second]
     seen = (information > 0).sum(axis=0) > BEFORE
     worth = np.where(seen, information.sum(axis=0) * (scaled / scale)[first, second] ** 2, -1.0)
     most = np.sort(np.argsort(-worth, kind="stable")[: min(MOST_PAIRS, int(seen.sum()))])
@@ -184,4 +184,6 @@ def _scan(regimes: Sequence[BlockScores], signs: Array) -> tuple[Array, Array]:
 
 
 def _tame(z2: Array) -> Array:
-    return np.asarray(np.where(z2 > FAR, FAR * (1 + np.log(np.maximum(z2, FAR) / FAR)), z2))
+    far, tame = z2 > FAR, z2.copy()
+    tame[far] = FAR * (1 + np.log(z2[far] / FAR))
+    return tame

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +82,10 @@ def fit_blocks(
     filled = np.where(first == second, members[first] > 1, True) & (np.diagonal(hessian) > 0)
     design = pooled * filled[:, None]
     shape = np.sqrt(np.outer(beta, beta)) * ~np.eye(len(beta), dtype=bool)
-    alike = shape * (sector[:, None] == sector[None, :])
-    excess = np.array([overdispersion(equations, s, factors) for s in (shape, alike)])
+    groups = (np.zeros_like(sector), sector)
+    excess = np.array(
+        [overdispersion(equations, Grouped(np.sqrt(beta), of), factors) for of in groups]
+    )
     rho, rho_se = _significant(design.T @ hessian @ design, design.T @ score, excess)
     base, base_se = design @ rho, np.sqrt(design**2 @ rho_se**2)
     extra, extra_se = _significant(
@@ -165,9 +168,12 @@ def loss(equations: Equations, M: Array) -> float:
 
 def quadratic(equations: Equations, M: Array) -> float:
     """``sum_i weight_i M_i' (gram - basis_i basis_i') M_i``, M with zero diagonal."""
+    return _quadratic(equations, M, M @ equations.gram)
+
+
+def _quadratic(equations: Equations, M: Array, seen: Array) -> float:
     inside = own_share(equations.basis, M)
-    whole = ((M @ equations.gram) * M).sum(axis=1) - (inside**2).sum(axis=1)
-    return float(equations.weight @ whole)
+    return float(equations.weight @ ((seen * M).sum(axis=1) - (inside**2).sum(axis=1)))
 
 
 def _block_equations(
@@ -202,20 +208,46 @@ def _block_equations(
     return hessian, score
 
 
-def overdispersion(equations: Equations, shape: Array, factors: Array | None) -> float:
+class Grouped(NamedTuple):
+    """The matrix ``root_i root_j`` of pairs of one group, 0 elsewhere and on the diagonal, whose
+    products cost as many sums as there are groups."""
+
+    root: Array
+    group: NDArray[np.int64]
+
+    def __matmul__(self, other: Array) -> Array:
+        return np.asarray(
+            self.root[:, None] * (self._member.T @ other)[self.group]
+            - (self.root**2)[:, None] * other
+        )
+
+    @property
+    def _member(self) -> Array:
+        member = np.zeros((len(self.root), int(self.group.max(initial=0)) + 1))
+        member[np.arange(len(self.root)), self.group] = self.root
+        return member
+
+    def dense(self) -> Array:
+        matrix = np.outer(self.root, self.root) * (self.group[:, None] == self.group[None, :])
+        np.fill_diagonal(matrix, 0.0)
+        return matrix
+
+
+def overdispersion(equations: Equations, shape: Array | Grouped, factors: Array | None) -> float:
     """Variance of a common coupling's score over what independent rows would give it, at least 1.
 
     Rows whose noise goes together, on flows that go together, say the same thing twice. With v_i
     what row i's regressor ``X shape_i`` has beyond its own flow, and C the noise correlation, the
     score has variance ``sum_ik C_ik sqrt(w_i w_k) v_i'v_k``.
     """
-    push = quadratic(equations, shape)
-    if factors is None or not push > 0:
-        return 1.0
     gram, own = equations.gram, np.diagonal(equations.gram)
     left = shape @ gram  # X shape_i with every flow
+    push = _quadratic(equations, shape.dense() if isinstance(shape, Grouped) else shape, left)
+    if factors is None or not push > 0:
+        return 1.0
     slope = np.divide(np.diagonal(left), own, out=np.zeros_like(own), where=own > 0)
-    cross = left @ shape.T - slope[:, None] * left.T - left * slope + np.outer(slope, slope) * gram
+    cross = (shape @ left.T).T  # the shape is symmetric
+    cross -= slope[:, None] * left.T + left * slope - np.outer(slope, slope) * gram
     root = np.sqrt(equations.weight)
     between = factors * np.outer(root, root) * cross
     return max(1.0, 1.0 + float(between.sum() - np.trace(between)) / push)

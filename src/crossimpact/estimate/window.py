@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate import market_control, structural_break, weighted_rows
+from crossimpact.estimate import market_control, structural_break
 from crossimpact.estimate.common import Lead
 from crossimpact.estimate.cross_impact import CrossFit, Start, fit_cross
-from crossimpact.estimate.equations import summed
-from crossimpact.estimate.fill_ratio import FillRatio, cross_ratio, own_ratio, pooled
+from crossimpact.estimate.fill_ratio import FillRatio
+from crossimpact.estimate.folds import Folded, folded
 from crossimpact.estimate.own_terms import error_left
 from crossimpact.estimate.self_impact import Loss, SelfFit, fit_self
 from crossimpact.estimate.structural_break import BlockScores, Break
-from crossimpact.estimate.walk_forward import Candidate, date_blocks, walk_forward
 from crossimpact.estimate.weighted_rows import History, Sums
 from crossimpact.model import Array, ImpactModel, Transform, from_scaled
-from crossimpact.panel import REGIMES, Panel
+from crossimpact.panel import Panel
 from crossimpact.release.policy import DEFAULT, RefitPolicy
-from crossimpact.response import MOVES, Response
-
-CONCAVE_SE = 1.0  # standard errors by which square-root flow must beat linear: a tie is linear's
+from crossimpact.response import Response
 
 
 @dataclass(frozen=True)
@@ -54,13 +50,20 @@ class Window:
     ratios: Mapping[str, FillRatio] = field(default_factory=dict)
     alone: dict[tuple[str, int], SelfFit] = field(default_factory=dict)  # see `self_impact`
     starts: dict[str, tuple[int, Start]] = field(default_factory=dict)  # see `start`
+    parts: dict[str, Panel] = field(default_factory=dict)  # see `part`
+    held: dict[tuple[str, int], Folded] = field(default_factory=dict)  # see `plain`
+    markets: dict[tuple[str, int], Array] = field(default_factory=dict)  # see `market`
 
     def part(self, regime: str, blocks: int) -> Panel:
         """The regime's buckets of the first so many blocks, flows shaped."""
-        panel = self.panel.of_regime(regime)
-        if blocks < len(self.blocks):
-            panel = panel.where(panel.date <= self.blocks[blocks - 1][-1])
-        return panel if self.reference is None else panel.shaped(self.reference)
+        if regime not in self.parts:
+            whole = self.panel.of_regime(regime)
+            shaped = whole if self.reference is None else whole.shaped(self.reference)
+            self.parts[regime] = shaped
+        panel = self.parts[regime]
+        if blocks == len(self.blocks):
+            return panel
+        return panel.until(self.blocks[blocks - 1][-1])
 
     def days(self, regime: str, blocks: int) -> list[Sums]:
         return [block[regime] for block in self.moments[:blocks] if regime in block]
@@ -78,7 +81,8 @@ class Window:
             {regime: day.paid(ratios[regime].cross.value) for regime, day in block.items()}
             for block in self.moments
         ]
-        return replace(self, moments=moments, ratios=ratios, alone={}, starts={})
+        fresh: dict[str, Any] = {name: {} for name in ("alone", "starts", "held", "markets")}
+        return replace(self, moments=moments, ratios=ratios, **fresh)
 
     def self_impact(self, regime: str, blocks: int, share: float) -> SelfFit:
         """Self impact by itself; kept, as neither the placebo's flows nor a control change it."""
@@ -98,87 +102,24 @@ class Window:
         """Weights of the flows in the market's, when that is a control."""
         if not self.market_control:
             return None
-        panel = self.part(regime, blocks)
-        equations = summed(self.days(regime, blocks), panel, self.reference).equations
-        return market_control.weights(equations, beta, panel.adv)
+        if (key := (regime, blocks)) not in self.markets:
+            equations = self.plain(regime, blocks).whole.equations
+            self.markets[key] = market_control.weights(equations, beta, self.panel.adv)
+        return self.markets[key]
 
+    def plain(self, regime: str, blocks: int) -> Folded:
+        """The regime's equations on so many blocks with nobody's market taken out; the last ones
+        asked for are kept, as the couplings and the baselines beside them read the same."""
+        key = regime, blocks
+        if key not in self.held:
+            self.held.clear()  # they are the larger part of a fit's memory
+            days = self.days(regime, blocks)
+            self.held[key] = folded(days, self.part(regime, blocks), self.reference)
+        return self.held[key]
 
-def open_window(
-    panel: Panel,
-    regime: str,
-    loss: Loss,
-    moments: Callable[[Transform], History],
-    policy: RefitPolicy = DEFAULT.refit,
-) -> Window:
-    """A regime's window: its blocks of dates, its flow transform, its moments by block."""
-    size = {label: int((panel.regime == label).sum()) for label in REGIMES}
-    largest = max(size, key=lambda label: size[label])
-    lead = largest if size[largest] > size[regime] else None
-    blocks = date_blocks([str(date) for date in np.unique(panel.date[panel.regime == regime])])
-    transform, reference = _choose_flow(panel.of_regime(regime), blocks, loss)
-    days = partial(moments, transform)
-    sums = weighted_rows.blocks(
-        days(), [b[-1] for b in blocks], [regime, lead] if lead else [regime]
-    )
-    window = Window(panel, regime, lead, blocks, loss, transform, reference, sums, days, policy)
-    return window.paying(_fill_ratios(window))
-
-
-def _fill_ratios(window: Window) -> dict[str, FillRatio]:
-    """What fills pay of what mids keep, per regime: of own impact first; of cross impact from what
-    is found of it with the own ratio in its place."""
-    regimes, blocks = [r for r in (window.lead, window.regime) if r], len(window.blocks)
-    parts = {regime: window.part(regime, blocks) for regime in regimes}
-    own = pooled({regime: own_ratio(part) for regime, part in parts.items()})
-    first = window.paying({regime: FillRatio(own[regime], own[regime]) for regime in regimes})
-    moved = {regime: _cross_moves(first, regime, blocks) for regime in regimes}
-    beside = min(own.values(), key=lambda ratio: ratio.se)
-    cross = pooled({r: cross_ratio(parts[r], moved[r]) for r in regimes}, beside)
-    own = pooled({r: own_ratio(parts[r], moved[r], cross[r].value) for r in regimes})
-    return {regime: FillRatio(own[regime], cross[regime]) for regime in regimes}
-
-
-def _cross_moves(window: Window, regime: str, blocks: int) -> Array:
-    """Cross moves of the regime's buckets as found on so many blocks; zero when nothing can be."""
-    panel = window.part(regime, blocks)
-    try:
-        scaled = _cross(window, regime, blocks, None)[1].scaled
-    except EstimationError:
-        return np.zeros_like(panel.q)
-    return np.asarray(panel.q @ from_scaled(scaled, panel.adv).T)
-
-
-def _choose_flow(
-    panel: Panel, blocks: Sequence[Sequence[str]], loss: Loss
-) -> tuple[Transform, Array | None]:
-    """Square-root flow when own flow alone predicts later days better by it, else linear."""
-    reference = panel.typical_flow()
-    if not (reference > 0).any():
-        return "linear", None
-    reference = np.where(reference > 0, reference, np.median(reference[reference > 0]))
-
-    def own_only(train: int) -> dict[str, Candidate]:
-        rows = panel.where(panel.date <= blocks[train - 1][-1])
-        try:
-            linear = fit_self(rows, response=MOVES, loss=loss, origin=True)
-            concave = fit_self(rows.shaped(reference), response=MOVES, loss=loss, origin=True)
-        except EstimationError:
-            return {}
-        return {
-            "self_only": Candidate(_own_model(rows, linear, None)),
-            "sqrt": Candidate(_own_model(rows, concave, reference)),
-        }
-
-    scores, steps = walk_forward(panel, MOVES, blocks, own_only)
-    if not steps:
-        return "linear", None
-    gain, se = scores["sqrt"].gain_over(scores["self_only"])
-    return ("sqrt", reference) if gain > CONCAVE_SE * se else ("linear", None)
-
-
-def _own_model(panel: Panel, own: SelfFit, reference: Array | None) -> ImpactModel:
-    zero = np.zeros((panel.n, panel.n))
-    return _model(panel, "", own, zero, zero, reference, {})
+    def equations(self, regime: str, blocks: int, beta: Array) -> Folded:
+        """The same, less the market's own move where that is a control."""
+        return self.plain(regime, blocks).without_market(self.market(regime, blocks, beta))
 
 
 def net_model(
@@ -192,8 +133,7 @@ def net_model(
     panel, reference = window.part(window.regime, blocks), window.reference
     moves, market = scaled, window.market(window.regime, blocks, alone.beta)
     if market is not None:
-        days = window.days(window.regime, blocks)
-        equations = summed(days, panel, reference).equations
+        equations = window.plain(window.regime, blocks).whole.equations
         loading = market_control.coefficients(equations, market, scaled)
         moves = scaled + market_control.loadings(loading, market)
         extra = {**extra, **market_control.recorded(loading, market, panel.adv)}
@@ -205,7 +145,7 @@ def net_model(
     doubt = (1 - share) * window.ratios[window.regime].own.doubt * own.beta
     left = error_left(panel.q, from_scaled(np.nan_to_num(se), panel.adv))
     own = replace(own, beta_se=np.sqrt(own.beta_se**2 + doubt**2 + left**2))
-    return _model(panel, window.regime, own, scaled, se, reference, extra)
+    return model_of(panel, window.regime, own, scaled, se, reference, extra)
 
 
 def fit_cross_of(
@@ -218,13 +158,13 @@ def fit_cross_of(
     """
     found = None if window.lead is None else _found(window, window.lead, blocks)
     lead = None if found is None else _lent(found[1], factor)
-    own, cross = _cross(window, window.regime, blocks, lead)
+    own, cross = cross_on(window, window.regime, blocks, lead)
     seen = {window.regime: (own, cross)}
     if window.lead is not None and found is not None:
         seen[window.lead] = found
     change = _break(window, blocks, seen)
     if change.block:
-        own, late = _cross(window, window.regime, blocks, _lent(cross, factor), change.block)
+        own, late = cross_on(window, window.regime, blocks, _lent(cross, factor), change.block)
         cross = replace(late, share=cross.share)
     return own, cross, change
 
@@ -232,7 +172,7 @@ def fit_cross_of(
 def _found(window: Window, regime: str, blocks: int) -> tuple[SelfFit, CrossFit] | None:
     """What the lead regime finds on the same blocks of days, if it can."""
     try:
-        return _cross(window, regime, blocks, None)
+        return cross_on(window, regime, blocks, None)
     except EstimationError:
         return None
 
@@ -254,29 +194,31 @@ def _block_scores(
     days = [block.get(regime) for block in window.moments[:blocks]]
     scale = np.sqrt(np.outer(own.beta, own.beta))
     market = window.market(regime, blocks, own.beta)
-    panel = window.part(regime, blocks)
-    return structural_break.block_scores(days, panel, cross.scaled, scale, window.reference, market)
+    return structural_break.block_scores(
+        days, window.part(regime, blocks), cross.design, cross.scaled, scale, window.reference,
+        market,
+    )  # fmt: skip
 
 
-def _cross(
+def cross_on(
     window: Window, regime: str, blocks: int, lead: Lead | None, first: int = 0
 ) -> tuple[SelfFit, CrossFit]:
     """Self impact on so many blocks, and cross impact on those of them from `first` on."""
-    panel, days = window.part(regime, blocks), window.days(regime, blocks)
-    share = summed(days, panel, window.reference).share
-    own = window.self_impact(regime, blocks, share)
-    market = window.market(regime, blocks, own.beta)
+    panel = window.part(regime, blocks)
+    own = window.self_impact(regime, blocks, window.plain(regime, blocks).whole.share)
+    found = window.equations(regime, blocks, own.beta)
+    if first:
+        late = [block[regime] for block in window.moments[first:blocks] if regime in block]
+        market = window.market(regime, blocks, own.beta)
+        found = folded(late, panel, window.reference).without_market(market)
     start = None if first else window.start(regime, blocks)
-    days = [block[regime] for block in window.moments[first:blocks] if regime in block]
-    cross = fit_cross(
-        days, panel, own.beta, window.reference, lead, own.beta_se, market, window.policy, start
-    )
+    cross = fit_cross(found, panel, own.beta, lead, own.beta_se, window.policy, start)
     if not first:
         window.starts[regime] = blocks, cross.start
     return own, cross
 
 
-def _model(
+def model_of(
     panel: Panel, regime: str, own: SelfFit, scaled: Array, se: Array, reference: Array | None,
     extra: Mapping[str, Any],
 ) -> ImpactModel:  # fmt: skip

@@ -9,7 +9,8 @@ import pytest
 from sklearn.linear_model import Lasso
 
 from crossimpact.estimate import baselines, paths
-from crossimpact.estimate.equations import folded, per_bucket, summed
+from crossimpact.estimate.equations import per_bucket, summed
+from crossimpact.estimate.folds import folded
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.penalty import Penalty
 from crossimpact.estimate.weighted_rows import history
@@ -21,6 +22,10 @@ from .test_shrinkage import drawn
 
 def days_of(panel: Panel) -> list[Moments]:
     return [day["normal"].moments() for _, day in history(panel, "linear")]
+
+
+def fitted(panel: Panel, truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return baselines.fit(folded(days_of(panel), panel, None), truth["beta"], panel.adv)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,7 @@ def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
     panel, _ = desk
     whole = summed(days_of(panel), panel, None)
     e = per_bucket(whole)
-    found = baselines.lasso_rows(whole, folded(days_of(panel), panel, None, baselines.FOLDS))
+    found = baselines.lasso_rows(whole, folded(days_of(panel), panel, None).folds)
     for i in range(panel.n):
         others = np.delete(np.arange(panel.n), i)
         G = e.weight[i] * (e.gram - e.basis[i] @ e.basis[i].T)[np.ix_(others, others)]
@@ -75,7 +80,7 @@ def test_lasso_rows_are_scikit_learns_at_the_penalty_the_folds_chose(desk):
 def test_baselines_see_what_is_planted_and_little_where_nothing_is(desk):
     panel, truth = desk
     size = np.linalg.norm(truth["M"])
-    found = baselines.fit(days_of(panel), panel, truth["beta"], None)
+    found = fitted(panel, truth)
     assert set(found) == set(baselines.NAMES)
     within = truth["M"] != 0
     for M in found.values():
@@ -84,16 +89,20 @@ def test_baselines_see_what_is_planted_and_little_where_nothing_is(desk):
     lasso = found["lasso_rows"]
     assert lasso[within].mean() > 5 * abs(lasso[~within].mean())
     silent = without_cross(panel, truth)
-    for M in baselines.fit(days_of(silent), silent, truth["beta"], None).values():
+    for M in baselines.fit(
+        folded(days_of(silent), silent, None), truth["beta"], silent.adv
+    ).values():
         assert np.linalg.norm(M) < 0.4 * size
 
 
 def test_without_folds_or_flows_the_lasso_has_nothing_to_say(desk):
     panel, truth = desk
     one_day = panel.where(panel.date == panel.date[0])
-    assert not baselines.fit(days_of(one_day), one_day, truth["beta"], None)["lasso_rows"].any()
+    assert not baselines.fit(folded(days_of(one_day), one_day, None), truth["beta"], one_day.adv)[
+        "lasso_rows"
+    ].any()
     idle = draw(T=4 * BUCKETS, active=0.0)[0]
-    for M in baselines.fit(days_of(idle), idle, truth["beta"], None).values():
+    for M in fitted(idle, truth).values():
         assert not M.any()
 
 
@@ -101,7 +110,7 @@ def test_the_lasso_of_fewer_buckets_than_names_is_bounded_and_takes_no_noise_for
     panel, _ = draw(T=2 * BUCKETS, n=120, noise=20.0, coupling=0.0)
     days = [day.on(panel.symbols) for day in days_of(panel)]
     whole = replace(summed(days, panel, None), buckets=100)  # fewer than names
-    found = baselines.lasso_rows(whole, folded(days, panel, None, baselines.FOLDS))
+    found = baselines.lasso_rows(whole, folded(days, panel, None).folds)
     assert (found != 0).mean() < 0.05
     e = per_bucket(whole)
     grid = paths.row_lambdas(e, Penalty(l1_ratio=1.0), baselines.LAMBDAS)
@@ -115,7 +124,7 @@ def test_the_lasso_of_fewer_buckets_than_names_is_bounded_and_takes_no_noise_for
 
 def test_a_row_stops_where_its_held_out_loss_has_turned_and_keeps_the_least(desk):
     panel, _ = desk
-    whole, folds = summed(days_of(panel), panel, None), folded(days_of(panel), panel, None, 5)
+    whole, folds = summed(days_of(panel), panel, None), folded(days_of(panel), panel, None).folds
     p = Penalty(l1_ratio=1.0, tolerance=baselines.TOLERANCE)
     grid = paths.row_lambdas(per_bucket(whole), p, baselines.LAMBDAS)
     trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)

@@ -10,6 +10,7 @@ import pytest
 from crossimpact.estimate.common import Lead
 from crossimpact.estimate.cross_impact import CrossFit, bps_per_unit, fit_cross
 from crossimpact.estimate.equations import design, remaining, summed
+from crossimpact.estimate.folds import folded
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.template import kyle, loss
 from crossimpact.estimate.weighted_rows import history
@@ -25,7 +26,7 @@ def days_of(panel: Panel) -> list[Moments]:
 
 
 def fit(panel: Panel, beta: Array, lead: Lead | None = None) -> CrossFit:
-    return fit_cross(days_of(panel), panel, beta, None, lead)
+    return fit_cross(folded(days_of(panel), panel, None), panel, beta, lead)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_the_policy_says_which_pairs_are_kept(worlds):
 
     def kept(**changes: float) -> CrossFit:
         own = replace(DEFAULT.refit, **changes)
-        return fit_cross(days_of(panel), panel, truth["beta"], policy=own)
+        return fit_cross(folded(days_of(panel), panel, None), panel, truth["beta"], policy=own)
 
     most = float((np.abs(usual.scaled) * bps_per_unit(panel)).max())
     assert kept(min_edge_bps=most).kept >= 1 and kept(min_edge_bps=1.001 * most).kept == 0

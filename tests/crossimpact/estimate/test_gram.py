@@ -300,7 +300,7 @@ def test_taking_the_common_noise_off_brings_estimates_closer():
         first = pair_fit(found.equations)
         left = shrinkage.row_gradients(found.equations, first)
         np.fill_diagonal(left, 0.0)
-        second = pair_fit(conditional(found, left))
+        second = pair_fit(conditional(found.equations, found.precision, left))
         before.append(np.linalg.norm(first - truth["M"]))
         after.append(np.linalg.norm(second - truth["M"]))
     assert np.mean(after) < 0.9 * np.mean(before)
@@ -309,6 +309,6 @@ def test_taking_the_common_noise_off_brings_estimates_closer():
 def test_without_common_noise_the_equations_stay():
     found = design_of(draw(T=600)[0])
     flat = replace(found, noise=np.eye(8))
-    same = conditional(flat, np.random.default_rng(0).normal(size=(8, 8)))
+    same = conditional(flat.equations, flat.precision, np.random.default_rng(0).normal(size=(8, 8)))
     np.testing.assert_array_equal(same.xy, found.equations.xy)
     np.testing.assert_array_equal(same.weight, found.equations.weight)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from crossimpact.estimate.opening import open_window
 from crossimpact.estimate.rungs import Found, Size, estimate, resized
 from crossimpact.estimate.selection import PRIOR_SIZE, _real, sizes
 from crossimpact.estimate.walk_forward import Score
 from crossimpact.estimate.weighted_rows import history
-from crossimpact.estimate.window import Window, open_window
+from crossimpact.estimate.window import Window
 from crossimpact.slope import NOTHING_TOLD, Slope
 
 from .desk import BUCKETS, draw

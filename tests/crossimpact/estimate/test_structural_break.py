@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from crossimpact.estimate.equations import summed
+from crossimpact.estimate.opening import open_window
 from crossimpact.estimate.structural_break import (
     AFTER,
     BEFORE,
@@ -19,7 +21,7 @@ from crossimpact.estimate.structural_break import (
     detect,
 )
 from crossimpact.estimate.weighted_rows import history
-from crossimpact.estimate.window import fit_cross_of, open_window
+from crossimpact.estimate.window import fit_cross_of
 from crossimpact.model import Array
 from crossimpact.panel import Panel
 
@@ -132,7 +134,7 @@ def test_block_scores_add_up_to_the_windows_and_vanish_at_least_squares():
     panel, truth = draw(3, T=12 * BUCKETS, n=6)
     days = [day["normal"] for _, day in history(panel, "linear")]
     scale = np.sqrt(np.outer(truth["beta"], truth["beta"]))
-    scores = block_scores([*days, None], panel, truth["M"], scale)
+    scores = block_scores([*days, None], panel, summed(days, panel, None), truth["M"], scale)
     assert not scores.score[-1].any() and not scores.information[-1].any()
     z = scores.score.sum(axis=0) / np.sqrt(scores.information.sum(axis=0))
     assert np.abs(z).max() < 4  # at the truth, scores are noise of their information

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import EstimationError
-from crossimpact.estimate.equations import folded, summed
+from crossimpact.estimate.equations import summed
+from crossimpact.estimate.folds import folded
 from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.weighted_rows import (
@@ -91,7 +92,9 @@ def test_equations_and_folds_do_not_know_rows_from_sums():
     days = [day["normal"] for _, day in history(panel, "linear")]
     sums = [day.moments() for day in days]
     pairs = [(summed(days, panel, None), summed(sums, panel, None))]
-    for one, other in zip(folded(days, panel, None, 4), folded(sums, panel, None, 4), strict=True):
+    pairs.append((folded(days, panel, None, 4).whole, pairs[0][1]))
+    by_fold = (folded(of, panel, None, 4).folds for of in (days, sums))
+    for one, other in zip(*by_fold, strict=True):
         pairs += list(zip(one, other, strict=True))
     for one, other in pairs:
         for name in ("gram", "xy", "weight"):
