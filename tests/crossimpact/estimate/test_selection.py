@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
 
+from benchmarks.desks import draw as trial
 from crossimpact.estimate.opening import open_window
+from crossimpact.estimate.refit import fit_regime
 from crossimpact.estimate.rungs import Found, Size, estimate, resized
-from crossimpact.estimate.selection import PRIOR_SIZE, _real, sizes
+from crossimpact.estimate.selection import PRIOR_SIZE, SURE, _real, sizes
 from crossimpact.estimate.walk_forward import Score
 from crossimpact.estimate.weighted_rows import history
 from crossimpact.estimate.window import Window
@@ -51,6 +54,32 @@ def test_an_unsure_slope_moves_the_size_by_what_it_is_worth():
 def test_a_rung_is_real_when_its_slope_is_above_zero_by_more_than_chance(value, se, real):
     assert _real(at(value, se)) is real and not _real(at(-value, se))
     assert not _real(Calibrated())
+
+
+def test_the_best_of_three_rungs_is_real_by_luck_as_seldom_as_one():
+    """Slopes of rungs that predict nothing, alike or not: any is called real in 1% at most."""
+    rng, draws = np.random.default_rng(0), 5_000
+    for shared in (0.0, 0.7, 1.0):
+        own, common = rng.standard_t(19, (2, draws, 3))
+        slopes = np.where(rng.random((draws, 1)) < shared, common[:, :1], own)
+        lucky = [any(_real(Calibrated(predicted=[np.ones(3)], known=Slope(t, 1.0, 19, 300)), 3)
+                     for t in row) for row in slopes]  # fmt: skip
+        assert np.mean(lucky) < 1.3 * (1 - SURE)
+    assert _real(at(0.28, 0.1)) and not _real(at(0.28, 0.1), 3)
+
+
+def test_a_desk_without_cross_impact_ships_none_where_one_pair_looked_right_by_luck():
+    """One of the three that did: a pair of 1% of own impact, its slope 1.30 +- 0.64."""
+    found = fit_regime(trial("self_only", 117, symbols=24).head, "normal")
+    assert found.rung == "self_only" and not found.model.edges
+    assert "to be above 0" in found.reason
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("seed", "regime"), product(range(100, 120), ("normal", "stressed")))
+def test_no_desk_without_cross_impact_ships_a_matrix(seed, regime):
+    found = fit_regime(trial("self_only", seed, symbols=24).head, regime)
+    assert found.rung == "self_only" and not found.model.edges
 
 
 @pytest.fixture(scope="module")
