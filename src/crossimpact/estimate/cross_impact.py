@@ -135,6 +135,7 @@ def fit_cross(
     beta_se: Array | None = None,
     policy: RefitPolicy = DEFAULT.refit,
     start: Start | None = None,
+    frequency: bool = True,
 ) -> CrossFit:
     """Estimate the cross terms of one regime.
 
@@ -153,14 +154,17 @@ def fit_cross(
     policy
         Which pairs are kept: false discovery rate, and least coupling at typical flow.
     start
-        Of an earlier fit, on some of the days; the elastic net is left out then.
+        Of an earlier fit, on some of the days; at the template without one.
+    frequency
+        Whether the folds' elastic nets are asked how often each selects a pair; the posterior then
+        begins at the best of them.
     """
     whole, folds, scale = found.whole, found.folds, np.sqrt(np.outer(beta, beta))
     common = choose_template(whole, folds, panel, beta, lead)
-    frequency, stability = np.full(scale.shape, np.nan), (np.empty(0), np.empty((0, *scale.shape)))
-    first = start
-    if first is None:
-        coupling, frequency, stability = _deviations(whole, folds, common, scale)
+    selected, stability = np.full(scale.shape, np.nan), (np.empty(0), np.empty((0, *scale.shape)))
+    first = start or Start(_couplings(common.scaled, scale), None)
+    if frequency:
+        coupling, selected, stability = _deviations(whole, folds, common, scale)
         first = Start(coupling, None)
     group, stratum = _groups(panel, None if lead is None else lead.inclusion)
     doubt = _scale_doubt(beta, beta_se)
@@ -181,7 +185,7 @@ def fit_cross(
         start=Start(posterior.coupling, posterior.prior),
         likely=np.where((inclusion > 0.5) | alike.pairs, M, 0.0),
         likely_se=posterior.spread * scale,
-        frequency=frequency,
+        frequency=selected,
         stability=stability,
         kept=int(np.triu(keep, 1).sum()),
         share=whole.share,

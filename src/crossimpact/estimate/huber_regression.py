@@ -48,7 +48,10 @@ def sandwich(X: Array, residual: Array, knee: float, least: float, excess: float
         for a in range(k):
             for b in range(k):
                 bread[a, b] += X[t, a] * X[t, b]
-    return sigma**2 * excess * np.linalg.pinv(bread)
+    covariance = np.empty((k, k))
+    covariance[:] = np.linalg.pinv(bread)
+    covariance *= sigma**2 * excess
+    return covariance
 
 
 @njit(cache=True, error_model="numpy")

@@ -128,16 +128,14 @@ def _fit_names(
     at = rows, names[of]
     start = np.searchsorted(of, np.arange(len(names) + 1))
     peers = np.column_stack((panel.sector_flow[at], panel.factor_flow[at]))
-    cells = panel.q[at], peers, blend[at], signed[at]
+    q, blend, signed = panel.q[at], blend[at], signed[at]
     if loss == "huber":
-        return fit_names(start, *cells, level, least, robust.HUBER_K)
-    runs = [slice(a, b) for a, b in pairwise(start)]
-    return np.array(
-        [
-            _by_median(*(c[run] for c in cells), level, tick)
-            for run, tick in zip(runs, least, strict=True)
-        ]
-    )
+        return fit_names(start, q, peers, blend, signed, level, least, robust.HUBER_K)
+    found = np.empty((len(names), ANSWERS))
+    for i, (a, b) in enumerate(pairwise(start)):
+        cells = slice(a, b)
+        found[i] = _by_median(q[cells], peers[cells], blend[cells], signed[cells], level, least[i])
+    return found
 
 
 def _by_median(

@@ -29,8 +29,8 @@ from crossimpact.model import Array
 SWEEPS = 300
 OVERSHOOT = 1.9  # of the steps toward the learned shares, which shrink slowly
 TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
-# some one moves for long
-SETTLING, LEAP, LAST_LEAP = 20, 8, 100  # passes after which the prior is sent ahead of itself
+SETTLING, LEAP, LAST_LEAP = 20, 8, 200  # passes after which the prior is sent ahead of itself
+MOST_ODDS = 30.0  # in logs, of a share over what is left: more is all
 STEADY, FARTHEST = 0.02, 0.95  # ratio of two steps: how alike the last two, and the largest
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
@@ -161,24 +161,32 @@ def joint_curvature(
 
 
 def _overshoot(old: Array, new: Array) -> Array:
-    """Shares a step and a bit beyond the learned ones, in logs; these where that is too far."""
-    far = np.maximum(old * (new / old) ** OVERSHOOT, 1e-9)
-    return np.asarray(np.where(far.sum(axis=1, keepdims=True) < 0.95, far, new))
+    """Shares a step and a bit beyond the learned ones, in log odds."""
+    return _shares(OVERSHOOT * _odds(new) + (1 - OVERSHOOT) * _odds(old))
+
+
+def _odds(shares: Array) -> Array:
+    """Logs of two shares over what they leave, shape (strata, 2)."""
+    return np.asarray(np.log(shares / (1 - shares.sum(axis=1, keepdims=True))))
+
+
+def _shares(odds: Array) -> Array:
+    """The shares of such odds."""
+    size = np.exp(np.minimum(odds, MOST_ODDS))
+    return np.asarray(size / (1 + size.sum(axis=1, keepdims=True)))
 
 
 def _leap(priors: Sequence[Array]) -> Array:
     """Where four priors in a row that move by ever smaller steps would end (Aitken 1926): the last
     few hundredths take most of the passes otherwise. Number by number, and only of one whose steps
-    shrink steadily; shares and spreads in logs."""
-    path = np.stack([np.column_stack((np.log(p[:, [0, 1, 3]]), p[:, 2])) for p in priors])
+    shrink steadily; shares in log odds, spreads in logs."""
+    path = np.stack([np.column_stack((_odds(p[:, :2]), p[:, 2], np.log(p[:, 3]))) for p in priors])
     steps = np.diff(path, axis=0)
     ratio = np.divide(steps[1:], steps[:-1], out=np.zeros_like(steps[1:]), where=steps[:-1] != 0)
     steady = np.abs(ratio[1] - ratio[0]) < STEADY
     along = np.where(steady, np.clip(ratio[1], 0.0, FARTHEST), 0.0)
     there = path[-1] + steps[-1] * along / (1 - along)
-    pi, omega, tau = np.exp(there[:, :3]).T
-    size = np.maximum(1.0, (pi + omega) / 0.95)
-    return np.column_stack((pi / size, omega / size, there[:, 3], tau))
+    return np.column_stack((_shares(there[:, :2]), there[:, 2], np.exp(there[:, 3])))
 
 
 def _learn(pairs: Pairs, known: Known, groups: int, strata: int) -> Array:

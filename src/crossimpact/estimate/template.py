@@ -230,7 +230,7 @@ class Grouped(NamedTuple):
     def dense(self) -> Array:
         matrix = np.outer(self.root, self.root) * (self.group[:, None] == self.group[None, :])
         np.fill_diagonal(matrix, 0.0)
-        return matrix
+        return np.asarray(matrix)
 
 
 def overdispersion(equations: Equations, shape: Array | Grouped, factors: Array | None) -> float:

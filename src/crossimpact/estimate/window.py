@@ -158,13 +158,15 @@ def fit_cross_of(
     """
     found = None if window.lead is None else _found(window, window.lead, blocks)
     lead = None if found is None else _lent(found[1], factor)
-    own, cross = cross_on(window, window.regime, blocks, lead)
+    told = blocks == len(window.blocks)  # a training window's frequencies are nobody's
+    own, cross = cross_on(window, window.regime, blocks, lead, frequency=told)
     seen = {window.regime: (own, cross)}
     if window.lead is not None and found is not None:
         seen[window.lead] = found
     change = _break(window, blocks, seen)
     if change.block:
-        own, late = cross_on(window, window.regime, blocks, _lent(cross, factor), change.block)
+        lent = _lent(cross, factor)
+        own, late = cross_on(window, window.regime, blocks, lent, change.block, told)
         cross = replace(late, share=cross.share)
     return own, cross, change
 
@@ -201,8 +203,9 @@ def _block_scores(
 
 
 def cross_on(
-    window: Window, regime: str, blocks: int, lead: Lead | None, first: int = 0
-) -> tuple[SelfFit, CrossFit]:
+    window: Window, regime: str, blocks: int, lead: Lead | None, first: int = 0,
+    frequency: bool = False,
+) -> tuple[SelfFit, CrossFit]:  # fmt: skip
     """Self impact on so many blocks, and cross impact on those of them from `first` on."""
     panel = window.part(regime, blocks)
     own = window.self_impact(regime, blocks, window.plain(regime, blocks).whole.share)
@@ -212,7 +215,7 @@ def cross_on(
         market = window.market(regime, blocks, own.beta)
         found = folded(late, panel, window.reference).without_market(market)
     start = None if first else window.start(regime, blocks)
-    cross = fit_cross(found, panel, own.beta, lead, own.beta_se, window.policy, start)
+    cross = fit_cross(found, panel, own.beta, lead, own.beta_se, window.policy, start, frequency)
     if not first:
         window.starts[regime] = blocks, cross.start
     return own, cross

@@ -38,6 +38,17 @@ def worlds() -> list[tuple[Panel, dict[str, Array], CrossFit]]:
     return found
 
 
+def test_where_the_posterior_begins_is_of_no_account(worlds):
+    """Fits whose selection frequencies nobody reads leave the elastic nets out."""
+    for panel, truth, found in worlds:
+        sums = folded(days_of(panel), panel, None)
+        other = fit_cross(sums, panel, truth["beta"], frequency=False)
+        np.testing.assert_array_equal(other.scaled != 0, found.scaled != 0)
+        off = np.abs(other.start.coupling - found.start.coupling).max()
+        assert off < 0.02 * np.abs(found.start.coupling).max()
+        assert np.isnan(other.frequency).all() and not np.isnan(found.frequency).any()
+
+
 def alone_on_the_last_day() -> Panel:
     """A week on whose last day the second name alone trades."""
     panel, _ = draw(1, T=5 * BUCKETS, n=4)

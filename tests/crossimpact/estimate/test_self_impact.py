@@ -13,10 +13,11 @@ from crossimpact.estimate import own_terms, robust
 from crossimpact.estimate.huber_regression import huber
 from crossimpact.estimate.robust import HUBER_K, robust_scale
 from crossimpact.estimate.self_impact import MIN_ROWS, fit_self, median
-from crossimpact.panel import Panel
+from crossimpact.estimate.self_regression import LEVERAGE
+from crossimpact.panel import Panel, tick_scale
 from crossimpact.response import MOVES, Response
 
-from .desk import draw, permuted, with_cells, without_cross
+from .desk import BUCKETS, draw, permuted, with_cells, without_cross
 
 FIRST = slice(None)
 FITS = {"huber": huber, "quantile": median}
@@ -58,6 +59,25 @@ def test_without_outliers_and_with_a_wide_knee_it_is_least_squares(monkeypatch):
     monkeypatch.setattr(robust, "HUBER_K", 1e6)
     X, y = sample(heavy=False)
     np.testing.assert_allclose(huber(X, y)[0], np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-8)
+
+
+def test_all_names_at_once_are_each_by_itself():
+    """The compiled pass over all names, and the formula in NumPy on one."""
+    panel, _ = draw(3, T=6 * BUCKETS)
+    found = fit_self(panel, response=MOVES)
+    raw = {}
+    for i in range(panel.n):
+        at = panel.q[:, i] != 0
+        q, sign = panel.q[at, i], np.sign(panel.q[at, i])
+        peers = np.column_stack((panel.sector_flow[at, i], panel.factor_flow[at, i]))
+        X = np.column_stack((np.ones(len(q)), np.abs(q), sign[:, None] * peers))
+        unit = np.maximum(np.abs(X).mean(axis=0), 1e-300)
+        tame = np.minimum(1.0, LEVERAGE * np.median(np.abs(q)) / np.abs(q))
+        y = sign * panel.move[at, i] * tame
+        coef, covariance = huber(X / unit * tame[:, None], y, tick_scale(panel.move)[i])
+        raw[i] = coef[2:] / unit[2:], np.sqrt(covariance[1, 1]) / unit[1]
+    np.testing.assert_allclose(found.peer, [peer for peer, _ in raw.values()], rtol=1e-8)
+    np.testing.assert_allclose(found.beta_se, [se for _, se in raw.values()], rtol=1e-8)
 
 
 def test_the_median_fit_has_half_the_residuals_on_either_side():

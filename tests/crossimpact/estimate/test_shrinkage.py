@@ -125,16 +125,31 @@ def test_the_size_of_a_tile_is_of_no_account(monkeypatch):
 
 
 def test_priors_that_shrink_their_steps_steadily_are_sent_to_their_end():
-    end = np.array([[0.1, 0.05, 0.3, 0.2], [0.02, 0.01, -0.1, 0.1]])
+    """Also where both shares leave next to nothing: no bound on their sum throws a step back."""
+    end = np.array([[0.1, 0.05, 0.3, 0.2], [0.54, 0.4595, -0.1, 0.1]])
     away = np.array([[1.3, 0.8, 0.1, 1.2], [0.5, 1.1, 0.05, 0.9]])
-    logs = [end * away ** (0.9**k) for k in range(4)]
-    priors = [np.column_stack((p[:, :2], end[:, 2] + 0.9**k * away[:, 2], p[:, 3]))
-              for k, p in enumerate(logs)]  # fmt: skip
+    ahead = 0.9 ** np.arange(4)[:, None, None] * np.log(away)
+    shares = [shrinkage._shares(shrinkage._odds(end[:, :2]) + k[:, :2]) for k in ahead]
+    priors = [
+        np.column_stack((share, end[:, 2] + k[:, 2], end[:, 3] * np.exp(k[:, 3])))
+        for share, k in zip(shares, ahead, strict=True)
+    ]
     np.testing.assert_allclose(shrinkage._leap(priors), end, rtol=1e-9)
     still = [end, end, end, end]
     np.testing.assert_allclose(shrinkage._leap(still), end)
-    back = [end, 1.1 * end, end, 1.1 * end]
-    np.testing.assert_allclose(shrinkage._leap(back), 1.1 * end)
+    back = [priors[0], priors[1], priors[0], priors[1]]
+    np.testing.assert_allclose(shrinkage._leap(back), priors[1])
+
+
+def test_learned_shares_are_overshot_in_log_odds_and_stay_shares():
+    old, new = np.array([[0.9, 0.05], [0.2, 0.1]]), np.array([[0.95, 0.04], [0.1, 0.1]])
+    far = shrinkage._overshoot(old, new)
+    moved = shrinkage._odds(far) - shrinkage._odds(old)
+    np.testing.assert_allclose(
+        moved, shrinkage.OVERSHOOT * (shrinkage._odds(new) - shrinkage._odds(old))
+    )
+    assert (far > 0).all() and (far.sum(axis=1) < 1).all()
+    np.testing.assert_allclose(shrinkage._overshoot(new, new), new)
 
 
 def test_with_independent_flows_every_pair_is_the_closed_form():

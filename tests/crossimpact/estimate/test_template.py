@@ -197,3 +197,15 @@ def test_a_common_couplings_error_knows_that_rows_share_their_noise():
         known.append(z / np.sqrt(template.overdispersion(e, shape, seen.factors)))
     assert np.std(plain) > 1.5
     assert 0.7 < np.std(known) < 1.3
+
+
+def test_products_of_group_couplings_are_those_of_the_whole_matrix():
+    rng = np.random.default_rng(5)
+    grouped = template.Grouped(rng.uniform(0.5, 2, N), np.array([ord(s) - 65 for s in SECTORS]))
+    dense, other = grouped.dense(), rng.normal(size=(N, N))
+    assert not np.diagonal(dense).any() and not dense[0, -1]
+    np.testing.assert_allclose(grouped @ other, dense @ other, atol=1e-12)
+    e, factors = rows(0, np.zeros((N, N))), np.corrcoef(rng.normal(size=(N, 40)))
+    np.testing.assert_allclose(
+        template.overdispersion(e, grouped, factors), template.overdispersion(e, dense, factors)
+    )
