@@ -26,7 +26,7 @@ TOP_PAIRS = 10
 RIVALS = {
     "self_only": "self only",
     "factor_rows": "sum of the others' flow, a coefficient per name (not admissible)",
-    "lasso_rows": "lasso row by row (not admissible)",
+    "lasso_rows": "lasso row by row (not admissible; one penalty above 128 names)",
     "one_factor": "one common factor, symmetric in dollars",
     "sector_block": "template alone",
     "full": "full matrix",

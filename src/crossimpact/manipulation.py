@@ -168,8 +168,11 @@ def margin(model: ImpactModel) -> float:
     size = np.abs(normalised(model))
     np.fill_diagonal(size, 0.0)
     h = model.reference * np.sqrt(model.adv * impact_units(model))
-    taken = np.maximum(size, size.T) * mismatch(h[:, None] / h)
-    return eigenvalue - float(taken.sum(axis=1).max(initial=0.0))
+    size = np.maximum(size, size.T)
+    i, j = np.nonzero(np.triu(size))
+    taken = size[i, j] * mismatch(h[i] / h[j])
+    by_name = np.bincount(i, taken, len(h)) + np.bincount(j, taken, len(h))
+    return eigenvalue - float(by_name.max(initial=0.0))
 
 
 def worst_flow(model: ImpactModel) -> tuple[float, Array]:

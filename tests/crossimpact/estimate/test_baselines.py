@@ -122,6 +122,25 @@ def test_the_lasso_of_fewer_buckets_than_names_is_bounded_and_takes_no_noise_for
         assert np.abs(slope).min() > 0.99 * least[i]
 
 
+def test_with_many_names_some_choose_the_penalty_of_all(monkeypatch, desk):
+    """The rows are then the lasso at one place on their paths, by its optimality conditions."""
+    panel, _ = desk
+    found = folded(days_of(panel), panel, None)
+    each = baselines.lasso_rows(found.whole, found.folds)
+    monkeypatch.setattr(baselines, "ASKED", panel.n - 1)
+    common = baselines.lasso_rows(found.whole, found.folds)
+    e = per_bucket(found.whole)
+    grid = paths.row_lambdas(e, Penalty(l1_ratio=1.0), baselines.LAMBDAS)
+    places = set()
+    for i in np.flatnonzero(common.any(axis=1)):
+        G = e.weight[i] * (e.gram - e.basis[i] @ e.basis[i].T)
+        left = e.weight[i] * e.xy[i] - G @ common[i]
+        slope = (np.abs(left) / np.sqrt(np.maximum(np.diagonal(G), 1e-300)))[common[i] != 0]
+        places.add(int(np.abs(grid[:, i] - slope.mean()).argmin()))
+    assert len(places) == 1
+    assert np.linalg.norm(common - each) < 0.5 * np.linalg.norm(each)
+
+
 def test_a_row_stops_where_its_held_out_loss_has_turned_and_keeps_the_least(desk):
     panel, _ = desk
     whole, folds = summed(days_of(panel), panel, None), folded(days_of(panel), panel, None).folds
@@ -130,6 +149,6 @@ def test_a_row_stops_where_its_held_out_loss_has_turned_and_keeps_the_least(desk
     trained, held_out = zip(*((per_bucket(a), per_bucket(b)) for a, b in folds), strict=True)
     judged = paths.cross_validate_rows(trained, held_out, p, grid)
     loss = judged.loss.sum(axis=0)
-    stopped = baselines._least_loss(trained, held_out, p, grid)
+    stopped = baselines._least_loss(trained, held_out, p, grid, np.ones(panel.n, dtype=bool))
     kept = loss[stopped, np.arange(panel.n)]
     assert (kept <= loss.min(axis=0) + 0.01 * np.abs(loss.min(axis=0))).all()

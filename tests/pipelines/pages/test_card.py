@@ -118,7 +118,7 @@ def test_the_verdict_names_every_baseline_and_its_uncertainty(fitted):
         "R2, self only": "self_only",
         "R2, one common factor, symmetric in dollars": "one_factor",
         "R2, sum of the others' flow, a coefficient per name (not admissible)": "factor_rows",
-        "R2, lasso row by row (not admissible)": "lasso_rows",
+        "R2, lasso row by row (not admissible; one penalty above 128 names)": "lasso_rows",
         "R2, template alone": "sector_block",
         "R2, full matrix": "full",
         "R2, placebo (the others' flow a session late)": "placebo",
