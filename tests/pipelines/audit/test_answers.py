@@ -24,12 +24,13 @@ from pipelines.export import export_history
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Run, Settings
 from pipelines.store.warehouse import Warehouse
-from pipelines.validate import run, validate_dates
+from pipelines.validate import LandingBlocked, run, validate_dates
 from tests.pipelines import desk
 from tests.registry.servers import sample
 
 NEXT = "2024-01-04"
 FIRST, SECOND = (datetime(2024, 1, day, 22, 30, tzinfo=UTC) for day in (4, 5))
+LATER = datetime(2024, 3, 5, 22, 30, tzinfo=UTC)
 RULE = "fill_near_mid"
 
 
@@ -268,6 +269,24 @@ def test_a_changed_rule_is_replayed_after_a_dry_run_that_changes_nothing(
     finally:
         monkeypatch.undo()
         rules.digests.cache_clear()
+
+
+def test_an_active_waiver_lifts_the_block_of_its_rule_until_it_expires(tmp_path: Path) -> None:
+    """Eight of twenty fills off the mid block a date; whoever answers for them lets them in."""
+    far = tuple(range(2, 10))
+    landing = land(tmp_path / "landing", desk.DATE, far)
+    with pytest.raises(LandingBlocked, match=RULE):
+        run(at(tmp_path / "home", "run-1", FIRST), landing)
+    (tmp_path / "landing" / waivers.FILE).write_text(WAIVERS.replace(f"first = {NEXT}\n", ""))
+    result = run(at(tmp_path / "home", "run-2", FIRST), landing)
+    rows = result.tables["child_fills"]
+    assert rows["accepted"] == rows["landed"] and rows["quarantined"] == 0
+    entry = answers.day(Settings(tmp_path / "home"), desk.DATE).entries[-1]
+    assert entry["verdict"] == "ok"
+    broken = Warehouse(Settings(tmp_path / "home")).rows("violations", "child_fills", desk.DATE)
+    assert [row["severity"] for row in broken or ()] == ["waived"] * len(far)
+    with pytest.raises(LandingBlocked, match=RULE):  # two months later
+        run(at(tmp_path / "home", "run-3", LATER), landing)
 
 
 def test_a_verdict_names_active_and_expired_waivers(told: Path, tmp_path: Path) -> None:
