@@ -97,10 +97,12 @@ def due(within: timedelta) -> DeadlineAlert:
     """When a run has to be over, counted from when it was queued.
 
     Runs of assets have no logical date to count from. The executor says it: no triggerer is needed.
+    The interval is stored in seconds: as an object, Airflow 3.3.2 fails to clear the run's tasks
+    (`_recalculate_dagrun_queued_at_deadlines` reads a number).
     """
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=within,
+        interval=within.total_seconds(),  # type: ignore[arg-type]
         callback=SyncCallback(say_late),
     )
 

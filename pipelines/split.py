@@ -19,6 +19,7 @@ from crossimpact import contract
 from crossimpact.errors import CrossImpactError
 from crossimpact.progress import each
 from crossimpact.row_checks import row_checks
+from pipelines import layers
 from pipelines.books import Books
 from pipelines.earlier import Earlier, dates_before
 from pipelines.findings import Finding, findings
@@ -286,10 +287,11 @@ class Judgement:
         """
         table, rows = contract.TABLES[name], counts["rows"]
         in_order = self._sorted.get((date, name), table.eventful)
-        queries = [_accepted(table, in_order), NO_QUARANTINE, NO_VIOLATIONS]
+        queries = [layers.accepted(table, in_order), layers.NO_QUARANTINE, layers.NO_VIOLATIONS]
         if counts["rules"]:
-            self.connection.execute(_hits(name))
-            queries = [_accepted(table, in_order), _quarantined(table), _violations(table)]
+            self.connection.execute(layers.hits(name))
+            broken = (layers.quarantined(table), layers.violations(table))
+            queries = [layers.accepted(table, in_order), *broken]
         for layer, query in zip(LAYERS, queries, strict=True):
             done = warehouse.publish(
                 self.connection, query, layer, name, date, inputs=inputs, extra=counts
@@ -337,19 +339,6 @@ class Judgement:
             )
 
 
-#: What is published of a table whose rows break no rule.
-NO_QUARANTINE = (
-    "SELECT NULL::VARCHAR AS file, NULL::BIGINT AS row, NULL::VARCHAR AS key,"
-    " NULL::VARCHAR[] AS rules, NULL::VARCHAR AS record WHERE false"
-)
-NO_VIOLATIONS = (
-    "SELECT NULL::VARCHAR AS file, NULL::BIGINT AS row, NULL::VARCHAR AS key,"
-    " NULL::VARCHAR AS rule_id, NULL::VARCHAR AS severity, NULL::BOOLEAN AS cascade,"
-    ' NULL::VARCHAR AS symbol, NULL::VARCHAR AS venue, NULL::VARCHAR AS "column",'
-    " NULL::VARCHAR AS value WHERE false"
-)
-
-
 def _severity(table: str, rule: str) -> str:
     found = (r.severity for r in contract.CROSS_RULES if (r.table, r.id) == (table, rule))
     return next(found, "quarantine")
@@ -373,79 +362,3 @@ def _declare(connection: duckdb.DuckDBPyConnection) -> None:
         " (table_name VARCHAR, rule_id VARCHAR, shown VARCHAR, cascade BOOLEAN, state BOOLEAN)"
     )
     connection.executemany("INSERT INTO rule_facts VALUES (?, ?, ?, ?, ?)", facts)
-
-
-def _hits(name: str) -> str:
-    """The date's rows that break any rule, whole."""
-    return (
-        f"CREATE OR REPLACE TABLE main.hits AS SELECT * FROM {name} SEMI JOIN"
-        f" (SELECT file, row FROM main.found WHERE table_name = '{name}'"
-        " AND date = getvariable('day')) USING (file, row)"
-    )
-
-
-def _accepted(table: contract.Table, in_order: bool) -> str:
-    """Rows by key; a file whose rows lie so already need not be sorted again."""
-    columns = ", ".join(table.column_names)
-    order = "" if in_order else f" ORDER BY {', '.join((*table.key, 'file', 'row'))}"
-    return (
-        f"SELECT {columns} FROM {table.name} ANTI JOIN ({_condemned(table)}) USING (file, row)"
-        f"{order}"
-    )
-
-
-def _quarantined(table: contract.Table) -> str:
-    """One line per quarantined row: where, key, rules, and the row as landed (JSON of texts)."""
-    return (
-        f"SELECT file, row, {_key(table)} AS key, rules, {_record(table)} AS record"
-        f" FROM main.hits INNER JOIN ({_condemned(table)}) USING (file, row)"
-        " ORDER BY file, row"
-    )
-
-
-def _violations(table: contract.Table) -> str:
-    """One line per row and rule it breaks, with the cell that breaks it."""
-    symbol = (
-        "symbol"
-        if table.has("symbol")
-        else "(SELECT any_value(symbol) FROM orders WHERE orders.order_id = hits.order_id)"
-    )
-    venue = "venue" if table.has("venue") else "NULL::VARCHAR"
-    return (
-        f"WITH told AS (SELECT hits.*, {_key(table)} AS key, {symbol} AS symbol_of,"
-        f" {venue} AS venue_of, {_record(table)} AS record FROM main.hits)"
-        f" SELECT file, row, key, rule_id, severity, cascade, symbol_of AS symbol,"
-        f" venue_of AS venue, if(shown = '{contract.LOST}', lost, nullif(shown, '')) AS \"column\","
-        f" json_extract_string(record, '$.' || if(shown = '{contract.LOST}', lost, shown)) AS value"
-        " FROM told INNER JOIN (SELECT * FROM main.found INNER JOIN rule_facts"
-        " USING (table_name, rule_id) WHERE date = getvariable('day')"
-        f" AND table_name = '{table.name}') USING (file, row) ORDER BY file, row, rule_id"
-    )
-
-
-def _record(table: contract.Table) -> str:
-    cells = ", ".join(f"'{name}': CAST({name} AS VARCHAR)" for name in table.column_names)
-    return f"coalesce({contract.UNCAST}, CAST(to_json({{{cells}}}) AS VARCHAR))"
-
-
-def _condemned(table: contract.Table) -> str:
-    return (
-        "SELECT file, row, array_agg(rule_id ORDER BY rule_id) AS rules FROM main.broken_rows"
-        f" WHERE table_name = '{table.name}' GROUP BY file, row"
-    )
-
-
-def _key(table: contract.Table) -> str:
-    """The id columns joined by `|`; times in ISO 8601, a missing cell empty."""
-    types = {column.name: column.type for column in table.columns}
-
-    def text(name: str) -> str:
-        iso = f"strftime({name}, '%Y-%m-%dT%H:%M:%S.%fZ')"
-        return f"coalesce({iso if types[name] == 'ts' else name}, '')"
-
-    return " || '|' || ".join(map(text, _shown_key(table)))
-
-
-def _shown_key(table: contract.Table) -> tuple[str, ...]:
-    """What names a row: its key; where that may be null, name, time and id."""
-    return ("symbol", "ts", "trade_id") if table.eventful else table.key

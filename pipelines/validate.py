@@ -11,14 +11,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from crossimpact import contract
-from crossimpact.errors import ContractViolation, UsageError
+from crossimpact.errors import ContractViolation
 from crossimpact.progress import each, tell
 from crossimpact.waiver import NO_WAIVERS, Waivers
-from pipelines import earlier
+from pipelines import earlier, partitions
 from pipelines.audit import zone
 from pipelines.audit.landed import LandedFile, digest, landed
 from pipelines.audit.record import Recorder
@@ -33,8 +32,6 @@ from pipelines.store.warehouse import Warehouse
 
 #: Landed bytes judged in one go: compressed, so several times that in memory.
 CHUNK_BYTES = 100_000_000
-OPTIONAL_WHOLE = " (the table is optional: land it on every date or on none)"
-IDLE_DAY = " (a day on which the desk was idle: land empty files)"
 NO_PEER_FLOW = "peer_flow is not landed: models have no controls for what others traded"
 
 
@@ -217,7 +214,7 @@ def _known(
     warehouse: Warehouse, landing: Landing, date: str, waivers: Waivers
 ) -> dict[str, Any] | None:
     """The date's report as its manifest tells it; None when it is absent or outdated."""
-    if any(_strangers(landing, date)):
+    if any(partitions.strangers(landing, date)):
         return None
     tables, inputs, _ = _inputs(landing, date, waivers)
     day = warehouse.day(date)
@@ -242,7 +239,7 @@ def _judge(
         judgement = Judgement(connection, warehouse)
         for date in each("read", dates):
             tables, inputs, files = _inputs(landing, date, waivers)  # later ones are news
-            problems = judgement.load(landing, tables, date, _absent(landing, date))
+            problems = judgement.load(landing, tables, date, partitions.absent(landing, date))
             if problems:
                 record.block(date, files, problems)
                 reports[date] = _report(date, {}, problems)
@@ -267,56 +264,11 @@ def _judge(
     return reports
 
 
-def _tables_of(landing: Landing, date: str) -> list[str]:
-    """Tables this date must have and optional ones it has, in the contract's order."""
-    demanded = landing.demanded()
-    tables = [name for name in contract.TABLES if name in demanded or date in landing.dates(name)]
-    if not any(date in landing.dates(name) for name in tables):
-        raise UsageError(
-            f"date {date} is in no table of landing {landing.root}", "take one that is landed"
-        )
-    return tables
-
-
-def _absent(landing: Landing, date: str) -> list[Problem]:
-    strangers = [*_strangers(landing, date)]
-    told = {problem.table for problem in strangers}  # the file that is there under another name
-    problems = []
-    for name in landing.demanded():
-        if not landing.dates(name):
-            text = f"no partition below {landing.root / name}"
-            problems.append(Problem(name, date, "", contract.MISSING_TABLE, text))
-        elif not landing.files(name, date) and name not in told:
-            text = f"no Parquet or CSV file in {landing.root / name}/date={date}"
-            text += OPTIONAL_WHOLE if contract.TABLES[name].optional else ""
-            text += IDLE_DAY if name in contract.DESK_TABLES else ""
-            problems.append(Problem(name, date, "", contract.MISSING_PARTITION, text))
-    return [*problems, *strangers]
-
-
-def _strangers(landing: Landing, date: str) -> Iterator[Problem]:
-    """What lies in a partition and would not be read, or is not what its producer promised."""
-    for name in contract.TABLES:
-        for path in landing.unexpected_files(name, date):
-            text = f"{path.name} is neither a .parquet nor a .csv file{_unread_hint(path)}"
-            yield Problem(name, date, "", contract.UNREADABLE, text)
-        for text in landing.broken_promises(name, date):
-            yield Problem(name, date, "", contract.MANIFEST, text)
-
-
-def _unread_hint(path: Path) -> str:
-    if path.is_dir():
-        return ": files lie in the partition's folder itself"
-    if path.suffix.lower() in (".parquet", ".csv"):
-        return ": write the ending in lower case"
-    return ": unpack it" if path.suffix in (".gz", ".zst", ".zip", ".bz2") else ""
-
-
 def _inputs(
     landing: Landing, date: str, waivers: Waivers
 ) -> tuple[list[str], dict[str, str], tuple[LandedFile, ...]]:
     """Tables of a date, the digests its verdict depends on, and its files."""
-    tables = _tables_of(landing, date)
+    tables = partitions.tables_of(landing, date)
     files = {name: landed(landing, name, date) for name in tables}
     digests = {f"landing/{name}": digest(files[name]) for name in tables}
     digests["earlier"] = earlier.digest(landing, date)

@@ -23,7 +23,12 @@ OTHER_QUERIES = ("audit", "features", "ingest", "marts", "validate")
 #: Modules of which no verdict depends, or (the contract) rule by rule.
 NO_JUDGES = ("crossimpact", "pipelines.store", "sql/checks/")
 #: But for these, which read and ask.
-JUDGES = ("crossimpact.row_checks", "pipelines.store.land", "pipelines.validate")
+JUDGES = (
+    "crossimpact.row_checks",
+    "pipelines.store.land",
+    "pipelines.validate",
+    "pipelines.partitions",
+)
 LENGTH = 16  # hex digits of a rule's digest
 
 

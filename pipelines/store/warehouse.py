@@ -12,9 +12,11 @@ are read where a date has no other.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,13 +27,15 @@ from typing import Any
 import duckdb
 
 from crossimpact import atomic, contract
-from crossimpact.errors import CrossImpactError
+from crossimpact.errors import CrossImpactError, Unavailable
 from pipelines.store import scratch
 from pipelines.store.manifest import DAYS, JUDGED, MANIFEST, Day, read
 from pipelines.store.manifest import Manifest as Manifest
 from pipelines.store.manifest import text_sha256 as text_sha256
 from pipelines.store.settings import SQL_DIR, Settings
 
+#: What a full disk says; somebody may make room before the next try.
+NO_SPACE = os.strerror(errno.ENOSPC)
 #: Rows written together.
 ROW_GROUP = 250_000
 #: What a writer that was killed leaves.
@@ -69,7 +73,8 @@ class Warehouse:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield connection
             except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-                raise CrossImpactError(
+                kind = Unavailable if NO_SPACE in str(error) else CrossImpactError
+                raise kind(
                     f"DuckDB: {str(error).splitlines()[0]}", "check disk space, memory and the path"
                 ) from error
             except RuntimeError as error:
