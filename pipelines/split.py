@@ -19,6 +19,7 @@ from crossimpact import contract
 from crossimpact.errors import CrossImpactError
 from crossimpact.progress import each
 from crossimpact.row_checks import row_checks
+from crossimpact.waiver import Waiver
 from pipelines import layers
 from pipelines.books import Books
 from pipelines.earlier import Earlier, dates_before
@@ -31,7 +32,7 @@ from pipelines.store.landing import Landing, Problem
 from pipelines.store.warehouse import Warehouse, scalar, sql
 from pipelines.tape import Tape
 from pipelines.trading_day import TradingDay
-from pipelines.waiving import Waiver, told, waive
+from pipelines.waiving import told, waive
 
 LAYERS = ("accepted", "quarantine", "violations")
 #: Tables read in place; the others are small and read often.

@@ -8,27 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 import duckdb
 
 from crossimpact import contract
+from crossimpact.waiver import Waiver
 from pipelines.findings import Finding
 
 WAIVED = "waived"
-
-
-class Waiver(Protocol):
-    """Whoever keeps waivers gives those that count on the date: a rule of a table, for names."""
-
-    @property
-    def rule(self) -> str: ...
-
-    @property
-    def table(self) -> str: ...
-
-    @property
-    def symbols(self) -> tuple[str, ...]: ...
 
 
 def waive(connection: duckdb.DuckDBPyConnection, waivers: Iterable[Waiver], rule: str = "") -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date as calendar_date
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crossimpact import contract
+from crossimpact.waiver import Waiver
 from pipelines.split import Judgement
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
@@ -265,28 +265,25 @@ def test_the_verdict_on_a_date_is_the_same_alone_as_among_others(
         assert own is not None and among is not None and own.sha256 == among.sha256
 
 
-@dataclass(frozen=True)
-class Waived:
-    rule: str
-    table: str
-    symbols: tuple[str, ...] = ()
+def waiver(rule: str, table: str, symbols: tuple[str, ...] = ()) -> Waiver:
+    return Waiver(rule, table, "ann@desk", "known", "2099-12-31", symbols)
 
 
 @pytest.mark.parametrize(
-    ("waiver", "taken"),
+    ("waived", "taken"),
     [
-        (Waived("fee_bounded", F), True),
-        (Waived("fee_bounded", F, ("AAA",)), True),
-        (Waived("fee_bounded", F, ("BBB",)), False),
-        (Waived("fee_bounded", P), False),
+        (waiver("fee_bounded", F), True),
+        (waiver("fee_bounded", F, ("AAA",)), True),
+        (waiver("fee_bounded", F, ("BBB",)), False),
+        (waiver("fee_bounded", P), False),
     ],
 )
-def test_a_waived_row_is_accepted_and_shown(judged: Judged, waiver: Waived, taken: bool) -> None:
+def test_a_waived_row_is_accepted_and_shown(judged: Judged, waived: Waiver, taken: bool) -> None:
     date = DAYS["fee of a billion"]
     with Warehouse(judged.settings).connect() as connection:
         judgement = Judgement(connection)
         judgement.load(judged.landing, judged.landing.tables(), date)
-        judgement.waive(date, [waiver])
+        judgement.waive(date, [waived])
         judgement.judge_tables()
         judgement.judge_day(date)
         counts = judgement.counts(F)
