@@ -97,7 +97,8 @@ def export_violations(settings: Settings, landing: Landing | None, path: Path) -
                     warehouse.attach(connection, "violations", table, [date], view=True)
                     connection.execute(
                         "INSERT INTO all_violations"
-                        f" SELECT $name, $date, file, row, key, rule_id, severity FROM {table}",
+                        f" SELECT $name, $date, parse_filename(file), row, key, rule_id, severity"
+                        f" FROM {table}",
                         {"name": table, "date": date},
                     )
                     connection.execute(f"DROP VIEW {table}")

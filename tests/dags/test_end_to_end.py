@@ -28,7 +28,7 @@ def test_every_planted_broken_row_was_found_by_its_rule(first, home):
     assert planted
     warehouse = Warehouse(Settings(home))
     found = {
-        (table, date, row["file"], row["row"], row["rule_id"])
+        (table, date, Path(row["file"]).name, row["row"], row["rule_id"])
         for table in contract.TABLES
         for date in warehouse.dates("violations", table)
         for file in warehouse.files("violations", table, [date])

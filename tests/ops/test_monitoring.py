@@ -150,7 +150,8 @@ def test_every_alert_leads_to_its_runbook_entry():
 def test_limits_of_alerts_are_those_of_contract_and_policy():
     by_name = {rule["alert"]: rule["expr"] for rule in rules()}
     ages = DEFAULT.refit.guardrails.ages
-    assert by_name["QuarantineShare"].endswith(f"> {contract.MAX_QUARANTINE_SHARE / 2:g}")
+    strictest = min(table.quarantined.share for table in contract.TABLES.values())
+    assert by_name["QuarantineShare"].endswith(f"> {strictest / 2:g}")
     assert by_name["MarketDataOld"].endswith(f"> {ages.data_red_s:g}")
     assert by_name["ModelUnconfirmed"].endswith(f"> {86400 * ages.model_amber_days:g}")
 

@@ -375,7 +375,8 @@ def test_a_symbol_outside_the_model_is_named(tmp_path: Path) -> None:
 def test_a_date_without_orders_has_zeros_and_a_page(tmp_path: Path) -> None:
     result = run(desk(tmp_path, []))
     assert result.rows == {
-        "tca_parent": 0, "tca_path": 0, "tca_bucket": 3, "tca_pairs": 0, "tca_summary": 1,
+        "tca_parent": 0, "tca_path": 0, "tca_bucket": 3, "tca_pairs": 0, "tca_markouts": 0,
+        "tca_summary": 1,
     }  # fmt: skip
     assert result.split["total"] == {"usd": 0.0, "bps": None}
     assert result.report.exists()
