@@ -674,9 +674,9 @@ def test_the_export_is_sorted_and_keyed(tmp_path: Path, dirty: Judged) -> None:
         "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,fill_symbol_known,quarantine",
         "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,order_agrees,quarantine",
         "child_fills,2024-01-03,part-0.parquet,16,f16|XNYS,snapshot_fresh,quarantine",
-        "market_snapshots,2024-01-03,market_snapshots/date=2024-01-03/part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
+        "market_snapshots,2024-01-03,part-0.parquet,9,BBB|2024-01-03T14:30:20.000000Z,"
         "bid_size.range,quarantine",
-        "market_snapshots,2024-01-03,market_snapshots/date=2024-01-03/part-0.parquet,10,AAA|2024-01-03T14:30:25.000000Z,"
+        "market_snapshots,2024-01-03,part-0.parquet,10,AAA|2024-01-03T14:30:25.000000Z,"
         "bid_px.range,quarantine",
     ]
 
