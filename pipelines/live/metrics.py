@@ -41,6 +41,10 @@ class Metrics:
         self.level = Gauge("xi_live_level", "0 RUN, 1 PAUSE, 2 CANCEL, 3 KILL", **kwargs)
         self.cpi = Gauge("xi_live_cpi_bps", "Predicted cross cost, bps of notional", **kwargs)
         self.ibb = Gauge("xi_live_ibb_ratio", "Realized over expected cost", **kwargs)
+        self.in_flight = Gauge(
+            "xi_live_in_flight_evidence", "That own fills move the market: by chance 1 in so many",
+            **kwargs,
+        )  # fmt: skip
         self.model_age = Gauge(
             "xi_live_model_age_seconds", "Since the release was last confirmed", **kwargs
         )
@@ -67,7 +71,8 @@ class Metrics:
         self.outstanding = Gauge(
             "xi_live_outstanding_parents", "Parents with orders not known to be terminal", **kwargs
         )
-        for gauge in (self.cpi, self.ibb, self.model_age, self.data_age, self.last):
+        self._read = {"cpi_bps": self.cpi, "ibb": self.ibb, "in_flight": self.in_flight}
+        for gauge in (*self._read.values(), self.model_age, self.data_age, self.last):
             gauge.set(NEVER)
         self._counted = (0, 0, 0, 0, 0)
 
@@ -76,9 +81,9 @@ class Metrics:
         session, counts = engine.session, engine.counts
         self.state.set(session.guardrail.state)
         self.level.set(LEVELS.index(session.level))
-        reading = session.reading
-        self.cpi.set(NEVER if reading.cpi_bps is None else reading.cpi_bps)
-        self.ibb.set(NEVER if reading.ibb is None else reading.ibb)
+        for name, gauge in self._read.items():
+            value = getattr(session.reading, name)
+            gauge.set(NEVER if value is None else value)
         self.data_age.set(NEVER if data_age_s is None else data_age_s)
         self.model_age.set(model_age_s)
         self.outstanding.set(len(session.book.outstanding()))

@@ -14,10 +14,12 @@ import msgspec
 from markupsafe import Markup
 from matplotlib.dates import DateFormatter, date2num
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from crossimpact.atomic import write_atomic
-from crossimpact.policy.guardrails import STATES
+from crossimpact.policy.guardrails import IN_FLIGHT, STATES
 from crossimpact.policy.live import events
+from crossimpact.policy.state import LARGEST
 from crossimpact.release.bundle import Release
 from crossimpact.release.content import Guardrail
 from pipelines.live import journal as journals
@@ -27,7 +29,11 @@ from pipelines.pages import plots
 from pipelines.pages.reports import render, write_index
 from pipelines.store.settings import Settings
 
-INDICES = {"cpi_bps": "CPI, bps of notional", "ibb": "IBB, realized over expected"}
+INDICES = {
+    "cpi_bps": "CPI, bps of notional",
+    "ibb": "IBB, realized over expected",
+    "in_flight": "Own fills move the market: by chance once in",
+}
 #: Of the dashed levels.
 COLOURS = {"amber": "#e09f3e", "red": "#d1495b"}
 SHOWN = 40
@@ -86,16 +92,17 @@ def timeline(lines: list[Line], releases: Callable[[str], Release]) -> list[Mome
         if session.reading is not last:
             last = session.reading
             values = {name: getattr(last, name) for name in INDICES}
-            rows = session.release.guardrails.get(session.regime, {}) if session.release else {}
+            known = session.release.guardrails.get(session.regime, {}) if session.release else {}
+            rows = {**known, **IN_FLIGHT}
             result.append(Moment(session.now, session.guardrail.state, values, rows))
     return result
 
 
 def _figure(moments: list[Moment]) -> Markup:
-    """State, CPI and IBB over the day, each with its levels dashed."""
+    """The state and what was measured over the day, each with its levels dashed."""
     with plots.style():
-        figure = Figure(figsize=(8.4, 4.6), layout="constrained")
-        state, *rest = figure.subplots(3, 1, sharex=True)
+        figure = Figure(figsize=(8.4, 6.0), layout="constrained")
+        state, *rest = figure.subplots(1 + len(INDICES), 1, sharex=True)
         times = date2num([moment.at for moment in moments])
         state.step(times, [moment.state for moment in moments], where="post")
         state.set_yticks(range(3), STATES)
@@ -104,13 +111,22 @@ def _figure(moments: list[Moment]) -> Markup:
             known = [m.values[name] for m in moments]
             axes.plot(times, [float("nan") if v is None else v for v in known], ".-", markersize=3)
             for colour in COLOURS:
-                level = [getattr(m.levels.get(name), colour, float("nan")) for m in moments]
+                level = [_level_of(m, name, colour) for m in moments]
                 axes.step(times, level, "--", where="post", linewidth=1, color=COLOURS[colour])
+            if name == "in_flight":
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             empty = all(value is None for value in known)
             axes.set_title(label + (": no value" if empty else ""), loc="left", fontsize="medium")
         rest[-1].xaxis.set_major_formatter(DateFormatter("%H:%M"))
-        alt = "Guardrail state, CPI and IBB over the session, with their levels"
+        alt = "Guardrail state, CPI, IBB and in-flight evidence over the session, with their levels"
         return Markup(plots.to_svg(figure, alt))  # noqa: S704 (escaped by the writer)
+
+
+def _level_of(moment: Moment, name: str, colour: str) -> float:
+    """NaN where the release has none; a level that cannot be reached is not drawn."""
+    level = getattr(moment.levels.get(name), colour, LARGEST)
+    return level if level < LARGEST else float("nan")
 
 
 def _kept(lines: list[Line]) -> list[dict[str, Any]]:

@@ -332,6 +332,7 @@ def test_before_any_data_their_age_is_no_number(tmp_path: Path) -> None:
             text = got.read().decode()
     assert "\nxi_market_data_age_seconds NaN\n" in text
     assert "\nxi_live_last_decision_timestamp_seconds NaN\n" in text
+    assert "\nxi_live_in_flight_evidence NaN\n" in text  # nothing was printed
 
 
 def test_readiness_says_why_not_and_liveness_that_it_lives(tmp_path: Path) -> None:

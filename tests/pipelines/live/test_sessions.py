@@ -98,6 +98,7 @@ def test_the_page_has_states_refusals_and_what_was_asked_for(home: Settings) -> 
     moments = page.timeline(lines, ReleaseStore(home))
     assert {moment.state for moment in moments} == {0, 1}
     assert moments[-1].levels["cpi_bps"].amber == 50.0
+    assert moments[-1].levels["in_flight"].amber == 1000.0 and "Own fills move the market" in text
 
 
 def test_the_assessment_has_limits_with_articles_levels_and_sessions(home: Settings) -> None:
