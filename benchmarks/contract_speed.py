@@ -22,7 +22,7 @@ import duckdb
 
 from crossimpact import contract
 from crossimpact.simulate import DeskSpec
-from pipelines import books, profile, rule_counts, simulate, split, validate
+from pipelines import books, profile, rule_counts, simulate, split, validate, violations
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -84,7 +84,7 @@ def main() -> None:
         whole = min(scan(landing) for _ in range(2))
         with timed("import of Great Expectations"):
             import expectations.gx_runner  # noqa: F401
-        watch(split.Judgement, "_mask", "rules of a row")
+        watch(violations.Violations, "note_row_rules", "rules of a row")
         watch(books.Books, "__init__", "order, keys, gaps, spreads")
         watch(books.Books, "price", "prices against the mid")
         watch(split.Judgement, "_judge_across", "rules across tables")

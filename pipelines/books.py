@@ -88,7 +88,7 @@ class Books:
 
     def _is_sorted(self) -> bool:
         found = self._tape
-        in_order = bool((np.diff(found.key) > 0).all()) and list(found.names) == sorted(found.names)
+        in_order = found.is_ordered and list(found.names) == sorted(found.names)
         landed = scalar(self._connection, f"SELECT count(*) FROM {_SNAPSHOTS}")
         return in_order and len(self._files) == 1 and landed == len(found.key)
 

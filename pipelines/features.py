@@ -66,9 +66,9 @@ def readable(settings: Settings, landing: Landing, dates: Sequence[str]) -> list
     landed = landing.all_dates()
     wanted = {other for date in dates for other in _trailing(landed, date)}
     reports = validate.validate_dates(settings, landing, sorted(wanted))
-    blocked = {report["date"] for report in reports if report["problems"]}
+    blocked = {report.date for report in reports if report.problems}
     kept = {date for date in blocked & {*dates} if Warehouse(settings).day(date)}
-    return [report["date"] for report in reports if report["date"] not in blocked - kept]
+    return [report.date for report in reports if report.date not in blocked - kept]
 
 
 def _trailing(dates: Sequence[str], date: str) -> list[str]:

@@ -43,7 +43,7 @@ def silences(tape: Tape) -> list[Stretch]:
     if not len(tape.ts):
         return []
     times, elapsed = tape.clock
-    code, ts = tape.code[tape.order], tape.ts[tape.order]
+    code, ts = tape.ordered(tape.code), tape.ordered(tape.ts)
     first = np.diff(code, prepend=-1) != 0
     last = np.append(first[1:], True)
     before = np.where(first, times[0], np.append(times[:1], ts[:-1]))
@@ -91,14 +91,16 @@ def still_books(tape: Tape) -> list[Stretch]:
     """Books that do not change for long, and much longer than they do otherwise that day."""
     if not len(tape.ts):
         return []
-    times, elapsed = tape.clock
-    order = tape.order
-    code, ts = tape.code[order], tape.ts[order]
+    code, ts = tape.ordered(tape.code), tape.ordered(tape.ts)
     moved = np.diff(code, prepend=-1) != 0
-    for values in (tape.bid, tape.ask, tape.bid_size, tape.ask_size):
-        moved[1:] |= np.diff(values[order]) != 0
+    for values in map(tape.ordered, (tape.bid, tape.ask, tape.bid_size, tape.ask_size)):
+        moved[1:] |= values[1:] != values[:-1]
     starts = np.flatnonzero(moved)
     ends = np.append(starts[1:], len(ts)) - 1  # the last snapshot of the same book
+    long = ts[ends] - ts[starts] > contract.FROZEN_S * _SECOND  # by the clock on the wall
+    suspect = np.isin(code[starts], np.unique(code[starts[long]]))
+    starts, ends = starts[suspect], ends[suspect]
+    times, elapsed = tape.clock
     length = elapsed[np.searchsorted(times, ts[ends])] - elapsed[np.searchsorted(times, ts[starts])]
     length = length / _SECOND
     result = []

@@ -7,7 +7,7 @@ of a date are the same whichever dates are asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -55,6 +55,11 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "symbols": list(self.symbols)}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Finding:
+        """Inverse of `to_dict`."""
+        return cls(**{**plain, "symbols": tuple(plain["symbols"])})
 
 
 def findings(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from crossimpact import contract
+from pipelines.date_report import DateReport
 from pipelines.store.landing import Problem
 
 
-def excess_rows(report: Mapping[str, Any]) -> Iterator[Problem]:
+def excess_rows(report: DateReport) -> Iterator[Problem]:
     """Limits a date's report exceeds: of duplicate keys, of faulty rows, of a rule with its own.
 
     Rows refused for another's fault count against no limit.
     """
-    for name, rows in report["tables"].items():
-        table, counts = contract.TABLES[name], report["rules"].get(name, {})
-        faults = rows["quarantined"] - report["cascades"].get(name, 0)
+    for name, found in report.tables.items():
+        table, counts = contract.TABLES[name], found.rules
+        faults = found.quarantined - found.cascades
         worst = max(counts, key=counts.__getitem__, default="")
         asked = [
             (contract.DUPLICATE_SHARE, ", ".join(table.key), counts.get(contract.UNIQUE_KEY, 0),
@@ -29,6 +29,6 @@ def excess_rows(report: Mapping[str, Any]) -> Iterator[Problem]:
             if rule.table == name and rule.limit
         ]
         for rule, column, count, limit in asked:
-            if limit.exceeded(count, rows["landed"]):
-                text = f"{count} of {rows['landed']} rows, limit {limit}, most by {worst}"
-                yield Problem(name, report["date"], column, rule, text)
+            if limit.exceeded(count, found.landed):
+                text = f"{count} of {found.landed} rows, limit {limit}, most by {worst}"
+                yield Problem(name, report.date, column, rule, text)

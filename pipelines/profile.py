@@ -118,9 +118,8 @@ def _numbers(
 def _of_books(tape: Tape) -> dict[str, float | None]:
     if len(tape.ts) < 2:
         return dict.fromkeys(("snapshot_interval.market_snapshots", "spread.market_snapshots"))
-    order = tape.order
-    own = np.diff(tape.code[order]) == 0
-    gaps = np.diff(tape.ts[order])[own]
+    code, ts = tape.ordered(tape.code), tape.ordered(tape.ts)
+    gaps = np.diff(ts)[code[1:] == code[:-1]]
     sane = (tape.bid > 0) & (tape.ask >= tape.bid)
     spread = 2 * (tape.ask - tape.bid)[sane] / (tape.ask + tape.bid)[sane]
     return {
@@ -132,7 +131,7 @@ def _of_books(tape: Tape) -> dict[str, float | None]:
 def _prices(tape: Tape) -> dict[str, float]:
     """Each name's median mid of up to a hundred books of its day."""
     result = {}
-    code, mid = tape.code[tape.order], (tape.bid + tape.ask)[tape.order] / 2
+    code, mid = tape.ordered(tape.code), tape.ordered(tape.bid + tape.ask) / 2
     edges = np.searchsorted(code, np.arange(len(tape.names) + 1))
     for k, name in enumerate(tape.names):
         own = mid[edges[k] : edges[k + 1]]

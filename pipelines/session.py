@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import duckdb
 
 from crossimpact import contract
@@ -17,15 +15,25 @@ USUAL_DATES = 5
 SAMPLE = 4000
 
 
-def session_of(connection: duckdb.DuckDBPyConnection, landing: Landing, date: str) -> TradingDay:
-    """The 24 hours a row of the date may lie in."""
-    earlier = [d for d in landing.dates(contract.MARKET_SNAPSHOTS.name) if d < date]
-    return trading_day(
-        date,
-        calendar(landing.root),
-        partial(_middle, connection, landing),
-        earlier[-USUAL_DATES:][::-1],
-    )
+class Sessions:
+    """Sessions of a landing's dates; the middle of the same landed books is asked for once."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, landing: Landing) -> None:
+        self._connection, self._landing = connection, landing
+        self._middles: dict[str, float | None] = {}
+
+    def of(self, date: str) -> TradingDay:
+        """The 24 hours a row of the date may lie in."""
+        earlier = [d for d in self._landing.dates(contract.MARKET_SNAPSHOTS.name) if d < date]
+        return trading_day(
+            date, calendar(self._landing.root), self._middle, earlier[-USUAL_DATES:][::-1]
+        )
+
+    def _middle(self, date: str) -> float | None:
+        known = f"{date} {self._landing.digest(contract.MARKET_SNAPSHOTS.name, date)}"
+        if known not in self._middles:
+            self._middles[known] = _middle(self._connection, self._landing, date)
+        return self._middles[known]
 
 
 def _middle(connection: duckdb.DuckDBPyConnection, landing: Landing, date: str) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -78,21 +79,32 @@ class Tape:
         return (self.code << _SPAN_BITS) + (self.ts - self.start)
 
     @cached_property
+    def is_ordered(self) -> bool:
+        """Whether names and times strictly increase as landed."""
+        return bool((self.key[1:] > self.key[:-1]).all())
+
+    @cached_property
     def order(self) -> Ints:
         """By name, time, file and row."""
-        if (np.diff(self.key) > 0).all():
+        if self.is_ordered:
             return np.arange(len(self.key))
         return np.lexsort((self.row, self.file, self.key))
+
+    def ordered(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of snapshots by name, time, file and row: themselves where they lie so already."""
+        return values if self.is_ordered else values[self.order]
 
     @cached_property
     def duplicate(self) -> Flags:
         """Later of equal names and times, in file order."""
+        if self.is_ordered:
+            return np.zeros(len(self.key), bool)
         return self._marked(np.diff(self.key[self.order], prepend=-1) == 0)
 
     @cached_property
     def late(self) -> Flags:
         """Not later than an earlier row of its name and file."""
-        if (np.diff(self.key) > 0).all() and not self.file.any():
+        if self.is_ordered and not self.file.any():
             return np.zeros(len(self.key), bool)
         place = np.lexsort((self.row, self.code, self.file))
         key = self.key[place] + (self.file[place] << 58)
@@ -119,7 +131,7 @@ class Tape:
     def sound(self) -> Ints:
         """Accepted snapshots, in order of name and time."""
         bad = self.refused | self.duplicate | self.late | self.wide
-        return self.order[~bad[self.order]]
+        return np.flatnonzero(~bad) if self.is_ordered else self.order[~bad[self.order]]
 
     @cached_property
     def clock(self) -> tuple[Ints, Ints]:
@@ -135,7 +147,7 @@ class Tape:
         if not len(self.ts):
             return np.zeros(0, bool)
         times, elapsed = self.clock
-        ts, code = self.ts[self.order], self.code[self.order]
+        ts, code = self.ordered(self.ts), self.ordered(self.code)
         is_first = np.diff(code, prepend=-1) != 0
         is_last = np.append(is_first[1:], True)
         found = np.zeros(len(ts), bool)
@@ -150,6 +162,8 @@ class Tape:
 
     def _marked(self, ordered: Flags) -> Flags:
         """Flags of rows in order as flags of rows as landed."""
+        if self.is_ordered:
+            return ordered
         flags = np.zeros(len(ordered), bool)
         flags[self.order] = ordered
         return flags
@@ -162,23 +176,32 @@ class Tape:
 
     def mids(self, code: Ints, ts: Ints) -> Mids:
         """The mid as of the last sound snapshot at or before each time."""
-        sound, span = self.sound, (1 << _SPAN_BITS) - 1
-        key = self.key[sound]
+        span = (1 << _SPAN_BITS) - 1
+        key, mid, first = self._priced
         if not len(key):
             nothing = np.full(len(ts), np.nan)
             return Mids(nothing, nothing, nothing)
         asked = (code << _SPAN_BITS) + np.clip(ts - self.start, -1, span)
         at = np.searchsorted(key, asked, side="right") - 1
-        mid = (self.bid + self.ask)[sound] / 2
         known = (at >= 0) & (code >= 0)
-        known &= self.code[sound][at] == code
-        first = np.searchsorted(key, code << _SPAN_BITS) % len(key)
-        has_book = (code >= 0) & (self.code[sound][first] == code)
+        known &= key[at] >> _SPAN_BITS == code
+        age = ts - self.start - (key[at] & span)
         return Mids(
             np.where(known, mid[at], np.nan),
-            np.where(known, (ts - self.ts[sound][at]) / _SECOND, np.nan),
-            np.where(has_book, mid[first], np.nan),
+            np.where(known, age / _SECOND, np.nan),
+            np.where(code >= 0, first[code], np.nan),
         )
+
+    @cached_property
+    def _priced(self) -> tuple[Ints, Floats, Floats]:
+        """Key and mid of the sound snapshots, in order, and each name's first mid (NaN: none)."""
+        key = self.key[self.sound]
+        mid = (self.bid + self.ask)[self.sound] / 2
+        at = np.searchsorted(key, np.arange(len(self.names) + 1) << _SPAN_BITS)
+        first = np.full(len(self.names), np.nan)
+        has_book = at[1:] > at[:-1]
+        first[has_book] = mid[at[:-1][has_book]]
+        return key, mid, first
 
 
 def tape(

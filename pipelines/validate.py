@@ -23,15 +23,19 @@ from pipelines.audit.landed import LandedFile, digest, landed
 from pipelines.audit.record import Recorder
 from pipelines.audit.rules import inputs as rule_inputs
 from pipelines.audit.waivers import load as waivers_of
+from pipelines.date_report import DateReport, TableReport
+from pipelines.findings import Finding
 from pipelines.limits import excess_rows
-from pipelines.split import Judgement
+from pipelines.split import IN_PLACE, Judgement
 from pipelines.store import layout, stale
 from pipelines.store.landing import Landing, Problem
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
-#: Landed bytes judged in one go: compressed, so several times that in memory.
+#: Judged in one go at most: bytes that are read into memory (compressed, so several times that),
+#: and dates, which become visible when all of them are judged.
 CHUNK_BYTES = 100_000_000
+CHUNK_DATES = 50
 NO_PEER_FLOW = "peer_flow is not landed: models have no controls for what others traded"
 
 
@@ -48,9 +52,9 @@ class Result:
     """Verdict over dates: rows per table, broken rules per table, problems that block.
 
     `cascades` counts quarantined rows that are sound but for another's fault, `unread` names what
-    the landing zone holds that nobody reads, `findings` are those of no single row. `stale` tells
-    of dates whose live rows are older than what is landed: those asked for, and any that the
-    landing no longer has.
+    the landing zone holds that nobody reads, `findings` are those of no single row, with their
+    dates. `stale` tells of dates whose live rows are older than what is landed: those asked for,
+    and any that the landing no longer has.
     """
 
     tables: Mapping[str, Mapping[str, int]]
@@ -59,7 +63,7 @@ class Result:
     problems: tuple[Problem, ...]
     cascades: Mapping[str, int] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
-    findings: tuple[Mapping[str, Any], ...] = ()
+    findings: tuple[tuple[str, Finding], ...] = ()
     stale: tuple[str, ...] = ()
     waivers: Waivers = NO_WAIVERS
 
@@ -84,7 +88,7 @@ class Result:
             "notes": list(self.notes),
             "cascades": dict(self.cascades),
             "unread": list(self.unread),
-            "findings": [dict(finding) for finding in self.findings],
+            "findings": [{"date": date, **found.to_dict()} for date, found in self.findings],
             "stale": list(self.stale),
             "waived": [str(waiver) for waiver in self.waivers.active],
             "expired_waivers": [str(waiver) for waiver in self.waivers.expired],
@@ -111,10 +115,10 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     if not dates:
         raise layout.empty(landing.root)
     reports = validate_dates(settings, landing, dates)
-    tables = _added(report["tables"] for report in reports)
-    rules = _added(report["rules"] for report in reports)
-    cascades = _summed(report["cascades"] for report in reports)
-    broken = [Problem(**problem) for report in reports for problem in report["problems"]]
+    tables = _added({n: t.rows for n, t in report.tables.items()} for report in reports)
+    rules = _added(report.rules for report in reports)
+    cascades = _summed(report.cascades for report in reports)
+    broken = [problem for report in reports for problem in report.problems]
     excess = [problem for report in reports for problem in excess_rows(report)]
     result = Result(
         tables,
@@ -123,7 +127,7 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
         (*broken, *excess),
         cascades,
         tuple(landing.unread()),
-        tuple({"date": r["date"], **f} for r in reports for f in r["findings"]),
+        tuple((report.date, finding) for report in reports for finding in report.findings),
         _stale(settings, landing, dates),
         waivers_of(settings, landing.root),
     )
@@ -150,7 +154,7 @@ def accept(settings: Settings, landing: Landing, dates: Iterable[str]) -> tuple[
     """
     warehouse, dates = Warehouse(settings), list(dates)
     reports = validate_dates(settings, landing, dates)
-    broken = [Problem(**problem) for report in reports for problem in report["problems"]]
+    broken = [problem for report in reports for problem in report.problems]
     lost = [problem for problem in broken if warehouse.day(problem.date) is None]
     if lost:
         raise LandingBlocked(_summary(lost), _HINT, {"problems": [asdict(p) for p in lost]})
@@ -181,7 +185,7 @@ def validate_dates(
     dates: Iterable[str],
     *,
     waived_by: Settings | None = None,
-) -> list[dict[str, Any]]:
+) -> list[DateReport]:
     """Judge dates and publish each one's accepted, quarantine and violations partitions.
 
     Parameters
@@ -191,11 +195,10 @@ def validate_dates(
 
     Returns
     -------
-    list of dict
-        Per date, in the order given: `date`, `tables` (landed, accepted, quarantined rows), `rules`
-        (rows per broken rule) and `problems`; with problems nothing of the date is published and
-        its counts are empty. Unchanged files and rules are answered from the manifests. Many dates
-        in one call cost little more than one: GX's price is per rule.
+    list of DateReport
+        Per date, in the order given; with problems nothing of the date is published. Unchanged
+        files and rules are answered from the manifests. Many dates in one call cost little more
+        than one: GX's price is per rule.
     """
     dates = list(dates)
     warehouse = Warehouse(settings)
@@ -210,72 +213,85 @@ def validate_dates(
     return [report for date in dates if (report := reports[date]) is not None]
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a verdict on a date depends on: its tables, digests by name, and its files."""
+
+    tables: tuple[str, ...]
+    digests: Mapping[str, str]
+    files: tuple[LandedFile, ...]
+
+
 def _known(
     warehouse: Warehouse, landing: Landing, date: str, waivers: Waivers
-) -> dict[str, Any] | None:
+) -> DateReport | None:
     """The date's report as its manifest tells it; None when it is absent or outdated."""
     if any(partitions.strangers(landing, date)):
         return None
-    tables, inputs, _ = _inputs(landing, date, waivers)
+    return _live(warehouse, date, _inputs(landing, date, waivers))
+
+
+def _live(warehouse: Warehouse, date: str, wanted: Inputs) -> DateReport | None:
+    """The report of what is live of a date, when that was made from these inputs."""
     day = warehouse.day(date)
-    if day is None or [*day.tables] != tables:
+    if day is None or day.tables != wanted.tables:
         return None
-    if any(manifest.inputs != inputs for manifest in day.partitions):
+    if any(manifest.inputs != wanted.digests for manifest in day.partitions):
         return None
     if stale.find(warehouse, date):  # it is landed again as it was
         stale.clear(warehouse, date)
-    accepted = (m for m in day.partitions if m.layer == "accepted")
-    counts = {m.table: m.extra for m in sorted(accepted, key=lambda m: tables.index(m.table))}
-    return _report(date, counts, [])
+    accepted = {m.table: m for m in day.partitions if m.layer == "accepted"}
+    return DateReport(date, {name: TableReport.of(accepted[name].extra) for name in day.tables})
 
 
 def _judge(
     warehouse: Warehouse, landing: Landing, dates: list[str], waivers: Waivers
-) -> dict[str, dict[str, Any]]:
-    reports = {}
-    sound = {}
+) -> dict[str, DateReport]:
+    reports, before, sound = {}, {}, {}
     record = Recorder(warehouse, landing, waivers)
     with warehouse.connect() as connection:
-        judgement = Judgement(connection, warehouse)
+        judgement = Judgement(connection, landing, warehouse)
         for date in each("read", dates):
-            tables, inputs, files = _inputs(landing, date, waivers)  # later ones are news
-            problems = judgement.load(landing, tables, date, partitions.absent(landing, date))
+            before[date] = warehouse.day(date)
+            inputs = _inputs(landing, date, waivers)  # later files are news
+            problems = judgement.load(inputs.tables, date, partitions.absent(landing, date))
             if problems:
-                record.block(date, files, problems)
-                reports[date] = _report(date, {}, problems)
+                record.block(date, inputs.files, problems)
+                reports[date] = DateReport(date, problems=tuple(problems))
             else:
-                judgement.waive(date, waivers.of(tables, date))
-                sound[date] = (tables, inputs, files)
+                judgement.waive(date, waivers.of(inputs.tables, date))
+                sound[date] = inputs
         if sound:
             tell("validate", f"row rules of {len(sound)} dates")
             judgement.judge_tables()
         for date in each("validate", sound):
-            tables, inputs, files = sound[date]
-            if known := _known(warehouse, landing, date, waivers):  # another process judged it
-                reports[date] = known  # meanwhile, and somebody may read what it published
-                continue
-            judgement.judge_day(date)
-            counts = {name: judgement.counts(name) for name in tables}
-            draft = warehouse.draft(date)
-            for name in tables:
-                judgement.publish(draft, name, date, inputs, counts[name])
-            reports[date] = _report(date, counts, [])
-            record.show(draft, files, reports[date])
+            known = None
+            if warehouse.day(date) != before[date]:  # another process judged it meanwhile, and
+                known = _known(warehouse, landing, date, waivers)  # somebody may read that
+            reports[date] = known or _publish(judgement, record, date, sound[date])
     return reports
 
 
-def _inputs(
-    landing: Landing, date: str, waivers: Waivers
-) -> tuple[list[str], dict[str, str], tuple[LandedFile, ...]]:
-    """Tables of a date, the digests its verdict depends on, and its files."""
-    tables = partitions.tables_of(landing, date)
+def _publish(judgement: Judgement, record: Recorder, date: str, inputs: Inputs) -> DateReport:
+    """Make a judged date live."""
+    judgement.judge_day(date)
+    report = DateReport(date, {name: judgement.report(name) for name in inputs.tables})
+    draft = record.warehouse.draft(date)
+    for name, table in report.tables.items():
+        judgement.publish(draft, name, inputs.digests, table)
+    record.show(draft, inputs.files, report)
+    return report
+
+
+def _inputs(landing: Landing, date: str, waivers: Waivers) -> Inputs:
+    tables = tuple(partitions.tables_of(landing, date))
     files = {name: landed(landing, name, date) for name in tables}
     digests = {f"landing/{name}": digest(files[name]) for name in tables}
     digests["earlier"] = earlier.digest(landing, date)
-    every = tuple(file for name in tables for file in files[name])
     if waived := waivers.of(tables, date):
         digests["waivers"] = "; ".join(map(str, waived))
-    return tables, digests | rule_inputs(), every
+    every = tuple(file for name in tables for file in files[name])
+    return Inputs(tables, digests | rule_inputs(), every)
 
 
 def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:
@@ -283,9 +299,8 @@ def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:
     chunk: list[str] = []
     size = 0
     for date in dates:
-        files = (path for name in contract.TABLES for path in landing.files(name, date))
-        landed = sum(path.stat().st_size for path in files)
-        if chunk and size + landed > CHUNK_BYTES:
+        landed = _read_at_once(landing, date)
+        if chunk and (size + landed > CHUNK_BYTES or len(chunk) == CHUNK_DATES):
             yield chunk
             chunk, size = [], 0
         chunk.append(date)
@@ -294,22 +309,13 @@ def _chunks(landing: Landing, dates: list[str]) -> Iterator[list[str]]:
         yield chunk
 
 
+def _read_at_once(landing: Landing, date: str) -> int:
+    """Bytes of a date's files that are not read in place."""
+    files = ((name, path) for name in contract.TABLES for path in landing.files(name, date))
+    return sum(p.stat().st_size for name, p in files if p.suffix == ".csv" or name not in IN_PLACE)
+
+
 _HINT = "mend them and rerun; a date with a broken table publishes nothing"
-
-
-def _report(
-    date: str, counts: Mapping[str, Mapping[str, Any]], problems: list[Problem]
-) -> dict[str, Any]:
-    return {
-        "date": date,
-        "tables": {name: dict(count["rows"]) for name, count in counts.items()},
-        "rules": {name: dict(count["rules"]) for name, count in counts.items() if count["rules"]},
-        "cascades": {
-            name: count["cascades"] for name, count in counts.items() if count["cascades"]
-        },
-        "problems": [asdict(problem) for problem in problems],
-        "findings": [finding for count in counts.values() for finding in count["findings"]],
-    }
 
 
 def _added(reports: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:

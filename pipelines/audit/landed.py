@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.store.landing import Landing
-from pipelines.store.warehouse import file_sha256, readable, text_sha256
+from pipelines.store.warehouse import readable, text_sha256
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def digest(files: Iterable[LandedFile]) -> str:
 def _landed(landing: Landing, table: str, path: Path) -> LandedFile:
     facts = path.stat()
     place = path.relative_to(landing.root).as_posix()
-    return LandedFile(table, place, facts.st_size, file_sha256(path), float(int(facts.st_mtime)))
+    return LandedFile(table, place, facts.st_size, landing.sha256(path), float(int(facts.st_mtime)))
 
 
 def count_rows(path: Path) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from crossimpact.waiver import NO_WAIVERS, Waivers
 from pipelines.audit import columns, rules
 from pipelines.audit.landed import LandedFile, count_rows
 from pipelines.audit.ledger import Ledger
+from pipelines.date_report import DateReport
+from pipelines.findings import Finding
 from pipelines.store import stale
 from pipelines.store.landing import Landing, Problem
 from pipelines.store.manifest import Day
@@ -35,12 +37,12 @@ class Recorder:
     landing: Landing
     waivers: Waivers = NO_WAIVERS
 
-    def show(self, draft: Draft, files: Files, report: Mapping[str, Any]) -> None:
+    def show(self, draft: Draft, files: Files, report: DateReport) -> None:
         """Enter the verdict on a date, then make what was written of it all that is live."""
         self._found(draft.date)
         day = draft.written
         broken = self._broken(draft, day)
-        self._append(draft.date, JUDGED, files, [], day, broken, report)
+        self._append(draft.date, JUDGED, files, [], day, broken, report.findings)
         draft.show()
         stale.clear(self.warehouse, draft.date)
 
@@ -73,7 +75,7 @@ class Recorder:
         problems: Sequence[Problem],
         day: Day | None = None,
         broken: pa.Table | None = None,
-        report: Mapping[str, Any] | None = None,
+        findings: Sequence[Finding] = (),
     ) -> None:
         known = {} if kind == FOUND else rules.digests()
         run = self.warehouse.settings.run
@@ -89,7 +91,7 @@ class Recorder:
             "origin": day.origin if day else "",
             "files": [asdict(f) | {"rows": count_rows(self.landing.root / f.path)} for f in files],
             "problems": [asdict(problem) for problem in problems],
-            "findings": json.dumps(list((report or {}).get("findings", []))),
+            "findings": json.dumps([finding.to_dict() for finding in findings]),
             **(_counts(day) if day else {"counts": [], "broken": [], "partitions": []}),
         }  # fmt: skip
         none = columns.violations(pa.table({}), "", "")

@@ -71,8 +71,8 @@ def _judged(
     dry_run: bool,
 ) -> Replay:
     reports = validate.validate_dates(home, landing, dates, waived_by=settings)
-    problems = [problem for report in reports for problem in report["problems"]]
-    blocked = {report["date"] for report in reports if report["problems"]}
+    problems = [asdict(problem) for report in reports for problem in report.problems]
+    blocked = {report.date for report in reports if report.problems}
     after = _last_judged(home, [date for date in dates if date not in blocked])
     kept = [path for path in before if path.parent.name.removeprefix("date=") not in blocked]
     with Warehouse(settings).connect() as connection:

@@ -98,7 +98,7 @@ def _without_words(rule: Any) -> dict[str, Any]:
 
 def _query(rule: str) -> list[Any]:
     """The rule's query and the parameters it is given."""
-    from pipelines.split import PARAMETERS
+    from pipelines.violations import PARAMETERS
 
     paths = sorted(provenance.SQL_DIR.glob(f"*/{rule}.sql"))
     text = " ".join(bare_sql(p.read_text()) for p in paths if p.parent.name not in OTHER_QUERIES)

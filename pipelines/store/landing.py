@@ -80,10 +80,10 @@ class Landing:
         paths = self.files(table, date)
         manifest = self.root / table / f"date={date}" / MANIFEST
         paths += [manifest] if manifest.is_file() else []
-        names = [(path.name, self._sha256(path)) for path in paths]
+        names = [(path.name, self.sha256(path)) for path in paths]
         return text_sha256(*(text for pair in names for text in pair))
 
-    def _sha256(self, path: Path) -> str:
+    def sha256(self, path: Path) -> str:
         """Digest of a file, read once as long as it stays the same to the file system."""
         stat = path.stat()
         key = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns)

@@ -3,10 +3,10 @@
 -- gives: file, row
 -- Within $multiple_tolerance of one: floats have no 0.1.
 WITH units AS (
-    SELECT symbol, tick_size / 2 AS unit
+    SELECT DISTINCT ON (symbol) symbol, tick_size / 2 AS unit
     FROM instruments
     WHERE isfinite(tick_size / 2) AND tick_size / 2 > 0
-    QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY file, row) = 1
+    ORDER BY symbol, file, row
 )
 
 SELECT rows.file, rows.row

@@ -3,10 +3,10 @@
 -- gives: file, row
 -- Within $multiple_tolerance of one: floats have no 0.1.
 WITH units AS (
-    SELECT symbol, lot_size AS unit
+    SELECT DISTINCT ON (symbol) symbol, lot_size AS unit
     FROM instruments
     WHERE isfinite(lot_size) AND lot_size > 0
-    QUALIFY row_number() OVER (PARTITION BY symbol ORDER BY file, row) = 1
+    ORDER BY symbol, file, row
 )
 
 SELECT rows.file, rows.row

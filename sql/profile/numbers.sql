@@ -2,6 +2,7 @@
 -- reads: all landed tables of the day
 -- params: $first_us, $last_us [us]: the books' first and last time
 -- gives: a number per day rule, named <rule>__<table>
+-- Each table is read once for its counts and sums: a profile is made of every landed date.
 WITH gaps AS (
     SELECT epoch_us(ts) - lag(epoch_us(ts)) OVER (PARTITION BY symbol ORDER BY ts) AS gap_us
     FROM peer_flow
@@ -25,59 +26,69 @@ own_prints AS (
     QUALIFY row_number() OVER (
         PARTITION BY fills.file, fills.row ORDER BY abs(epoch_us(fills.fill_ts) - epoch_us(prints.ts))
     ) = 1
+),
+
+fills AS (
+    SELECT
+        count(*) AS n_rows,
+        sum(fill_px * fill_qty) FILTER (WHERE isfinite(fill_px) AND isfinite(fill_qty)) AS notional,
+        median(abs(fee) / fill_qty) FILTER (WHERE isfinite(fee) AND fill_qty > 0) AS fee_per_share
+    FROM child_fills
+),
+
+books AS (
+    SELECT count(*) AS n_rows, 1 - count(short_vol_bps) / nullif(count(*), 0) AS null_share
+    FROM market_snapshots
+),
+
+prints AS (
+    SELECT
+        count(*) AS n_rows,
+        sum(px * qty) FILTER (WHERE isfinite(px) AND isfinite(qty)) AS notional,
+        count(*) FILTER (
+            WHERE epoch_us(ts) < $first_us - 60000000 OR epoch_us(ts) > $last_us + 60000000
+        ) / nullif(count(*), 0) AS elsewhere
+    FROM public_trades
+),
+
+peers AS (
+    SELECT
+        count(*) AS n_rows,
+        count(*) FILTER (WHERE sector_flow = 0 AND factor_flow = 0) / nullif(count(*), 0) AS zero_share,
+        count(*) FILTER (
+            WHERE epoch_us(ts) <= $first_us - (SELECT width_us FROM grid) OR epoch_us(ts) > $last_us
+        ) / nullif(count(*), 0) AS elsewhere,
+        1
+        - count(DISTINCT (symbol, ts))
+        / nullif(count(DISTINCT symbol) * count(DISTINCT ts), 0) AS sparse,
+        1
+        - (max(epoch_us(ts)) - min(epoch_us(ts)) + (SELECT width_us FROM grid))
+        / nullif($last_us - $first_us, 0) AS short,
+        count(DISTINCT symbol) AS n_symbols
+    FROM peer_flow
 )
 
 SELECT
     (SELECT count(*) FROM instruments) AS rows__instruments,
     (SELECT count(*) FROM parent_orders) AS rows__parent_orders,
-    (SELECT count(*) FROM child_fills) AS rows__child_fills,
-    (SELECT count(*) FROM market_snapshots) AS rows__market_snapshots,
-    (SELECT count(*) FROM peer_flow) AS rows__peer_flow,
-    (SELECT count(*) FROM public_trades) AS rows__public_trades,
-    (
-        SELECT sum(fill_px * fill_qty) FROM child_fills WHERE isfinite(fill_px) AND isfinite(fill_qty)
-    ) AS notional__child_fills,
-    (
-        SELECT sum(px * qty) FROM public_trades WHERE isfinite(px) AND isfinite(qty)
-    ) AS notional__public_trades,
-    (
-        SELECT 1 - count(short_vol_bps) / nullif(count(*), 0) FROM market_snapshots
-    ) AS null_share__market_snapshots,
-    (
-        SELECT count(*) FILTER (WHERE sector_flow = 0 AND factor_flow = 0) / nullif(count(*), 0)
-        FROM peer_flow
-    ) AS zero_share__peer_flow,
-    (
-        SELECT median(abs(fee) / fill_qty) FROM child_fills WHERE isfinite(fee) AND fill_qty > 0
-    ) AS fee_per_share__child_fills,
-    (
-        SELECT
-            count(*) FILTER (
-                WHERE epoch_us(ts) < $first_us - 60000000 OR epoch_us(ts) > $last_us + 60000000
-            ) / nullif(count(*), 0)
-        FROM public_trades
-    ) AS clocks_agree__public_trades,
-    (
-        SELECT
-            count(*) FILTER (
-                WHERE epoch_us(ts) <= $first_us - (SELECT width_us FROM grid)
-                    OR epoch_us(ts) > $last_us
-            ) / nullif(count(*), 0)
-        FROM peer_flow
-    ) AS clocks_agree__peer_flow,
-    (
-        SELECT
-            1
-            - count(DISTINCT (symbol, ts))
-            / nullif(count(DISTINCT symbol) * count(DISTINCT ts), 0)
-        FROM peer_flow
-    ) AS sparse__peer_flow,
-    (
-        SELECT 1 - (max(epoch_us(ts)) - min(epoch_us(ts)) + (SELECT width_us FROM grid))
-            / nullif($last_us - $first_us, 0)
-        FROM peer_flow
-    ) AS short__peer_flow,
-    (SELECT count(DISTINCT symbol) FROM peer_flow) AS symbols__peer_flow,
+    fills.n_rows AS rows__child_fills,
+    books.n_rows AS rows__market_snapshots,
+    peers.n_rows AS rows__peer_flow,
+    prints.n_rows AS rows__public_trades,
+    fills.notional AS notional__child_fills,
+    prints.notional AS notional__public_trades,
+    books.null_share AS null_share__market_snapshots,
+    peers.zero_share AS zero_share__peer_flow,
+    fills.fee_per_share AS fee_per_share__child_fills,
+    prints.elsewhere AS clocks_agree__public_trades,
+    peers.elsewhere AS clocks_agree__peer_flow,
+    peers.sparse AS sparse__peer_flow,
+    peers.short AS short__peer_flow,
+    peers.n_symbols AS symbols__peer_flow,
     (
         SELECT if(count(*) >= 20, median(lag_us) / 1e6, NULL) FROM own_prints
     ) AS fill_clock__child_fills
+FROM fills
+CROSS JOIN books
+CROSS JOIN prints
+CROSS JOIN peers

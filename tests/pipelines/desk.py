@@ -12,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from crossimpact import contract
+from pipelines.date_report import DateReport
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.validate import validate_dates
@@ -177,6 +178,6 @@ def write_csv(root: Path, table: str, rows: Rows, date: str = DATE) -> Path:
     return path
 
 
-def validate_date(settings: Settings, landing: Landing, date: str) -> dict[str, Any]:
+def validate_date(settings: Settings, landing: Landing, date: str) -> DateReport:
     """The report of one date."""
     return validate_dates(settings, landing, [date])[0]

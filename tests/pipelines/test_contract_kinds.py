@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import date as calendar_date
 from datetime import timedelta
@@ -191,7 +190,7 @@ def test_what_an_order_was_filled(kind: str, quantity: float, judged: Judged) ->
 def test_corrections_and_busts_are_no_faults(judged: Judged) -> None:
     for kind, rows in (("correction", 1), ("bust", 2)):
         report = judged.reports[DAYS[kind]]
-        assert report["tables"][F]["quarantined"] == report["cascades"][F] == rows
+        assert report.tables[F].quarantined == report.cascades[F] == rows
 
 
 def test_what_hangs_on_a_refused_order_goes_with_it(judged: Judged) -> None:
@@ -214,7 +213,7 @@ def test_a_fill_may_name_an_order_of_the_days_before_and_an_id_is_used_once(judg
 
 def test_prints_landed_in_two_files_count_once(judged: Judged) -> None:
     assert len(accepted(judged, T, FILES)) == 200
-    assert judged.reports[FILES]["rules"][T] == {"print_in_two_files": 200}
+    assert judged.reports[FILES].rules[T] == {"print_in_two_files": 200}
 
 
 def test_each_violation_shows_the_cell_that_broke_the_rule(judged: Judged) -> None:
@@ -247,9 +246,9 @@ def test_the_rules_find_nothing_among_what_they_accepted(judged: Judged, tmp_pat
     landing, settings = Landing(tmp_path / "landing"), Settings(tmp_path / "home")
     warns = {rule.id for rule in contract.CROSS_RULES if rule.severity == "warn"}
     for report in validate_dates(settings, landing, dates):
-        assert not report["problems"]
-        for table, rules in report["rules"].items():
-            assert rules.keys() <= warns, (report["date"], table, rules)
+        assert not report.problems
+        for table, rules in report.rules.items():
+            assert rules.keys() <= warns, (report.date, table, rules)
 
 
 def test_the_verdict_on_a_date_is_the_same_alone_as_among_others(
@@ -257,7 +256,7 @@ def test_the_verdict_on_a_date_is_the_same_alone_as_among_others(
 ) -> None:
     alone = Settings(tmp_path / "alone")
     (report,) = validate_dates(alone, judged.landing, [SECOND])
-    assert json.dumps(report, sort_keys=True) == json.dumps(judged.reports[SECOND], sort_keys=True)
+    assert report == judged.reports[SECOND]
     for table in contract.TABLES:
         own, among = (
             Warehouse(home).manifest("accepted", table, SECOND) for home in (alone, judged.settings)
@@ -281,15 +280,15 @@ def waiver(rule: str, table: str, symbols: tuple[str, ...] = ()) -> Waiver:
 def test_a_waived_row_is_accepted_and_shown(judged: Judged, waived: Waiver, taken: bool) -> None:
     date = DAYS["fee of a billion"]
     with Warehouse(judged.settings).connect() as connection:
-        judgement = Judgement(connection)
-        judgement.load(judged.landing, judged.landing.tables(), date)
+        judgement = Judgement(connection, judged.landing)
+        judgement.load(judged.landing.tables(), date)
         judgement.waive(date, [waived])
         judgement.judge_tables()
         judgement.judge_day(date)
-        counts = judgement.counts(F)
+        report = judgement.report(F)
         severity = connection.execute("SELECT severity FROM main.found").fetchall()
-    assert counts["rules"] == {"fee_bounded": 1}
-    assert counts["rows"]["quarantined"] == (0 if taken else 1)
+    assert report.rules == {"fee_bounded": 1}
+    assert report.quarantined == (0 if taken else 1)
     assert severity == [("waived" if taken else "quarantine",)]
 
 

@@ -104,7 +104,7 @@ def test_the_rows_in_quarantine_are_the_rows_that_were_spoiled(tmp_path: Path) -
     simulate._write_day(tmp_path / "landing", spec.dates[0], tables)
     settings = Settings(home=tmp_path / "home")
     report = validate_date(settings, Landing(tmp_path / "landing"), spec.dates[0])
-    assert not report["problems"]
+    assert not report.problems
     assert {(item.table, item.row, item.rule) for item in spoiled} <= (
         found := violations(settings)
     )

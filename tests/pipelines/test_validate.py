@@ -21,6 +21,7 @@ from crossimpact import contract
 from crossimpact.errors import UsageError
 from crossimpact.waiver import Waivers
 from pipelines import features, validate
+from pipelines.date_report import DateReport
 from pipelines.export import export_violations
 from pipelines.split import LAYERS
 from pipelines.store.landing import Landing
@@ -225,7 +226,7 @@ class Judged:
 
     landing: Landing
     settings: Settings
-    reports: dict[str, dict[str, Any]]
+    reports: dict[str, DateReport]
     violations: dict[str, set[tuple[str, int, str]]]
 
     @classmethod
@@ -234,7 +235,7 @@ class Judged:
         landing, settings = Landing(root / "landing"), Settings(root / "home")
         dates = landing.all_dates()
         reports = dict(zip(dates, validate_dates(settings, landing, dates), strict=True))
-        assert not any(report["problems"] for report in reports.values())
+        assert not any(report.problems for report in reports.values())
         return cls(landing, settings, reports, found(settings, root / "v.csv"))
 
     def again_in(self, root: Path) -> Judged:
@@ -327,9 +328,9 @@ def test_exactly_the_spoiled_rows_are_quarantined(tmp_path: Path) -> None:
     for date, rows in spoiled.items():
         violations, report = judged.violations[date], judged.reports[date]
         assert {row for table, row, _ in violations if table == S} == rows
-        assert report["tables"][S]["quarantined"] == len(rows)
-        for counts in report["tables"].values():
-            assert counts["landed"] == counts["accepted"] + counts["quarantined"]
+        assert report.tables[S].quarantined == len(rows)
+        for counts in report.tables.values():
+            assert counts.landed == counts.accepted + counts.quarantined
 
 
 def part(root: Path, table: str, date: str = desk.DATE) -> Path:
@@ -472,7 +473,7 @@ def test_a_correction_replaces_the_date(tmp_path: Path, planted: Judged) -> None
     mine, date = planted.again_in(tmp_path), DAYS["across tables"]
     assert len(mine.violations[date]) > 10
     landed(tmp_path, desk.clean(date), date)
-    assert validate_date(mine.settings, mine.landing, date)["rules"] == {}
+    assert validate_date(mine.settings, mine.landing, date).rules == {}
     others = {day: rows for day, rows in mine.violations.items() if day != date}
     assert found(mine.settings, tmp_path / "v.csv") == others
 
@@ -553,16 +554,16 @@ def unusual(tmp_path_factory) -> Judged:
 
 
 def test_an_endless_order_is_quarantined(unusual: Judged) -> None:
-    assert unusual.reports[UNUSUAL[endless_order]]["rules"][P] == {"window_finite": 1}
+    assert unusual.reports[UNUSUAL[endless_order]].rules[P] == {"window_finite": 1}
 
 
 def test_part_files_have_no_order_between_them(unusual: Judged) -> None:
-    assert unusual.reports[UNUSUAL[twelve_parts]]["rules"].get(S, {}) == {}
+    assert unusual.reports[UNUSUAL[twelve_parts]].rules.get(S, {}) == {}
 
 
 def test_a_csv_cell_that_does_not_cast_is_a_row_of_its_own(unusual: Judged) -> None:
     date = UNUSUAL[csv_with_a_word_for_a_number]
-    assert unusual.reports[date]["rules"] == {F: {contract.CAST: 1}}
+    assert unusual.reports[date].rules == {F: {contract.CAST: 1}}
     (quarantined,) = Warehouse(unusual.settings).files("quarantine", F, [date])
     (row,) = pq.read_table(quarantined).to_pylist()
     assert (row["file"], row["row"], row["rules"]) == (
@@ -710,7 +711,7 @@ def test_yesterday_landed_again_as_today_is_blocked(tmp_path: Path, clean: Judge
     ):
         run(mine.settings, mine.landing)
     report = validate_date(mine.settings, mine.landing, desk.DATE)
-    assert not report["problems"]
+    assert not report.problems
 
 
 def test_what_hangs_on_a_refused_row_is_refused_and_told_apart(planted: Judged) -> None:
@@ -721,11 +722,11 @@ def test_what_hangs_on_a_refused_row_is_refused_and_told_apart(planted: Judged) 
     assert symbol not in accepted["symbol"].to_pylist()
     assert "o3" not in {order.partition("@")[0] for order in accepted["order_id"].to_pylist()}
     report = planted.reports[date]
-    faults = {name: rows["quarantined"] - report["cascades"].get(name, 0)
-              for name, rows in report["tables"].items()}  # fmt: skip
+    faults = {name: rows.quarantined - rows.cascades
+              for name, rows in report.tables.items()}  # fmt: skip
     assert faults[F] == len({row for table, row, rule in planted.violations[date]
                              if table == F and rule not in CASCADES})  # fmt: skip
-    assert report["cascades"][F] > 50 and report["cascades"]["benchmark_marks"] > 150
+    assert report.cascades[F] > 50 and report.cascades["benchmark_marks"] > 150
 
 
 def test_files_of_another_kind_block_until_they_are_gone(tmp_path: Path, broken) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from crossimpact import contract
 from pipelines.books import BOOK_RULES
-from pipelines.split import PARAMETERS
 from pipelines.store.settings import SQL_DIR
+from pipelines.violations import PARAMETERS
 from tests.sql.cases import Case, agree, all_cases, parse, run
 
 CASES = list(all_cases())

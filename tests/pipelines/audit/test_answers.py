@@ -247,10 +247,10 @@ def test_a_changed_rule_is_replayed_after_a_dry_run_that_changes_nothing(
     shutil.copytree(told, tmp_path, dirs_exist_ok=True)
     settings, landing = at(tmp_path / "home", "run-3", SECOND), tmp_path / "landing"
     assert replay.run(settings, landing, dry_run=True).dates == []
-    wider = dict(__import__("pipelines.split", fromlist=["x"]).PARAMETERS) | {
+    wider = dict(__import__("pipelines.violations", fromlist=["x"]).PARAMETERS) | {
         "max_fill_distance": 0.5
     }
-    monkeypatch.setattr("pipelines.split.PARAMETERS", wider)
+    monkeypatch.setattr("pipelines.violations.PARAMETERS", wider)
     rules.digests.cache_clear()
     try:
         before = {p: p.read_bytes() for p in (tmp_path / "home").rglob("*.*") if p.is_file()}
