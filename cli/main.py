@@ -29,6 +29,7 @@ from cli import (
     metrics,
     orders,
     release,
+    retention,
     schedule,
 )
 from cli.options import Home, Json, now, run_id
@@ -179,6 +180,7 @@ app.add_typer(live.about_orders)
 app.add_typer(schedule.app)
 app.add_typer(export.app, name="export", rich_help_panel=data.MEASURE)
 app.add_typer(doctor.app)
+app.add_typer(retention.app)
 app.add_typer(metrics.app, name="metrics", rich_help_panel="Operation")
 app.add_typer(about)
 

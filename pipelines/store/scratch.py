@@ -36,7 +36,7 @@ def folder(home: Path) -> Iterator[Path]:
         try:
             yield place
         finally:
-            _clear(place)
+            clear(place)
 
 
 def idle(home: Path) -> bool:
@@ -48,13 +48,29 @@ def idle(home: Path) -> bool:
     return True
 
 
+def left(home: Path) -> tuple[Path, ...]:
+    """Folders that have no owner any more."""
+    return tuple(_left(home / "tmp"))
+
+
+def clear(place: Path) -> None:
+    """Remove a folder, then its lock."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.with_suffix(LOCK).unlink(missing_ok=True)
+
+
 def _sweep(root: Path) -> None:
     """Clear away what has no owner any more."""
-    for path in root.glob(f"*{LOCK}"):
+    for place in _left(root):
+        clear(place)
+
+
+def _left(root: Path) -> Iterator[Path]:
+    for path in sorted(root.glob(f"*{LOCK}")):
         try:
             with path.open("r+") as lock:
                 if _is_free(lock):
-                    _clear(path.with_suffix(""))
+                    yield path.with_suffix("")
         except OSError:  # cleared by another process, or somebody else's
             continue
 
@@ -65,8 +81,3 @@ def _is_free(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _clear(place: Path) -> None:
-    shutil.rmtree(place, ignore_errors=True)
-    place.with_suffix(LOCK).unlink(missing_ok=True)

@@ -166,12 +166,51 @@ class DriftPolicy:
 
 
 @dataclass(frozen=True)
+class RetentionPolicy:
+    """Days after which `crossimpact gc` may remove what no record names; the size of a log.
+
+    Attributes
+    ----------
+    partitions_days
+        Superseded partition files, after they were written.
+    refits_days
+        Folders of refits whose release was never promoted.
+    reports_days
+        Pages of a date or month.
+    logs_days
+        Files of logs, after they were last written.
+    log_mb
+        Size in 10^6 bytes beyond which a log that is still written to begins anew.
+    """
+
+    partitions_days: int
+    refits_days: int
+    reports_days: int
+    logs_days: int
+    log_mb: int
+
+    def __post_init__(self) -> None:
+        for name in ("partitions_days", "refits_days", "reports_days", "logs_days"):
+            _within(name, getattr(self, name), 0, 36500, "1 to 36500 days")
+        _within("log_mb", self.log_mb, 0, 10_000, "1 to 10000 MB")
+
+
+@dataclass(frozen=True)
 class DeskPolicy:
     """Every decision."""
 
     refit: RefitPolicy
     release: ReleasePolicy
     drift: DriftPolicy
+    retention: RetentionPolicy
+
+    def __post_init__(self) -> None:
+        kept, valid = self.retention.refits_days, self.release.valid_for_days
+        if kept <= valid:
+            raise ValueError(
+                f"retention.refits_days = {kept} must exceed release.valid_for_days = {valid}: "
+                "a release that may be promoted needs its refit"
+            )
 
 
 def refit_policy(data: Mapping[str, Any]) -> RefitPolicy:
@@ -196,7 +235,10 @@ def defaults() -> dict[str, Any]:
 def _shipped() -> DeskPolicy:
     data = defaults()
     return DeskPolicy(
-        refit_policy(data["refit"]), ReleasePolicy(**data["release"]), DriftPolicy(**data["drift"])
+        refit_policy(data["refit"]),
+        ReleasePolicy(**data["release"]),
+        DriftPolicy(**data["drift"]),
+        RetentionPolicy(**data["retention"]),
     )
 
 
