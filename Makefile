@@ -38,7 +38,7 @@ bench: .venv/.ready  ## measure the refit at 20, 50 and 100 symbols
 
 lock: .venv/.ready  ## resolve requirements.lock anew from pyproject.toml
 	@$(UV) pip compile -q --upgrade --generate-hashes --no-annotate --no-header --python-version 3.11 \
-		pyproject.toml --extra platform --extra service --group dev -o requirements.lock
+		pyproject.toml --extra platform --extra s3 --extra service --group dev -o requirements.lock
 
 sbom: .venv/.ready  ## write sbom.json: what the lock installs, as CycloneDX
 	@$(BIN)/python -m ops.sbom sbom.json

@@ -78,9 +78,11 @@ def regimes(
 ) -> None:
     """ts,regime (bucket start, UTC) of every labelled date."""
     place = known_home(home, bucket, flow or "own")
-    if flow is None and not (place.home / "warehouse" / place.feature_layer).exists():
-        place = known_home(home, bucket, "public")
     from pipelines import export as step
+    from pipelines.store.warehouse import Warehouse
+
+    if flow is None and place.feature_layer not in Warehouse(place).layers():
+        place = known_home(home, bucket, "public")
 
     _told(file, {"path": str(file), "rows": step.export_regimes(place, file)}, json_)
 

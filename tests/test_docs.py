@@ -28,7 +28,8 @@ MADE = {
     "article.json", "either.json", "tree.json", "early.json", "problem.json", "release.json",
     "fallback.json", "guardrails.json", "manifest.json", "_manifest.json", "reports/index.html",
     "secrets/passwords.json", "OUT/ingest.json", "MAP.toml", "truth.json", "reproduced.json",
-    "landing.json", "_stale.json", "waivers.toml", "calendar.toml",
+    "landing.json", "_stale.json", "waivers.toml", "calendar.toml", "warehouse.json",
+    "_owner.json",
 }  # fmt: skip
 SUFFIX = r"\.(?:py|sql|toml|j2|md|yaml|lock)"
 

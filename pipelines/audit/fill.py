@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def _accepted(
         if (part["layer"], part["table"]) == ("accepted", FILLS)
     }
     for date, name in sorted(files):
-        path = warehouse.folder("accepted", FILLS, date) / name
+        path = warehouse.part("accepted", FILLS, date, name)
         if path.exists():
             query = (
                 "SELECT * FROM read_parquet($path, hive_partitioning = false) WHERE fill_id = $fill"
@@ -199,7 +200,7 @@ def _buckets(
 ) -> Iterator[Row]:
     """The bucket of the accepted fill in every width that was built."""
     warehouse = Warehouse(settings)
-    layers = sorted(path.name for path in warehouse.root.glob(f"{OWN}*s") if path.is_dir())
+    layers = [name for name in warehouse.layers() if fnmatchcase(name, f"{OWN}*s")]
     for row in accepted:
         live = warehouse.manifest("accepted", FILLS, row["date"])
         if live is None or live.file != row["part"]:

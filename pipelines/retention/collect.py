@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -23,8 +23,9 @@ from crossimpact.release.policy import RetentionPolicy
 from pipelines.pages import reports
 from pipelines.retention.records import PREFIX, named
 from pipelines.store import scratch
+from pipelines.store.files import Files
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import DRAFTS
+from pipelines.store.warehouse import DRAFTS, Warehouse
 
 #: What killed writers leave is theirs for a day: somebody may write it still.
 DRAFT_DAYS = 1
@@ -58,21 +59,29 @@ class Collected:
 
 
 @dataclass(frozen=True)
+class _Item:
+    """A file or folder that may go, unless it was written since (epoch s)."""
+
+    written: Callable[[], float]
+    size: Callable[[], tuple[int, int]]
+    remove: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class _Found:
-    """Files or folders of a kind that may go, unless they were written since `before` (epoch s)."""
+    """Items of a kind that may go, unless they were written since `before` (epoch s)."""
 
     kind: str
     why: str
-    candidates: tuple[Path, ...]
-    remove: Callable[[Path], None]
+    candidates: Iterable[_Item]
     before: float = math.inf
 
     @cached_property
-    def paths(self) -> tuple[Path, ...]:
-        return tuple(sorted(path for path in self.candidates if self.is_old(path)))
+    def items(self) -> list[_Item]:
+        return [item for item in self.candidates if self.is_old(item)]
 
-    def is_old(self, path: Path) -> bool:
-        return _newest(path) < self.before
+    def is_old(self, item: _Item) -> bool:
+        return item.written() < self.before
 
 
 def run(settings: Settings, now: datetime, *, dry_run: bool) -> Collected:
@@ -90,13 +99,13 @@ def run(settings: Settings, now: datetime, *, dry_run: bool) -> Collected:
     """
     policy, told = settings.policy.retention, list[Kind]()
     for found in _found(settings, policy, now, named(settings)):
-        sizes = [_size(path) for path in found.paths]
+        sizes = [item.size() for item in found.items]
         files, size = sum(n for n, _ in sizes), sum(b for _, b in sizes)
         told.append(Kind(found.kind, files, size, found.why))
-        if not dry_run and found.paths:
+        if not dry_run and found.items:
             tell(f"gc {found.kind}", f"{files} files, {size:,} bytes")
-            for path in filter(found.is_old, found.paths):  # asked again: it may be back in use
-                found.remove(path)
+            for item in filter(found.is_old, found.items):  # asked again: it may be back in use
+                item.remove()
     if not dry_run and settings.reports.is_dir():
         reports.write_index(settings)
     return Collected(dry_run, sum(k.files for k in told), sum(k.bytes for k in told), told)
@@ -114,49 +123,68 @@ def _found(
         _Found(
             "partitions",
             f"superseded for over {policy.partitions_days} days, made again at need",
-            tuple(_superseded(home, names)),
-            _unlink,
+            _superseded(Warehouse(settings).files_at, names),
+            before(policy.partitions_days),
+        ),
+        _Found(
+            "staged",
+            f"copies of an object store's files, over {policy.partitions_days} days old",
+            _items(_staged(settings), _unlink),
             before(policy.partitions_days),
         ),
         _Found(
             "refits",
             f"over {policy.refits_days} days old, their release never promoted",
-            tuple(_refits(home, names)),
-            partial(_move_away, home),
+            _items(_refits(home, names), partial(_move_away, home)),
             before(policy.refits_days),
         ),
         _Found(
             "reports",
             f"over {policy.reports_days} days old, made again from the marts",
-            tuple(settings.reports.glob(PAGES)),
-            _unlink,
+            _items(settings.reports.glob(PAGES), _unlink),
             before(policy.reports_days),
         ),
         _Found(
-            "drafts", "left by killed writers", tuple(_drafts(home)), _unlink, before(DRAFT_DAYS)
+            "drafts", "left by killed writers", _items(_drafts(home), _unlink), before(DRAFT_DAYS)
         ),
-        _Found("scratch", "left by killed processes", scratch.left(home), scratch.clear),
+        _Found("scratch", "left by killed processes", _items(scratch.left(home), scratch.clear)),
         _Found(
             "logs",
             f"not written to for over {policy.logs_days} days",
-            tuple(_logs(home)),
-            _unlink_with_folder,
+            _items(_logs(home), _unlink_with_folder),
             before(policy.logs_days),
         ),
         _Found(
             "rotated logs",
             f"over {policy.log_mb} MB: begun anew, the one before is kept",
-            tuple(_large(home, policy.log_mb)),
-            _rotate,
+            _items(_large(home, policy.log_mb), _rotate),
         ),
     ]
 
 
-def _superseded(home: Path, names: frozenset[str]) -> Iterator[Path]:
+def _items(paths: Iterable[Path], remove: Callable[[Path], None]) -> Iterator[_Item]:
+    for path in sorted(paths):
+        yield _Item(partial(_newest, path), partial(_size, path), partial(remove, path))
+
+
+def _superseded(files: Files, names: frozenset[str]) -> Iterator[_Item]:
     """Partition files that no manifest and no entry of a ledger names."""
-    for path in home.glob("warehouse/*/*/date=*/*.parquet"):
-        if path.stem[:PREFIX] not in names:
-            yield path
+    for found in files.data():
+        if Path(found.key).stem[:PREFIX] not in names:
+            yield _Item(
+                partial(files.written, found.key),
+                partial(_one, found.size),
+                partial(files.remove, found.key),
+            )
+
+
+def _one(size: int) -> tuple[int, int]:
+    return 1, size
+
+
+def _staged(settings: Settings) -> Iterator[Path]:
+    if settings.warehouse_url:
+        yield from Warehouse(settings).root.glob("*/*/date=*/*.parquet")
 
 
 def _refits(home: Path, names: frozenset[str]) -> Iterator[Path]:

@@ -8,7 +8,7 @@ as named, so more than what matters may stay, never less.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,13 +17,13 @@ from crossimpact.errors import CrossImpactError
 from crossimpact.release import ledger
 from pipelines.audit.ledger import Ledger
 from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
 
 #: How much of a digest names a file.
 PREFIX = 16
 #: Files of text that are records, below the home.
 TEXTS = (
     "ledger.jsonl*",
-    "warehouse/**/_*.json",
     "releases/*/*.json",
     "shadow/*.json",
     "live/**/*.json*",
@@ -46,15 +46,20 @@ def named(settings: Settings) -> frozenset[str]:
             f"ledger {settings.ledger_path} does not verify: {verdict.problem}",
             "mend it first; nothing was removed",
         )
-    return frozenset({*_of_texts(settings.home), *_of_audits(settings)})
+    live = _found(Warehouse(settings).files_at.pointers())
+    return frozenset({*live, *_of_texts(settings.home), *_of_audits(settings)})
 
 
 def _of_texts(home: Path) -> Iterator[str]:
     for pattern in TEXTS:
         for path in home.glob(pattern):
             with path.open("rb") as lines:
-                for line in lines:
-                    yield from (found.decode()[:PREFIX] for found in _DIGEST.findall(line))
+                yield from _found(lines)
+
+
+def _found(lines: Iterable[bytes]) -> Iterator[str]:
+    for line in lines:
+        yield from (digest.decode()[:PREFIX] for digest in _DIGEST.findall(line))
 
 
 def _of_audits(settings: Settings) -> Iterator[str]:

@@ -77,8 +77,8 @@ class Day:
         return text_sha256(*sorted(landed), *sorted(accepted))
 
 
-def read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
-    """A manifest's content; None when there is none.
+def parsed(content: bytes | None, place: object, parse: Callable[[dict[str, Any]], T]) -> T | None:
+    """What a pointer at `place` says; None where there is none.
 
     Raises
     ------
@@ -86,13 +86,16 @@ def read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
         When it is no manifest.
     """
     try:
-        return parse(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
+        return None if content is None else parse(json.loads(content))
     except (ValueError, TypeError, KeyError) as error:
         raise CrossImpactError(
-            f"manifest {path} cannot be read ({error})", "delete the partition and rerun"
+            f"manifest {place} cannot be read ({error})", "delete the partition and rerun"
         ) from error
+
+
+def read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
+    """`parsed` of a file of this machine."""
+    return parsed(path.read_bytes() if path.exists() else None, path, parse)
 
 
 def text_sha256(*texts: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from crossimpact.release.policy import DeskPolicy
 
 Flow = Literal["own", "public"]
+#: In a home whose partitions are in an object store: where, and the home's name there.
+WAREHOUSE = "warehouse.json"
 SQL_DIR = Path(__file__).resolve().parents[2] / "sql"
 
 
@@ -86,6 +90,15 @@ class Settings:
     def mlflow_uri(self) -> str:
         """Tracking store: the environment's server, else SQLite under home."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home}/mlflow/mlflow.db"
+
+    @property
+    def warehouse_url(self) -> str | None:
+        """Object store that holds the partitions: the environment's, else what the home noted."""
+        if url := os.environ.get("CROSSIMPACT_WAREHOUSE"):
+            return url
+        with suppress(FileNotFoundError):
+            return str(json.loads((self.home / WAREHOUSE).read_text())["url"])
+        return None
 
     @property
     def pull_deadline_s(self) -> float:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from crossimpact.atomic import write_atomic
-from pipelines.store.manifest import DAYS, read
+from pipelines.store.manifest import DAYS, parsed
 from pipelines.store.settings import Run
 from pipelines.store.warehouse import Warehouse
 
@@ -41,18 +39,20 @@ def mark(warehouse: Warehouse, date: str, why: str, run: Run) -> Stale | None:
         return old
     since = run.at.isoformat(timespec="seconds") if run.at else ""
     new = Stale(date, why, run.id, old.since if old else since, day.digest)
-    write_atomic(_path(warehouse, date), json.dumps(asdict(new), sort_keys=True))
+    content = json.dumps(asdict(new), sort_keys=True).encode()
+    warehouse.files_at.replace(_key(date), content, warehouse.files_at.version(_key(date)))
     return new
 
 
 def clear(warehouse: Warehouse, date: str) -> None:
     """What is live of the date is what is landed."""
-    _path(warehouse, date).unlink(missing_ok=True)
+    warehouse.files_at.remove(_key(date))
 
 
 def find(warehouse: Warehouse, date: str) -> Stale | None:
     """The mark of a date, when it speaks of what is live."""
-    found = read(_path(warehouse, date), lambda plain: Stale(**plain))
+    content = warehouse.files_at.read(_key(date))
+    found = parsed(content, _key(date), lambda plain: Stale(**plain))
     day = warehouse.day(date) if found else None
     return found if found and day and found.of == day.digest else None
 
@@ -62,5 +62,5 @@ def notes(warehouse: Warehouse, dates: Iterable[str]) -> list[str]:
     return [str(mark) for date in dates if (mark := find(warehouse, date))]
 
 
-def _path(warehouse: Warehouse, date: str) -> Path:
-    return warehouse.root / DAYS / f"date={date}" / FILE
+def _key(date: str) -> str:
+    return f"{DAYS}/date={date}/{FILE}"

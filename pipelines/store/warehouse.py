@@ -18,22 +18,25 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
-from crossimpact import atomic, contract
+from crossimpact import contract
 from crossimpact.errors import CrossImpactError, Unavailable
 from pipelines.store import scratch
-from pipelines.store.manifest import DAYS, JUDGED, MANIFEST, Day, read
+from pipelines.store.files import Files, LocalFiles, Version
+from pipelines.store.manifest import DAYS, JUDGED, MANIFEST, Day, parsed
 from pipelines.store.manifest import Manifest as Manifest
 from pipelines.store.manifest import text_sha256 as text_sha256
 from pipelines.store.settings import SQL_DIR, Settings
 
+T = TypeVar("T")
 #: What a full disk says; somebody may make room before the next try.
 NO_SPACE = os.strerror(errno.ENOSPC)
 #: Rows written together.
@@ -53,7 +56,16 @@ class Warehouse:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.root = settings.home / "warehouse"
+
+    @cached_property
+    def files_at(self) -> Files:
+        """Where the partitions lie."""
+        return located(self.settings)
+
+    @property
+    def root(self) -> Path:
+        """The folder of the data files, or of their staged copies."""
+        return self.files_at.root
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -114,22 +126,26 @@ class Warehouse:
                 path.unlink(missing_ok=True)
 
     def _single(self, layer: str, table: str, date: str) -> Manifest | None:
-        path = self.folder(layer, table, date) / MANIFEST
-        return read(path, lambda plain: Manifest(**plain))
+        return self._pointer(_key(layer, table, date), lambda plain: Manifest(**plain))
+
+    def _pointer(self, key: str, parse: Callable[[dict[str, Any]], T]) -> T | None:
+        return parsed(self.files_at.read(key), self.root / key, parse)
 
     def _judged(self, date: str) -> Day | None:
         def day(plain: dict[str, Any]) -> Day:
             return Day(plain["date"], tuple(Manifest(**row) for row in plain["partitions"]))
 
-        return read(self._day_path(date), day)
+        return self._pointer(_day_key(date), day)
 
-    def _day_path(self, date: str) -> Path:
-        return self.root / DAYS / f"date={date}" / MANIFEST
+    def _seen(self, layer: str, table: str, date: str) -> Version:
+        """What is valid before a partition is written."""
+        return self.files_at.version(_key(layer, table, date))
 
-    def _point(self, manifest: Manifest) -> None:
+    def _point(self, manifest: Manifest, seen: Version) -> None:
         """Make a written partition the valid one."""
-        path = self.folder(manifest.layer, manifest.table, manifest.date) / MANIFEST
-        atomic.write_atomic(path, json.dumps(asdict(manifest), sort_keys=True))
+        key = _key(manifest.layer, manifest.table, manifest.date)
+        content = json.dumps(asdict(manifest), sort_keys=True)
+        self.files_at.replace(key, content.encode(), seen)
 
     def publish(
         self,
@@ -143,7 +159,7 @@ class Warehouse:
         extra: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Write the rows of `query` (it states its order) as the partition's only valid content."""
-        folder = self.folder(layer, table, date)
+        folder, seen = self.folder(layer, table, date), self._seen(layer, table, date)
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{uuid.uuid4().hex}.tmp"
         try:
@@ -152,15 +168,15 @@ class Warehouse:
             manifest = Manifest(
                 layer, table, date, f"{sha256[:16]}.parquet", rows, sha256, inputs, extra or {}
             )
-            atomic.move(draft, folder / manifest.file)
+            self.files_at.put(_key(layer, table, date, manifest.file), draft)
         finally:
             draft.unlink(missing_ok=True)
-        self._point(manifest)
+        self._point(manifest, seen)
         return manifest
 
     def file(self, manifest: Manifest) -> Path:
         """The manifested file, verified against its digest (a flipped bit reads back silently)."""
-        path = self.folder(manifest.layer, manifest.table, manifest.date) / manifest.file
+        path = self.part(manifest.layer, manifest.table, manifest.date, manifest.file)
         result = file_sha256(path) if path.exists() else "missing"
         if result != manifest.sha256:
             raise CrossImpactError(
@@ -169,6 +185,14 @@ class Warehouse:
                 "delete the partition and rerun",
             )
         return path
+
+    def part(self, layer: str, table: str, date: str, name: str) -> Path:
+        """A partition's file on this machine, live or superseded; it may not exist."""
+        return self.files_at.local(_key(layer, table, date, name))
+
+    def layers(self) -> list[str]:
+        """Names of the layers, ascending."""
+        return sorted(self.files_at.layers())
 
     def files(self, layer: str, table: str, dates: Iterable[str]) -> list[str]:
         """Verified files of the published partitions among `dates`, in order, as `readable`."""
@@ -230,22 +254,25 @@ class Warehouse:
 
     def dates(self, layer: str, table: str) -> list[str]:
         """Published dates, ascending."""
-        found = {*_dates(self.root / layer / table)}
+        found = {*self._dates(layer, table)}
         if layer in JUDGED:
-            judged = {*_dates(self.root / DAYS)}
+            judged = {*self.files_at.dates(DAYS)}
             found = found - judged | {d for d in judged if self.manifest(layer, table, d)}
         return sorted(found)
 
     def last_date(self, layer: str, table: str) -> str | None:
         """The last of `dates`, without reading them all."""
-        judged = [*_dates(self.root / DAYS)] if layer in JUDGED else []
-        found = sorted({*_dates(self.root / layer / table), *judged}, reverse=True)
+        judged = self.files_at.dates(DAYS) if layer in JUDGED else []
+        found = sorted({*self._dates(layer, table), *judged}, reverse=True)
         return next((date for date in found if self.manifest(layer, table, date)), None)
 
     def judged_dates(self) -> list[str]:
         """Dates of which anything that was judged is live, ascending."""
-        folders = [self.root / layer / t for layer in JUDGED for t in contract.TABLES]
-        return sorted({d for folder in (self.root / DAYS, *folders) for d in _dates(folder)})
+        singles = [f"{layer}/{t}" for layer in JUDGED for t in contract.TABLES]
+        return sorted({d for prefix in (DAYS, *singles) for d in self.files_at.dates(prefix)})
+
+    def _dates(self, layer: str, table: str) -> list[str]:
+        return self.files_at.dates(f"{layer}/{table}")
 
 
 class Draft(Warehouse):
@@ -255,8 +282,12 @@ class Draft(Warehouse):
         super().__init__(settings)
         self.date = date
         self._written: list[Manifest] = []
+        self._before = self.files_at.version(_day_key(date))
 
-    def _point(self, manifest: Manifest) -> None:
+    def _seen(self, layer: str, table: str, date: str) -> Version:
+        return None
+
+    def _point(self, manifest: Manifest, seen: Version) -> None:
         self._written.append(manifest)
 
     @property
@@ -265,15 +296,28 @@ class Draft(Warehouse):
 
     def show(self) -> None:
         """Make what was written all there is of the date."""
-        atomic.write_atomic(self._day_path(self.date), self.written.content)
+        content = self.written.content.encode()
+        self.files_at.replace(_day_key(self.date), content, self._before)
         for layer in JUDGED:  # of a home of before: nothing reads them from now on
             for table in contract.TABLES:
-                (self.folder(layer, table, self.date) / MANIFEST).unlink(missing_ok=True)
+                self.files_at.remove(_key(layer, table, self.date))
 
 
-def _dates(folder: Path) -> Iterator[str]:
-    for path in folder.glob(f"date=*/{MANIFEST}"):
-        yield path.parent.name.removeprefix("date=")
+def located(settings: Settings) -> Files:
+    """Where the partitions of a home lie: a store where it has one, else `<home>/warehouse`."""
+    if url := settings.warehouse_url:
+        from pipelines.store import object_store  # not for those who have a folder
+
+        return object_store.opened(url, settings.home)
+    return LocalFiles(settings.home / "warehouse")
+
+
+def _key(layer: str, table: str, date: str, name: str = MANIFEST) -> str:
+    return f"{layer}/{table}/date={date}/{name}"
+
+
+def _day_key(date: str) -> str:
+    return f"{DAYS}/date={date}/{MANIFEST}"
 
 
 def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
