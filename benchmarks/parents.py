@@ -31,7 +31,13 @@ from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 from registry import tracking
 
-PREDICTED = ("self_now_usd", "self_carried_usd", "cross_now_usd", "cross_carried_usd", "peers_usd")
+PREDICTED = (
+    "self_now_usd",
+    "self_own_carried_usd",
+    "cross_now_usd",
+    "cross_carried_usd",
+    "peers_usd",
+)
 NOW = ("self_now_usd", "cross_now_usd")
 
 
@@ -44,7 +50,7 @@ class Parents:
     predicted: Array
     now: Array
     shortfall_usd: float
-    unexplained_usd: float
+    residual_usd: float
     notional_usd: float
 
 
@@ -53,7 +59,7 @@ def priced(settings: Settings, landing: Path, release: Release, dates: Sequence[
     rows = []
     for date in dates:
         tca.run(settings, landing, date, Pricing.by(release, date))
-        found = Warehouse(settings).rows("marts", "tca_parent", date) or []
+        found = Warehouse(settings).rows("marts", "tca_orders", date) or []
         rows += [{**row, "date": date} for row in found]
     every = {name: np.array([float(row[name]) for row in rows]) for name in _columns(rows)}
     filled = every["filled_qty"] > 0
@@ -64,8 +70,8 @@ def priced(settings: Settings, landing: Path, release: Release, dates: Sequence[
 
     return Parents(
         np.array([row["date"] for row in rows])[filled],
-        of("self_usd", "cross_usd"), of(*PREDICTED), of(*NOW),
-        *(float(every[f"{name}_usd"].sum()) for name in ("total", "unexplained", "notional")),
+        of("self_usd", "cross_realized_usd"), of(*PREDICTED), of(*NOW),
+        *(float(every[f"{name}_usd"].sum()) for name in ("total", "residual", "notional")),
     )  # fmt: skip
 
 
@@ -88,7 +94,7 @@ def row(name: str, found: Parents) -> str:
     bps = 1e4 / found.notional_usd
     line = slope(found, found.predicted)
     low, high = line.interval()
-    unexplained = found.unexplained_usd * bps
+    unexplained = found.residual_usd * bps
     return (
         f"| {name} | {len(found.drift)} | {found.shortfall_usd * bps:.1f} | {unexplained:.1f} | "
         f"{abs(unexplained) / (found.shortfall_usd * bps):.1%} | "

@@ -89,7 +89,7 @@ def tca(result: day.Result) -> Iterator[str]:
     yield f"{result.date}, priced by release {result.release_id}"
     yield f"shortfall {_number(usd)} USD, {_number(bps, 2)} bps of the notional ordered"
     made = "made anew" if result.recomputed else "unchanged"
-    yield f"{result.rows.get('tca_parent', 0):,} parent orders, marts {made}"
+    yield f"{result.rows.get('tca_orders', 0):,} parent orders, marts {made}"
     unpriced = ", ".join(result.unpriced)
     yield f"not in the model: {unpriced}" if unpriced else ""
     yield f"page {result.report}"

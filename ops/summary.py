@@ -30,9 +30,9 @@ STRONG = 0.5
 #: Rows of the printed split: realized cross is shown with what the model predicted of it.
 SPLIT = {
     "self": "self",
-    "cross": "cross, realized",
-    "cross_predicted": "  of it predicted",
-    "unexplained": "  of it unexplained",
+    "cross_realized": "cross, realized",
+    "cross": "  of it predicted",
+    "residual": "  of it unexplained",
     "delay": "delay",
     "fees_spread": "fees and spread",
     "opportunity": "opportunity",
@@ -267,8 +267,8 @@ def shortfall(settings: Settings, landed: Sequence[str]) -> Shortfall:
     from pipelines.store.warehouse import Warehouse
 
     warehouse = Warehouse(settings)
-    dates = [date for date in warehouse.dates("marts", "tca_summary") if date in landed]
-    rows = list(_published(warehouse, "tca_summary", dates))
+    dates = [date for date in warehouse.dates("marts", "tca_daily") if date in landed]
+    rows = [row for row in _published(warehouse, "tca_daily", dates) if row["scope"] == "desk"]
     columns = ("notional", *SPLIT)
     return Shortfall(
         dates, {column: total(row[f"{column}_usd"] for row in rows) for column in columns}

@@ -20,7 +20,7 @@ from crossimpact import contract, json_log
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
-from crossimpact.tca import PARTS, pair_costs, predict
+from crossimpact.tca import pair_costs, predict
 from pipelines import features, plan, validate
 from pipelines.calibration import Calibration, calibration, dates_until
 from pipelines.pages import reports
@@ -30,20 +30,12 @@ from pipelines.store.provenance import code_digest
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Manifest, Warehouse, sql, text_sha256
 from pipelines.tca_day import carried, extent, predictions, read_day
+from pipelines.tca_tables import CAUSES, PARTS, TABLES, USD, Table
 
 LAYER = "marts"
-#: Mart -> its order. Published in this order: the summary, read by everything after, comes last.
-MARTS = {
-    "tca_parent": "order_id", "tca_path": "order_id, ts", "tca_bucket": "ts", "tca_pairs": "place",
-    "tca_markouts": "venue NULLS FIRST, liquidity NULLS FIRST, sector NULLS FIRST,"
-    " regime NULLS FIRST, horizon_s",
-    "tca_summary": "date",
-}  # fmt: skip
 ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")
 FEATURES = ("buckets", "regimes")
 TOP_PAIRS = 20
-#: What the model knows of the causes inside self and cross.
-CAUSES = ("self_now", "self_carried", "cross_now", "cross_carried", "peers")
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ class Result:
     split
         Per part of the shortfall, and for the total: `usd` and `bps` of the notional ordered.
     summary
-        The row of `tca_summary`.
+        The row of `tca_daily`.
     calibration
         Of the last dates, `pipelines.calibration.Calibration`.
     unpriced
@@ -192,7 +184,7 @@ def _accepted(warehouse: Warehouse, landing_root: Path, date: str) -> dict[str, 
 
 
 def _is_current(warehouse: Warehouse, date: str, inputs: Mapping[str, str]) -> bool:
-    result = (warehouse.manifest(LAYER, table, date) for table in MARTS)
+    result = (warehouse.manifest(LAYER, table, date) for table in TABLES)
     return all(manifest and manifest.inputs == inputs for manifest in result)
 
 
@@ -220,9 +212,25 @@ def build_marts(
         main = pricing.main.release
         slope = calibration(warehouse.settings, main, dates_until(warehouse, date))
         extra = {"unpriced": list(prediction.unpriced), "calibration": slope.to_dict()}
-        for table, order in MARTS.items():
-            query = f"SELECT * FROM {table} ORDER BY {order}"
-            warehouse.publish(connection, query, LAYER, table, date, inputs=inputs, extra=extra)
+        for name, table in TABLES.items():
+            query = table.query(_widened(connection, table))
+            warehouse.publish(connection, query, LAYER, name, date, inputs=inputs, extra=extra)
+
+
+def _widened(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
+    """The mart's relation with every declared column: what nothing fills yet is null, money 0."""
+    found = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = $name", {"name": table.name}
+    ).fetchall()
+    there = {name for (name,) in found}
+    missing = [
+        f"{'0' if c.type == USD else 'NULL'}::{c.type} AS {c.name}"
+        for c in table.columns
+        if c.name not in there
+    ]
+    if not there:
+        return f"(SELECT {', '.join(missing)} LIMIT 0)"
+    return f"(SELECT {', '.join(['*', *missing])} FROM {table.name})"
 
 
 PAIRS = pa.schema(
@@ -245,13 +253,13 @@ def _query_marts(connection: duckdb.DuckDBPyConnection, settings: Settings, date
     """Run the queries in the order they read each other."""
     age = contract.MAX_SNAPSHOT_AGE_S
     parameters: dict[str, dict[str, Any]] = {
-        "tca_fill": {"bucket_s": settings.bucket_s, "max_age_s": age},
-        "tca_parent": {},
+        "tca_fills": {"bucket_s": settings.bucket_s, "max_age_s": age},
+        "tca_orders": {},
         "tca_path": {},
-        "tca_bucket": {},
+        "tca_buckets": {},
         "tca_pairs": {},
         "tca_markouts": {"bucket_s": settings.bucket_s, "max_age_s": age},
-        "tca_summary": {"date": date},
+        "tca_daily": {"date": date},
     }
     for name, values in parameters.items():
         connection.execute(f"CREATE TEMP TABLE {name} AS\n{sql(f'{LAYER}/{name}')}", values)
@@ -260,13 +268,13 @@ def _query_marts(connection: duckdb.DuckDBPyConnection, settings: Settings, date
 def _result(
     warehouse: Warehouse, date: str, pricing: Pricing, recomputed: bool, page: Path
 ) -> Result:
-    manifests = {table: _published(warehouse, table, date) for table in MARTS}
-    summary = reports.read_mart(warehouse, "tca_summary", date)[0]
+    manifests = {table: _published(warehouse, table, date) for table in TABLES}
+    summary = reports.read_mart(warehouse, "tca_daily", date)[0]
     plain = {
         name: float(value) if name.endswith(("_usd", "_bps")) and value is not None else value
         for name, value in summary.items()
     }
-    extra = manifests["tca_summary"].extra
+    extra = manifests["tca_daily"].extra
     return Result(
         date=date,
         release_id=summary["release_id"],
@@ -274,7 +282,7 @@ def _result(
         rows={table: manifest.rows for table, manifest in manifests.items()},
         split={
             part: {"usd": plain[f"{part}_usd"], "bps": plain[f"{part}_bps"]}
-            for part in ("total", *PARTS, *CAUSES, "cross_predicted", "unexplained")
+            for part in ("total", *PARTS, "cross_realized", *CAUSES)
         },
         summary=plain,
         calibration=Calibration(**extra["calibration"]),

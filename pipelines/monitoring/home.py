@@ -33,7 +33,7 @@ REQUEST_S, REGISTRY_S = 1.6, 3.0
 #: The table of each step that a date is published by.
 STEPS = {
     "accepted": [("accepted", table) for table in contract.TABLES],
-    "tca": [("marts", "tca_summary")],
+    "tca": [("marts", "tca_daily")],
     "drift": [("marts", "drift")],
 }
 Identity = tuple[tuple[int, int, int] | None, ...]

@@ -28,11 +28,13 @@ from crossimpact.model import Array
 #: Self impact and realized cross are drawn as their causes, so that noise never looks like cross.
 SEGMENTS: dict[str, tuple[str, str]] = {
     "self_now": ("Self impact, now", "#4477aa"),
-    "self_carried": ("Self impact, carried over", "#8fb0d6"),
+    "self_own_carried": ("Self impact, carried over", "#8fb0d6"),
+    "self_sibling_carried": ("Self impact, by the name's other orders", "#c6d6ea"),
     "cross_now": ("Cross, predicted now", "#d1495b"),
     "cross_carried": ("Cross, predicted carried over", "#eba3ac"),
     "peers": ("Peers' flow", "#4c9f70"),
-    "unexplained": ("Cross, unexplained", "#c3c8cf"),
+    "market": ("Purified market", "#a9cdb8"),
+    "residual": ("Unexplained", "#c3c8cf"),
     "delay": ("Delay", "#b8a528"),
     "fees_spread": ("Fees and spread", "#5ab4d6"),
     "opportunity": ("Opportunity", "#8e4585"),
@@ -160,10 +162,11 @@ def slope_lines(axes: Axes, predicted: Array, slope: float | None, told: str = "
 #: Causes of an order's price path: column of `tca_path`, what a reader calls it, colour.
 CAUSES = {
     "self_now_bps": SEGMENTS["self_now"],
-    "self_carried_bps": SEGMENTS["self_carried"],
+    "self_carried_bps": SEGMENTS["self_own_carried"],
     "cross_bps": ("Cross, predicted", SEGMENTS["cross_now"][1]),
     "peers_bps": SEGMENTS["peers"],
-    "rest_bps": ("Noise and the rest", SEGMENTS["unexplained"][1]),
+    "market_bps": SEGMENTS["market"],
+    "residual_bps": ("Noise and the rest", SEGMENTS["residual"][1]),
 }
 
 

@@ -89,7 +89,7 @@ def _index(settings: Settings) -> str:
     days = [
         {"date": date, "summary": summary[0] if summary else None}
         for date in reversed(dates)
-        for summary in [read_mart(warehouse, "tca_summary", date, missing_ok=True)]
+        for summary in [read_mart(warehouse, "tca_daily", date, missing_ok=True)]
     ]
     audits = [p.removeprefix("audit-") for p in reversed(pages) if _MONTH.fullmatch(p)]
     others = [page for page in pages if not page.startswith(("tca-", "audit-"))]
@@ -121,11 +121,11 @@ def quality_partitions(warehouse: Warehouse, date: str) -> list[tuple[str, str]]
 
 def _content(warehouse: Warehouse, date: str, release: Release) -> Row:
     """Everything the page shows, as plain data and drawn figures."""
-    summary = read_mart(warehouse, "tca_summary", date)[0]
+    summary = read_mart(warehouse, "tca_daily", date)[0]
     parents, buckets, pairs = (
-        read_mart(warehouse, table, date) for table in ("tca_parent", "tca_bucket", "tca_pairs")
+        read_mart(warehouse, table, date) for table in ("tca_orders", "tca_buckets", "tca_pairs")
     )
-    manifest = warehouse.manifest("marts", "tca_summary", date)
+    manifest = warehouse.manifest("marts", "tca_daily", date)
     slope = manifest.extra["calibration"] if manifest else {}
     baskets = _grouped(parents, "basket_id", "no basket")
     shown = _longest(parents, read_mart(warehouse, "tca_path", date))
@@ -168,7 +168,7 @@ def _facts(version_info: Mapping[str, object]) -> list[tuple[str, str]]:
 def _bucket_cross(buckets: Sequence[Row]) -> tuple[Array, Array]:
     """Predicted and realized cross of the buckets in which the desk traded, USD."""
     traded = [row for row in buckets if row["n_fills"]]
-    columns = ("cross_predicted_usd", "cross_usd")
+    columns = ("cross_usd", "cross_realized_usd")
     predicted, realized = (np.array([float(row[c]) for row in traded]) for c in columns)
     return predicted, realized
 
@@ -196,7 +196,7 @@ def _bars(summary: Row) -> list[Row]:
 def _grouped(parents: Iterable[Row], key: str, none: str) -> list[Row]:
     """Exact sums of the parents by `key`, largest cost first."""
     columns = tuple(
-        f"{name}_usd" for name in ("notional", "total", "self", "cross", *plots.SEGMENTS)
+        f"{name}_usd" for name in ("notional", "total", "self", "cross_realized", *plots.SEGMENTS)
     )
     sums: dict[str, Row] = defaultdict(lambda: {"parents": 0, **dict.fromkeys(columns, Decimal(0))})
     for row in parents:

@@ -19,8 +19,6 @@ from crossimpact.errors import ModelError
 from crossimpact.model import Array, ImpactModel
 
 Bool = NDArray[np.bool_]
-#: Parts of the shortfall, which sum to it.
-PARTS = ("self", "cross", "delay", "fees_spread", "opportunity")
 
 
 @dataclass(frozen=True)

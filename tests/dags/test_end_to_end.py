@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from crossimpact import contract
-from crossimpact.tca import PARTS
 from pipelines import release
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
+from pipelines.tca_tables import FIVE
 from registry import tracking
 
 
@@ -49,16 +49,16 @@ def test_the_release_is_champion_and_verifies(first, home):
 
 def test_the_shortfall_closes_exactly_parent_by_parent(first, home):
     warehouse = Warehouse(Settings(home))
-    dates = warehouse.dates("marts", "tca_parent")
+    dates = warehouse.dates("marts", "tca_orders")
     assert dates == first["shortfall"]["dates"]
     parents = [
         row
-        for file in warehouse.files("marts", "tca_parent", dates)
+        for file in warehouse.files("marts", "tca_orders", dates)
         for row in pq.read_table(file).to_pylist()
     ]
     assert parents
     for row in parents:
-        assert row["total_usd"] == sum(row[f"{part}_usd"] for part in PARTS)
+        assert row["total_usd"] == sum(row[f"{part}_usd"] for part in FIVE)
 
 
 def test_there_are_reports(first):

@@ -182,7 +182,12 @@ def test_the_shortfall_is_of_the_landed_dates_alone(tmp_path):
     for date in ("2026-03-26", "2026-03-27"):
         with warehouse.connect() as connection:
             warehouse.publish(
-                connection, f"SELECT {columns}", "marts", "tca_summary", date, inputs={}
+                connection,
+                f"SELECT 'desk' AS scope, {columns}",
+                "marts",
+                "tca_daily",
+                date,
+                inputs={},
             )
     found = summary.shortfall(settings, ["2026-03-27", "2026-03-30"])
     assert (found.dates, found.usd["total"]) == (["2026-03-27"], "7")

@@ -81,7 +81,7 @@ def marts(settings: Settings) -> dict[str, bytes]:
 
 
 def parents(settings: Settings) -> list[Row]:
-    return read_mart(Warehouse(settings), "tca_parent", DATE)
+    return read_mart(Warehouse(settings), "tca_orders", DATE)
 
 
 def test_what_happens_later_changes_no_past_mart_and_no_page(home: Settings) -> None:
@@ -105,10 +105,10 @@ def test_a_bucket_is_priced_by_what_was_live_at_its_start(home: Settings) -> Non
     promote(home, WEAK, OPEN - HOUR, 1)
     promote(home, STRONG, OPEN + timedelta(seconds=301), 2)
     result = priced(home)
-    rows = read_mart(Warehouse(home), "tca_bucket", DATE)
+    rows = read_mart(Warehouse(home), "tca_buckets", DATE)
     # q is the same in each bucket: beta 100, 100, 300 and gamma 10, 10, 60
     costs = [float(row["self_usd"]) for row in rows]
-    cross = [float(row["cross_predicted_usd"]) for row in rows]
+    cross = [float(row["cross_usd"]) for row in rows]
     assert costs[1] == pytest.approx(costs[0]) and costs[2] == pytest.approx(3 * costs[0])
     assert cross[1] == pytest.approx(cross[0]) and cross[2] == pytest.approx(6 * cross[0])
     q = 1000 * 10.0 / ADV
@@ -125,8 +125,8 @@ def test_a_demotion_holds_from_its_moment(home: Settings) -> None:
     promote(home, STRONG, OPEN - HOUR, 1)
     demote(home, OPEN + timedelta(seconds=500))
     priced(home)
-    rows = read_mart(Warehouse(home), "tca_bucket", DATE)
-    cross = [float(row["cross_predicted_usd"]) for row in rows]
+    rows = read_mart(Warehouse(home), "tca_buckets", DATE)
+    cross = [float(row["cross_usd"]) for row in rows]
     assert cross[0] == cross[1] > 0 and cross[2] == 0
     assert "demoted by bob" in rows[2]["priced_by"] and "demoted" not in rows[1]["priced_by"]
 

@@ -19,13 +19,12 @@ from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.kernel.decay import Decay
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
-from crossimpact.tca import PARTS
 from pipelines import tca
 from pipelines.pages.reports import Row, read_mart
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
-from pipelines.tca import CAUSES
+from pipelines.tca_tables import FIVE, TABLES
 from tests.pipelines.tca_desk import (
     ADV,
     DATE,
@@ -42,6 +41,7 @@ from tests.pipelines.tca_desk import (
     signed_notional,
 )
 
+PATHS = ("self_now", "self_own_carried", "cross_now", "cross_carried", "peers")
 MICRO = Decimal("0.000001")
 SIDES = {"BUY": 1, "SELL": -1}
 
@@ -51,7 +51,7 @@ def build(home: Settings, by: Release | None = None) -> dict[str, list[Row]]:
     warehouse = Warehouse(home)
     pricing = Pricing.by(by or release(model(), model("stressed")), DATE)
     tca.build_marts(warehouse, DATE, pricing, {"by": "hand"})
-    return {name: read_mart(warehouse, name, DATE) for name in tca.MARTS}
+    return {name: read_mart(warehouse, name, DATE) for name in TABLES}
 
 
 def run(home: Settings, by: Release | None = None) -> tca.Result:
@@ -153,26 +153,26 @@ def test_the_identity_closes_exactly_on_any_desk(
         marts = build(desk(home, **given_desk))
     finally:
         shutil.rmtree(home)
-    rows = {row["order_id"]: row for row in marts["tca_parent"]}
+    rows = {row["order_id"]: row for row in marts["tca_orders"]}
     assert set(rows) == {order["order_id"] for order in given_desk["parents"]}
     for order in given_desk["parents"]:
         row, expected = rows[order["order_id"]], by_definition(order, given_desk)
-        assert row["total_usd"] == sum(row[f"{part}_usd"] for part in PARTS)
-        known = row["cross_predicted_usd"] + row["peers_usd"]
-        assert row["cross_usd"] == known + row["unexplained_usd"]
-        assert row["self_usd"] == row["self_now_usd"] + row["self_carried_usd"]
-        assert row["cross_predicted_usd"] == row["cross_now_usd"] + row["cross_carried_usd"]
+        assert row["total_usd"] == sum(row[f"{part}_usd"] for part in FIVE)
+        known = row["cross_usd"] + row["peers_usd"]
+        assert row["cross_realized_usd"] == known + row["residual_usd"]
+        assert row["self_usd"] == row["self_now_usd"] + row["self_own_carried_usd"]
+        assert row["cross_usd"] == row["cross_now_usd"] + row["cross_carried_usd"]
         for part in ("total", "delay", "fees_spread", "opportunity"):
             assert abs(row[f"{part}_usd"] - expected[part]) <= MICRO, part
-        assert abs(row["cross_usd"] + row["self_usd"] - expected["drift"]) <= 4 * MICRO
+        assert abs(row["cross_realized_usd"] + row["self_usd"] - expected["drift"]) <= 4 * MICRO
         assert row["fills_without_mid"] == expected["fills_without_mid"]
-    summary = marts["tca_summary"][0]
-    causes = (*CAUSES, "cross_predicted", "unexplained")
-    for part in ("total", *PARTS, *causes, "notional", "filled"):
+    summary = marts["tca_daily"][0]
+    causes = ("self_now", "cross_now", "cross_carried", "peers", "residual", "cross")
+    for part in ("total", *FIVE, *causes, "notional", "filled"):
         assert summary[f"{part}_usd"] == sum(row[f"{part}_usd"] for row in rows.values())
-    for row in marts["tca_bucket"]:
+    for row in marts["tca_buckets"]:
         cross = row["slippage_usd"] - row["spread_usd"] - row["self_usd"]
-        assert row["cross_usd"] == cross == row["cross_predicted_usd"] + row["unexplained_usd"]
+        assert row["cross_realized_usd"] == cross == row["cross_usd"] + row["residual_usd"]
 
 
 @settings(max_examples=10, deadline=None)
@@ -187,8 +187,8 @@ def test_fills_carry_exactly_the_model_cost(given_desk: dict[str, list[dict[str,
     for row in given_desk["fills"]:
         q[bucket(row), ["AAA", "BBB", "CCC"].index(row["symbol"])] += signed_notional(row) / ADV
     cost = model().cost(q)
-    for table, rows in ((t, marts[t]) for t in ("tca_parent", "tca_bucket")):
-        for column, part in (("self_usd", cost.self_impact), ("cross_predicted_usd", cost.cross)):
+    for table, rows in ((t, marts[t]) for t in ("tca_orders", "tca_buckets")):
+        for column, part in (("self_usd", cost.self_impact), ("cross_usd", cost.cross)):
             total = float(sum(row[column] for row in rows))
             assert total == pytest.approx(part.sum(), rel=1e-9, abs=2e-5), (table, column)
     pairs = float(sum(row["usd"] for row in marts["tca_pairs"]))
@@ -233,12 +233,12 @@ def test_a_market_that_moves_as_modelled_leaves_nothing_unexplained(tmp_path: Pa
     by = model(gamma=120)
     result = run(moved_as_modelled(tmp_path, by), release(by))
     assert result.calibration.slope is None  # ten buckets of one date tell nothing
-    assert abs(result.split["unexplained"]["usd"] or 0) < 0.01
-    assert result.split["cross"]["usd"] == pytest.approx(
-        result.split["cross_predicted"]["usd"], abs=0.01
+    assert abs(result.split["residual"]["usd"] or 0) < 0.01
+    assert result.split["cross_realized"]["usd"] == pytest.approx(
+        result.split["cross"]["usd"], abs=0.01
     )
     assert abs(result.split["cross"]["usd"] or 0) > 1
-    assert result.summary["bucket_cross_usd"] == pytest.approx(
+    assert result.summary["bucket_cross_realized_usd"] == pytest.approx(
         result.split["cross"]["usd"], abs=0.01
     )
 
@@ -261,15 +261,15 @@ def test_golden_path_of_two_orders_is_priced_by_what_their_flow_left_since_arriv
     )  # fmt: skip
     kernel = Decay((1.0,), (float(np.log(2)) / 5,))
     made = build(home, release(replace(model(beta=1000, gamma=500), kernel=kernel)))
-    rows = made["tca_parent"]
+    rows = made["tca_orders"]
     path = [row for row in made["tca_path"] if row["order_id"] == "o1"]
     assert [row["self_now_bps"] for row in path] == pytest.approx([10, 10, 10])
     assert [row["self_carried_bps"] for row in path] == pytest.approx([0, 10, 15])
     assert [row["cross_bps"] for row in path] == pytest.approx([5, 5, 2.5])
     for row in path:
-        parts = ("self_now", "self_carried", "cross", "peers", "rest")
+        parts = ("self_now", "self_carried", "cross", "peers", "residual")
         assert sum(row[f"{part}_bps"] for part in parts) == pytest.approx(row["drift_bps"])
-    found = {row["order_id"]: [float(row[f"{name}_usd"]) for name in CAUSES] for row in rows}
+    found = {row["order_id"]: [float(row[f"{name}_usd"]) for name in PATHS] for row in rows}
     assert found == {
         "o1": pytest.approx([30, 25, 5, 7.5, 0], abs=1e-6),
         "o2": pytest.approx([10, -8.75, 0, -0.625, 0], abs=1e-6),
@@ -280,9 +280,9 @@ def test_golden_path_of_two_orders_is_priced_by_what_their_flow_left_since_arriv
 def test_without_gamma_nothing_is_predicted_and_all_cross_is_unexplained(tmp_path: Path) -> None:
     home = moved_as_modelled(tmp_path, model(gamma=120))
     marts = build(home, release(model(gamma=0)))
-    summary = marts["tca_summary"][0]
-    assert summary["cross_predicted_usd"] == 0
-    assert summary["unexplained_usd"] == summary["cross_usd"] != 0
+    summary = marts["tca_daily"][0]
+    assert summary["cross_usd"] == 0
+    assert summary["residual_usd"] == summary["cross_realized_usd"] != 0
     assert marts["tca_pairs"] == []
 
 
@@ -290,7 +290,7 @@ def test_opposite_parents_in_one_symbol_pay_each_other(tmp_path: Path) -> None:
     buy, sell = parent("o1", side="BUY"), parent("o2", side="SELL")
     fills = [fill("f1", buy, 10, 10.0, 60), fill("f2", sell, 20, 10.0, 100)]
     home = desk(tmp_path, [buy, sell], fills, [quote("AAA", 0, 10.0)])
-    first, second = build(home)["tca_parent"]
+    first, second = build(home)["tca_orders"]
     per_bps = 1e-4 * 200 * (-400 / ADV)  # the net flow is a sale: it helps the buyer
     assert float(first["self_usd"]) == pytest.approx(600 * per_bps, abs=1e-6)
     assert float(second["self_usd"]) == pytest.approx(-1000 * per_bps, abs=1e-6)
@@ -301,7 +301,7 @@ def test_one_execution_id_on_two_venues_fills_twice(tmp_path: Path) -> None:
     order = parent("P1", qty=500, decision_px=50.0)
     first, second = (fill("1514", order, s, 50.0, q) for s, q in ((10, 200), (70, 300)))
     home = desk(tmp_path, [order], [first, second | {"venue": "ARCX"}], [quote("AAA", 0, 50.0)])
-    (row,) = build(home)["tca_parent"]
+    (row,) = build(home)["tca_orders"]
     assert (row["filled_qty"], row["n_fills"], row["opportunity_usd"]) == (500, 2, 0)
 
 
@@ -322,13 +322,13 @@ def test_an_unfilled_parent_is_all_opportunity(tmp_path: Path) -> None:
     orders = [parent("o1", "AAA", "SELL"), parent("o2", "BBB"), parent("o3", "CCC")]
     quotes = [quote("AAA", 0, 9.0), quote("BBB", 0, 9.5), quote("BBB", 800, 10.25)]
     home = desk(tmp_path, orders, [], quotes, [mark("o1", "CLOSE", 9.5)])
-    marked, snapped, nothing = build(home)["tca_parent"]
+    marked, snapped, nothing = build(home)["tca_orders"]
     assert marked["total_usd"] == marked["opportunity_usd"] == 50
     assert (snapped["opportunity_usd"], snapped["close_from"]) == (25, "last snapshot")
     assert (nothing["opportunity_usd"], nothing["close_from"]) == (0, "decision")
     assert marked["close_from"] == "CLOSE"
     for row in (marked, snapped, nothing):
-        assert {row[f"{part}_usd"] for part in PARTS if part != "opportunity"} == {0}
+        assert {row[f"{part}_usd"] for part in FIVE if part != "opportunity"} == {0}
         assert row["priced_by"] == "none (no fill)"
         assert row["slippage_bps"] is None
 
@@ -338,19 +338,19 @@ def test_a_stale_mid_is_replaced_and_counted(tmp_path: Path) -> None:
     fills = [fill("f1", order, 60, 10.2, 10), fill("f2", order, 61, 10.2, 10)]
     home = desk(tmp_path, [order], fills, [quote("AAA", 0, 10.0)])
     marts = build(home)
-    row = marts["tca_parent"][0]
+    row = marts["tca_orders"][0]
     assert row["spread_usd"] == 2  # 10 shares at 20 cents: the fill with a mid just fresh enough
-    assert row["fills_without_mid"] == marts["tca_summary"][0]["fills_without_mid"] == 1
+    assert row["fills_without_mid"] == marts["tca_daily"][0]["fills_without_mid"] == 1
 
 
 def test_fills_of_a_refused_parent_are_counted_not_lost(tmp_path: Path) -> None:
     order, refused = parent("o1"), parent("o9", "BBB")
     fills = [fill("f1", order, 10, 10.0, 10), fill("f2", refused, 20, 10.0, 7)]
     marts = build(desk(tmp_path, [order], fills, [quote("AAA", 0, 10.0), quote("BBB", 0, 10.0)]))
-    summary = marts["tca_summary"][0]
+    summary = marts["tca_daily"][0]
     assert (summary["orphan_fills"], summary["orphan_usd"], summary["fills"]) == (1, 70, 2)
     assert summary["filled_usd"] == 100
-    assert sum(row["gross_usd"] for row in marts["tca_bucket"]) == 170
+    assert sum(row["gross_usd"] for row in marts["tca_buckets"]) == 170
 
 
 def test_a_regime_without_a_model_says_who_answered_and_why(tmp_path: Path) -> None:
@@ -358,9 +358,9 @@ def test_a_regime_without_a_model_says_who_answered_and_why(tmp_path: Path) -> N
     home = desk(tmp_path, [order], [fill("f1", order, 650, 10.0, 10)], [quote("AAA", 640, 10.0)])
     marts = build(home, release(model()))
     label = "fixed_pov/stressed (12 buckets, 50 needed)"
-    assert marts["tca_parent"][0]["priced_by"] == label
-    assert marts["tca_parent"][0]["self_usd"] == marts["tca_parent"][0]["cross_predicted_usd"] == 0
-    assert [row["priced_by"] for row in marts["tca_bucket"]] == [None, None, label]
+    assert marts["tca_orders"][0]["priced_by"] == label
+    assert marts["tca_orders"][0]["self_usd"] == marts["tca_orders"][0]["cross_usd"] == 0
+    assert [row["priced_by"] for row in marts["tca_buckets"]] == [None, None, label]
 
 
 def test_a_symbol_outside_the_model_is_named(tmp_path: Path) -> None:
@@ -368,16 +368,13 @@ def test_a_symbol_outside_the_model_is_named(tmp_path: Path) -> None:
     home = desk(tmp_path, [order], [fill("f1", order, 10, 10.0, 10)], [quote("CCC", 0, 10.0)])
     result = run(home, release(model(symbols=("AAA", "BBB"))))
     assert result.unpriced == ["CCC"]
-    row = read_mart(Warehouse(home), "tca_parent", DATE)[0]
+    row = read_mart(Warehouse(home), "tca_orders", DATE)[0]
     assert row["priced_by"] == "none/normal (CCC is not in the model)"
 
 
 def test_a_date_without_orders_has_zeros_and_a_page(tmp_path: Path) -> None:
     result = run(desk(tmp_path, []))
-    assert result.rows == {
-        "tca_parent": 0, "tca_path": 0, "tca_bucket": 3, "tca_pairs": 0, "tca_markouts": 0,
-        "tca_summary": 1,
-    }  # fmt: skip
+    assert result.rows == dict.fromkeys(TABLES, 0) | {"tca_buckets": 3, "tca_daily": 1}
     assert result.split["total"] == {"usd": 0.0, "bps": None}
     assert result.report.exists()
 

@@ -7,7 +7,7 @@
 -- gives: exact pieces of the fill's cost, positive = worse [USD, 18 decimals]:
 --        shortfall_usd from the decision to the fill, of which delay_usd up to the arrival and spread_usd from the
 --        mid at the fill; start_drift_usd from the mid at the bucket's start to the mid at the fill; self_usd and
---        cross_predicted_usd are the model's of the bucket's own flow, self_carried_usd, cross_carried_usd and
+--        cross_usd are the model's of the bucket's own flow, self_carried_usd, cross_carried_usd and
 --        peers_usd of what came between the order's arrival and the fill, bucket_carried_usd and bucket_peers_usd of
 --        what did since the bucket's start. An orphan's parent was refused: it has no decision and no arrival, so its
 --        shortfall and delay are null.
@@ -123,7 +123,7 @@ SELECT
     signed_qty * (mid_px - start_px) AS start_drift_usd,
     signed_qty * (fill_px - mid_px) AS spread_usd,
     (per_bps_usd * self_bps)::DECIMAL(38, 10) AS self_usd,
-    (per_bps_usd * cross_bps)::DECIMAL(38, 10) AS cross_predicted_usd,
+    (per_bps_usd * cross_bps)::DECIMAL(38, 10) AS cross_usd,
     (per_bps_usd * self_carried_bps)::DECIMAL(38, 10) AS self_carried_usd,
     (per_bps_usd * cross_carried_bps)::DECIMAL(38, 10) AS cross_carried_usd,
     (per_bps_usd * peers_bps)::DECIMAL(38, 10) AS peers_usd,

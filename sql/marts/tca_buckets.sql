@@ -1,9 +1,9 @@
 -- grain: bucket of the date (buckets of the session, and any other in which the desk traded)
--- reads: regimes (features, one date), tca_fill
+-- reads: regimes (features, one date), tca_fills
 -- gives: executed slippage against the mid at the bucket's start and what it is made of, positive = worse [USD,
---        exact micro-dollars]: slippage_usd = spread_usd + self_usd + carried_usd + peers_usd + cross_usd, where
+--        exact micro-dollars]: slippage_usd = spread_usd + self_usd + carried_usd + peers_usd + cross_realized_usd, where
 --        carried_usd is how what lay in the price faded since the start and peers_usd what the release says others'
---        flow moved since; cross_usd = cross_predicted_usd + unexplained_usd. Orphan fills are in: they traded, whoever ordered them.
+--        flow moved since; cross_realized_usd = cross_usd + residual_usd. Orphan fills are in: they traded, whoever ordered them.
 WITH labels AS (
     SELECT ts, regime FROM regimes
 ),
@@ -16,12 +16,12 @@ executed AS (
         sum(start_drift_usd + spread_usd) AS slippage,
         sum(spread_usd) AS spread,
         sum(self_usd) AS self,
-        sum(cross_predicted_usd) AS predicted,
+        sum(cross_usd) AS predicted,
         sum(bucket_carried_usd) AS carried,
         sum(bucket_peers_usd) AS peers,
         count(*) FILTER (WHERE without_start) AS fills_without_start,
         string_agg(DISTINCT priced_by, '; ' ORDER BY priced_by) AS priced_by
-    FROM tca_fill
+    FROM tca_fills
     GROUP BY ts
 ),
 money AS (
@@ -38,12 +38,12 @@ money AS (
         round(coalesce(self, 0), 6)::DECIMAL(38, 6) AS self_usd,
         round(coalesce(carried, 0), 6)::DECIMAL(38, 6) AS carried_usd,
         round(coalesce(peers, 0), 6)::DECIMAL(38, 6) AS peers_usd,
-        round(coalesce(predicted, 0), 6)::DECIMAL(38, 6) AS cross_predicted_usd
+        round(coalesce(predicted, 0), 6)::DECIMAL(38, 6) AS cross_usd
     FROM labels
     FULL JOIN executed USING (ts)
 ),
 split AS (
-    SELECT *, slippage_usd - spread_usd - self_usd - carried_usd - peers_usd AS cross_usd FROM money
+    SELECT *, slippage_usd - spread_usd - self_usd - carried_usd - peers_usd AS cross_realized_usd FROM money
 )
 SELECT
     ts,
@@ -56,9 +56,9 @@ SELECT
     self_usd,
     carried_usd,
     peers_usd,
+    cross_realized_usd,
     cross_usd,
-    cross_predicted_usd,
-    cross_usd - cross_predicted_usd AS unexplained_usd,
+    cross_realized_usd - cross_usd AS residual_usd,
     fills_without_start,
     priced_by
 FROM split

@@ -1,11 +1,11 @@
 -- grain: an accepted parent order
--- reads: parent_orders, instruments, benchmark_marks, market_snapshots (accepted, one date), tca_fill, releases
+-- reads: parent_orders, instruments, benchmark_marks, market_snapshots (accepted, one date), tca_fills, releases
 -- gives: the shortfall and its five parts, positive = worse [USD, exact micro-dollars]:
---        total_usd = self_usd + cross_usd + delay_usd + fees_spread_usd + opportunity_usd, where cross_usd is what
+--        total_usd = self_usd + cross_realized_usd + delay_usd + fees_spread_usd + opportunity_usd, where cross_realized_usd is what
 --        self, delay, fees, spread and opportunity leave (= the drift from arrival to the fills less self_usd) and
---        unexplained_usd = cross_usd - cross_predicted_usd - peers_usd. Self and predicted cross have a part of the
+--        residual_usd = cross_realized_usd - cross_usd - peers_usd. Self and predicted cross have a part of the
 --        fills' own buckets and one carried over from earlier ones since the arrival: self_usd = self_now_usd +
---        self_carried_usd, cross_predicted_usd = cross_now_usd + cross_carried_usd; peers_usd is what the release
+--        self_own_carried_usd, cross_usd = cross_now_usd + cross_carried_usd; peers_usd is what the release
 --        says others' flow moved since the arrival; the same in bps of notional_usd (quantity ordered x
 --        decision price); slippage_bps [bps of filled_usd] is the executed part after arrival, fees included
 -- What was not filled is marked at CLOSE, without it at the symbol's last snapshot, without that at the decision
@@ -36,8 +36,8 @@ executed AS (
         sum(delay_usd) AS delay_usd,
         sum(spread_usd) AS spread_usd,
         sum(self_usd) AS self_now_usd,
-        sum(self_carried_usd) AS self_carried_usd,
-        sum(cross_predicted_usd) AS cross_now_usd,
+        sum(self_carried_usd) AS self_own_carried_usd,
+        sum(cross_usd) AS cross_now_usd,
         sum(cross_carried_usd) AS cross_carried_usd,
         sum(peers_usd) AS peers_usd,
         count(*) FILTER (WHERE without_mid) AS fills_without_mid,
@@ -45,7 +45,7 @@ executed AS (
         string_agg(DISTINCT release_id, '; ' ORDER BY release_id) AS release_id,
         bool_or(in_sample) AS in_sample,
         string_agg(DISTINCT release_status, '; ' ORDER BY release_status) AS release_status
-    FROM tca_fill
+    FROM tca_fills
     GROUP BY order_id
 ),
 -- of an order without a fill
@@ -105,7 +105,7 @@ exact AS (
         coalesce(delay_usd, 0) AS delay,
         coalesce(spread_usd, 0) AS spread,
         coalesce(self_now_usd, 0) AS self_now,
-        coalesce(self_carried_usd, 0) AS self_carried,
+        coalesce(self_own_carried_usd, 0) AS self_carried,
         coalesce(cross_now_usd, 0) AS cross_now,
         coalesce(cross_carried_usd, 0) AS cross_carried,
         coalesce(peers_usd, 0) AS peers
@@ -122,20 +122,20 @@ money AS (
         round(fees, 6)::DECIMAL(38, 6) AS fees_usd,
         round(spread, 6)::DECIMAL(38, 6) AS spread_usd,
         round(self_now, 6)::DECIMAL(38, 6) AS self_now_usd,
-        round(self_carried, 6)::DECIMAL(38, 6) AS self_carried_usd,
+        round(self_carried, 6)::DECIMAL(38, 6) AS self_own_carried_usd,
         round(cross_now, 6)::DECIMAL(38, 6) AS cross_now_usd,
         round(cross_carried, 6)::DECIMAL(38, 6) AS cross_carried_usd,
         round(peers, 6)::DECIMAL(38, 6) AS peers_usd,
         round(opportunity, 6)::DECIMAL(38, 6) AS opportunity_usd,
-        self_now_usd + self_carried_usd AS self_usd,
-        cross_now_usd + cross_carried_usd AS cross_predicted_usd
+        self_now_usd + self_own_carried_usd AS self_usd,
+        cross_now_usd + cross_carried_usd AS cross_usd
     FROM exact
 ),
 split AS (
     SELECT
         *,
         fees_usd + spread_usd AS fees_spread_usd,
-        total_usd - delay_usd - opportunity_usd - fees_usd - spread_usd - self_usd AS cross_usd
+        total_usd - delay_usd - opportunity_usd - fees_usd - spread_usd - self_usd AS cross_realized_usd
     FROM money
 )
 SELECT
@@ -152,28 +152,28 @@ SELECT
     filled_usd,
     total_usd,
     self_usd,
-    cross_usd,
+    cross_realized_usd,
     delay_usd,
     fees_spread_usd,
     opportunity_usd,
     fees_usd,
     spread_usd,
-    cross_predicted_usd,
+    cross_usd,
     self_now_usd,
-    self_carried_usd,
+    self_own_carried_usd,
     cross_now_usd,
     cross_carried_usd,
     peers_usd,
-    cross_usd - cross_predicted_usd - peers_usd AS unexplained_usd,
+    cross_realized_usd - cross_usd - peers_usd AS residual_usd,
     1e4 * total_usd / nullif(notional_usd, 0) AS total_bps,
     1e4 * self_usd / nullif(notional_usd, 0) AS self_bps,
-    1e4 * cross_usd / nullif(notional_usd, 0) AS cross_bps,
+    1e4 * cross_realized_usd / nullif(notional_usd, 0) AS cross_realized_bps,
     1e4 * delay_usd / nullif(notional_usd, 0) AS delay_bps,
     1e4 * fees_spread_usd / nullif(notional_usd, 0) AS fees_spread_bps,
     1e4 * opportunity_usd / nullif(notional_usd, 0) AS opportunity_bps,
-    1e4 * cross_predicted_usd / nullif(notional_usd, 0) AS cross_predicted_bps,
-    1e4 * (cross_usd - cross_predicted_usd - peers_usd) / nullif(notional_usd, 0) AS unexplained_bps,
-    1e4 * (self_usd + cross_usd + fees_spread_usd) / nullif(filled_usd, 0) AS slippage_bps,
+    1e4 * cross_usd / nullif(notional_usd, 0) AS cross_bps,
+    1e4 * (cross_realized_usd - cross_usd - peers_usd) / nullif(notional_usd, 0) AS residual_bps,
+    1e4 * (self_usd + cross_realized_usd + fees_spread_usd) / nullif(filled_usd, 0) AS slippage_bps,
     fills_without_mid,
     if(n_fills > 0, arrival_from, NULL) AS arrival_from,
     if(unfilled_qty > 0, close_from, NULL) AS close_from,
