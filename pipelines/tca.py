@@ -8,34 +8,25 @@ is not recomputed: every mart names the digests it was made from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from itertools import chain
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import pyarrow as pa
-
-from crossimpact import contract, json_log
+from crossimpact import json_log
 from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
-from crossimpact.tca import pair_costs, predict
-from pipelines import features, plan, validate
-from pipelines.calibration import Calibration, calibration, dates_until
+from pipelines import features, plan, tca_booking, tca_marts, validate
+from pipelines.calibration import Calibration, dates_until
 from pipelines.pages import reports
 from pipelines.pricing import Pricing, as_of
 from pipelines.store.landing import Landing
 from pipelines.store.provenance import code_digest
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import Manifest, Warehouse, sql, text_sha256
-from pipelines.tca_day import carried, extent, predictions, read_day
-from pipelines.tca_tables import CAUSES, PARTS, TABLES, USD, Table
-
-LAYER = "marts"
-ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")
-FEATURES = ("buckets", "regimes")
-TOP_PAIRS = 20
+from pipelines.store.warehouse import Manifest, Warehouse, text_sha256
+from pipelines.tca_day import extent
+from pipelines.tca_marts import ACCEPTED, FEATURES, LAYER, OPTIONAL
+from pipelines.tca_tables import CAUSES, PARTS, TABLES
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ def run(settings: Settings, landing_root: Path, date: str, pricing: Pricing) -> 
     recomputed = not _is_current(warehouse, date, inputs)
     if recomputed:
         tell("tca marts", date)
-        build_marts(warehouse, date, pricing, inputs)
+        tca_marts.build(warehouse, date, pricing, inputs)
     tell("tca page", date)
     page = reports.build(settings, date, pricing, text_sha256(*map(str, inputs.items())))
     return _result(warehouse, date, pricing, recomputed, page)
@@ -163,10 +154,17 @@ def _inputs(
     for layer, table in reports.quality_partitions(warehouse, date):
         manifest = warehouse.manifest(layer, table, date)
         inputs[f"{layer}/{table}"] = manifest.sha256 if manifest else "none"
-    return inputs | {
-        "pricing": pricing.digest,
-        "code": code_digest(__name__),
-    }
+    for table in OPTIONAL:
+        manifest = warehouse.manifest("accepted", table, date)
+        inputs[f"accepted/{table}"] = manifest.sha256 if manifest else "none"
+    return (
+        inputs
+        | dict(tca_booking.inputs(warehouse, date))
+        | {
+            "pricing": pricing.digest,
+            "code": code_digest(__name__),
+        }
+    )
 
 
 def _accepted(warehouse: Warehouse, landing_root: Path, date: str) -> dict[str, str]:
@@ -186,83 +184,6 @@ def _accepted(warehouse: Warehouse, landing_root: Path, date: str) -> dict[str, 
 def _is_current(warehouse: Warehouse, date: str, inputs: Mapping[str, str]) -> bool:
     result = (warehouse.manifest(LAYER, table, date) for table in TABLES)
     return all(manifest and manifest.inputs == inputs for manifest in result)
-
-
-def build_marts(
-    warehouse: Warehouse, date: str, pricing: Pricing, inputs: Mapping[str, str]
-) -> None:
-    """Publish the marts of `date`, all made from `inputs`."""
-    with warehouse.connect() as connection:
-        _views(connection, warehouse, date)
-        day = read_day(connection)
-        regimes = day.regimes
-        keys, models, labels = pricing.answers(regimes, day.moments)
-        day = replace(day, regimes=keys)
-        prediction = predict(models, keys, day.q, day.symbols, labels)
-        plain = dict(zip(keys, regimes, strict=True))
-        pairs = [
-            replace(pair, regime=plain[pair.regime])
-            for pair in pair_costs(models, keys, day.q, day.symbols, day.adv, TOP_PAIRS)
-        ]
-        connection.register("releases", pricing.relation())
-        connection.register("predictions", predictions(day, prediction, models))
-        connection.register("carried", carried(day, prediction, models))
-        connection.register("pairs", pa.Table.from_pylist([asdict(p) for p in pairs], PAIRS))
-        _query_marts(connection, warehouse.settings, date)
-        main = pricing.main.release
-        slope = calibration(warehouse.settings, main, dates_until(warehouse, date))
-        extra = {"unpriced": list(prediction.unpriced), "calibration": slope.to_dict()}
-        for name, table in TABLES.items():
-            query = table.query(_widened(connection, table))
-            warehouse.publish(connection, query, LAYER, name, date, inputs=inputs, extra=extra)
-
-
-def _widened(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    """The mart's relation with every declared column: what nothing fills yet is null, money 0."""
-    found = connection.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE table_name = $name", {"name": table.name}
-    ).fetchall()
-    there = {name for (name,) in found}
-    missing = [
-        f"{'0' if c.type == USD else 'NULL'}::{c.type} AS {c.name}"
-        for c in table.columns
-        if c.name not in there
-    ]
-    if not there:
-        return f"(SELECT {', '.join(missing)} LIMIT 0)"
-    return f"(SELECT {', '.join(['*', *missing])} FROM {table.name})"
-
-
-PAIRS = pa.schema(
-    [(name, pa.string()) for name in ("symbol_i", "symbol_j", "sector_i", "sector_j", "regime")]
-    + [(name, pa.float64()) for name in ("usd", "gamma_ij", "gamma_ji")]
-)
-
-
-def _views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, date: str) -> None:
-    """The date's accepted and feature partitions under their own names."""
-    layers = chain(
-        (("accepted", table) for table in ACCEPTED),
-        ((warehouse.settings.feature_layer, table) for table in FEATURES),
-    )
-    for layer, table in layers:
-        warehouse.attach(connection, layer, table, [date], view=True)
-
-
-def _query_marts(connection: duckdb.DuckDBPyConnection, settings: Settings, date: str) -> None:
-    """Run the queries in the order they read each other."""
-    age = contract.MAX_SNAPSHOT_AGE_S
-    parameters: dict[str, dict[str, Any]] = {
-        "tca_fills": {"bucket_s": settings.bucket_s, "max_age_s": age},
-        "tca_orders": {},
-        "tca_path": {},
-        "tca_buckets": {},
-        "tca_pairs": {},
-        "tca_markouts": {"bucket_s": settings.bucket_s, "max_age_s": age},
-        "tca_daily": {"date": date},
-    }
-    for name, values in parameters.items():
-        connection.execute(f"CREATE TEMP TABLE {name} AS\n{sql(f'{LAYER}/{name}')}", values)
 
 
 def _result(

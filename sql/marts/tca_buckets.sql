@@ -1,9 +1,10 @@
 -- grain: bucket of the date (buckets of the session, and any other in which the desk traded)
 -- reads: regimes (features, one date), tca_fills
 -- gives: executed slippage against the mid at the bucket's start and what it is made of, positive = worse [USD,
---        exact micro-dollars]: slippage_usd = spread_usd + self_usd + carried_usd + peers_usd + cross_realized_usd, where
---        carried_usd is how what lay in the price faded since the start and peers_usd what the release says others'
---        flow moved since; cross_realized_usd = cross_usd + residual_usd. Orphan fills are in: they traded, whoever ordered them.
+--        exact micro-dollars]: slippage_usd = spread_usd + self_usd + carried_usd + peers_usd + cross_usd + market_usd +
+--        residual_usd, where carried_usd is how what lay in the price faded since the start, peers_usd and market_usd
+--        what others' flow and the purified market moved since; cross_realized_usd = cross_usd + market_usd +
+--        residual_usd. Orphan fills are in: they traded, whoever ordered them.
 WITH labels AS (
     SELECT ts, regime FROM regimes
 ),
@@ -12,13 +13,14 @@ executed AS (
         ts,
         count(*) AS n_fills,
         count(DISTINCT symbol) AS n_names,
-        sum(notional_usd) AS gross,
-        sum(start_drift_usd + spread_usd) AS slippage,
-        sum(spread_usd) AS spread,
-        sum(self_usd) AS self,
-        sum(cross_usd) AS predicted,
-        sum(bucket_carried_usd) AS carried,
-        sum(bucket_peers_usd) AS peers,
+        sum(notional_usd) AS gross_usd,
+        sum(start_drift_usd + spread_usd) AS slippage_usd,
+        sum(spread_usd) AS spread_usd,
+        sum(self_now_usd) AS self_usd,
+        sum(cross_now_usd) AS cross_usd,
+        sum(bucket_carried_usd) AS carried_usd,
+        sum(bucket_peers_usd) AS peers_usd,
+        sum(bucket_market_usd) AS market_usd,
         count(*) FILTER (WHERE without_start) AS fills_without_start,
         string_agg(DISTINCT priced_by, '; ' ORDER BY priced_by) AS priced_by
     FROM tca_fills
@@ -32,34 +34,12 @@ money AS (
         coalesce(n_names, 0) AS n_names,
         coalesce(fills_without_start, 0) AS fills_without_start,
         priced_by,
-        round(coalesce(gross, 0), 6)::DECIMAL(38, 6) AS gross_usd,
-        round(coalesce(slippage, 0), 6)::DECIMAL(38, 6) AS slippage_usd,
-        round(coalesce(spread, 0), 6)::DECIMAL(38, 6) AS spread_usd,
-        round(coalesce(self, 0), 6)::DECIMAL(38, 6) AS self_usd,
-        round(coalesce(carried, 0), 6)::DECIMAL(38, 6) AS carried_usd,
-        round(coalesce(peers, 0), 6)::DECIMAL(38, 6) AS peers_usd,
-        round(coalesce(predicted, 0), 6)::DECIMAL(38, 6) AS cross_usd
+        coalesce(COLUMNS('.*_usd'), 0)
     FROM labels
     FULL JOIN executed USING (ts)
 ),
 split AS (
-    SELECT *, slippage_usd - spread_usd - self_usd - carried_usd - peers_usd AS cross_realized_usd FROM money
+    SELECT *, slippage_usd - spread_usd - self_usd - carried_usd - peers_usd - cross_usd - market_usd AS residual_usd
+    FROM money
 )
-SELECT
-    ts,
-    regime,
-    n_fills,
-    n_names,
-    gross_usd,
-    slippage_usd,
-    spread_usd,
-    self_usd,
-    carried_usd,
-    peers_usd,
-    cross_realized_usd,
-    cross_usd,
-    cross_realized_usd - cross_usd AS residual_usd,
-    fills_without_start,
-    priced_by
-FROM split
-ORDER BY ts
+SELECT *, cross_usd + market_usd + residual_usd AS cross_realized_usd FROM split ORDER BY ts

@@ -1,15 +1,20 @@
--- grain: pair of symbols x regime, the day's most expensive or most helpful
--- reads: pairs (what the models say each pair cost, both directions summed)
--- gives: usd [USD, positive = a cost], gamma_ij_bps and gamma_ji_bps [bps on the first named per unit of ADV fraction
---        in the second], place (1 = largest |usd|)
+-- grain: pair of symbols x regime that cost the desk anything
+-- reads: pairs (what the models say each pair cost, both directions summed, now and carried)
+-- gives: usd = now_usd + carried_usd [USD, positive = a cost], leg_usd: half of it, share of all pairs' |usd|,
+--        gamma_ij_bps and gamma_ji_bps [bps on the first named per unit of ADV fraction in the second], place (1 = largest
+--        |usd|)
 SELECT
-    (row_number() OVER (ORDER BY abs(usd) DESC, symbol_i, symbol_j, regime))::INTEGER AS place,
+    row_number() OVER (ORDER BY abs(now_usd + carried_usd) DESC, symbol_i, symbol_j, regime) AS place,
     symbol_i,
     symbol_j,
     sector_i,
     sector_j,
     regime,
-    usd::DECIMAL(38, 6) AS usd,
+    now_usd::DECIMAL(38, 6) AS now_usd,
+    carried_usd::DECIMAL(38, 6) AS carried_usd,
+    now_usd::DECIMAL(38, 6) + carried_usd::DECIMAL(38, 6) AS usd,
+    ((now_usd + carried_usd) / 2)::DECIMAL(38, 6) AS leg_usd,
+    abs(now_usd + carried_usd) / nullif(sum(abs(now_usd + carried_usd)) OVER (), 0) AS share,
     gamma_ij AS gamma_ij_bps,
     gamma_ji AS gamma_ji_bps
 FROM pairs

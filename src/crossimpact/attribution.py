@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossimpact.errors import ModelError
 from crossimpact.kernel.decay import Decay
@@ -98,14 +99,7 @@ def order_path(
         )
     if benchmark.size and not 0 <= benchmark.min() <= benchmark.max() < len(regimes):
         raise ModelError(f"an order arrives in a bucket outside 0..{len(regimes) - 1}")
-    along = np.maximum(flows * np.sign(flows.sum(axis=0)), 0.0)
-    whole = along.sum(axis=0)
-    share = np.divide(along, whole, out=np.zeros_like(flows), where=whole > 0)
-    push = (share * prediction.self_bps[:, column]).T
-    own = np.zeros_like(push)
-    for regime, kernel in kernels.items():
-        inside = (np.array(regimes) == regime)[:, None]
-        own += kernel.scale_self * kernel.carried(push * inside)
+    own = own_carried(prediction, kernels, regimes, np.full(len(flows), column), flows).start
     carried = prediction.carried_self_bps[:, [column]]
     cross = np.broadcast_to(prediction.carried_cross_bps[:, [column]], own.shape)
     after = np.arange(len(regimes))[:, None] >= benchmark
@@ -114,6 +108,47 @@ def order_path(
         return np.where(after, state - state[benchmark, np.arange(len(benchmark))], 0.0).T
 
     return OrderPath(since(own), since(carried - own), since(cross))
+
+
+@dataclass(frozen=True)
+class OwnLeft:
+    """What each order's own earlier pushes left in its name's mid, bps, shape (T, orders): at each
+    bucket's start, and at its end, the bucket's own push aside."""
+
+    start: Array
+    end: Array
+
+
+def own_carried(
+    prediction: Prediction,
+    kernels: Mapping[str, Decay],
+    regimes: Sequence[str],
+    columns: NDArray[np.intp],
+    flows: Array,
+) -> OwnLeft:
+    """What orders left for themselves, by the shares of `order_path`.
+
+    Parameters
+    ----------
+    columns
+        Place of each order's name in the prediction, length orders.
+    flows
+        Signed ADV fractions each order executed, shape (orders, T); of a name they sum to its flow.
+    """
+    net = np.zeros_like(prediction.self_bps.T)
+    np.add.at(net, columns, flows)
+    along = np.maximum(flows * np.sign(net[columns]), 0.0)
+    whole = np.zeros_like(net)
+    np.add.at(whole, columns, along)
+    share = np.divide(along, whole[columns], out=np.zeros_like(flows), where=whole[columns] > 0)
+    push = share.T * prediction.self_bps[:, columns]
+    start, end = np.zeros_like(push), np.zeros_like(push)
+    for regime, kernel in kernels.items():
+        pushed = push * (np.array(regimes) == regime)[:, None]
+        left = kernel.scale_self * kernel.carried(np.vstack((pushed, np.zeros_like(push[:1]))))
+        start += left[:-1]
+        end += left[1:] - kernel.scale_self * pushed
+    return OwnLeft(start, end)
 
 
 def order_costs(

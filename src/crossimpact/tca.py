@@ -7,7 +7,7 @@ is named, so that the shortfall it leaves is shown as unexplained, never as mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -42,6 +42,11 @@ class Prediction:
         its bucket where that model has none.
     faded_self_bps, faded_cross_bps
         What is left of them at the bucket's end, the bucket's own flow aside.
+    left_self_bps, left_cross_bps
+        What is in the mid at the bucket's end of all flow so far, the bucket's own too.
+    moved_bps
+        Move of each name's mid over the bucket by the desk's flow, old and new, (T, n). Of a model
+        without kernel it is the bucket's push alone, though nothing of it stays.
     """
 
     self_bps: Array
@@ -53,6 +58,9 @@ class Prediction:
     carried_cross_bps: Array
     faded_self_bps: Array
     faded_cross_bps: Array
+    left_self_bps: Array
+    left_cross_bps: Array
+    moved_bps: Array
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,10 @@ class PairCost:
     ----------
     symbol_i, symbol_j, sector_i, sector_j, regime
         The pair, `symbol_i` first in the model's order.
-    usd
-        ``1e-4 sum_t (Q_i gamma_ij q_j + Q_j gamma_ji q_i)``, positive = a cost.
+    now_usd
+        Of the same buckets, ``1e-4 sum_t (Q_i gamma_ij q_j + Q_j gamma_ji q_i)``, a cost if > 0.
+    carried_usd
+        What each left for the other in later buckets since its orders' arrivals.
     gamma_ij, gamma_ji
         bps on the first name per unit of ADV fraction in the second.
     """
@@ -74,9 +84,38 @@ class PairCost:
     sector_i: str
     sector_j: str
     regime: str
-    usd: float
+    now_usd: float
+    carried_usd: float
     gamma_ij: float
     gamma_ji: float
+
+    @property
+    def usd(self) -> float:
+        return self.now_usd + self.carried_usd
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What a bps in a name's mid costs its orders, signed USD per bps, shape (T, n).
+
+    Between a bucket's ends what lies in the mid goes evenly from the start to the end, so a fill at
+    a third of its bucket weighs two thirds of `start` and one third of `end`; where its order's
+    benchmark was struck weighs the same with the sign turned.
+
+    Attributes
+    ----------
+    start, end
+        On what lies in the mid at each bucket's start, and at its end, its own flow aside.
+    """
+
+    start: Array
+    end: Array
+
+    @property
+    def at_edges(self) -> Array:
+        """On what lies in the mid at each edge between buckets, (T + 1, n)."""
+        none = np.zeros_like(self.start[:1])
+        return np.asarray(np.vstack((self.start, none)) + np.vstack((none, self.end)))
 
 
 def predict(
@@ -108,7 +147,8 @@ def predict(
     """
     q = _checked(regimes, q, symbols)
     labels = priced_by or {}
-    now, carried, faded = (np.zeros((2, *q.shape)) for _ in range(3))  # self, cross
+    now, carried, faded, ends = (np.zeros((2, *q.shape)) for _ in range(4))  # self, cross
+    moved = np.zeros(q.shape)
     priced = np.zeros(q.shape, dtype=bool)
     for regime, model in models.items():
         rows = np.flatnonzero(np.array(regimes) == regime)
@@ -120,11 +160,15 @@ def predict(
             part[cells] = moves[:, align.target]
         priced[cells] = True
         now += push
-        if kernel := model.kernel:
-            for part, scale in enumerate((kernel.scale_self, kernel.scale_cross)):
-                left = kernel.carried(np.vstack((push[part], np.zeros_like(q[:1]))))
-                carried[part] += scale * left[:-1]
-                faded[part] += scale * (left[1:] - push[part])
+        if (kernel := model.kernel) is None:
+            moved += push.sum(axis=0)
+            continue
+        for part, scale in enumerate((kernel.scale_self, kernel.scale_cross)):
+            left = scale * kernel.carried(np.vstack((push[part], np.zeros_like(q[:1]))))
+            carried[part] += left[:-1]
+            faded[part] += left[1:] - scale * push[part]
+            ends[part] += left[1:]
+            moved += left[1:] - left[:-1]
     missing = ((q != 0) & ~priced).any(axis=0)
     return Prediction(
         now[0],
@@ -137,7 +181,35 @@ def predict(
         tuple(symbol for symbol, out in zip(symbols, missing, strict=True) if out),
         *carried,
         *faded,
+        *ends,
+        moved,
     )
+
+
+def purified_market(moves: Array, expected: Array, weight: Array, beta: Array) -> Array:
+    """Move of each name's mid with the market, bps, shape (T, n).
+
+    The mean of the *other* names' moves, by `weight`, times the name's beta; of every move what the
+    desk's own flow and its peers' are expected to have done is taken out first, or the market would
+    be the desk's own push. Zero where no other name's move is known.
+
+    Parameters
+    ----------
+    moves
+        Of the mids over each bucket, bps, NaN where unknown, (T, n).
+    expected
+        What own and peers' flow moved, bps, (T, n).
+    weight, beta
+        Of each name: average daily notional, > 0, and market beta, (n,).
+    """
+    known = np.isfinite(moves)
+    w = known * weight
+    pure = np.where(known, moves - expected, 0.0) * w
+    others = w.sum(axis=1, keepdims=True) - w
+    mean = np.divide(
+        pure.sum(axis=1, keepdims=True) - pure, others, out=np.zeros_like(w), where=others > 0
+    )
+    return np.asarray(beta * mean)
 
 
 def peer_moves(
@@ -176,9 +248,9 @@ def pair_costs(
     q: Array,
     symbols: Sequence[str],
     adv: Array,
-    top: int = 20,
+    exposure: Exposure | None = None,
 ) -> list[PairCost]:
-    """The pairs that cost (or gave) most, by regime, largest ``|usd|`` first.
+    """What the pairs cost (or gave), by regime, largest ``|usd|`` first.
 
     Parameters
     ----------
@@ -187,8 +259,9 @@ def pair_costs(
     adv
         ADV notional of the day by which `q` was scaled, USD, shape (n,): it turns `q` back into the
         notional executed, where the model's own ADV may be of another month.
-    top
-        How many pairs to keep; pairs that cost exactly nothing never appear.
+    exposure
+        Of the day's orders, for what is carried; by default nothing is. Pairs that cost exactly
+        nothing never appear.
 
     Raises
     ------
@@ -196,41 +269,48 @@ def pair_costs(
         As `predict`, and when an ADV is not positive.
     """
     q = _checked(regimes, q, symbols)
+    none = np.zeros_like(q)
+    weights = exposure or Exposure(none, none)
+    labels = np.array(regimes)
     result = chain.from_iterable(
-        _regime_pairs(
-            replace(model, regime=regime), q[np.array(regimes) == regime], symbols, adv, top
-        )
+        _regime_pairs(replace(model, regime=regime), q, labels == regime, symbols, adv, weights)
         for regime, model in models.items()
     )
-    ranked = sorted(result, key=lambda p: (-abs(p.usd), p.symbol_i, p.symbol_j, p.regime))
-    return ranked[:top]
+    return sorted(result, key=lambda p: (-abs(p.usd), p.symbol_i, p.symbol_j, p.regime))
 
 
 def _regime_pairs(
-    model: ImpactModel, q: Array, symbols: Sequence[str], adv: Array, top: int
-) -> list[PairCost]:
-    """Top pairs of one regime, priced at the day's ADV."""
+    model: ImpactModel, q: Array, rows: Bool, symbols: Sequence[str], adv: Array, weights: Exposure
+) -> Iterator[PairCost]:
+    """Pairs of one regime, priced at the day's ADV."""
     align = Alignment.between(symbols, model.symbols)
     model_adv = model.adv.copy()
     model_adv[align.target] = np.asarray(adv, dtype=np.float64)[align.source]
-    ordered = replace(model, adv=model_adv).pair_cost(align(q))
-    both = np.triu(ordered + ordered.T, 1)
-    best = np.argsort(-np.abs(both), axis=None, kind="stable")[:top]
-    rows, columns = np.unravel_index(best, both.shape)
-    return [
-        PairCost(
+    now = replace(model, adv=model_adv).pair_cost(align(q[rows]))
+    left = _pairs_carried(model, align(q), rows, align(weights.at_edges), align(weights.end))
+    here, later = (np.triu(ordered + ordered.T, 1) for ordered in (now, left))
+    for i, j in zip(
+        *(index.tolist() for index in np.nonzero((here != 0) | (later != 0))), strict=True
+    ):
+        yield PairCost(
             model.symbols[i],
             model.symbols[j],
             model.sectors[i],
             model.sectors[j],
             model.regime,
-            float(both[i, j]),
+            float(here[i, j]),
+            float(later[i, j]),
             float(model.gamma[i, j]),
             float(model.gamma[j, i]),
         )
-        for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
-        if both[i, j] != 0
-    ]
+
+
+def _pairs_carried(model: ImpactModel, q: Array, rows: Bool, at_edges: Array, end: Array) -> Array:
+    """USD that what j pushed in the regime's buckets cost i later, (n, n)."""
+    if (kernel := model.kernel) is None:
+        return np.zeros_like(model.gamma)
+    felt = kernel.felt(at_edges)[:-1] - end  # an end is felt without the bucket's own flow
+    return np.asarray(kernel.scale_cross * model.gamma * (felt[rows].T @ model.flow(q[rows])))
 
 
 def _checked(regimes: Sequence[str], q: Array, symbols: Sequence[str]) -> Array:

@@ -56,7 +56,7 @@ def test_priced_moves_add_up_to_the_model_cost(q: Array) -> None:
 def test_all_pairs_together_are_the_predicted_cross_cost(q: Array) -> None:
     both = models()
     adv = 1.3 * both["normal"].adv
-    pairs = pair_costs(both, REGIMES, q, SYMBOLS, adv, top=100)
+    pairs = pair_costs(both, REGIMES, q, SYMBOLS, adv)
     day = predict(both, REGIMES, q, SYMBOLS)
     whole = BPS * (q * adv * day.cross_bps).sum()
     assert sum(pair.usd for pair in pairs) == pytest.approx(whole, rel=1e-9, abs=1e-6)
@@ -79,12 +79,6 @@ def test_pairs_name_both_directions_of_gamma() -> None:
     assert (pair.symbol_i, pair.symbol_j) == ("BBB", "DDD")
     assert (pair.gamma_ij, pair.gamma_ji) == (model.gamma[1, 3], model.gamma[3, 1])
     assert pair.usd == pytest.approx(model.cost(q[0]).cross)
-
-
-def test_top_keeps_the_largest() -> None:
-    q = np.full((5, 4), 0.01)
-    every = pair_costs(models(), REGIMES, q, SYMBOLS, models()["normal"].adv, top=100)
-    assert pair_costs(models(), REGIMES, q, SYMBOLS, models()["normal"].adv, top=3) == every[:3]
 
 
 def test_a_regime_without_a_model_moves_nothing_and_says_so() -> None:

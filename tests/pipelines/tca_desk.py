@@ -35,6 +35,8 @@ FEATURES = {
         "sector": "str",
         "adv_notional": "f64",
         "mid_start": "f64",
+        "mid_end": "f64",
+        "vol_bps": "f64",
         "q_usd": "f64",
         "gross_usd": "f64",
         "q_adv": "f64",

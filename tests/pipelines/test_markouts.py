@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossimpact.errors import CrossImpactError
-from pipelines import tca
+from pipelines import tca_marts
 from pipelines.pages import venues
 from pipelines.pages.reports import Row, read_mart
 from pipelines.pricing import Pricing
@@ -94,7 +94,7 @@ def build(folder: Path, given: dict[str, list[dict[str, Any]]]) -> list[Row]:
     home = desk(folder, **given, sectors=SECTORS, regimes=REGIMES)
     warehouse = Warehouse(home)
     pricing = Pricing.by(release(model(), model("stressed")), DATE)
-    tca.build_marts(warehouse, DATE, pricing, {"by": "hand"})
+    tca_marts.build(warehouse, DATE, pricing, {"by": "hand"})
     return read_mart(warehouse, "tca_markouts", DATE)
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from crossimpact.release.bundle import Release
-from pipelines import tca
+from pipelines import tca_marts
 from pipelines.pricing import Pricing
 from pipelines.store.warehouse import Warehouse
 from pipelines.tca_tables import CAUSES, DAILY, FIVE, INSIDE, ORDERS, PARTS, TABLES, Table
@@ -33,14 +33,14 @@ def marts(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
         tmp_path_factory.mktemp("home"), orders, fills, quotes, [mark("o1", "CLOSE", 10.2)]
     )
     by: Release = release(model(), model("stressed"))
-    tca.build_marts(Warehouse(settings), DATE, Pricing.by(by, DATE), {"by": "hand"})
+    tca_marts.build(Warehouse(settings), DATE, Pricing.by(by, DATE), {"by": "hand"})
     return Warehouse(settings)
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 def test_a_mart_has_the_declared_columns_and_one_row_a_key(marts: Warehouse, table: Table) -> None:
     with marts.connect() as connection:
-        marts.attach(connection, tca.LAYER, table.name, [DATE])
+        marts.attach(connection, tca_marts.LAYER, table.name, [DATE])
         found = connection.execute(f"DESCRIBE {table.name}").fetchall()
         keys = ", ".join(table.key)
         rows = connection.execute(

@@ -1,0 +1,125 @@
+"""What the desk really ordered and executed on a date, refused rows and earlier dates included.
+
+The contract refuses a row for what would spoil a fit: an execution while the quotes stood still, an
+order without a mark. Neither is undone by that. Here they come back, with what was refused, so that
+nothing that was traded vanishes from a shortfall; and orders of dates before, that last on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+
+from crossimpact import contract
+from crossimpact.schema import SQL_TYPE
+from pipelines.store.warehouse import Warehouse, quoted, sql
+
+#: An order that broke no others is booked: its marks and its decision price can be replaced.
+PARENT_RULES = (
+    "marks_complete", "mark_refused", "decision_near_mid", "instrument_refused",
+    "parent_symbol_known",
+)  # fmt: skip
+#: A fill that broke no others was executed, whatever can be said of its price.
+FILL_RULES = (
+    "snapshot_fresh", "fill_near_mid", "fill_in_window", "parent_refused", "instrument_refused",
+    "fill_symbol_known",
+)  # fmt: skip
+MARK_RULES = ("parent_refused",)
+#: An order that ends later than this after the session lasts on: nothing of it is opportunity yet.
+OPEN_BEYOND_H = 1.0
+#: Name in the queries -> table.
+BOOKED = {"parents": "parent_orders", "fills": "child_fills", "marks": "benchmark_marks"}
+
+
+def book(
+    connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, date: str, bucket_s: int
+) -> None:
+    """Make the relations `booked_parents`, `booked_fills`, `booked_marks`, `filled_before` and
+    `previous_close`, beside the date's `buckets`."""
+    dates = booked_dates(warehouse, date)
+    for name, table in BOOKED.items():
+        _accepted(connection, warehouse, name, table, dates)
+        _refused(connection, warehouse, name, table, dates)
+    _previous_close(connection, warehouse, dates)
+    rules = {"date": date, "fill_rules": list(FILL_RULES)}
+    queries = {
+        "booked_parents": {
+            "date": date, "parent_rules": list(PARENT_RULES), "bucket_s": bucket_s,
+            "open_beyond_h": OPEN_BEYOND_H,
+        },
+        "booked_fills": rules,
+        "booked_marks": {"date": date, "mark_rules": list(MARK_RULES)},
+        "filled_before": rules,
+    }  # fmt: skip
+    for name, values in queries.items():
+        connection.execute(f"CREATE TEMP TABLE {name} AS\n{sql(f'marts/tca_{name}')}", values)
+
+
+def booked_dates(warehouse: Warehouse, date: str) -> list[str]:
+    """The date and those before it whose orders may still trade, ascending."""
+    there = warehouse.dates("accepted", "parent_orders")
+    before = [other for other in there if other < date]
+    return [*before[-contract.PARENT_DATES :], date]
+
+
+def inputs(warehouse: Warehouse, date: str) -> Iterator[tuple[str, str]]:
+    """Names and digests of everything read here beside the date's accepted partitions."""
+    dates = booked_dates(warehouse, date)
+    for day in dates:
+        for layer in ("accepted", "quarantine"):
+            for table in BOOKED.values():
+                manifest = warehouse.manifest(layer, table, day)
+                yield f"{layer}/{table}/{day}", manifest.sha256 if manifest else "none"
+    for day in dates[-2:-1]:
+        manifest = warehouse.manifest(warehouse.settings.feature_layer, "buckets", day)
+        yield f"buckets/{day}", manifest.sha256 if manifest else "none"
+
+
+def _accepted(
+    connection: duckdb.DuckDBPyConnection,
+    warehouse: Warehouse,
+    name: str,
+    table: str,
+    dates: list[str],
+) -> None:
+    columns = {c.name: SQL_TYPE[c.type] for c in contract.TABLES[table].columns}
+    _view(connection, f"accepted_{name}", columns, warehouse.files("accepted", table, dates))
+
+
+def _refused(
+    connection: duckdb.DuckDBPyConnection,
+    warehouse: Warehouse,
+    name: str,
+    table: str,
+    dates: list[str],
+) -> None:
+    columns = {"rules": "VARCHAR[]", "record": "VARCHAR"}
+    _view(connection, f"refused_{name}", columns, warehouse.files("quarantine", table, dates))
+
+
+def _view(
+    connection: duckdb.DuckDBPyConnection, name: str, columns: dict[str, str], files: list[str]
+) -> None:
+    """Partitions of several dates as one relation with their date; empty where there are none."""
+    chosen = ", ".join(f"{column}::{kind} AS {column}" for column, kind in columns.items())
+    if files:
+        listed = ", ".join(f"'{quoted(file)}'" for file in files)
+        source = (
+            f"SELECT date, {chosen} FROM read_parquet([{listed}], hive_partitioning = true,"
+            " hive_types = {'date': DATE}, union_by_name = true)"
+        )
+    else:
+        empty = ", ".join(f"NULL::{kind} AS {column}" for column, kind in columns.items())
+        source = f"SELECT NULL::DATE AS date, {empty} WHERE false"
+    connection.execute(f"CREATE TEMP VIEW {name} AS {source}")
+
+
+def _previous_close(
+    connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, dates: list[str]
+) -> None:
+    """The last mid of each name on the date before, as the features have it."""
+    files = warehouse.files(warehouse.settings.feature_layer, "buckets", dates[-2:-1])
+    columns = {"ts": "TIMESTAMPTZ", "symbol": "VARCHAR", "mid_end": "DOUBLE"}
+    _view(connection, "buckets_before", columns, files)
+    connection.execute(f"CREATE TEMP TABLE previous_close AS\n{sql('marts/tca_previous_close')}")
