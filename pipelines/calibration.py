@@ -7,25 +7,29 @@ large ones own it; dates are what varies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.carried import net_of_carried
-from crossimpact.estimate.held_out import pooled_slope
-from crossimpact.model import ImpactModel
+from crossimpact.estimate.held_out import HeldOut, open_held_out, pooled_slope
+from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.release.bundle import Release
 from crossimpact.response import Response
+from crossimpact.slope import Slope, between_days
 from pipelines import features
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
 DATES = 20  # a single one says too little
+#: An alarm needs the same interval to exclude 1 so many dates ago, too: two weeks running.
+WEEK = 5
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,163 @@ class Calibration:
         return dict(vars(self))
 
 
-def dates_until(warehouse: Warehouse, date: str) -> list[str]:
-    """The last `DATES` dates up to `date` whose buckets and labels are there."""
+@dataclass(frozen=True)
+class Row:
+    """The slope of one scope: all, a regime or a sector; a row of the mart `tca_calibration`.
+
+    Attributes
+    ----------
+    coverage
+        Share of the dates' own 95% intervals that cover 1.
+    day_slope
+        Of the last date alone: a dot in the trend, never an alarm.
+    slope_before, low_before, high_before
+        Of the `DATES` dates that ended `WEEK` dates earlier; None where there are not that many.
+    alarm
+        Whether both intervals lie on one side of 1.
+    """
+
+    scope: str
+    name: str
+    slope: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    buckets: int
+    dates: int
+    in_sample_dates: int
+    coverage: float | None
+    day_slope: float | None
+    slope_before: float | None
+    low_before: float | None
+    high_before: float | None
+    alarm: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What each bucket of some dates says of a slope: its information, its score, its date."""
+
+    information: Array
+    score: Array
+    date: NDArray[np.str_]
+
+    def slope(self, dates: Sequence[str]) -> Slope | None:
+        """Of these dates; None when they do not tell."""
+        rows = np.isin(self.date, dates)
+        found = between_days(self.information[rows], self.score[rows], self.date[rows])
+        return found if found is not None and np.isfinite(found.se) else None
+
+
+def dates_until(warehouse: Warehouse, date: str, count: int = DATES) -> list[str]:
+    """The last dates up to `date` whose buckets and labels are there."""
     layer = warehouse.settings.feature_layer
     there = set(warehouse.dates(layer, "buckets")) & set(warehouse.dates(layer, "regimes"))
-    return sorted(other for other in there if other <= date)[-DATES:]
+    return sorted(other for other in there if other <= date)[-count:]
+
+
+def rows(settings: Settings, release: Release, dates: Sequence[str]) -> list[Row]:
+    """Calibration by scope on the last `DATES` of the dates, and of those a week before.
+
+    Parameters
+    ----------
+    dates
+        Ascending, the last `DATES` + `WEEK` or fewer.
+    """
+    models = answering(release)
+    if not any(model.edges for model in models.values()) or not dates:
+        return []
+    try:
+        panel = net_of_earlier(on_models(features.load_panel(settings, dates), models), models)
+    except EstimationError:  # no book all along
+        return []
+    with threadpool_limits(limits=1):
+        opened = _opened(release, models, panel)
+        scopes = _scopes(opened, panel)
+        return [_row(key, evidence, release, dates) for key, evidence in scopes]
+
+
+def in_stress(found: Sequence[Row]) -> str:
+    """Whether cross impact was underpredicted in stress, in a sentence with its interval."""
+    row = next((r for r in found if (r.scope, r.name) == ("regime", "stressed")), None)
+    if row is None or row.slope is None or row.low is None or row.high is None:
+        return "Whether cross impact was underpredicted in stress is unknown: too little tells."
+    said = (
+        f"in stress {row.slope:.2f} times the predicted cross impact was realized over"
+        f" {row.dates} dates (95% interval {row.low:.2f} to {row.high:.2f})"
+    )
+    if row.low > 1:
+        return f"Cross impact was underpredicted: {said}."
+    if row.high < 1:
+        return f"Cross impact was overpredicted: {said}."
+    return f"No evidence that cross impact was underpredicted: {said}."
+
+
+def _opened(
+    release: Release, models: Mapping[str, ImpactModel], panel: Panel
+) -> dict[str, HeldOut]:
+    metrics = release.report.get("metrics", {})
+    return {
+        regime: open_held_out(
+            model, panel.of_regime(regime), Response.of(metrics.get(regime, {}))
+        )
+        for regime, model in models.items()
+        if (panel.regime == regime).any()
+    }
+
+
+def _scopes(
+    opened: Mapping[str, HeldOut], panel: Panel
+) -> Iterator[tuple[tuple[str, str], Evidence]]:
+    """Evidence by scope and name; names of a sector alone are held against its own noise."""
+    yield ("all", ""), _evidence(opened.values())
+    for regime, held in opened.items():
+        yield ("regime", regime), _evidence([held])
+    labels = np.array(panel.sectors)
+    for sector in sorted(set(panel.sectors)):
+        yield ("sector", sector), _evidence(_names(h, labels == sector) for h in opened.values())
+
+
+def _names(held: HeldOut, keep: NDArray[np.bool_]) -> HeldOut:
+    columns = {name: getattr(held, name)[:, keep] for name in ("flow", "left", "cross", "known")}
+    return replace(held, **columns)
+
+
+def _evidence(opened: Iterable[HeldOut]) -> Evidence:
+    told = [(*held.calibration(), held.date) for held in opened]
+    if not told:
+        return Evidence(np.zeros(0), np.zeros(0), np.zeros(0, dtype=str))
+    return Evidence(*(np.concatenate(part) for part in zip(*told, strict=True)))
+
+
+def _row(key: tuple[str, str], evidence: Evidence, release: Release, dates: Sequence[str]) -> Row:
+    last, before = dates[-DATES:], dates[:-WEEK][-DATES:]
+    now, then = evidence.slope(last), evidence.slope(before) if len(dates) > DATES else None
+    days = [s.interval() for date in last if (s := evidence.slope([date])) is not None]
+    today = evidence.slope(last[-1:])
+    low, high = now.interval() if now else (None, None)
+    low_then, high_then = then.interval() if then else (None, None)
+    return Row(
+        *key,
+        slope=now.value if now else None,
+        se=now.se if now else None,
+        low=low,
+        high=high,
+        buckets=now.n if now else 0,
+        dates=len(last),
+        in_sample_dates=sum(release.window.first <= d <= release.window.last for d in last),
+        coverage=sum(a <= 1 <= b for a, b in days) / len(days) if days else None,
+        day_slope=today.value if today else None,
+        slope_before=then.value if then else None,
+        low_before=low_then,
+        high_before=high_then,
+        alarm=_above(low, low_then) or _above(high and -high, high_then and -high_then, -1.0),
+    )
+
+
+def _above(now: float | None, before: float | None, limit: float = 1.0) -> bool:
+    """Whether an end of the interval lies beyond the limit, now and a week before."""
+    return now is not None and before is not None and now > limit and before > limit
 
 
 def calibration(settings: Settings, release: Release, dates: Sequence[str]) -> Calibration:

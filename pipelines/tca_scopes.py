@@ -1,4 +1,4 @@
-"""Costs of orders by desk, basket, symbol, sector and regime: what is noise, and how they spread."""
+"""Costs of orders by desk, basket, symbol, sector and regime: their noise and how they spread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCOPES = {
 #: Of these, there are orders enough for an interval.
 SPREAD = ("desk", "sector", "regime")
 LEVELS = (0.50, 0.90, 0.95)
-#: Resamples of the bootstrap, its seed, and the ends of its interval; fewer orders tell no interval.
+#: Resamples of the bootstrap, its seed, ends of its interval; fewer orders tell no interval.
 DRAWS, SEED, ENDS, LEAST = 500, 7, (0.025, 0.975), 10
 NOISE = pa.schema(
     [("scope", pa.string()), ("name", pa.string()), ("residual_sd_usd", pa.float64())]
