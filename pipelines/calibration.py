@@ -154,9 +154,7 @@ def _opened(
 ) -> dict[str, HeldOut]:
     metrics = release.report.get("metrics", {})
     return {
-        regime: open_held_out(
-            model, panel.of_regime(regime), Response.of(metrics.get(regime, {}))
-        )
+        regime: open_held_out(model, panel.of_regime(regime), Response.of(metrics.get(regime, {})))
         for regime, model in models.items()
         if (panel.regime == regime).any()
     }

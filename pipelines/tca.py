@@ -17,7 +17,7 @@ from crossimpact.errors import CrossImpactError, UsageError
 from crossimpact.progress import tell
 from crossimpact.release.bundle import Release
 from pipelines import features, plan, tca_booking, tca_marts, validate
-from pipelines.calibration import Calibration, dates_until
+from pipelines.calibration import DATES, WEEK, Calibration, dates_until
 from pipelines.pages import reports
 from pipelines.pricing import Pricing, as_of
 from pipelines.store.landing import Landing
@@ -147,7 +147,7 @@ def _inputs(
                 f"no features {table} of {date} in layer {layer}", "build the features first"
             )
         inputs[f"{layer}/{table}"] = manifest.sha256
-    for other in dates_until(warehouse, date):
+    for other in dates_until(warehouse, date, DATES + WEEK):
         for table in FEATURES:
             before = warehouse.manifest(layer, table, other)
             inputs[f"{layer}/{table}/{other}"] = before.sha256 if before else "none"

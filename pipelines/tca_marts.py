@@ -6,7 +6,7 @@ relations; the money is summed in `sql/marts/` as exact decimals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -20,18 +20,33 @@ from crossimpact.model import ImpactModel
 from crossimpact.schema import SQL_TYPE
 from crossimpact.tca import PairCost, pair_costs, predict
 from pipelines import tca_booking, tca_scopes
-from pipelines.calibration import calibration, dates_until
+from pipelines.calibration import DATES, WEEK, calibration, dates_until, in_stress, rows
+from pipelines.hot_pairs import hot_pairs
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse, scalar, sql
 from pipelines.tca_day import Causes, Day, causes, levels, own_left, predictions, read_day
 from pipelines.tca_noise import Exposures
-from pipelines.tca_tables import INSIDE, PARTS, TABLES, USD, Table
+from pipelines.tca_tables import INSIDE, PARTS, TABLES
 
 LAYER = "marts"
 ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")
 OPTIONAL = ("public_trades",)
 FEATURES = ("buckets", "regimes")
+#: Modelled cost of a pair's, or a fill's, bucket from which a rule counts as broken, bps.
+STAGGER_BPS = 5.0
+CALIBRATED = pa.schema(
+    [(name, pa.string()) for name in ("scope", "name")]
+    + [(name, pa.float64()) for name in ("slope", "se", "low", "high")]
+    + [(name, pa.int64()) for name in ("buckets", "dates", "in_sample_dates")]
+    + [(name, pa.float64()) for name in ("coverage", "day_slope", "slope_before")]
+    + [(name, pa.float64()) for name in ("low_before", "high_before")]
+    + [("alarm", pa.bool_())]
+)
+HOT = pa.schema(
+    [(name, pa.string()) for name in ("symbol_i", "symbol_j")]
+    + [(name, pa.int64()) for name in ("days_in_top20", "days_seen")]
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +63,42 @@ def build(warehouse: Warehouse, date: str, pricing: Pricing, inputs: Mapping[str
     """Publish the marts of `date`, all made from `inputs`."""
     with warehouse.connect() as connection:
         _views(connection, warehouse, date)
-        tca_booking.book(connection, warehouse, date, warehouse.settings.bucket_s)
+        tca_booking.book(connection, warehouse, date)
         priced = _priced(connection, pricing)
         connection.register("releases", pricing.relation())
-        _money(connection, warehouse.settings, date, priced)
-        extra = _extra(warehouse, date, pricing, priced)
+        recent = _recent(warehouse, date, pricing)
+        connection.register("hot", recent.hot)
+        _money(connection, warehouse.settings, tca_booking.dates(warehouse, date), priced)
+        connection.register("tca_calibration", recent.calibration)
         for name, table in TABLES.items():
-            query = table.query(_widened(connection, table))
-            warehouse.publish(connection, query, LAYER, name, date, inputs=inputs, extra=extra)
+            warehouse.publish(
+                connection, table.query(name), LAYER, name, date, inputs=inputs,
+                extra=recent.extra | {"unpriced": list(priced.found.prediction.unpriced)},
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recent:
+    """What the last dates say: calibration by scope, names of hot pairs, and for the manifests."""
+
+    calibration: pa.Table
+    hot: pa.Table
+    extra: dict[str, Any]
+
+
+def _recent(warehouse: Warehouse, date: str, pricing: Pricing) -> Recent:
+    """Of the release that heads the page, on the last dates' features."""
+    release, settings = pricing.main.release, warehouse.settings
+    dates = dates_until(warehouse, date, DATES + WEEK)
+    told = rows(settings, release, dates)
+    slope = calibration(settings, release, dates[-DATES:])
+    extra = {"calibration": slope.to_dict(), "in_stress": in_stress(told)}
+    found = hot_pairs(settings, release, dates[-DATES:])
+    return Recent(
+        pa.Table.from_pylist([vars(row) for row in told], CALIBRATED),
+        pa.Table.from_pylist([vars(pair) for pair in found], HOT),
+        extra,
+    )
 
 
 def _views(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, date: str) -> None:
@@ -86,10 +129,10 @@ def _priced(connection: duckdb.DuckDBPyConnection, pricing: Pricing) -> Priced:
 
 
 def _money(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, date: str, priced: Priced
+    connection: duckdb.DuckDBPyConnection, settings: Settings, dates: Sequence[str], priced: Priced
 ) -> None:
-    """Run the queries in the order they read each other."""
-    day, found = priced.day, priced.found
+    """Run the queries in the order they read each other; `dates` end with the one analysed."""
+    day, found, date = priced.day, priced.found, dates[-1]
     bucket: dict[str, Any] = {"bucket_s": settings.bucket_s}
     fresh = {"max_age_s": contract.MAX_SNAPSHOT_AGE_S}
 
@@ -112,6 +155,8 @@ def _money(
     ask("benchmarks", fresh)
     for name in ("tca_orders", "tca_path", "tca_buckets", "tca_pairs"):
         ask(name)
+    ask("tca_order_life", {"date": date, "dates": list(dates)})
+    ask("tca_breaches", {"least_bps": STAGGER_BPS})
     ask("tca_markouts", bucket | fresh)
     tca_scopes.register(connection, day, found, exposures)
     ask("tca_daily", {"date": date})
@@ -167,26 +212,3 @@ def _pairs(priced: Priced, exposures: Exposures) -> pa.Table:
 
 def _pair(cost: PairCost, plain: Mapping[str, str]) -> dict[str, Any]:
     return {**vars(cost), "regime": plain[cost.regime]}
-
-
-def _extra(warehouse: Warehouse, date: str, pricing: Pricing, priced: Priced) -> dict[str, Any]:
-    """What the manifests say beside the rows."""
-    slope = calibration(warehouse.settings, pricing.main.release, dates_until(warehouse, date))
-    unpriced = list(priced.found.prediction.unpriced)
-    return {"unpriced": unpriced, "calibration": slope.to_dict()}
-
-
-def _widened(connection: duckdb.DuckDBPyConnection, table: Table) -> str:
-    """The mart's relation with every declared column: what nothing fills yet is null, money 0."""
-    found = connection.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE table_name = $name", {"name": table.name}
-    ).fetchall()
-    there = {name for (name,) in found}
-    missing = [
-        f"{'0' if c.type == USD else 'NULL'}::{c.type} AS {c.name}"
-        for c in table.columns
-        if c.name not in there
-    ]
-    if not there:
-        return f"(SELECT {', '.join(missing)} LIMIT 0)"
-    return f"(SELECT {', '.join(['*', *missing])} FROM {table.name})"

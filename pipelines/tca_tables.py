@@ -310,7 +310,6 @@ PAIRS = Table(
         real("share", "share", "of the day's |usd| over all pairs"),
         real("gamma_ij_bps", "bps", "on the first per unit of ADV fraction in the second"),
         real("gamma_ji_bps", "bps", "on the second per unit of ADV fraction in the first"),
-        time("peak_ts", "bucket whose flow cost the pair most"),
         whole("days_in_top20", "of the last 20 dates analysed, this one too, among the top 20"),
         whole("days_seen", "those dates", "dates"),
     ),
