@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,9 +12,11 @@ import typer
 from cli import views
 from cli.console import show
 from cli.options import (
+    Address,
     AsOf,
     Bucket,
     Date,
+    EngineOption,
     FlowOption,
     Home,
     Json,
@@ -91,6 +94,8 @@ def validate(
     replace: Annotated[
         bool, typer.Option("--replace", help="Go over to this landing zone for good")
     ] = False,
+    engine: EngineOption = "local",
+    address: Address = None,
     home: Home = None,
     json_: Json = False,
 ) -> None:
@@ -100,6 +105,7 @@ def validate(
     with stages("validate"):
         from pipelines import validate as step
         from pipelines.audit.zone import replace as go_over
+        from pipelines.engine import opened
         from pipelines.store.landing import Landing
         from pipelines.store.warehouse import Warehouse
 
@@ -108,7 +114,8 @@ def validate(
             raise UsageError(f"landing zone {landing} has no partition of {day}")
         if replace:
             go_over(Warehouse(place), zone)
-        result = step.run(place, zone, [day] if day else None).to_dict()
+        with opened(engine, address) as workers:
+            result = step.run(place, zone, [day] if day else None, workers).to_dict()
     show(result if json_ else views.validated(result), as_json=json_)
 
 
@@ -122,6 +129,8 @@ def refit(
     flow: FlowOption = None,
     bucket: Bucket = "5min",
     loss: Annotated[Literal["huber", "quantile"], typer.Option(help="Self fit's loss")] = "huber",
+    engine: EngineOption = "local",
+    address: Address = None,
     home: Home = None,
     json_: Json = False,
 ) -> None:
@@ -130,11 +139,14 @@ def refit(
     landing_zone(landing, last)
     with stages("refit"):
         from pipelines import refit as step
+        from pipelines.engine import opened
         from pipelines.plan import settings_for
         from pipelines.store.landing import Landing
 
         place = settings_for(place, Landing(landing), flow)
-        result = step.run(place, landing, last, window_days, loss, now()).to_dict()
+        with opened(engine, address) as workers:
+            made = step.run(place, landing, last, window_days, loss, now(), workers)
+    result = made.to_dict()
     show(result if json_ else views.refitted(result), as_json=json_)
 
 
@@ -154,14 +166,24 @@ def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Js
 
 
 @app.command(rich_help_panel=MEASURE)
-def tca(landing: LandingPath, date_: Date = None, home: Home = None, json_: Json = False) -> None:
+def tca(
+    landing: LandingPath,
+    date_: Date = None,
+    engine: EngineOption = "local",
+    address: Address = None,
+    home: Home = None,
+    json_: Json = False,
+) -> None:
     """Daily TCA of one date, the last landed one by default."""
     place, day = known_home(home), date(date_)
     landing_zone(landing, day)
     with stages("tca"):
         from pipelines import tca as step
+        from pipelines.engine import opened
         from pipelines.store.landing import Landing
 
-        result = step.run_as_of(place, landing, day or Landing(landing).all_dates()[-1])
+        dates = [day or Landing(landing).all_dates()[-1]]
+        with opened(engine, address) as workers:
+            (result,) = workers.map(partial(step.run_as_of, place, landing), dates)
     shown = result.to_dict()
     show(shown if json_ else views.priced(shown), as_json=json_)

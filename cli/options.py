@@ -39,6 +39,14 @@ FlowOption = Annotated[
     Literal["own", "public"] | None,
     typer.Option("--flow", help="Whose flow is q [default: own where the desk's orders are]"),
 ]
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Who does the dates and fits: this process, or Ray's workers"),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster, host:port or auto [default: this machine's cores]"),
+]
 ReleaseOption = Annotated[
     str, typer.Option("--release", help="champion, challenger or a release id")
 ]

@@ -51,8 +51,7 @@ FLOW_SOURCE = {"own": "child_fills", "public": "public_trades"}
 def prepare(settings: Settings, landing: Landing, dates: Sequence[str]) -> None:
     """Buckets and labels of accepted `dates`, and the buckets their labels look back on."""
     read = readable(settings, landing, dates)
-    for date in each("features", read):
-        build(settings, date)
+    build_dates(settings, read)
     label(settings, dates, read)
 
 
@@ -105,6 +104,12 @@ def build(settings: Settings, date: str) -> dict[str, Any]:
                 warehouse.publish(connection, query, layer, name, date, inputs=inputs, extra=extra)
     manifest = warehouse.manifest(layer, "buckets", date)
     return asdict(manifest) if manifest else {}
+
+
+def build_dates(settings: Settings, dates: Sequence[str]) -> None:
+    """`build` of dates, one after the other."""
+    for date in each("features", dates):
+        build(settings, date)
 
 
 def label(settings: Settings, dates: Sequence[str], read: Sequence[str]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from crossimpact.release.bundle import UNKNOWN, Release
 from crossimpact.release.content import Policy, Window
 from crossimpact.release.policy import DEFAULT
 from pipelines import features, moments, over_time, record, validate
+from pipelines.engine import LOCAL, Engine, ahead
 from pipelines.over_time import Timed
 from pipelines.pages.card import model_card
 from pipelines.pages.card_over_time import in_words
@@ -236,8 +237,9 @@ def summary(release: Release, version: Version) -> Registered:
 def run(
     settings: Settings, landing_root: Path, as_of: str | None = None,
     window_days: int | None = None, loss: Loss = "huber", now: datetime | None = None,
+    engine: Engine = LOCAL,
 ) -> Registered:  # fmt: skip
-    """The whole refit in one process.
+    """The whole refit, its pieces done by the engine.
 
     Raises
     ------
@@ -249,17 +251,19 @@ def run(
     landing, stages = Landing(landing_root), dict[str, float]()
     steps = plan(settings, landing_root, as_of, window_days, loss, now)
     with _timed(stages, "validate"):
-        validate.run(settings, landing, steps.dates)
+        validate.run(settings, landing, steps.dates, engine)
     with _timed(stages, "features"):
+        read = features.readable(settings, landing, steps.dates)
+        ahead(engine, partial(features.build_dates, settings), read)
         features.prepare(settings, landing, steps.dates)
     with _timed(stages, "moments"):
+        ahead(engine, partial(moments.prepare, settings, transforms=("linear",)), steps.dates)
         moments.prepare(settings, steps.dates, ("linear",))
     with _timed(stages, "decay"):
         panel = features.load_panel(settings, steps.dates)
         carried = over_time.carryover(settings, steps, panel)
     with _timed(stages, "fit"):
-        for regime in REGIMES:
-            fit(settings, steps, regime, carried)
+        engine.map(partial(fit, settings, steps, carried=carried), REGIMES)
     with _timed(stages, "register"):
         made = assemble(settings, steps)
     return replace(made, stages=stages)

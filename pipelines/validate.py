@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from crossimpact import contract
@@ -24,6 +25,7 @@ from pipelines.audit.record import Recorder
 from pipelines.audit.rules import inputs as rule_inputs
 from pipelines.audit.waivers import load as waivers_of
 from pipelines.date_report import DateReport, TableReport
+from pipelines.engine import LOCAL, Engine, ahead
 from pipelines.findings import Finding
 from pipelines.limits import excess_rows
 from pipelines.split import IN_PLACE, Judgement
@@ -95,9 +97,16 @@ class Result:
         }
 
 
-def run(settings: Settings, landing: Landing, dates: Iterable[str] | None = None) -> Result:
+def run(
+    settings: Settings,
+    landing: Landing,
+    dates: Iterable[str] | None = None,
+    engine: Engine = LOCAL,
+) -> Result:
     """Validate `dates` (all landed ones by default) and give the verdict over them."""
-    return verdict(settings, landing, landing.all_dates() if dates is None else dates)
+    asked = landing.all_dates() if dates is None else sorted({*dates})
+    ahead(engine, partial(validate_dates, settings, landing), asked)
+    return verdict(settings, landing, asked)
 
 
 def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Result:
