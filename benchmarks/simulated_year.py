@@ -4,10 +4,10 @@ predicted.
     .venv/bin/python -m benchmarks.simulated_year                    # 252 trading days, hours
     .venv/bin/python -m benchmarks.simulated_year --days 40 --month 10
 
-Every date is landed in the evening, validated and priced (TCA, once there is a champion). Every fifth
-one drift looks at the week, every `--month` dates a refit is asked to be promoted (its gates, or an
-override on refusal), every 15th an earlier date is landed again with a corrected fill, once a regime
-is demoted, and gc runs weekly. The clock is the desk's own, one process does it all, so that memory
+Every date is landed in the evening, validated and priced (TCA, once there is a champion). Weekly
+drift looks at the week, every `--month` dates a refit is asked to be promoted (its gates, or an
+override on refusal), every 15th an earlier date is landed again with a corrected fee, once a regime
+is demoted; gc runs weekly. The clock is the desk's own, one process does it all, so that memory
 which grows is seen. At the end the ledgers are verified, rows are counted, and every date is
 validated and priced again: each must come out as the bytes that are live. Prints Markdown.
 """

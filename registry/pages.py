@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from crossimpact.consumer.address import FOLDER, MODEL
+from crossimpact.consumer.address import FOLDER, MODEL, of_desk
 from crossimpact.release import bundle
 from crossimpact.release.bundle import Release
 
-EXPERIMENT = "crossimpact-refit"
+EXPERIMENT = of_desk("crossimpact-refit")
 CARD = "model_card.md"
 MODEL_FILE = "MLmodel"
 EXAMPLE = "input_example.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,9 @@ T = TypeVar("T")
 JUDGED = ("accepted", "quarantine", "violations")
 DAYS = "days"
 MANIFEST = "_manifest.json"
+#: Of manifests and marks this code reads; the first one is written, and does not say so.
+SCHEMA_VERSIONS = (1,)
+CONTRACT_VERSIONS = tuple(str(n) for n in range(1, int(contract.VERSION) + 1))
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,33 @@ def parsed(content: bytes | None, place: object, parse: Callable[[dict[str, Any]
     Raises
     ------
     CrossImpactError
-        When it is no manifest.
+        When it is no manifest, or one of a schema this code does not know.
     """
     try:
-        return None if content is None else parse(json.loads(content))
+        return None if content is None else parse(_known(json.loads(content), place))
     except (ValueError, TypeError, KeyError) as error:
         raise CrossImpactError(
             f"manifest {place} cannot be read ({error})", "delete the partition and rerun"
         ) from error
+
+
+def _known(plain: dict[str, Any], place: object) -> dict[str, Any]:
+    """A pointer's content without its schema version, which none but the first one says."""
+    told = plain.pop("schema_version", SCHEMA_VERSIONS[0])
+    if told not in SCHEMA_VERSIONS:
+        raise _later(place, f"schema version {told}", SCHEMA_VERSIONS)
+    for manifest in (plain, *plain.get("partitions", ())):
+        version = str(manifest.get("contract_version", contract.VERSION))
+        if version not in CONTRACT_VERSIONS:
+            raise _later(place, f"contract version {version}", CONTRACT_VERSIONS)
+    return plain
+
+
+def _later(place: object, what: str, known: Iterable[object]) -> CrossImpactError:
+    return CrossImpactError(
+        f"manifest {place} is of {what}, this code knows {', '.join(map(str, known))}",
+        "read it with the version that wrote it, or a later one; nothing was changed",
+    )
 
 
 def read(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from crossimpact.consumer.address import check_desk
 from crossimpact.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Settings:
     run: Run = Run()
 
     def __post_init__(self) -> None:
+        check_desk()
         if not 5 <= self.bucket_s <= 3600 or 86400 % self.bucket_s:
             raise UsageError(
                 f"a bucket of {self.bucket_s} s does not divide the day into 5 s to 1 h pieces",

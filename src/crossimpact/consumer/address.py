@@ -6,13 +6,38 @@ alone, which MLflow sends as a header: an address that holds them would end up i
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from crossimpact.errors import Unavailable, UsageError
 
-MODEL = "crossimpact-gamma"
+#: Names the desk of this process where several share a registry; unset on a registry of one desk.
+DESK = "CROSSIMPACT_DESK"
+DESK_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+def of_desk(name: str) -> str:
+    """A name in the registry that is this process' desk's own; an odd desk cannot leave its place.
+
+    A process works for one desk, as it has one home.
+    """
+    desk = os.environ.get(DESK, "")
+    return f"{name}-{quote(desk, safe='')}" if desk else name
+
+
+def check_desk() -> None:
+    """Raise the `UsageError` of a desk whose name is none."""
+    desk = os.environ.get(DESK, "")
+    if desk and not DESK_NAME.fullmatch(desk):
+        raise UsageError(
+            f"{DESK} is {desk[:64]!r}, no name of a desk",
+            "1 to 32 of a-z, 0-9 and -, none of them - at either end",
+        )
+
+
+MODEL = of_desk("crossimpact-gamma")
 FOLDER = "release"  # of a run's artefacts
 SQLITE = "sqlite:///"
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
