@@ -239,6 +239,11 @@ class ImpactModel:
         q = np.atleast_2d(np.asarray(q, dtype=np.float64))
         return np.asarray(BPS * self.adv[:, None] * self.gamma * (q.T @ self.flow(q)))
 
+    def path_pair_cost(self, flows: ArrayLike) -> tuple[Array, Array]:
+        """USD cost of each ordered pair over a path of flows, shape (n, n) each: now, and carried
+        over; see `crossimpact.path.pair_cost`."""
+        return path.pair_cost(self, flows)
+
     # -- the symmetric object ------------------------------------------------------------------
 
     @property

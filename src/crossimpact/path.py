@@ -55,6 +55,7 @@ class Model(Protocol):
     def marginal_cost(self, q: ArrayLike) -> Array: ...
     def self_bps(self, q: ArrayLike) -> Array: ...
     def cross_bps(self, q: ArrayLike) -> Array: ...
+    def flow(self, q: ArrayLike) -> Array: ...
     def flow_slope(self, q: Array) -> Array: ...
 
 
@@ -124,6 +125,22 @@ def cost(model: Model, flows: ArrayLike, sessions: Sequence[Any] | None = None) 
         carried_self_bps=own,
         carried_cross_bps=cross,
     )
+
+
+def pair_cost(model: Model, flows: ArrayLike) -> tuple[Array, Array]:
+    """USD cost of each ordered pair over a path of one session, shape (n, n) each: what a name's
+    fills pay for the other's push of the same bucket, and for what its earlier ones left.
+
+    `[i, j] + [j, i]` is what the pair cost together; all pairs sum to `cross_now` and
+    `cross_carried` of `cost`.
+    """
+    q = checked(model, flows)
+    notional, pushing = BPS * q * model.adv, model.flow(q)
+    now = model.gamma * (notional.T @ pushing)
+    if model.kernel is None:
+        return now, np.zeros_like(now)
+    left = model.kernel.scale_cross * model.kernel.carried(pushing)
+    return now, model.gamma * (notional.T @ left)
 
 
 def marginal_cost(model: Model, flows: ArrayLike, sessions: Sequence[Any] | None = None) -> Array:
