@@ -28,6 +28,7 @@ from cli import (
     live,
     metrics,
     orders,
+    pretrade,
     release,
     retention,
     schedule,
@@ -174,6 +175,7 @@ for commands in (data.app, release.app):
 app.add_typer(audit.app, name="audit", rich_help_panel=data.DATA)
 app.add_typer(ingest.app, name="ingest", rich_help_panel=data.DATA)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=data.MODEL)
+app.add_typer(pretrade.app)
 app.add_typer(orders.app)
 app.add_typer(live.app, name="live", rich_help_panel="Orders")
 app.add_typer(live.about_orders)

@@ -196,3 +196,58 @@ def planned(result: Data) -> Data:
         "gap_usd": result["gap_usd"],
         "notes": "; ".join(result["notes"]),
     }
+
+
+def expected(result: Data) -> Data:
+    """The answer first; a regime's urgencies by cause, then orders and pairs as planned."""
+    scenarios = result["scenarios"]
+    priced = [row for row in scenarios if row["basket"]]
+    planned = next((row for row in priced if row["urgency"] == "low"), None)
+    shown: dict[str, Any] = {
+        "answer": result["headline"],
+        "release": f"{result['release']} as of {result['as_of']}",
+        "note": result["note"],
+        "no model": [row for row in scenarios if not row["basket"] and row["urgency"] == "low"],
+    }
+    for regime in dict.fromkeys(row["regime"] for row in priced):
+        rows = [_scenario(row) for row in priced if row["regime"] == regime]
+        shown[f"whole basket in a {regime} market, USD"] = rows
+    if planned:
+        where = f"as planned in a {planned['regime']} market, USD"
+        shown[f"orders {where}"] = [
+            {"order": row["order_id"], "trade": f"{row['side']} {row['symbol']}"} | _interval(row)
+            for row in sorted(planned["orders"], key=lambda row: -abs(row["total_usd"]))
+        ]
+        shown[f"pairs {where}"] = [
+            {
+                "pair": f"{row['symbol_i']} / {row['symbol_j']}",
+                "now": round(row["now_usd"]),
+                "carried": round(row["carried_usd"]),
+                "95%": _range(row),
+            }
+            for row in planned["pairs"]
+        ]
+    return {name: value for name, value in shown.items() if value}
+
+
+def _scenario(row: Data) -> Data:
+    cost = row["basket"]
+    return {
+        "urgency": row["urgency"],
+        "minutes": round(row["minutes"]),
+        "spread": round(cost["spread_usd"]),
+        "self": round(cost["self_now_usd"] + cost["self_carried_usd"]),
+        "cross": round(cost["cross_now_usd"] + cost["cross_carried_usd"]),
+        "delay": round(cost["delay_usd"]),
+    } | _interval(cost)
+
+
+def _interval(cost: Data) -> Data:
+    total = round(cost["total_usd"])
+    return {"total": total, "95%": _range(cost), "bps": cost["total_bps"]}
+
+
+def _range(row: Data) -> str:
+    if row["low_usd"] is None:
+        return "unknown"
+    return f"{row['low_usd']:,.0f} to {row['high_usd']:,.0f}"
