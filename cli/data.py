@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -163,27 +162,3 @@ def drift(landing: LandingPath, as_of: AsOf = None, home: Home = None, json_: Js
         done = announce(place, result, who=who(), now=now())
     shown = {**result.to_dict(), **done}
     show(shown if json_ else views.drifted(shown), as_json=json_)
-
-
-@app.command(rich_help_panel=MEASURE)
-def tca(
-    landing: LandingPath,
-    date_: Date = None,
-    engine: EngineOption = "local",
-    address: Address = None,
-    home: Home = None,
-    json_: Json = False,
-) -> None:
-    """Daily TCA of one date, the last landed one by default."""
-    place, day = known_home(home), date(date_)
-    landing_zone(landing, day)
-    with stages("tca"):
-        from pipelines import tca as step
-        from pipelines.engine import opened
-        from pipelines.store.landing import Landing
-
-        dates = [day or Landing(landing).all_dates()[-1]]
-        with opened(engine, address) as workers:
-            (result,) = workers.map(partial(step.run_as_of, place, landing), dates)
-    shown = result.to_dict()
-    show(shown if json_ else views.priced(shown), as_json=json_)

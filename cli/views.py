@@ -251,3 +251,13 @@ def _range(row: Data) -> str:
     if row["low_usd"] is None:
         return "unknown"
     return f"{row['low_usd']:,.0f} to {row['high_usd']:,.0f}"
+
+
+def tables_written(exports: Sequence[Data]) -> Data:
+    """Where the files are, and rows per table."""
+    first = exports[0]
+    return {
+        "written": [row["path"] for row in exports],
+        "dates": f"{first['first']} to {first['last']}, {first['dates']}",
+        "rows": first["rows"],
+    }

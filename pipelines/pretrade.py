@@ -361,13 +361,27 @@ def _more(usd: float) -> str:
 # -- memory --------------------------------------------------------------------------------------
 
 TABLE = "pretrade"
+#: The costs of a row, and what they are.
+COLUMNS = {
+    "notional_usd": "to be traded",
+    "spread_usd": "expected: half spread and fees, alpha of the model",
+    "self_now_usd": "expected: own flow of the bucket",
+    "self_carried_usd": "expected: what earlier own flow of the basket left, since its start",
+    "cross_now_usd": "expected: the basket's other names, same bucket",
+    "cross_carried_usd": "expected: what they left",
+    "delay_usd": "expected: what the basket's earlier orders moved before this one starts",
+    "total_usd": "sum of these, against the mid at the basket's start",
+    "low_usd": "95% interval of the expectation, lower end; null where it is unknown",
+    "high_usd": "upper end",
+    "total_bps": "total of the notional",
+}
 SCHEMA = pa.schema(
     [("prediction", pa.string()), ("predicted_at", pa.timestamp("us", tz="UTC"))]
     + [(name, pa.string()) for name in ("release_id", "basket_id", "order_id")]
     + [("line", pa.int64()), ("symbol", pa.string()), ("side", pa.string())]
     + [(name, pa.timestamp("us", tz="UTC")) for name in ("start_ts", "end_ts")]
     + [(name, pa.string()) for name in ("urgency", "regime", "rung")]
-    + [(name, pa.float64()) for name in (*Predicted.__dataclass_fields__, "total_bps")]
+    + [(name, pa.float64()) for name in COLUMNS]
 )
 
 

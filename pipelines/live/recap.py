@@ -85,13 +85,27 @@ def of(path: Path) -> Recap:
     )
 
 
-def _minutes(rows: Sequence[Line], events: Sequence[Line]) -> dict[str, float]:
+def guardrail(path: Path) -> list[tuple[datetime, str]]:
+    """The guardrail's state at each decision of a journal, and once more at its end."""
+    lines, _ = journals.read(path.read_bytes())
+    rows = [line["decision"] for line in lines if line["kind"] == "decision"]
+    return _states(
+        rows, [line["event"] for line in lines if line["kind"] == "event" and "feed" in line]
+    )
+
+
+def _states(rows: Sequence[Line], events: Sequence[Line]) -> list[tuple[datetime, str]]:
     """Each change of state makes a decision, so a state lasts from one to the next."""
-    result: dict[str, float] = defaultdict(float, dict.fromkeys(STATES, 0.0))
     if not rows:
-        return dict(result)
-    times = [datetime.fromisoformat(row["at"]) for row in rows]
-    last = max((datetime.fromisoformat(event["at"]) for event in events), default=times[-1])
-    for row, (begin, end) in zip(rows, pairwise([*times, max(last, times[-1])]), strict=True):
-        result[row["guardrail"]] += (end - begin).total_seconds() / 60
+        return []
+    found = [(datetime.fromisoformat(row["at"]), str(row["guardrail"])) for row in rows]
+    moment, state = found[-1]
+    last = max((datetime.fromisoformat(event["at"]) for event in events), default=moment)
+    return [*found, (max(last, moment), state)]
+
+
+def _minutes(rows: Sequence[Line], events: Sequence[Line]) -> dict[str, float]:
+    result: dict[str, float] = defaultdict(float, dict.fromkeys(STATES, 0.0))
+    for (begin, state), (end, _) in pairwise(_states(rows, events)):
+        result[state] += (end - begin).total_seconds() / 60
     return {state: round(minutes, 1) for state, minutes in result.items()}

@@ -244,6 +244,8 @@ def to_svg(figure: Figure, alt: str) -> str:
     viewbox = re.search(r'viewBox="([0-9. ]+)"', head)
     prefix = re.sub(r"\W+", "-", alt.lower())[:24]
     body = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{prefix}-", body)
+    for colour, name in ((INK, "ink"), (MUTED, "muted")):  # as the page has it, by day and night
+        body = body.replace(f": {colour}", f": var(--{name}, {colour})")
     size = viewbox.group(1) if viewbox else "0 0 400 300"
     return f'<svg role="img" viewBox="{size}" aria-label="{html.escape(alt)}">{body}'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import re
 from collections import Counter
@@ -12,12 +13,15 @@ import pytest
 
 from crossimpact.release.bundle import Release
 from pipelines import tca
-from pipelines.pages import plots, reports
+from pipelines.pages import day_content, reports
+from pipelines.pages.numbers import usd
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 from tests.pipelines.tca_desk import DATE, desk, fill, mark, model, parent, quote, release
 
+WEEK = "2024-W10"
+CSV = {f"tca-{DATE}-orders.csv", f"tca-{DATE}-pairs.csv"}
 HOSTILE = '<script>alert("x")</script>&$x_1$'
 VERSION = {"version": "3", "promoted": {"who": HOSTILE, "why": "earned it"}}
 
@@ -74,10 +78,11 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
     assert "http" not in text
     assert "@import" not in text
     assert re.findall(r"url\((?!#)", text) == []
-    assert all(reference.startswith("#") for reference in page.references)
+    beside = {"index.html", f"hotspots-{WEEK}.html", *CSV}
+    assert {r for r in page.references if not r.startswith("#")} <= beside
     assert not page.tags["script"]
     assert not page.tags["link"]
-    assert page.tags["svg"] == 6
+    assert page.tags["svg"] >= 6
 
 
 def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
@@ -110,7 +115,8 @@ def test_ids_are_unique_and_figures_and_tables_are_labelled(tmp_path: Path) -> N
 def test_clip_paths_and_marks_still_resolve(tmp_path: Path) -> None:
     text = make(tmp_path).report.read_text()
     page = Page(text)
-    used = {r.removeprefix("#") for r in page.references} | set(
+    inside = {r.removeprefix("#") for r in page.references if r.startswith("#")}
+    used = inside | set(
         re.findall(r"url\(#([^)]+)\)", text)
     )
     assert used
@@ -121,13 +127,13 @@ def test_the_page_says_what_the_numbers_are(tmp_path: Path) -> None:
     result = make(tmp_path)
     text = html.unescape(result.report.read_text())
     for expected in (
-        reports.usd(result.summary["total_usd"]),
+        usd(result.summary["total_usd"]),
         f"<code>{result.release_id}</code>",
         "12 buckets, 50 needed",
         "earned it",
         "AAA / BBB",
         "2024-02-01 to 2024-02-29, 20 dates",
-        "unexplained",
+        "Unexplained",
     ):
         assert expected in text
 
@@ -143,8 +149,8 @@ def test_quarantine_counts_of_the_date_are_shown(tmp_path: Path) -> None:
             query = "SELECT * FROM broken ORDER BY rule_id"
             warehouse.publish(connection, query, layer, "child_fills", DATE, inputs={})
     assert "fill_in_window (2)" in make(tmp_path).report.read_text()
-    row = next(r for r in reports._quality(warehouse, DATE) if r["table"] == "child_fills")
-    assert (row["accepted"], row["quarantined"]) == (6, 2)
+    row = next(r for r in day_content.data_quality(warehouse, DATE) if r.table == "child_fills")
+    assert (row.accepted, row.quarantined) == (6, 2)
 
 
 def test_the_index_lists_every_page(tmp_path: Path) -> None:
@@ -154,18 +160,57 @@ def test_the_index_lists_every_page(tmp_path: Path) -> None:
     (folder / "tca-2024-03-04.html").write_text("its mart is gone")
     index = reports.write_index(Settings(tmp_path)).read_text()
     links = [r for r in Page(index).references if r]
-    assert links == [f"tca-{DATE}.html", "tca-2024-03-04.html", "drift-2024-03-04.html"]
-    assert all((folder / link).exists() for link in links)
-    assert reports.usd(result.summary["total_usd"]) in index
+    assert links == [
+        "#main",
+        f"tca-{DATE}.html",
+        "tca-2024-03-04.html",
+        f"hotspots-{WEEK}.html",
+        "drift-2024-03-04.html",
+    ]
+    assert all((folder / link).exists() for link in links[1:])
+    assert usd(result.summary["total_usd"]) in index
 
 
-def test_bars_of_the_split_reach_their_values() -> None:
-    values = dict.fromkeys(plots.SEGMENTS, 0.0) | {"self_now": 30.0, "delay": -10.0}
-    summary = {f"{name}_{unit}": value for name, value in values.items() for unit in ("usd", "bps")}
-    bars = {bar["key"]: bar for bar in reports._bars(summary)}
-    own = bars["self_now"]
-    assert (own["left"], own["width"], own["zero"]) == (25, 75, 25)
-    assert (bars["delay"]["left"], bars["delay"]["width"]) == (0, 25)
+def test_pages_name_their_neighbours_also_those_that_come_later(tmp_path: Path) -> None:
+    folder = make(tmp_path).report.parent
+    page = folder / f"tca-{DATE}.html"
+    alone = page.read_text()
+    assert 'rel="prev"' not in alone and 'rel="next"' not in alone
+    for other in ("2024-03-04", "2024-03-06"):
+        (folder / f"tca-{other}.html").write_text("<!-- neighbours -->\n<!-- /neighbours -->")
+    for _ in range(2):  # and again
+        reports.write_index(Settings(tmp_path))
+        linked = page.read_text()
+        assert linked.count('<a rel="prev" href="tca-2024-03-04.html">') == 1
+        assert linked.count('<a rel="next" href="tca-2024-03-06.html">') == 1
+    assert f'<a rel="next" href="tca-{DATE}.html">' in (folder / "tca-2024-03-04.html").read_text()
+    before = Page(linked).references
+    assert make(tmp_path).report.read_text() == linked  # a rerun keeps them
+    assert Page(linked).references == before
+
+
+def test_the_tables_beside_the_page_are_its_marts(tmp_path: Path) -> None:
+    folder = make(tmp_path).report.parent
+    with (folder / f"tca-{DATE}-orders.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    marts = Warehouse(Settings(tmp_path)).rows("marts", "tca_orders", DATE) or []
+    assert [row["order_id"] for row in rows] == [row["order_id"] for row in marts] != []
+    assert [float(row["total_usd"]) for row in rows] == [float(row["total_usd"]) for row in marts]
+
+
+def test_the_weeks_report_sums_its_dates(tmp_path: Path) -> None:
+    result = make(tmp_path)
+    text = html.unescape((result.report.parent / f"hotspots-{WEEK}.html").read_text())
+    marts = Warehouse(Settings(tmp_path)).rows("marts", "tca_pairs", DATE) or []
+    assert "AAA / BBB" in text and "1 of 1" in text
+    assert usd(sum(row["usd"] for row in marts if row["symbol_j"] == "BBB")) in text
+    assert Page(text).references == ["#main", "index.html", f"tca-{DATE}.html"]
+
+
+def test_minus_signs_are_real(tmp_path: Path) -> None:
+    text = html.unescape(make(tmp_path).report.read_text())
+    cells = re.findall(r"<(td|b|dd|p)[^>]*>([^<]*)<", text)
+    assert not [cell for _, cell in cells if re.search(r"(^|\s)-\d", cell)]
 
 
 @pytest.mark.parametrize(
@@ -179,4 +224,4 @@ def test_bars_of_the_split_reach_their_values() -> None:
     ],
 )
 def test_dollars_as_text(value: float | None, text: str) -> None:
-    assert reports.usd(value) == text
+    assert usd(value) == text
