@@ -30,7 +30,7 @@ DAY = "day"
 
 
 class DayUnlessNamed(TyperGroup):
-    """`crossimpact tca LANDING` is `crossimpact tca day LANDING`, as it was before it had others."""
+    """`crossimpact tca LANDING` stays what it was: `crossimpact tca day LANDING`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         asks_help = bool(args) and args[0] in ctx.help_option_names

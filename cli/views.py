@@ -127,10 +127,38 @@ def drifted(result: Data) -> Data:
 
 
 def priced(result: Data) -> Data:
-    """The day's shortfall by part."""
-    left_out = ("summary", "rows", "split")
-    kept = {name: value for name, value in result.items() if name not in left_out}
-    return {**kept, "split": [{"part": part, **row} for part, row in result["split"].items()]}
+    """The answer first, then the shortfall by cause, whole dollars; what it rests on."""
+    split, summary = result["split"], result["summary"]
+    total = split["total"]
+    slope = result["calibration"]
+    return {
+        "answer": f"{result['date']}: {money(total['usd'])} USD shortfall, "
+        f"{cell(total['bps'], 'x_bps')} bps of {money(summary['notional_usd'])} USD ordered",
+        "priced by": result["release_id"] + (", in sample" if result["in_sample"] else ""),
+        "note": result["note"],
+        "causes": [
+            {"cause": _spoken(part), "USD": round(row["usd"]), "bps": row["bps"]}
+            for part, row in split.items()
+            if part != "total" and row["usd"] is not None
+        ],
+        "total": f"{money(total['usd'])} USD",
+        "calibration": _slope(slope),
+        "not in the model": result["unpriced"],
+        "page": result["report"],
+        "marts": "made anew" if result["recomputed"] else "unchanged",
+    }
+
+
+def _spoken(part: str) -> str:
+    return part.replace("_", " ")
+
+
+def _slope(found: Data) -> str:
+    if found["slope"] is None:
+        return "unknown: nothing was predicted, or too little traded"
+    span = f"{found['low']:.2f} to {found['high']:.2f}"
+    seen = f", {found['in_sample_dates']} of them in sample" if found["in_sample_dates"] else ""
+    return f"slope {found['slope']:.2f} ({span}) over {found['dates']} dates{seen}"
 
 
 def scheduled(result: Data) -> Data:

@@ -35,7 +35,8 @@ HARNESS = """<!doctype html><pre id="seen"></pre>
 <script>
 document.getElementById("page").onload = event => {{
   const frame = event.target.contentWindow, root = frame.document.documentElement;
-  const drawn = svg => svg.getBoundingClientRect().width > 100 && svg.querySelector("path, rect, line");
+  const drawn = svg =>
+    svg.getBoundingClientRect().width > 100 && svg.querySelector("path, rect, line");
   document.getElementById("seen").textContent = JSON.stringify({{
     title: frame.document.querySelector("h1").innerText,
     figures: [...frame.document.querySelectorAll("svg")].filter(drawn).length,

@@ -116,9 +116,7 @@ def test_clip_paths_and_marks_still_resolve(tmp_path: Path) -> None:
     text = make(tmp_path).report.read_text()
     page = Page(text)
     inside = {r.removeprefix("#") for r in page.references if r.startswith("#")}
-    used = inside | set(
-        re.findall(r"url\(#([^)]+)\)", text)
-    )
+    used = inside | set(re.findall(r"url\(#([^)]+)\)", text))
     assert used
     assert used <= set(page.ids)
 
