@@ -82,7 +82,7 @@ class Replayed:
     def by_basket(self, by_order: Array) -> Array:
         """Sums over a basket's orders, shape (baskets,) from (P,)."""
         labels, place = self.day.orders.by_basket
-        return np.bincount(place, by_order, minlength=len(labels))
+        return np.asarray(np.bincount(place, by_order, minlength=len(labels)), dtype=np.float64)
 
     def _exposure(self, schedule: Schedule) -> csr_array:
         day, (B, n) = self.day, self.day.shape

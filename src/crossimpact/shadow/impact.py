@@ -94,7 +94,7 @@ def carry(curve: Mapping[str, Curve], regimes: Sequence[str], bucket_min: float)
     lag = np.arange(B + 1)[:, None] - np.arange(B)[None, :] - 1
     result = np.zeros((B + 1, B))
     for regime, g in curve.items():
-        values = g(np.arange(B) * bucket_min)
+        values = g(np.arange(float(B)) * bucket_min)
         columns = np.flatnonzero(np.array(regimes) == regime)
         result[:, columns] = np.where(lag >= 0, values[np.maximum(lag, 0)], 0.0)[:, columns]
     return result
@@ -102,15 +102,20 @@ def carry(curve: Mapping[str, Curve], regimes: Sequence[str], bucket_min: float)
 
 def _on(model: ImpactModel, symbols: Sequence[str], adv: Array) -> ImpactModel:
     onto = Alignment.between(model.symbols, symbols)
-    square = ("gamma", "gamma_se")
-    flat = ("alpha", "beta", "beta_se")
-    moved = {name: onto(getattr(model, name), axes=(0, 1)) for name in square}
-    moved |= {name: onto(getattr(model, name)) for name in flat}
-    return ImpactModel(
-        symbols=tuple(symbols), sectors=("",) * len(symbols), adv=adv, regime=model.regime,
-        transform=model.transform, reference=onto(model.reference, missing=1.0),
-        kernel=model.kernel, **moved,
-    )  # fmt: skip
+    return replace(
+        model,
+        symbols=tuple(symbols),
+        sectors=("",) * len(symbols),
+        adv=adv,
+        reference=onto(model.reference, missing=1.0),
+        gamma_frequency=np.empty(0),
+        alpha_se=np.empty(0),
+        alpha=onto(model.alpha),
+        beta=onto(model.beta),
+        beta_se=onto(model.beta_se),
+        gamma=onto(model.gamma, axes=(0, 1)),
+        gamma_se=onto(model.gamma_se, axes=(0, 1)),
+    )
 
 
 def _numbers(model: ImpactModel) -> Numbers:
@@ -123,7 +128,7 @@ def _numbers(model: ImpactModel) -> Numbers:
 def _drawn(model: ImpactModel, rng: np.random.Generator) -> Numbers:
     n = model.n
     beta = model.beta + np.nan_to_num(model.beta_se) * rng.standard_normal(n)
-    upper = np.triu(rng.standard_normal((n, n)), 1)
+    upper: Array = np.triu(rng.standard_normal((n, n)), 1)
     gamma = model.gamma + np.nan_to_num(model.gamma_se) * (upper + upper.T)
     shocks = rng.standard_normal(4)
     drawn = _numbers(model)._replace(beta=np.maximum(beta, 0.0), gamma=gamma)
