@@ -92,7 +92,7 @@ def fitted(
             window=Window(dates[0], dates[-1], len(dates)),
             models=models,
             lower={r: _below(ladder, rung[r]) for r, ladder in ladders.items()},
-            fallback={r: _answering(policy_, rung.get(r)) for r, policy_ in release.fallback.items()},
+            fallback={r: _answering(rule, rung.get(r)) for r, rule in release.fallback.items()},
             guardrails={
                 r: levels(m, panel.on(m.symbols, m.sectors, m.adv), minutes, policy.guardrails)
                 for r, m in models.items()
