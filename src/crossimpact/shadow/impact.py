@@ -13,7 +13,7 @@ from crossimpact.alignment import Alignment
 from crossimpact.kernel.decay import Decay
 from crossimpact.kernel.power_law import PowerLawDecay
 from crossimpact.model import ImpactModel
-from crossimpact.scaled import Array
+from crossimpact.scaled import Array, from_scaled, to_scaled
 
 #: Half-lives, minutes, that stand in for the judge's kernel; the worst is told.
 HALF_LIVES = (1.0, 5.0, 30.0)
@@ -100,8 +100,23 @@ def carry(curve: Mapping[str, Curve], regimes: Sequence[str], bucket_min: float)
     return result
 
 
+def _doubted(model: ImpactModel) -> ImpactModel:
+    """The model with an error for every pair: one that was not found is as well known, in the scaled
+    space and against own impact, as those that were; where none was, as own impact is."""
+    own = np.sqrt(model.beta)
+    unit = np.where(own > 0, own, 1.0)[:, None] * np.where(own > 0, own, 1.0)
+    seen = to_scaled(model.gamma_se, model.adv) / unit
+    known = np.isfinite(seen) & (model.gamma != 0)
+    spread = np.nan_to_num(model.beta_se) / np.where(model.beta > 0, model.beta, 1.0)
+    usual = float(np.median(seen[known])) if known.any() else float(np.median(spread))
+    filled = from_scaled(np.where(known, seen, usual) * unit, model.adv)
+    np.fill_diagonal(filled, 0.0)
+    return replace(model, gamma_se=filled)
+
+
 def _on(model: ImpactModel, symbols: Sequence[str], adv: Array) -> ImpactModel:
     onto = Alignment.between(model.symbols, symbols)
+    model = _doubted(model)
     return replace(
         model,
         symbols=tuple(symbols),
