@@ -17,7 +17,6 @@ import pyarrow as pa
 from crossimpact import json_log
 from crossimpact.errors import GateRefused
 from crossimpact.ladder import Rung
-from crossimpact.policy.limits import Limits
 from crossimpact.policy.live.settings import Settings as SessionSettings
 from crossimpact.policy.state import Caps, PolicyName
 from crossimpact.progress import tell
@@ -28,11 +27,10 @@ from crossimpact.shadow.draws import DRAWS
 from crossimpact.shadow.halves import Half
 from crossimpact.shadow.impact import Judge
 from crossimpact.shadow.judging import Verdicts, chosen
-from crossimpact.shadow.replay import Chooser, replay
+from crossimpact.shadow.replay import NO_LIMITS, Chooser, replay
 from crossimpact.shadow.rows import Rows, headline, rows
 from crossimpact.shadow.tables import DayRow, Policy
 from pipelines import plan, tca
-from pipelines.live.places import Places
 from pipelines.release import champion
 from pipelines.shadow_day import Recorded, mids, most_participation, read, statuses
 from pipelines.shadow_halves import halves
@@ -49,6 +47,8 @@ REPLAYED: Mapping[Policy, tuple[PolicyName, Rung]] = {
     "ranked": ("ranked", "full"),
     "optimal": ("optimal", "full"),
 }
+#: Earlier dates on whose prices the placebo is the mean.
+PLACEBO_DATES = 5
 #: Quotes come once a bucket; a name's is stale after one and a half.
 STALE_BUCKETS = 1.5
 
@@ -135,18 +135,13 @@ def run(settings: Settings, landing_root: Path, date: str, asked: Asked | None =
 
 
 def refusals(daily: Sequence[DayRow]) -> tuple[str, ...]:
-    """Why a day speaks against the champion's policy: a loss by the judge, or by any kernel in its
-    place, or flow of which history says nothing."""
-    told = []
-    for row in daily:
-        if (row.policy, row.judge) != ("optimal", "independent"):
-            continue
-        if row.verdict in ("loss", "outside evidence"):
-            told.append(
-                f"{row.policy} by kernel {row.kernel}: {row.verdict}, gain {row.gain_bps:.2f} bps "
-                f"({row.gain_lo_bps:.2f} to {row.gain_hi_bps:.2f})"
-            )
-    return tuple(told)
+    """Why a day speaks against the champion's policy: a loss by the judge, or flow of which history
+    says nothing."""
+    row = headline(daily)
+    if row.verdict not in ("loss", "outside evidence"):
+        return ()
+    reach = f"{row.gain_lo_bps:.2f} to {row.gain_hi_bps:.2f}"
+    return (f"{row.policy}: {row.verdict}, gain {row.gain_bps:.2f} bps ({reach})",)
 
 
 def check(result: Result) -> None:
@@ -176,11 +171,9 @@ def _inputs(
     )  # fmt: skip
     found = {f"{name}/{t}": warehouse.manifest(name, t, date) for name, t in tables}
     digests = {name: manifest.sha256 if manifest else "none" for name, manifest in found.items()}
-    limits = repr(Limits.read(Places(settings.home).limits))
     return digests | {
         "halves": ", ".join(half.release.digest for half in pair),
         "asked": repr(asked),
-        "limits": limits,
         "code": code_digest(__name__),
     }
 
@@ -206,7 +199,7 @@ def _made(
     tell("shadow", f"{asked.draws} draws of each judge")
     made = rows(
         Verdicts(replayed, judges, counted, asked.draws),
-        status, most, mids(settings, before[-1], day.symbols, day.shape[0]),
+        status, most, [mids(settings, d, day) for d in before[-PLACEBO_DATES:]],
     )  # fmt: skip
     return made, notes
 
@@ -250,7 +243,7 @@ def _session(
     minutes = settings.bucket_s / 60
     return SessionSettings(
         name=f"shadow-{date}",
-        limits=Limits.read(Places(settings.home).limits),
+        limits=NO_LIMITS,
         policy=rule,
         every_min=max(asked.every_min, minutes),
         interval_min=minutes,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossimpact.alignment import Alignment
 from crossimpact.errors import CrossImpactError
 from crossimpact.scaled import BPS, Array
 from crossimpact.shadow.day import Day, Orders, Schedule, flows
@@ -61,34 +62,27 @@ def read(settings: Settings, date: str) -> Recorded:
     return _recorded(settings, date, market, orders, fills)
 
 
-def mids(settings: Settings, date: str, symbols: Sequence[str], buckets: int) -> Array | None:
-    """Mids of another date on these names and as many buckets; None where it has no features."""
+def mids(settings: Settings, date: str, day: Day) -> Array:
+    """Mids of another date on a day's names and buckets, shape (B + 1, n); a name it does not have
+    stands still."""
     warehouse = Warehouse(settings)
-    if warehouse.manifest(settings.feature_layer, "buckets", date) is None:
-        return None
-    if warehouse.manifest("accepted", "public_trades", date) is None:
-        return None
     with warehouse.connect() as connection:
-        _attach(connection, settings, warehouse, date)
-        market = _fetched(connection.execute(sql("shadow/market"), {"bucket_s": settings.bucket_s}))
-    known = [str(name) for name in np.unique(market["symbol"])]
-    mid = _mids(market, int(market["t"].max()) + 1, len(known))
-    shape = min(buckets + 1, len(mid))
-    result = np.ones((buckets + 1, len(symbols)))
-    for i, symbol in enumerate(symbols):
-        if symbol in known and np.isfinite(mid[0, known.index(symbol)]):
-            result[:shape, i] = mid[:shape, known.index(symbol)]
-            result[shape:, i] = mid[-1, known.index(symbol)]
-    return result
+        warehouse.attach(connection, settings.feature_layer, "buckets", [date], view=True)
+        market = _fetched(connection.execute(sql("shadow/mids"), {"bucket_s": settings.bucket_s}))
+    names = [str(name) for name in np.unique(market["symbol"])]
+    found = _mids(market, int(market["t"].max()) + 1, len(names))
+    rows = np.minimum(np.arange(day.shape[0] + 1), len(found) - 1)
+    moved = Alignment.between(names, day.symbols)(found[rows], missing=1.0)
+    return np.where(np.isfinite(moved), moved, 1.0)
 
 
 def most_participation(settings: Settings, dates: Sequence[str], buckets: int) -> float:
-    """The quantile `SUPPORT` of the desk's participation on these dates; 0 where it never traded,
-    so that everything is beyond it."""
+    """The participation at or below which the share `SUPPORT` of the desk's notional on these dates
+    was traded; 0 where it never traded, so that everything is beyond it."""
     warehouse = Warehouse(settings)
     with warehouse.connect() as connection:
         warehouse.attach(connection, settings.feature_layer, "buckets", dates, view=True)
-        asked = {"buckets": buckets, "quantile": SUPPORT}
+        asked = {"buckets": buckets, "share": SUPPORT}
         return float(scalar(connection, sql("shadow/history"), asked) or 0.0)
 
 

@@ -101,8 +101,8 @@ def carry(curve: Mapping[str, Curve], regimes: Sequence[str], bucket_min: float)
 
 
 def _doubted(model: ImpactModel) -> ImpactModel:
-    """The model with an error for every pair: one that was not found is as well known, in the scaled
-    space and against own impact, as those that were; where none was, as own impact is."""
+    """The model with an error for every pair: one that was not found is as well known, against own
+    impact in the scaled space, as those that were; where none was, as own impact is."""
     own = np.sqrt(model.beta)
     unit = np.where(own > 0, own, 1.0)[:, None] * np.where(own > 0, own, 1.0)
     seen = to_scaled(model.gamma_se, model.adv) / unit

@@ -3,7 +3,9 @@
 The session is the one of the live loop. It is told quotes, regimes and parents as they came, and
 the fills of its own targets: each bucket the market gives what its volume lets it, at the
 counterfactual price, observed mids less the impact of what was done plus that of the session's
-fills so far. A regime is told when its bucket has ended, as its label is published.
+fills so far. What is left of an order in the last bucket of its window is asked for there, crossing.
+A regime is told when its bucket has ended, as its label is published. Hard limits are not asked:
+they are against errors, and would leave unfilled what the desk did fill.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from crossimpact.ladder import Rung
+from crossimpact.policy.limits import Limits
 from crossimpact.policy.live.events import (
     Event,
     Fill,
@@ -36,6 +39,10 @@ from crossimpact.shadow.impact import Judge
 
 #: Before a bucket ends: its last moment is told, its fills, the next quotes and the regime.
 LAST, FILLS, QUOTES, LABEL = (timedelta(seconds=s) for s in (2.0, 1.4, 0.9, 0.8))
+
+
+#: Of a session in the shadow: none that binds.
+NO_LIMITS = Limits(1e15, 1.0, 10**9, 1e9, 1.0, 1e15, 10**9, 1e-3)
 
 
 @dataclass(frozen=True)
@@ -139,11 +146,12 @@ def replay(chooser: Chooser, day: Day, judge: Judge, executed: Schedule) -> Outc
         begun = (orders.start < bucket + 1) & (day.overlap[:, bucket] > 0)
         refused |= begun & np.array([order not in session.book.orders for order in orders.ids])
         filled = shares.sum(axis=1)
-        wanted = np.where(refused, due[:, bucket], target) - filled
+        last = orders.end <= bucket + 1
+        wanted = np.where(refused, due[:, bucket], np.where(last, orders.quantity, target)) - filled
         wanted[wanted * orders.quantity < 0] = 0.0
         done = within_volume(day, bucket, wanted, chooser.settings.caps.pov)
         shares[:, bucket] = done
-        crossing[:, bucket] = np.where(aggressive & ~refused, done, 0.0)
+        crossing[:, bucket] = np.where((aggressive | last) & ~refused, done, 0.0)
         usd = np.bincount(orders.name, done * day.px[:, bucket], minlength=day.shape[1])
         paid = prices.traded(bucket, usd + day.other_flow[bucket])
         for event in _fills(day, bucket, np.where(refused, 0.0, done), prices, paid):

@@ -13,7 +13,15 @@ from crossimpact.scaled import BPS, Array
 from crossimpact.shadow.counterfactual import beyond_history, on_prices_of
 from crossimpact.shadow.evidence import interval, verdict
 from crossimpact.shadow.judging import KERNELS, POLICIES, Verdicts
-from crossimpact.shadow.tables import BasketRow, DayRow, Judge, Policy, Status
+from crossimpact.shadow.tables import (
+    BasketRow,
+    DayRow,
+    Judge,
+    Kernel,
+    Policy,
+    Status,
+    Verdict,
+)
 
 JUDGES: tuple[Judge, ...] = get_args(Judge)
 
@@ -54,7 +62,7 @@ def controls(verdicts: Verdicts, most: float) -> Controls:
 
 
 def rows(
-    verdicts: Verdicts, status: Sequence[Status], most: float, other_mid: Array | None
+    verdicts: Verdicts, status: Sequence[Status], most: float, other_mids: Sequence[Array]
 ) -> Rows:
     """Both tables.
 
@@ -64,8 +72,8 @@ def rows(
         Of each basket, in order.
     most
         Participation beyond which impact was never seen.
-    other_mid
-        Mids of another date, for the placebo; None where there is none, which counts as 0.
+    other_mids
+        Mids of other dates, for the placebo, which is the mean over them; without any it is 0.
 
     Raises
     ------
@@ -79,7 +87,8 @@ def rows(
         )
     beside = controls(verdicts, most)
     outside = beyond_history(verdicts.replayed, most)
-    placebo = {} if other_mid is None else on_prices_of(verdicts.replayed, other_mid)
+    each = [on_prices_of(verdicts.replayed, mid) for mid in other_mids]
+    placebo = {n: float(np.mean([one[n] for one in each])) for n in (each[0] if each else {})}
     return Rows(
         tuple(_baskets(verdicts, status, beside, outside)),
         tuple(_daily(verdicts, outside, placebo)),
@@ -146,8 +155,9 @@ def _daily(
             )
             shift = verdicts.pooled(lambda _, name: np.array(placebo.get(name, 0.0)), policy, judge)
             bad, bad_usd = verdicts.bad_fills(policy, judge)
-            for kernel in KERNELS:
-                gain = verdicts.gain(policy, judge, kernel)
+            found = {kernel: verdicts.gain(policy, judge, kernel) for kernel in KERNELS}
+            said = _agreed({k: verdict(g.draws, beyond) for k, g in found.items()})
+            for kernel, gain in found.items():
                 each = (was - gain.by_basket)[counted] / usd[counted]
                 point, draws = float(gain.by_basket[counted].sum()), gain.draws / total
                 low, high = interval(draws)
@@ -170,8 +180,15 @@ def _daily(
                     participation=pace,
                     completion=done,
                     placebo_gain_bps=float(shift) / total,
-                    verdict=verdict(draws, beyond),
+                    verdict=said[kernel],
                 )
+
+
+def _agreed(said: dict[Kernel, Verdict]) -> dict[Kernel, Verdict]:
+    """A gain by the judge's own kernel is unproven where another one says loss."""
+    if said["release"] == "gain" and "loss" in said.values():
+        return said | {"release": "unproven"}
+    return said
 
 
 def _participation(verdicts: Verdicts, name: str) -> float:
