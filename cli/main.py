@@ -32,6 +32,7 @@ from cli import (
     release,
     retention,
     schedule,
+    shadow,
     tca,
 )
 from cli.options import Home, Json, now, run_id
@@ -182,6 +183,7 @@ app.add_typer(live.app, name="live", rich_help_panel="Orders")
 app.add_typer(live.about_orders)
 app.add_typer(schedule.app)
 app.add_typer(tca.app, name="tca", rich_help_panel=data.MEASURE)
+app.add_typer(shadow.app)
 app.add_typer(export.app, name="export", rich_help_panel=data.MEASURE)
 app.add_typer(doctor.app)
 app.add_typer(retention.app)

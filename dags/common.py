@@ -1,4 +1,4 @@
-"""What the four DAGs share: assets, defaults, retry policy, parameters, the settings of a run."""
+"""What the DAGs share: assets, defaults, retry policy, parameters, the settings of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CODE = "code"  # of a plan that one task hands to others: what all of them have 
 ACCEPTED = Asset(
     name="accepted_partitions",
     group="crossimpact",
-    extra={"description": "Partitions that passed the contract; starts daily_tca"},
+    extra={"description": "Partitions that passed the contract; starts daily_tca and shadow_daily"},
 )
 """Partitions that passed the contract. An event's extra: `landing`, the new or changed `dates`,
 their `rows`, and `sha`, the digest of every announced date."""
@@ -172,6 +172,29 @@ def runs_of(dates: Sequence[str]) -> list[list[str]]:
 def announced(triggering: Mapping[Any, Any]) -> list[Any]:
     """The asset events that triggered this run; none when it was started by clock or by hand."""
     return [event for group in triggering.values() for event in group]
+
+
+def partitions_asked(
+    params: Mapping[str, Any], triggering: Mapping[Any, Any]
+) -> list[dict[str, str]]:
+    """The traded dates a daily run is about, each with its landing zone: the one asked for, else
+    those that were just accepted, else all that ever were."""
+    from pipelines.store import layout
+    from pipelines.store.warehouse import Warehouse
+
+    if params["date"]:
+        layout.refuse_future(params["date"], datetime.now(UTC), "date asked for")
+        return [{"landing": params["landing"], "date": params["date"]}]
+    traded = Warehouse(settings(params)).dates("accepted", "parent_orders")
+    if events := announced(triggering):
+        zones = {
+            date: event.extra["landing"]
+            for event in events
+            for date in event.extra.get("dates", ())
+        }
+    else:
+        zones = dict.fromkeys(traded, params["landing"])
+    return [{"landing": zones[date], "date": date} for date in traded if date in zones]
 
 
 def settings(params: Mapping[str, Any]) -> Settings:

@@ -11,11 +11,11 @@ from dags.common import (
     ACCEPTED,
     DEFAULTS,
     START,
-    announced,
     date_param,
     due,
     landing,
     landing_param,
+    partitions_asked,
     settings,
 )
 
@@ -53,25 +53,7 @@ def daily_tca() -> None:
     @task
     def partitions(params: Any = None, triggering_asset_events: Any = None) -> list[dict[str, str]]:
         """The dates to analyse, each with its landing zone."""
-        from datetime import UTC, datetime
-
-        from pipelines.store import layout
-        from pipelines.store.warehouse import Warehouse
-
-        if params["date"]:
-            layout.refuse_future(params["date"], datetime.now(UTC), "date asked for")
-            return [{"landing": params["landing"], "date": params["date"]}]
-        traded = Warehouse(settings(params)).dates("accepted", "parent_orders")
-        events = announced(triggering_asset_events)
-        if events:
-            zones = {
-                date: event.extra["landing"]
-                for event in events
-                for date in event.extra.get("dates", ())
-            }
-        else:
-            zones = dict.fromkeys(traded, params["landing"])
-        return [{"landing": zones[date], "date": date} for date in traded if date in zones]
+        return partitions_asked(params, triggering_asset_events)
 
     @task(
         map_index_template="{{ task.op_kwargs['partition']['date'] }}",

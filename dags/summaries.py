@@ -9,6 +9,7 @@ from dags.runs import log
 
 if TYPE_CHECKING:
     from pipelines import drift as week
+    from pipelines import shadow as shadows
     from pipelines import tca as day
     from pipelines import validate
     from pipelines.plan import RefitPlan
@@ -93,6 +94,19 @@ def tca(result: day.Result) -> Iterator[str]:
     unpriced = ", ".join(result.unpriced)
     yield f"not in the model: {unpriced}" if unpriced else ""
     yield f"page {result.report}"
+
+
+def shadow(result: shadows.Result) -> Iterator[str]:
+    """One date's evidence: what `optimal` would have gained, and whether that speaks against it."""
+    from crossimpact.shadow.rows import headline
+
+    row = headline(result.daily)
+    made = "made anew" if result.recomputed else "unchanged"
+    yield f"{result.date} in the shadow of release {result.release_id}, tables {made}"
+    reach = f"{row.gain_lo_bps:.2f} to {row.gain_hi_bps:.2f}"
+    yield f"{row.policy}: {row.verdict}, gain {row.gain_bps:.2f} bps ({reach})"
+    yield f"refused: {'; '.join(result.refused)}" if result.refused else ""
+    yield "; ".join(result.notes)
 
 
 def _regime(name: str, facts: Mapping[str, Any]) -> str:

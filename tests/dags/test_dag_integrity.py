@@ -21,7 +21,7 @@ from pipelines.plan import RefitPlan
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
-IDS = ("daily_tca", "monthly_refit", "validate_contract", "weekly_drift")
+IDS = ("daily_tca", "monthly_refit", "shadow_daily", "validate_contract", "weekly_drift")
 FILES = sorted(path for path in DAGS.glob("*.py") if path.stem in IDS)
 PLAN = RefitPlan("k", "own", 300, Path("/l"), ("2026-03-31",), "huber")
 HEAVY = ("duckdb", "mlflow", "great_expectations", "sklearn", "pandas", "pyarrow", "matplotlib")
@@ -251,6 +251,7 @@ def test_work_is_mapped_where_it_splits(dags):
         "monthly_refit.moments",
         "monthly_refit.fit",
         "daily_tca.tca",
+        "shadow_daily.shadow",
     }
 
 
@@ -283,6 +284,7 @@ def test_parsing_is_light():
     script = (
         "import sys, airflow.sdk; before = set(sys.modules)\n"
         "import dags.validate_contract, dags.monthly_refit, dags.weekly_drift, dags.daily_tca\n"
+        "import dags.shadow_daily\n"
         f"print(*sorted((set(sys.modules) - before) & {set(HEAVY)!r}))"
     )
     done = subprocess.run(

@@ -3,9 +3,9 @@
 The session is the one of the live loop. It is told quotes, regimes and parents as they came, and
 the fills of its own targets: each bucket the market gives what its volume lets it, at the
 counterfactual price, observed mids less the impact of what was done plus that of the session's
-fills so far. What is left of an order in the last bucket of its window is asked for there, crossing.
-A regime is told when its bucket has ended, as its label is published. Hard limits are not asked:
-they are against errors, and would leave unfilled what the desk did fill.
+fills so far. What is left of an order in its last bucket is asked for there, crossing. A regime is
+told when its bucket has ended, as its label is published. Hard limits are not asked: they are
+against errors, and would leave unfilled what the desk did fill.
 """
 
 from __future__ import annotations
