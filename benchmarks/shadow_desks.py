@@ -68,7 +68,11 @@ def main() -> None:
     parser.add_argument("--desks", type=int, default=40)
     parser.add_argument("--days", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="seed of the first desk")
+    parser.add_argument("--errors", action="store_true", help="of the fits, and nothing else")
     words = parser.parse_args()
+    if words.errors:
+        errors(words.first, words.desks)
+        return
     told = []
     with threadpool_limits(1):
         for seed in range(words.first, words.first + words.desks):
@@ -80,6 +84,27 @@ def main() -> None:
     print(f"interval holds the truth on {held} ({held / len(told):.0%})")
     print("verdicts", dict(Counter(each.verdict for each in told)))
     print("mean truth, gain, claimed", np.round(np.mean([each[:6] for each in told], axis=0), 2))
+
+
+def errors(first: int, count: int) -> None:
+    """By how many of their standard errors the halves miss what was planted, root mean square."""
+    pairs, scales = list[float](), list[float]()
+    with threadpool_limits(1):
+        for seed in range(first, first + count):
+            made = draw(
+                seed, symbols=NAMES, days=SESSIONS, half_life_min=30.0, permanent=0.3,
+                cross_share=0.4,
+            )  # fmt: skip
+            truth, dates = planted(made), np.unique(made.panel.date)
+            for k in (0, 1):
+                model = fitted(made.panel, dates[k::2].tolist())
+                found = np.triu(model.gamma != 0, 1)
+                pairs += ((model.gamma - truth.gamma) / model.gamma_se)[found].tolist()
+                ours, real = model.kernel, truth.kernel
+                if ours is not None and real is not None and ours.errors.scale_self_se:
+                    scales.append((ours.scale_self - real.scale_self) / ours.errors.scale_self_se)
+    for what, z in (("couplings found", pairs), ("scale of own impact", scales)):
+        print(f"{what}: {np.sqrt(np.mean(np.square(z))):.2f} standard errors ({len(z)})")
 
 
 def desk(case: str, seed: int, count: int) -> Told:

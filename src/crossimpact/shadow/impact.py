@@ -21,6 +21,9 @@ HALF_LIVES = (1.0, 5.0, 30.0)
 EXPONENT = 0.5
 #: Standard errors from the middle to either end of a 95% interval.
 TWO_SIDED = 1.96
+#: By how much fits of half a window miss what was planted, root mean square in their standard errors
+#: (`benchmarks.shadow_desks --errors`): couplings, and the kernel's scales. Draws are so much wider.
+COUPLING_DOUBT, SCALE_DOUBT = 1.5, 3.0
 #: ``g(t)`` in minutes after a bucket's end.
 Curve = Callable[[Array], Array]
 
@@ -144,15 +147,15 @@ def _drawn(model: ImpactModel, rng: np.random.Generator) -> Numbers:
     n = model.n
     beta = model.beta + np.nan_to_num(model.beta_se) * rng.standard_normal(n)
     upper: Array = np.triu(rng.standard_normal((n, n)), 1)
-    gamma = model.gamma + np.nan_to_num(model.gamma_se) * (upper + upper.T)
+    gamma = model.gamma + COUPLING_DOUBT * np.nan_to_num(model.gamma_se) * (upper + upper.T)
     shocks = rng.standard_normal(4)
     drawn = _numbers(model)._replace(beta=np.maximum(beta, 0.0), gamma=gamma)
     if model.kernel is None:
         return drawn
     kernel, errors = model.kernel, model.kernel.errors
     decay = _drawn_decay(kernel, shocks[0], shocks[1])
-    own = kernel.scale_self + (errors.scale_self_se or 0.0) * shocks[2]
-    cross = kernel.scale_cross + (errors.scale_cross_se or 0.0) * shocks[3]
+    own = kernel.scale_self + SCALE_DOUBT * (errors.scale_self_se or 0.0) * shocks[2]
+    cross = kernel.scale_cross + SCALE_DOUBT * (errors.scale_cross_se or 0.0) * shocks[3]
     return drawn._replace(scale_self=max(own, 0.0), scale_cross=max(cross, 0.0), curve=decay.value)
 
 
