@@ -21,8 +21,8 @@ HALF_LIVES = (1.0, 5.0, 30.0)
 EXPONENT = 0.5
 #: Standard errors from the middle to either end of a 95% interval.
 TWO_SIDED = 1.96
-#: By how much fits of half a window miss what was planted, root mean square in their standard errors
-#: (`benchmarks.shadow_desks --errors`): couplings, and the kernel's scales. Draws are so much wider.
+#: Fits of half a window miss what was planted by so many of their standard errors, root mean square
+#: (`benchmarks.shadow_desks --errors`): couplings, and the kernel's scales. Draws are as wide.
 COUPLING_DOUBT, SCALE_DOUBT = 1.5, 3.0
 #: ``g(t)`` in minutes after a bucket's end.
 Curve = Callable[[Array], Array]

@@ -11,6 +11,7 @@ import numpy as np
 from crossimpact.kernel.decay import DecayErrors
 from crossimpact.model import ImpactModel
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Guardrail
 from crossimpact.shadow.day import Day, Orders
 from tests.crossimpact.policy.scheduling.universes import model_of
 from tests.releases import release_of
@@ -31,10 +32,12 @@ def model(n: int = 6, sectors: int = 2, **fields: Any) -> ImpactModel:
 
 
 def release(made: ImpactModel) -> Release:
-    return release_of(made, "2026-03-20")
+    """Whose guardrails never leave green."""
+    levels = {name: Guardrail(1e9, 1e9) for name in ("cpi_bps", "ibb")}
+    return release_of(made, "2026-03-20", guardrails={made.regime: levels})
 
 
-def day(made: ImpactModel, orders: int = 12, buckets: int = 24, seed: int = 0) -> Day:
+def day(made: ImpactModel, orders: int = 12, buckets: int = 18, seed: int = 0) -> Day:
     """Names trade one way each; windows lie within the day."""
     rng, n = np.random.default_rng(seed), made.n
     mid = 100 * np.exp(np.cumsum(rng.normal(0, 1e-3, (buckets + 1, n)), axis=0))
