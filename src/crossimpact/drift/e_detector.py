@@ -76,9 +76,9 @@ def watched(history: Sequence[float], limit: float) -> bool:
     return evidence(history[-RECENT:]) >= WATCH or evidence(history) >= SLOW * limit
 
 
-def limit(tests: int, alpha: float) -> float:
-    """Evidence from which one of so many statistics raises an alarm."""
-    return HORIZON * tests / alpha
+def limit(tests: int, alpha: float, horizon: int = HORIZON) -> float:
+    """Evidence from which one of so many statistics raises an alarm; looks in `horizon`."""
+    return horizon * tests / alpha
 
 
 def level_at_once(tests: int) -> float:

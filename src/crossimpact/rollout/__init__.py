@@ -1,0 +1,1 @@
+"""From shadow to full by evidence: randomisation, statistics by day, power, stages and gates."""
