@@ -29,13 +29,13 @@ def load(home: Path) -> DeskPolicy:
     from pipelines.store.checked import checked  # pydantic is for homes that have the file
 
     hint = f"every key with its unit is in crossimpact/release/{FILE}"
-    return checked(DeskPolicy, _over(defaults(), own), f"policy {path}", hint)
+    return checked(DeskPolicy, over(defaults(), own), f"policy {path}", hint)
 
 
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Nested tables, the keys of `above` winning."""
     merged = dict(below)
     for name, value in above.items():
         nested = isinstance(value, Mapping) and isinstance(below.get(name), Mapping)
-        merged[name] = _over(below[name], value) if nested else value
+        merged[name] = over(below[name], value) if nested else value
     return merged

@@ -105,7 +105,7 @@ def failures(rows: Sequence[Row]) -> list[Row]:
 
 def _rows(gate: Gate, release: Release, facts: Mapping[str, Any]) -> Iterator[Row]:
     if PLACE not in gate.metric:
-        yield _judge(gate, "", facts)
+        yield judge(gate, facts)
         return
     for regime in sorted(release.fallback):
         model, rung, reason, _ = release.model_for(regime)
@@ -116,14 +116,15 @@ def _rows(gate: Gate, release: Release, facts: Mapping[str, Any]) -> Iterator[Ro
         elif gate.coupled and not model.edges:
             yield _skipped(gate, regime, f"{rung}: no cross terms to judge")
         else:
-            yield _judge(gate, regime, facts)
+            yield judge(gate, facts, regime)
 
 
 def _skipped(gate: Gate, regime: str, note: str) -> Row:
     return Row(gate.name, regime, None, gate.direction, None, "skipped", note)
 
 
-def _judge(gate: Gate, regime: str, facts: Mapping[str, Any]) -> Row:
+def judge(gate: Gate, facts: Mapping[str, Any], regime: str = "") -> Row:
+    """What one gate says of the facts, for a regime where its paths have a place for one."""
     value = _lookup(facts, gate.metric.replace(PLACE, regime))
     if value is None and gate.if_known:
         return _skipped(gate, regime, gate.unknown)

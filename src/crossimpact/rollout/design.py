@@ -72,6 +72,8 @@ class DayDraw:
         Upper ends of the size strata but the last, ascending; as many chances as strata.
     chances
         Per stratum, in (0, 1).
+    usual_usd
+        Per stratum, what a day usually orders: `chances` was set by it.
     """
 
     date: str
@@ -79,6 +81,7 @@ class DayDraw:
     commitment: str
     cuts_usd: tuple[float, ...]
     chances: tuple[float, ...]
+    usual_usd: tuple[float, ...] = ()
 
     def stratum(self, notional_usd: float) -> int:
         """Of a basket of that size; a size on a cut belongs below it."""

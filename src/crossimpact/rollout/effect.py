@@ -50,7 +50,7 @@ class Effect:
     @property
     def day_sd(self) -> float:
         """Standard error of one day, to plan by."""
-        return self.se * self.days**0.5
+        return float(self.se * np.sqrt(self.days))
 
 
 def effect(of: Outcomes, y: Array, *, alpha: float, planned_days: int) -> Effect:
@@ -63,7 +63,8 @@ def effect(of: Outcomes, y: Array, *, alpha: float, planned_days: int) -> Effect
     """
     path = effect_path(of, y, alpha=alpha, planned_days=planned_days)
     last = path[:, -1].tolist() if path.size else [np.nan, np.nan, -np.inf, np.inf]
-    return Effect(*last, len(of.days), len(of), int(of.treated.sum()))
+    value, se, low, high = last
+    return Effect(value, se, low, high, len(of.days), len(of), int(of.treated.sum()))
 
 
 def effect_path(of: Outcomes, y: Array, *, alpha: float, planned_days: int) -> Array:

@@ -1,0 +1,1 @@
+"""The rollout of a release: stages, daily draws, evidence from shadow and TCA, demotions."""
