@@ -31,6 +31,7 @@ from cli import (
     pretrade,
     release,
     retention,
+    rollout,
     schedule,
     shadow,
     tca,
@@ -181,6 +182,7 @@ app.add_typer(pretrade.app)
 app.add_typer(orders.app)
 app.add_typer(live.app, name="live", rich_help_panel="Orders")
 app.add_typer(live.about_orders)
+app.add_typer(rollout.app, name="rollout", rich_help_panel="Orders")
 app.add_typer(schedule.app)
 app.add_typer(tca.app, name="tca", rich_help_panel=data.MEASURE)
 app.add_typer(shadow.app)

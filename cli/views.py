@@ -104,7 +104,7 @@ def gated(result: Data) -> Data:
     kept = {name: value for name, value in result.items() if name != "gates" and value}
     return {
         **kept,
-        "gates": [_gate(row) for row in rows if row["verdict"] != "skipped"],
+        "gates": [gate(row) for row in rows if row["verdict"] != "skipped"],
         "nothing to judge": [
             {"gate": row["gate"], "regime": row.get("regime") or "", "why": row.get("note", "")}
             for row in rows
@@ -113,7 +113,8 @@ def gated(result: Data) -> Data:
     }
 
 
-def _gate(row: Data) -> Data:
+def gate(row: Data) -> Data:
+    """A gate's row, its limit as said."""
     limit = f"{row['direction'].replace('_', ' ')} {cell(row['limit'])}"
     return {**{k: row.get(k) for k in ("gate", "regime", "value")}, "limit": limit,
             "verdict": row["verdict"], "note": row.get("note", "")}  # fmt: skip

@@ -79,7 +79,8 @@ def of_date(settings: Settings, day: str) -> list[Basket] | None:
         else:
             warehouse.attach(connection, shadow_tables.LAYER, shadow_tables.BASKETS, [day])
         asked = {"date": date.fromisoformat(day)}
-        found = connection.execute(sql("rollout/baskets"), asked).to_arrow_table().to_pylist()
+        connection.execute(f"CREATE TABLE found AS {sql('rollout/baskets')}", asked)
+        found = connection.table("found").to_arrow_table().to_pylist()
     return [Basket(day, **{**row, "start_ts": _utc(row["start_ts"])}) for row in found]
 
 

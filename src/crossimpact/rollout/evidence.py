@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -100,7 +101,8 @@ class LiveEvidence:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, what is not finite as None."""
-        return plain(asdict(self))
+        result: dict[str, Any] = plain(asdict(self))
+        return result
 
 
 def live_evidence(
@@ -115,12 +117,11 @@ def live_evidence(
     """
     weights, moved = _weights(of, mechanism, before, draws)
     y = adjusted(of, weights)
-    bounds = {"alpha": asked.alpha, "planned_days": asked.planned_days}
-    mean = effect(of, y, **bounds)
-    one_sided = effect(of, y, alpha=2 * asked.alpha, planned_days=asked.planned_days)
+    seen = partial(effect, of, planned_days=asked.planned_days)
+    mean, one_sided = seen(y, alpha=asked.alpha), seen(y, alpha=2 * asked.alpha)
     tails = tail_effects(of)
     others = {
-        name: effect(of, getattr(of, name), **bounds)
+        name: seen(getattr(of, name), alpha=asked.alpha)
         for name in ("bad_fills", "bad_fill_usd", "participation", "completion")
     }
     share = float(of.notional_usd[of.treated].sum() / of.notional_usd.sum()) if len(of) else np.nan

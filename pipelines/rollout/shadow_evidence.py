@@ -1,0 +1,163 @@
+"""What the shadow says of a release's policy, day by day, in the numbers the gates ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from crossimpact.atomic import write_atomic
+from crossimpact.model import Array
+from crossimpact.policy.state import PolicyName
+from crossimpact.release.bundle import Release
+from crossimpact.rollout import confidence
+from crossimpact.rollout.evidence import plain
+from crossimpact.rollout.stages import Statistics
+from pipelines import shadow_tables
+from pipelines.rollout.places import Places
+from pipelines.store.settings import Settings
+from pipelines.store.warehouse import Warehouse
+
+#: Kernels under which the gain has to hold; the square root is told and not asked.
+JUDGED = ("release", "none", "exponential", "power")
+LEVELS = (0.90, 0.95)
+
+
+@dataclass(frozen=True)
+class ShadowEvidence:
+    """A policy's shadow over the dates that the champion was not fitted on.
+
+    Attributes
+    ----------
+    days, missing
+        Dates with an independent judge, and accepted ones without, which are named.
+    claimed_only
+        Dates on which the chooser alone judged itself: they are missing, too.
+    gain_bps, gain_lo_bps, gain_hi_bps
+        Mean of the days' gains by the independent judge under the kernel that is worst for the
+        policy, with bounds of all looks together.
+    claimed_bps
+        The chooser's own number, which proves nothing.
+    placebo_bps, placebo_lo_bps
+        The same on another day's prices; must vanish.
+    outside_evidence
+        Share of notional traded beyond historic participation.
+    p90_ratio, p95_ratio
+        Of basket IS over that of what was executed: ``1 + (policy - executed) / |executed|``.
+    verdicts
+        How often each verdict was given.
+    """
+
+    days: int
+    first: str
+    last: str
+    missing: tuple[str, ...]
+    claimed_only: tuple[str, ...]
+    gain_bps: float
+    gain_lo_bps: float
+    gain_hi_bps: float
+    claimed_bps: float
+    placebo_bps: float
+    placebo_lo_bps: float
+    outside_evidence: float
+    p90_ratio: float
+    p95_ratio: float
+    verdicts: Mapping[str, int]
+
+    def facts(self) -> dict[str, Any]:
+        """By the names that gates use."""
+        names = ("gain_lo_bps", "placebo_lo_bps", "outside_evidence", "p90_ratio", "p95_ratio")
+        found = {name: getattr(self, name) for name in names}
+        known = {name: value for name, value in found.items() if np.isfinite(value)}
+        return known | {"missing_days": len(self.missing)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, what is not finite as None."""
+        result: dict[str, Any] = plain(asdict(self))
+        return result
+
+
+def of_release(
+    settings: Settings, release: Release, policy: PolicyName, asked: Statistics
+) -> ShadowEvidence:
+    """The shadow of the dates behind a release's window."""
+    warehouse, layer = Warehouse(settings), shadow_tables.LAYER
+    accepted = warehouse.dates("accepted", "parent_orders")
+    dates = [date for date in accepted if date > release.window.last]
+    known = {*warehouse.dates(layer, shadow_tables.DAILY)}
+    daily = {
+        date: _rows(warehouse, shadow_tables.DAILY, date, policy) for date in dates if date in known
+    }
+    judged = {d: rows for d, rows in daily.items() if _of(rows, "independent")}
+    baskets = [
+        row for date in judged for row in _rows(warehouse, shadow_tables.BASKETS, date, policy)
+        if row["judge"] == "independent" and row["status"] == "ok"
+    ]  # fmt: skip
+    gains = [min(row["gain_bps"] for row in _of(rows, "independent")) for rows in judged.values()]
+    claimed = [row["gain_bps"] for rows in daily.values() for row in _of(rows, "claimed")]
+    placebo = [_of(rows, "independent")[0]["placebo_gain_bps"] for rows in judged.values()]
+    value, low, high = _mean(np.array(gains), asked)
+    empty, empty_low, _ = _mean(np.array(placebo), asked)
+    p90, p95 = _ratios(baskets)
+    verdicts = [_of(rows, "independent")[0]["verdict"] for rows in judged.values()]
+    return ShadowEvidence(
+        days=len(judged), first=min(judged, default=""), last=max(judged, default=""),
+        missing=tuple(date for date in dates if date not in judged),
+        claimed_only=tuple(date for date in daily if date not in judged),
+        gain_bps=value, gain_lo_bps=low, gain_hi_bps=high,
+        claimed_bps=float(np.mean(claimed)) if claimed else np.nan,
+        placebo_bps=empty, placebo_lo_bps=empty_low,
+        outside_evidence=_outside(baskets), p90_ratio=p90, p95_ratio=p95,
+        verdicts={name: verdicts.count(name) for name in sorted(set(verdicts))},
+    )  # fmt: skip
+
+
+def publish(settings: Settings, release: Release, found: ShadowEvidence) -> None:
+    """Give the gates of a promotion what they ask of a shadow (`shadow_p90`, `shadow_p95`)."""
+    if not found.days:
+        return
+    told = {name: found.facts().get(name) for name in ("p90_ratio", "p95_ratio")}
+    told |= {"days": found.days, "first": found.first, "last": found.last}
+    write_atomic(Places(settings.home).shadow(release.id), json.dumps(told, sort_keys=True))
+
+
+def _rows(warehouse: Warehouse, table: str, date: str, policy: str) -> list[dict[str, Any]]:
+    rows = warehouse.rows(shadow_tables.LAYER, table, date) or []
+    return [row for row in rows if row["policy"] == policy]
+
+
+def _of(rows: Sequence[Mapping[str, Any]], judge: str) -> list[Mapping[str, Any]]:
+    """A date's rows of a judge under the kernels that count, the release's own first."""
+    found = [row for row in rows if row["judge"] == judge and row["kernel"] in JUDGED]
+    return sorted(found, key=lambda row: JUDGED.index(row["kernel"]))
+
+
+def _mean(daily: Array, asked: Statistics) -> tuple[float, float, float]:
+    """Mean over days with bounds of all looks together; infinite in the first days."""
+    if len(daily) < 2:
+        return (float(daily.mean()) if len(daily) else np.nan), -np.inf, np.inf
+    wide = float(confidence.radius(len(daily), asked.alpha, asked.planned_days))
+    wide *= float(daily.std(ddof=1)) / len(daily)
+    value = float(daily.mean())
+    return value, value - wide, value + wide
+
+
+def _outside(baskets: Sequence[Mapping[str, Any]]) -> float:
+    notional = np.array([row["notional_usd"] for row in baskets])
+    shares = np.array([row["outside_evidence"] for row in baskets])
+    return float(shares @ notional / notional.sum()) if len(baskets) else np.nan
+
+
+def _ratios(baskets: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    """Of each level's quantile over baskets; the sign of the executed one does not turn it."""
+    if not baskets:
+        return tuple(np.nan for _ in LEVELS)
+    policy, executed = (
+        np.quantile([row[name] for row in baskets], LEVELS, method="inverted_cdf")
+        for name in ("is_bps", "executed_is_bps")
+    )
+    ratios = 1 + (policy - executed) / np.maximum(np.abs(executed), 1.0)
+    return tuple(ratios.tolist())
