@@ -209,6 +209,11 @@ ORDERS = Table(
         *money(_ALL),
         *rates(("total", *PARTS, "cross_realized", "peers", "market", "residual")),
         real("slippage_bps", "bps of filled_usd", "the executed part after arrival, fees included"),
+        real(
+            "market_adjusted_bps",
+            "bps",
+            "total less the purified market, of all of it",
+        ),
         real("residual_sd_bps", "bps", "standard deviation of residual_bps by the names' noise"),
         real("residual_z", "", "residual over that"),
         real("expected_bps", "bps", "self + cross of the model over the order's life"),

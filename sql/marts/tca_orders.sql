@@ -208,6 +208,8 @@ SELECT
     1e4 * market_usd / nullif(notional_usd, 0) AS market_bps,
     1e4 * residual_usd / nullif(notional_usd, 0) AS residual_bps,
     1e4 * (self_usd + cross_realized_usd + fees_spread_usd) / nullif(filled_usd, 0) AS slippage_bps,
+    1e4 * (total_usd - market_usd - delay_market_usd - opportunity_market_usd) / nullif(notional_usd, 0)
+        AS market_adjusted_bps,
     1e4 * residual_sd_usd / nullif(notional_usd, 0) AS residual_sd_bps,
     residual_usd / nullif(residual_sd_usd, 0) AS residual_z,
     1e4 * (self_usd + cross_usd) / nullif(notional_usd, 0) AS expected_bps,

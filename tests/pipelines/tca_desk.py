@@ -146,6 +146,8 @@ def desk(
     sectors: Mapping[str, str] | None = None,
     regimes: Sequence[str] = ("normal", "normal", "stressed"),
     mids: Mapping[str, float] | None = None,
+    moves: Mapping[str, Sequence[float]] | None = None,
+    betas: Mapping[str, float] | None = None,
 ) -> Settings:
     """Settings of a home whose warehouse holds the given date; own flow is summed from `fills`."""
     settings = Settings(home)
@@ -155,7 +157,10 @@ def desk(
         "child_fills": fills,
         "market_snapshots": quotes,
         "benchmark_marks": marks,
-        "instruments": [instrument(symbol, sector) for symbol, sector in sectors.items()],
+        "instruments": [
+            instrument(symbol, sector) | {"market_beta": (betas or {}).get(symbol, 1.0)}
+            for symbol, sector in sectors.items()
+        ],
     }
     for table, rows in tables.items():
         publish(settings, "accepted", table, rows)
@@ -163,7 +168,7 @@ def desk(
         settings,
         settings.feature_layer,
         "buckets",
-        list(_buckets(fills, sectors, len(regimes), mids or {})),
+        list(_buckets(fills, sectors, len(regimes), mids or {}, moves or {})),
     )
     publish(
         settings,
@@ -179,6 +184,7 @@ def _buckets(
     sectors: Mapping[str, str],
     buckets: int,
     mids: Mapping[str, float],
+    moves: Mapping[str, Sequence[float]],
 ) -> Iterable[dict[str, Any]]:
     for t in range(buckets):
         for symbol, sector in sectors.items():
@@ -189,6 +195,7 @@ def _buckets(
                 "sector": sector,
                 "adv_notional": ADV,
                 "mid_start": mids.get(symbol),
+                "move_bps": moves[symbol][t] if symbol in moves else None,
                 "q_usd": q,
                 "gross_usd": abs(q),
                 "q_adv": q / ADV,
