@@ -24,7 +24,7 @@ from crossimpact.model import Array
 from crossimpact.release.bundle import Release
 from crossimpact.simulate import DEMO_HALF_LIFE_MIN, DEMO_PERMANENT, DeskSpec
 from crossimpact.slope import Slope, between_days
-from pipelines import features, refit, simulate, tca, validate
+from pipelines import features, plan, refit, simulate, tca, validate
 from pipelines.pricing import Pricing
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
@@ -111,7 +111,7 @@ HEAD = (
 
 def fitted(home: Path, landing: Path, as_of: str) -> tuple[Settings, Release]:
     """A refit of all dates up to one; nothing is promoted."""
-    settings = refit.settings_for(Settings(home), Landing(landing), None)
+    settings = plan.settings_for(Settings(home), Landing(landing), None)
     made = refit.run(settings, landing, as_of, now=datetime.fromisoformat(f"{as_of}T23:00+00:00"))
     release, _ = tracking.resolve(settings.mlflow_uri, made.digest)
     return settings, release

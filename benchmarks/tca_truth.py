@@ -1,11 +1,12 @@
 """Causes that daily TCA finds on the demo desk, beside those that were planted.
 
     .venv/bin/python -m benchmarks.tca_truth --folder /tmp/truth
+    .venv/bin/python -m benchmarks.tca_truth --folder /tmp/truth --refit --half
 
-One release is refitted on all dates, the other is the planted market itself: its impact, its decay
-and what its peers' flow moves. The same marts are made with both. `bps` are of the notional
-ordered; R2 and slope are of the filled orders' drift from arrival to fills on everything but the
-residual, dates as clusters. `--half` refits on the first half of the dates and prices the second.
+The planted market itself is a release: its impact, its decay and what its peers' flow moves. With
+`--refit` the same marts are also made with a release refitted on the dates, or on their first half
+to price the second. `bps` are of the notional ordered; R2 and slope are of the filled orders' drift
+from arrival to fills on everything but the residual, dates as clusters.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from benchmarks.parents import fitted, r2
 from crossimpact.model import Array, ImpactModel
 from crossimpact.release.bundle import Release
+from crossimpact.release.content import Policy, Window
 from crossimpact.simulate import DEMO_HALF_LIFE_MIN, DEMO_PERMANENT, DeskSpec, plan_market
 from crossimpact.simulate.market import PEER_FACTOR_BPS, PEER_SECTOR_BPS, Truth
 from crossimpact.slope import between_days
@@ -31,16 +33,23 @@ from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 
+POV = {"full": 0.15, "sector_block": 0.12, "one_factor": 0.11, "self_only": 0.1, "fixed_pov": 0.05}
 CAUSES = (
     "self_now", "self_own_carried", "self_sibling_carried", "cross_now", "cross_carried", "peers",
     "market", "residual",
 )  # fmt: skip
 
 
-def planted(truth: Truth, release: Release) -> Release:
-    """The release with the planted market in place of what was fitted."""
+def planted(truth: Truth) -> Release:
+    """A release of the planted market."""
+    full, none = Policy("full", "", POV), Policy("fixed_pov", "no label", POV)
     models = {regime: _with_peers(truth, model) for regime, model in truth.models.items()}
-    return replace(release, models={regime: models[regime] for regime in release.models})
+    return Release(
+        as_of="2000-01-02", window=Window("2000-01-01", "2000-01-02", 2), flow="own",
+        bucket_s=truth.spec.bucket_s, contract_version="2", code_version="0",
+        data_digest="0" * 64, models=models,
+        fallback={"unknown": none, **dict.fromkeys(models, full)}, report={},
+    )  # fmt: skip
 
 
 def _with_peers(truth: Truth, model: ImpactModel) -> ImpactModel:
@@ -90,28 +99,27 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--days", type=int, default=20)
+    parser.add_argument("--refit", action="store_true")
     parser.add_argument("--half", action="store_true")
     chosen = parser.parse_args()
     spec = DeskSpec(
-        seed=chosen.seed,
-        days=chosen.days,
-        half_life_min=DEMO_HALF_LIFE_MIN,
-        permanent=DEMO_PERMANENT,
-    )
+        seed=chosen.seed, half_life_min=DEMO_HALF_LIFE_MIN, permanent=DEMO_PERMANENT
+    )  # fmt: skip
     desk = chosen.folder / "desk"
     if not (desk / "truth.json").exists():
         simulate.run(None, desk, spec, dirt=True)
-    landing = desk / "landing"
-    dates = Landing(landing).all_dates()
+    landing, settings = Landing(desk / "landing"), Settings(chosen.folder / "home")
+    dates = landing.all_dates()[: chosen.days]
+    validate.accept(settings, landing, dates)
+    features.prepare(settings, landing, dates)
     seen = dates[: len(dates) // 2] if chosen.half else dates
-    settings, release = fitted(chosen.folder / "home", landing, seen[-1])
-    validate.run(settings, Landing(landing), dates)
-    features.prepare(settings, Landing(landing), dates)
     asked = dates[len(seen) :] if chosen.half else dates
     print("| priced by | orders | " + " | ".join(CAUSES) + " | R2 | slope (95%) |")
     print("|---" * (len(CAUSES) + 4) + "|")
-    print(line("planted market", priced(settings, planted(plan_market(spec), release), asked)))
-    print(line("refit", priced(settings, release, asked)), flush=True)
+    print(line("planted market", priced(settings, planted(plan_market(spec)), asked)), flush=True)
+    if chosen.refit:
+        settings, release = fitted(chosen.folder / "home", desk / "landing", seen[-1])
+        print(line("refit", priced(settings, release, asked)), flush=True)
 
 
 if __name__ == "__main__":
