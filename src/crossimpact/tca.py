@@ -171,18 +171,21 @@ def predict(
             moved += left[1:] - left[:-1]
     missing = ((q != 0) & ~priced).any(axis=0)
     return Prediction(
-        now[0],
-        now[1],
-        priced,
-        tuple(
+        self_bps=now[0],
+        cross_bps=now[1],
+        priced=priced,
+        priced_by=tuple(
             labels.get(regime, f"{'model' if regime in models else 'none'}/{regime}")
             for regime in regimes
         ),
-        tuple(symbol for symbol, out in zip(symbols, missing, strict=True) if out),
-        *carried,
-        *faded,
-        *ends,
-        moved,
+        unpriced=tuple(symbol for symbol, out in zip(symbols, missing, strict=True) if out),
+        carried_self_bps=carried[0],
+        carried_cross_bps=carried[1],
+        faded_self_bps=faded[0],
+        faded_cross_bps=faded[1],
+        left_self_bps=ends[0],
+        left_cross_bps=ends[1],
+        moved_bps=moved,
     )
 
 

@@ -279,6 +279,8 @@ def test_golden_path_of_two_orders_is_priced_by_what_their_flow_left_since_arriv
     for row in path:
         parts = ("self_now", "self_carried", "cross", "peers", "market", "residual")
         assert sum(row[f"{part}_bps"] for part in parts) == pytest.approx(row["drift_bps"])
+    carried = sum(row["carried_usd"] for row in made["tca_pairs"])
+    assert float(carried) == pytest.approx(7.5 - 0.625, abs=1e-5)  # the orders' cross_carried
     found = {row["order_id"]: [float(row[f"{name}_usd"]) for name in PATHS] for row in rows}
     assert found == {
         "o1": pytest.approx([30, 25, 0, 5, 7.5, 0], abs=1e-6),
