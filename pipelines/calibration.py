@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from crossimpact.errors import EstimationError
 from crossimpact.estimate.carried import net_of_carried
-from crossimpact.estimate.held_out import HeldOut, open_held_out, pooled_slope
+from crossimpact.estimate.held_out import HeldOut, open_held_out
 from crossimpact.model import Array, ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.release.bundle import Release
@@ -52,6 +52,14 @@ class Calibration:
     buckets: int
     dates: int
     in_sample_dates: int
+
+    @classmethod
+    def of(cls, found: Sequence[Row], release: Release, dates: Sequence[str]) -> Calibration:
+        """The row of all names, which says nothing where there is none."""
+        if found:
+            row = found[0]
+            return cls(row.slope, row.low, row.high, row.buckets, row.dates, row.in_sample_dates)
+        return cls(None, None, None, 0, len(dates), in_sample(release, dates))
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -112,24 +120,22 @@ def dates_until(warehouse: Warehouse, date: str, count: int = DATES) -> list[str
     return sorted(other for other in there if other <= date)[-count:]
 
 
-def rows(settings: Settings, release: Release, dates: Sequence[str]) -> list[Row]:
+def rows(release: Release, panel: Panel | None, dates: Sequence[str]) -> list[Row]:
     """Calibration by scope on the last `DATES` of the dates, and of those a week before.
 
     Parameters
     ----------
+    panel
+        `recent` of the dates.
     dates
         Ascending, the last `DATES` + `WEEK` or fewer.
     """
+    if panel is None:
+        return []
     models = answering(release)
-    if not any(model.edges for model in models.values()) or not dates:
-        return []
-    try:
-        panel = net_of_earlier(on_models(features.load_panel(settings, dates), models), models)
-    except EstimationError:  # no book all along
-        return []
-    with threadpool_limits(limits=1):
-        opened = _opened(release, models, panel)
-        scopes = _scopes(opened, panel)
+    with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
+        net = net_of_earlier(panel, models)
+        scopes = _scopes(_opened(release, models, net), net)
         return [_row(key, evidence, release, dates) for key, evidence in scopes]
 
 
@@ -199,7 +205,7 @@ def _row(key: tuple[str, str], evidence: Evidence, release: Release, dates: Sequ
         high=high,
         buckets=now.n if now else 0,
         dates=len(last),
-        in_sample_dates=sum(release.window.first <= d <= release.window.last for d in last),
+        in_sample_dates=in_sample(release, last),
         coverage=sum(a <= 1 <= b for a, b in days) / len(days) if days else None,
         day_slope=today.value if today else None,
         slope_before=then.value if then else None,
@@ -214,26 +220,20 @@ def _above(now: float | None, before: float | None, limit: float = 1.0) -> bool:
     return now is not None and before is not None and now > limit and before > limit
 
 
-def calibration(settings: Settings, release: Release, dates: Sequence[str]) -> Calibration:
-    """Of the release's models on those dates, each regime's buckets by its own."""
-    window = release.window
-    seen = sum(window.first <= date <= window.last for date in dates)
-    unknown = Calibration(None, None, None, 0, len(dates), seen)
+def in_sample(release: Release, dates: Sequence[str]) -> int:
+    """How many of the dates lie in the window the release was fitted on."""
+    return sum(release.window.first <= date <= release.window.last for date in dates)
+
+
+def recent(settings: Settings, release: Release, dates: Sequence[str]) -> Panel | None:
+    """The dates' buckets on the release's names; None when nothing is predicted or was booked."""
     models = answering(release)
     if not any(model.edges for model in models.values()) or not dates:
-        return unknown
+        return None
     try:
-        panel = on_models(features.load_panel(settings, dates), models)
+        return on_models(features.load_panel(settings, dates), models)
     except EstimationError:  # no book all along
-        return unknown
-    metrics = release.report.get("metrics", {})
-    responses = {regime: Response.of(metrics.get(regime, {})) for regime in models}
-    with threadpool_limits(limits=1):  # the same digits whatever the machine's cores
-        slope = pooled_slope(models, net_of_earlier(panel, models), responses)
-    if slope is None or not np.isfinite(slope.se):
-        return unknown
-    low, high = slope.interval()
-    return Calibration(slope.value, low, high, slope.n, len(dates), seen)
+        return None
 
 
 def answering(release: Release) -> dict[str, ImpactModel]:

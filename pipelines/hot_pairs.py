@@ -8,13 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crossimpact.errors import EstimationError
 from crossimpact.model import ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.release.bundle import Release
-from pipelines import features
-from pipelines.calibration import answering, on_models
-from pipelines.store.settings import Settings
+from pipelines.calibration import answering
 
 TOP = 20
 
@@ -30,15 +27,12 @@ class HotPair:
     days_seen: int
 
 
-def hot_pairs(settings: Settings, release: Release, dates: Sequence[str]) -> list[HotPair]:
-    """The pairs that were among the top on any of the dates, priced by the release."""
+def hot_pairs(release: Release, panel: Panel | None, dates: Sequence[str]) -> list[HotPair]:
+    """The pairs that were among the top on any of the dates, priced by the release; `panel` is
+    `calibration.recent` of the dates."""
+    if panel is None:
+        return []
     models = answering(release)
-    if not any(model.edges for model in models.values()) or not dates:
-        return []
-    try:
-        panel = on_models(features.load_panel(settings, dates), models)
-    except EstimationError:  # no book all along
-        return []
     counts = Counter(pair for date in dates for pair in _top(panel, models, date))
     return [HotPair(*pair, n, len(dates)) for pair, n in sorted(counts.items())]
 

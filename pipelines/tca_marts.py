@@ -20,7 +20,15 @@ from crossimpact.model import ImpactModel
 from crossimpact.schema import SQL_TYPE
 from crossimpact.tca import PairCost, pair_costs, predict
 from pipelines import tca_booking, tca_scopes
-from pipelines.calibration import DATES, WEEK, calibration, dates_until, in_stress, rows
+from pipelines.calibration import (
+    DATES,
+    WEEK,
+    Calibration,
+    dates_until,
+    in_stress,
+    recent,
+    rows,
+)
 from pipelines.hot_pairs import hot_pairs
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
@@ -90,10 +98,11 @@ def _recent(warehouse: Warehouse, date: str, pricing: Pricing) -> Recent:
     """Of the release that heads the page, on the last dates' features."""
     release, settings = pricing.main.release, warehouse.settings
     dates = dates_until(warehouse, date, DATES + WEEK)
-    told = rows(settings, release, dates)
-    slope = calibration(settings, release, dates[-DATES:])
+    panel = recent(settings, release, dates)
+    told = rows(release, panel, dates)
+    slope = Calibration.of(told, release, dates[-DATES:])
     extra = {"calibration": slope.to_dict(), "in_stress": in_stress(told)}
-    found = hot_pairs(settings, release, dates[-DATES:])
+    found = hot_pairs(release, panel, dates[-DATES:])
     return Recent(
         pa.Table.from_pylist([vars(row) for row in told], CALIBRATED),
         pa.Table.from_pylist([vars(pair) for pair in found], HOT),

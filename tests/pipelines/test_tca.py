@@ -149,7 +149,7 @@ def by_definition(order: dict[str, Any], given_desk: dict[str, list[dict[str, An
     }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(desks())
 def test_the_identity_closes_exactly_on_any_desk(
     given_desk: dict[str, list[dict[str, Any]]],
@@ -184,7 +184,7 @@ def test_the_identity_closes_exactly_on_any_desk(
         assert row["cross_realized_usd"] == realized
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(desks())
 def test_fills_carry_exactly_the_model_cost(given_desk: dict[str, list[dict[str, Any]]]) -> None:
     home = Path(tempfile.mkdtemp())
