@@ -235,17 +235,13 @@ def _known(
     warehouse: Warehouse, landing: Landing, date: str, waivers: Waivers
 ) -> DateReport | None:
     """The date's report as its manifest tells it; None when it is absent or outdated."""
-    if any(partitions.strangers(landing, date)):
-        return None
-    return _live(warehouse, date, _inputs(landing, date, waivers))
-
-
-def _live(warehouse: Warehouse, date: str, wanted: Inputs) -> DateReport | None:
-    """The report of what is live of a date, when that was made from these inputs."""
     day = warehouse.day(date)
-    if day is None or day.tables != wanted.tables:
+    if day is None or any(partitions.strangers(landing, date)):
         return None
-    if any(manifest.inputs != wanted.digests for manifest in day.partitions):
+    wanted = _inputs(landing, date, waivers)
+    if day.tables != wanted.tables or any(
+        manifest.inputs != wanted.digests for manifest in day.partitions
+    ):
         return None
     if stale.find(warehouse, date):  # it is landed again as it was
         stale.clear(warehouse, date)
@@ -256,12 +252,11 @@ def _live(warehouse: Warehouse, date: str, wanted: Inputs) -> DateReport | None:
 def _judge(
     warehouse: Warehouse, landing: Landing, dates: list[str], waivers: Waivers
 ) -> dict[str, DateReport]:
-    reports, before, sound = {}, {}, {}
+    reports, sound = {}, {}
     record = Recorder(warehouse, landing, waivers)
     with warehouse.connect() as connection:
         judgement = Judgement(connection, landing, warehouse)
         for date in each("read", dates):
-            before[date] = warehouse.day(date)
             inputs = _inputs(landing, date, waivers)  # later files are news
             problems = judgement.load(inputs.tables, date, partitions.absent(landing, date))
             if problems:
@@ -274,10 +269,8 @@ def _judge(
             tell("validate", f"row rules of {len(sound)} dates")
             judgement.judge_tables()
         for date in each("validate", sound):
-            known = None
-            if warehouse.day(date) != before[date]:  # another process judged it meanwhile, and
-                known = _known(warehouse, landing, date, waivers)  # somebody may read that
-            reports[date] = known or _publish(judgement, record, date, sound[date])
+            known = _known(warehouse, landing, date, waivers)  # another process may have judged it
+            reports[date] = known or _publish(judgement, record, date, sound[date])  # meanwhile
     return reports
 
 

@@ -3,20 +3,15 @@
 The GX suites, the DuckDB casts, the simulator's writer and the docs page are generated from
 `TABLES`. Rules that need more than one table live in `sql/checks/` and are listed in `CROSS_RULES`
 by the same identifiers, so a violation report names every rule in one vocabulary. The rules across
-rows and of whole days are declared in `contract_rules`.
+rows are declared in `contract_rules`, those of whole days in `day_rules`.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from crossimpact.contract_rules import BREAK_S as BREAK_S
 from crossimpact.contract_rules import CROSS_RULES as CROSS_RULES
-from crossimpact.contract_rules import DAY_RULES as DAY_RULES
-from crossimpact.contract_rules import FROZEN_S as FROZEN_S
-from crossimpact.contract_rules import FROZEN_TIMES as FROZEN_TIMES
 from crossimpact.contract_rules import ID_DATES as ID_DATES
-from crossimpact.contract_rules import LEAST_DATES as LEAST_DATES
 from crossimpact.contract_rules import MAX_AFTER_END_S as MAX_AFTER_END_S
 from crossimpact.contract_rules import MAX_DECISION_DISTANCE as MAX_DECISION_DISTANCE
 from crossimpact.contract_rules import MAX_FEE_SHARE as MAX_FEE_SHARE
@@ -33,11 +28,16 @@ from crossimpact.contract_rules import MAX_SNAPSHOT_AGE_S as MAX_SNAPSHOT_AGE_S
 from crossimpact.contract_rules import MAX_SPREAD as MAX_SPREAD
 from crossimpact.contract_rules import MAX_SPREAD_TICKS as MAX_SPREAD_TICKS
 from crossimpact.contract_rules import MULTIPLE_TOLERANCE as MULTIPLE_TOLERANCE
-from crossimpact.contract_rules import OUTAGE_NAMES as OUTAGE_NAMES
-from crossimpact.contract_rules import OUTAGE_SHARE as OUTAGE_SHARE
 from crossimpact.contract_rules import PARENT_DATES as PARENT_DATES
-from crossimpact.contract_rules import SAME_TIME_S as SAME_TIME_S
-from crossimpact.contract_rules import TRAILING_DATES as TRAILING_DATES
+from crossimpact.day_rules import BREAK_S as BREAK_S
+from crossimpact.day_rules import DAY_RULES as DAY_RULES
+from crossimpact.day_rules import FROZEN_S as FROZEN_S
+from crossimpact.day_rules import FROZEN_TIMES as FROZEN_TIMES
+from crossimpact.day_rules import LEAST_DATES as LEAST_DATES
+from crossimpact.day_rules import OUTAGE_NAMES as OUTAGE_NAMES
+from crossimpact.day_rules import OUTAGE_SHARE as OUTAGE_SHARE
+from crossimpact.day_rules import SAME_TIME_S as SAME_TIME_S
+from crossimpact.day_rules import TRAILING_DATES as TRAILING_DATES
 from crossimpact.schema import SQL_TYPE as SQL_TYPE
 from crossimpact.schema import Column as Column
 from crossimpact.schema import CrossRule as CrossRule
