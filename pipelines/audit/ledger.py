@@ -3,15 +3,17 @@
 `<home>/audit/date=D/<number>-<digest>.parquet` holds one entry, all of it: run and moment, landing
 zone, files, rules, counts, problems, what became live, and every broken row. A file is created
 whole, numbered under a lock, named by its own sha256 and names the one before it: a flipped bit, a
-missing entry and one put in between are told by name. An entry is written before its date becomes
-visible; a run that is killed between the two leaves a verdict nobody read, and the next run's
-follows it. A verdict that repeats the last one, word for word, is no news and makes no entry.
+missing entry and one put in between are told by name. `<home>/audit/_last.json` names the last one
+of every date, which no other does. An entry is written before its date becomes visible; a run that
+is killed between the two leaves a verdict nobody read, and the next run's follows it. A verdict
+that repeats the last one, word for word, is no news and makes no entry.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ from pipelines.audit.columns import ENTRY, WHEN
 from pipelines.store.settings import Settings
 
 FOLDER = "audit"
+#: Names the last entry of each date; behind by one when a run was killed in between.
+LAST = "_last.json"
 _NAME = re.compile(r"(\d{6})-([0-9a-f]{16})\.parquet")
 RESTORE = "restore the folder from a copy; what was judged is in the warehouse, unharmed"
 Row = dict[str, Any]
@@ -66,6 +70,9 @@ class Ledger:
                 return last
             name = f"{entry['seq']:06d}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
             atomic.create(self._folder(date) / name, content)
+            atomic.write_atomic(
+                self.root / LAST, json.dumps(self._last_names() | {date: name}, sort_keys=True)
+            )
         return _row(content)
 
     def files(self, date: str) -> list[Path]:
@@ -77,6 +84,11 @@ class Ledger:
             Naming the first that is missing, or not what was written.
         """
         found = sorted(self._folder(date).glob("*.parquet"))
+        last = self._last_names().get(date)
+        if last is not None and last not in {path.name for path in found}:
+            raise CrossImpactError(
+                f"audit ledger {self._folder(date)}: its last entry {last} is missing", RESTORE
+            )
         for number, path in enumerate(found, start=1):
             named = _NAME.fullmatch(path.name)
             if named is None or int(named[1]) != number:
@@ -93,8 +105,8 @@ class Ledger:
 
     def dates(self) -> list[str]:
         """Dates with an entry, ascending."""
-        found = (path.name.removeprefix("date=") for path in self.root.glob("date=*"))
-        return sorted(date for date in found if self._folder(date).is_dir())
+        found = {path.name.removeprefix("date=") for path in self.root.glob("date=*/")}
+        return sorted(found | self._last_names().keys())
 
     def all_files(self) -> list[Path]:
         """Every entry, verified, by date.
@@ -131,6 +143,15 @@ class Ledger:
                     RESTORE,
                 )
         return rows
+
+    def _last_names(self) -> dict[str, str]:
+        path = self.root / LAST
+        try:
+            return {str(date): str(name) for date, name in json.loads(path.read_text()).items()}
+        except FileNotFoundError:  # of a home of before, or none yet
+            return {}
+        except (ValueError, AttributeError) as error:
+            raise CrossImpactError(f"audit ledger {path} is damaged ({error})", RESTORE) from error
 
     def _folder(self, date: str) -> Path:
         return self.root / f"date={date}"

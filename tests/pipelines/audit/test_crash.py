@@ -21,7 +21,7 @@ import pytest
 from crossimpact import atomic, contract
 from crossimpact.errors import CrossImpactError, UsageError
 from pipelines.audit import zone
-from pipelines.audit.ledger import Ledger
+from pipelines.audit.ledger import LAST, Ledger
 from pipelines.split import LAYERS
 from pipelines.store import stale
 from pipelines.store.landing import Landing
@@ -234,7 +234,7 @@ def test_a_stale_mark_ends_with_what_it_was_said_of(mine) -> None:
     assert stale.find(warehouse, desk.DATE) is None
 
 
-@pytest.mark.parametrize("harm", ["flip", "lose", "twice"])
+@pytest.mark.parametrize("harm", ["flip", "lose", "lose the last", "lose all", "twice", "names"])
 def test_a_damaged_ledger_is_named(mine, harm: str) -> None:
     landing, settings, _ = mine
     (desk.folder(landing.root, "instruments") / "part-0.parquet").write_bytes(b"?")
@@ -246,10 +246,30 @@ def test_a_damaged_ledger_is_named(mine, harm: str) -> None:
         first.write_bytes(first.read_bytes().replace(b"judged", b"jugded"))
     elif harm == "lose":
         first.unlink()
+    elif harm == "lose the last":
+        second.unlink()
+    elif harm == "lose all":
+        shutil.rmtree(first.parent)
+    elif harm == "names":
+        (ledger.root / LAST).write_text("[")
     else:
         shutil.copy(second, second.with_name(f"000002-{'0' * 16}.parquet"))
     with pytest.raises(CrossImpactError, match=r"audit ledger.*(damaged|missing)"):
         ledger.entries(desk.DATE)
+    with pytest.raises(CrossImpactError, match=r"audit ledger.*(damaged|missing)"):
+        ledger.all_files()
+
+
+def test_a_run_killed_before_it_names_its_entry_leaves_a_sound_ledger(mine) -> None:
+    landing, settings, _ = mine
+    ledger = Ledger(settings.home)
+    named = (ledger.root / LAST).read_text()
+    run(settings, landing_of(landing.root, 100.02))
+    (ledger.root / LAST).write_text(named)
+    assert [entry["seq"] for entry in ledger.entries(desk.DATE)] == [1, 2]
+    run(settings, landing_of(landing.root, 100.03))
+    assert [entry["seq"] for entry in ledger.entries(desk.DATE)] == [1, 2, 3]
+    assert json.loads((ledger.root / LAST).read_text())[desk.DATE].startswith("000003-")
 
 
 def test_layers_that_are_judged_are_those_that_are_shown_together() -> None:
