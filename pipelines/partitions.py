@@ -45,15 +45,19 @@ def strangers(landing: Landing, date: str) -> Iterator[Problem]:
     """What lies in a partition and would not be read, or is not what its producer promised."""
     for name in contract.TABLES:
         for path in landing.unexpected_files(name, date):
-            text = f"{path.name} is neither a .parquet nor a .csv file{_unread_hint(path)}"
+            text = f"{path.name} is {_what(path)}"
             yield Problem(name, date, "", contract.UNREADABLE, text)
         for text in landing.broken_promises(name, date):
             yield Problem(name, date, "", contract.MANIFEST, text)
 
 
-def _unread_hint(path: Path) -> str:
+def _what(path: Path) -> str:
+    """What is wrong with a thing that nobody would read, and what to do."""
     if path.is_dir():
-        return ": files lie in the partition's folder itself"
+        return "a folder: files lie in the partition's folder itself"
+    if not path.is_file():
+        return "no regular file (a pipe, a socket, a device, or a link to nothing): land a file"
+    kind = "neither a .parquet nor a .csv file"
     if path.suffix.lower() in (".parquet", ".csv"):
-        return ": write the ending in lower case"
-    return ": unpack it" if path.suffix in (".gz", ".zst", ".zip", ".bz2") else ""
+        return f"{kind}: write the ending in lower case"
+    return f"{kind}: unpack it" if path.suffix in (".gz", ".zst", ".zip", ".bz2") else kind

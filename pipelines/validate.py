@@ -123,12 +123,12 @@ def verdict(settings: Settings, landing: Landing, dates: Iterable[str]) -> Resul
     dates = tuple(sorted(set(dates)))
     if not dates:
         raise layout.empty(landing.root)
-    reports = validate_dates(settings, landing, dates)
+    warehouse, reports = Warehouse(settings), validate_dates(settings, landing, dates)
     tables = _added({n: t.rows for n, t in report.tables.items()} for report in reports)
     rules = _added(report.rules for report in reports)
     cascades = _summed(report.cascades for report in reports)
     broken = [problem for report in reports for problem in report.problems]
-    excess = [problem for report in reports for problem in excess_rows(report)]
+    excess = [problem for report in reports for problem in excess_rows(report, warehouse)]
     result = Result(
         tables,
         rules,

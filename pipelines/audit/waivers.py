@@ -77,10 +77,12 @@ def listed(settings: Settings, landing: Path | None = None) -> Listed:
 
 
 def _read(path: Path) -> list[Waiver]:
-    try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return []
+    try:
+        if not path.is_file():  # reading a pipe would wait for its writer
+            raise OSError("no regular file")
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"waivers {path} cannot be read ({error})", "write it as TOML") from error
     from pipelines.store.checked import checked  # pydantic is for homes that have the file

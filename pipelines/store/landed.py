@@ -25,6 +25,8 @@ from pipelines.store.warehouse import quoted, readable
 
 #: What a writer of a hive layout may leave inside the file; the folder's name is what counts.
 HIVE_COLUMN = "date"
+#: More bytes of a Parquet file's footer, or characters of a CSV file's header, are no file's.
+MAX_FOOTER, MAX_HEADER = 256_000_000, 1_000_000
 UTC = ("UTC", "Etc/UTC", "Z", "+00:00")
 Cast = Callable[[contract.Column], str]
 _ZONE = r"(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)"
@@ -108,7 +110,7 @@ def _no_rows(table: contract.Table) -> str:
 def _broken_header(path: Path, table: contract.Table) -> Iterator[tuple[str, str, str]]:
     """(column, rule, text) of what is wrong with a file's columns; CSV columns are all text."""
     try:
-        schema = pq.read_schema(path) if path.suffix == ".parquet" else None
+        schema = _schema(path) if path.suffix == ".parquet" else None
         names = _csv_header(path) if schema is None else schema.names
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
         yield "", contract.UNREADABLE, _first_line(error)
@@ -204,9 +206,7 @@ def _coerced(path: Path, table: contract.Table) -> Iterator[tuple[str, str]]:
 
 def _coerced_text(path: Path, table: contract.Table) -> Iterator[tuple[str, str]]:
     """As the first line of a CSV file tells it."""
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        lines = csv.reader(stream)
-        names, first = next(lines, []), next(lines, [])
+    names, first = (next(csv.reader([line]), []) for line in _first_lines(path, 2))
     cells = dict(zip(names, first, strict=False))
     for column in table.columns:
         cell = cells.get(column.name, "")
@@ -216,12 +216,30 @@ def _coerced_text(path: Path, table: contract.Table) -> Iterator[tuple[str, str]
             yield column.name, f"{cell} read as a whole number"
 
 
+def _schema(path: Path) -> pa.Schema:
+    """A Parquet file's columns; a footer is read whole, so one that claims too much is none."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 8))
+        size = int.from_bytes(stream.read(4), "little")
+    if size > MAX_FOOTER:
+        raise ValueError(f"its footer claims {size:,} bytes, at most {MAX_FOOTER:,} are read")
+    return pq.read_schema(path)
+
+
 def _csv_header(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        header = next(csv.reader(stream), None)
+    """The names in a CSV file's first line, which is not read further than one may be long."""
+    (line,) = _first_lines(path, 1)
+    if len(line) == MAX_HEADER:
+        raise ValueError(f"no line ends within its first {MAX_HEADER:,} characters")
+    header = next(csv.reader([line]), None)
     if not header:
         raise ValueError("no header line")
     return header
+
+
+def _first_lines(path: Path, count: int) -> list[str]:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        return [stream.readline(MAX_HEADER) for _ in range(count)]
 
 
 def _other_delimiter(names: list[str], table: contract.Table) -> str:

@@ -138,6 +138,8 @@ class Landing:
     def promised_rows(self, table: str, date: str) -> int | None:
         """Rows the partition's manifest promises, if it does."""
         path = self.root / table / f"date={date}" / MANIFEST
+        if not path.is_file():
+            return None
         try:
             told = json.loads(path.read_text())
             rows = [facts.get("rows") for facts in told.get("files", {}).values()]

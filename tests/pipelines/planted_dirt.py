@@ -1,7 +1,7 @@
 """Many rows of many kinds of dirt, planted at random in a simulated day, and the rules they break.
 
-Another desk than the demo's (`crossimpact.simulate.dirt`): its own kinds, sizes drawn at random, and
-as many rows a kind as asked for.
+Another desk than the demo's (`crossimpact.simulate.dirt`): its own kinds, sizes drawn at random,
+and as many rows a kind as asked for.
 """
 
 from __future__ import annotations
