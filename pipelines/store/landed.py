@@ -250,13 +250,13 @@ def _other_delimiter(names: list[str], table: contract.Table) -> str:
 
 
 def _query(landing: Landing, path: Path, table: contract.Table) -> str:
-    parquet = path.suffix == ".parquet"
-    header = pq.read_schema(path).names if parquet else _csv_header(path)
+    schema = pq.read_schema(path) if path.suffix == ".parquet" else None
+    header = _csv_header(path) if schema is None else schema.names
     place, file = quoted(readable(path)), quoted(landing.relative(path))
-    source = (_parquet if parquet else _csv)(place, header)
-    cast = _whole_cell if parquet else _csv_cell
+    source = (_csv if schema is None else _parquet)(place, header)
+    cast = _csv_cell if schema is None else _whole_cell
     present = [column for column in table.columns if column.name in header]
-    whole = [c for c in present if not parquet or _may_lose(c, pq.read_schema(path))]
+    whole = [c for c in present if schema is None or _may_lose(c, schema)]
     cells = ", ".join(_cell(c, c in whole, cast, c in present) for c in table.columns)
     return (
         f"SELECT '{file}' AS file, row_number_in_file AS row, {cells},"

@@ -1,8 +1,9 @@
-"""Places and moments that are not as they should be: told, bounded in memory, and nothing is lost."""
+"""Places and moments that are not as they should be: told, and bounded in memory."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -222,8 +223,7 @@ def assert_bounded(root: Path, told: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 50_000_000
-    with pytest.raises(AssertionError, match=told):
-        raise AssertionError("; ".join(map(str, reading.problems)))
+    assert re.search(told, "; ".join(map(str, reading.problems)))
 
 
 def test_a_block_by_casts_names_column_value_and_row(tmp_path: Path) -> None:
