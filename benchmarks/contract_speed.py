@@ -1,4 +1,4 @@
-"""CPU seconds of a verdict by stage, beside a scan with one aggregate per column.
+"""CPU seconds of a verdict by stage, the ledger with it, beside a scan of every column.
 
     .venv/bin/python -m benchmarks.contract_speed [--symbols 100] [--days 20] [--landing ZONE]
 
@@ -24,6 +24,9 @@ import duckdb
 from crossimpact import contract
 from crossimpact.simulate import DeskSpec
 from pipelines import books, profile, rule_counts, simulate, split, validate, violations
+from pipelines.audit import answers
+from pipelines.audit.ledger import Ledger
+from pipelines.audit.record import Recorder
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -96,15 +99,32 @@ def main() -> None:
         split.judge_counts = rule_counts.judge_counts
         watch(Warehouse, "publish", "publishing")
         watch(Landing, "digest", "hashing")
+        watch(Recorder, "_append", "ledger")
         with timed("reading, the rest"):
             validate.validate_dates(Settings(root / "home"), landing, landing.all_dates())
         scans += [scan(landing) for _ in range(2)]  # a busy machine is as busy before as after
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        told = _ledger(Settings(root / "home"), landing)
     _print(statistics.median(scans), peak)
+    print(told)
+
+
+def _ledger(settings: Settings, landing: Landing) -> str:
+    """What the ledger takes and how long the questions of an auditor do."""
+    sizes = [path.stat().st_size for path in Ledger.of(settings).all_files()]
+    begin = time.process_time()
+    answers.day(settings, landing.all_dates()[-1])
+    day, begin = time.process_time() - begin, time.process_time()
+    answers.rule(settings, "snapshot_gap")
+    rule = time.process_time() - begin
+    return (
+        f"\nLedger: {len(sizes)} entries of {sum(sizes) / len(sizes) / 1e3:,.0f} kB; `audit day`"
+        f" {day:.2f} CPU s, `audit rule` {rule:.2f} CPU s"
+    )
 
 
 def _print(whole: float, peak: float) -> None:
-    publishing = SPENT["publishing"]
+    publishing = SPENT["publishing"] + SPENT["ledger"]
     total = sum(SPENT.values()) - SPENT["import of Great Expectations"]
     print(f"Scan {whole:.2f} CPU s, peak {peak:,.0f} MB\n")
     print("| stage | CPU s | x scan |\n| --- | ---: | ---: |")

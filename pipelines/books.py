@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -38,15 +39,16 @@ class Books:
         self._connection = connection
         self._files = [landing.relative(path) for path in landing.files(_SNAPSHOTS, date)] or [""]
         self._prints = [landing.relative(path) for path in landing.files(_PRINTS, date)]
-        self._tape = self._read()
+        found = self._read()
+        outside = _outside(found.ts, day)
+        found = self._tape = replace(found, refused=found.refused | outside)
         self.is_sorted = self._is_sorted()
-        found = self._tape
         flags = {
             contract.UNIQUE_KEY: found.duplicate,
             "snapshots_increase": found.late,
             "spread_bounded": found.wide & ~found.refused,
             "snapshot_gap": found.after_gap,
-            "in_session": _outside(found.ts, day),
+            "in_session": outside,
         }
         self.offenders = {rule: self._rows(flag) for rule, flag in flags.items()}
 

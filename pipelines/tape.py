@@ -50,7 +50,7 @@ class Tape:
     bid, ask, bid_size, ask_size
         Prices and sizes, NaN where missing.
     refused
-        Condemned by a rule of its own row.
+        Condemned by a rule of its own row, or outside a named session: it prices nothing.
     max_spread, max_spread_px
         Per name: widest spread of a book that prices anything, as a share of the mid and in price
         (the wider of the two holds).

@@ -264,6 +264,26 @@ def test_the_verdict_on_a_date_is_the_same_alone_as_among_others(
         assert own is not None and among is not None and own.sha256 == among.sha256
 
 
+def test_indicative_books_outside_the_named_session_price_nothing_and_are_no_fault(
+    tmp_path: Path,
+) -> None:
+    """Trial-match quotes before the open and in the closing call, told by the calendar's hours."""
+    tables = desk.clean()
+    early, late = desk.at(60), desk.at(1440)
+    outside = [
+        row for row, book in enumerate(tables[S]) if not early <= book["ts"] <= late
+    ]  # fmt: skip
+    for row in outside:
+        tables[S][row] |= {"bid_px": 90.0, "ask_px": 90.02}  # a tenth off what is traded
+    landing = Landing(desk.write(tmp_path / "landing", tables))
+    hours = f'hours = [["{early:%H:%M}", "{late:%H:%M}"]]'
+    (landing.root / "calendar.toml").write_text(f'zone = "UTC"\n{hours}\n')
+    (report,) = validate_dates(Settings(tmp_path / "home"), landing, [desk.DATE])
+    assert len(outside) == 46 and report.rules == {S: {"in_session": 46}}
+    books = report.tables[S]
+    assert books.quarantined == books.cascades == 46  # a state counts against no limit
+
+
 def waiver(rule: str, table: str, symbols: tuple[str, ...] = ()) -> Waiver:
     return Waiver(rule, table, "ann@desk", "known", "2099-12-31", symbols)
 
