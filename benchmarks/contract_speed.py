@@ -103,8 +103,8 @@ def main() -> None:
         with timed("reading, the rest"):
             validate.validate_dates(Settings(root / "home"), landing, landing.all_dates())
         scans += [scan(landing) for _ in range(2)]  # a busy machine is as busy before as after
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         told = _ledger(Settings(root / "home"), landing)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     _print(statistics.median(scans), peak)
     print(told)
 
