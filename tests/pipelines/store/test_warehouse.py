@@ -151,3 +151,26 @@ def test_attach_reads_the_partitions_in_order_and_names_the_absent(tmp_path: Pat
             warehouse.attach(connection, "layer", "t", ["2026-03-02", "2026-03-04"])
     assert warehouse.rows("layer", "t", "2026-03-03") == [{"x": 2}]
     assert warehouse.rows("layer", "t", "2026-03-04") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("schema_version", 2), ("contract_version", "3"), ("schema_version", None)]
+)
+def test_a_partition_of_an_unknown_schema_is_refused_by_name_and_kept(warehouse, field, value):
+    made = publish(warehouse)
+    path = warehouse.folder("layer", "table", "2026-03-02") / "_manifest.json"
+    told = json.loads(path.read_text()) | {field: value}
+    path.write_text(json.dumps(told))
+    with pytest.raises(CrossImpactError, match=rf"_manifest.json is of \w+ version {value}.*knows"):
+        warehouse.manifest("layer", "table", "2026-03-02")
+    draft = warehouse.draft("2026-03-04")
+    with draft.connect() as connection:
+        draft.publish(connection, ROWS, "accepted", "table", "2026-03-04", inputs={})
+    draft.show()
+    day = warehouse.root / "days" / "date=2026-03-04" / "_manifest.json"
+    told = json.loads(day.read_text())
+    told["partitions"][0]["contract_version"] = "3"
+    day.write_text(json.dumps(told))
+    with pytest.raises(CrossImpactError, match=r"date=2026-03-04/_manifest.json .*version 3"):
+        warehouse.day("2026-03-04")
+    assert (path.parent / made.file).exists()
