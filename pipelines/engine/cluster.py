@@ -24,6 +24,8 @@ R = TypeVar("R")
 VERSION = "2.60.0"
 #: How often a task is done again whose worker was lost.
 RETRIES = 3
+#: How often a cluster of this machine's own is begun: Ray waits 30 s for it, whatever the load.
+STARTS = 3
 #: On a busy machine its agents take longer to start than Ray waits by itself.
 PATIENT = {"RAY_agent_register_timeout_ms": "180000"}
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
@@ -71,17 +73,24 @@ def connected(address: str | None) -> Iterator[Cluster]:
             f"pip install 'ray=={VERSION}', on every worker, too",
         ) from error
     told = address or "this machine"
-    try:
-        ray.init(address or "local", log_to_driver=False, **(_OWN if address is None else {}))
-    except Exception as error:  # what Ray raises here is of no kind of its own
-        ray.shutdown()
-        first = f"{error} ".splitlines()[0].strip()
-        hint = "try again" if address is None else "`ray start --head` there?"
-        raise Unavailable(f"no Ray cluster at {told}: {first}", hint) from error
+    _begin(ray, address, 1 if address else STARTS)
     try:
         yield Cluster(told, max(1, int(ray.cluster_resources().get("CPU", 1))))
     finally:
         ray.shutdown()
+
+
+def _begin(ray: Any, address: str | None, tries: int) -> None:
+    try:
+        ray.init(address or "local", log_to_driver=False, **({} if address else _OWN))
+    except Exception as error:  # what Ray raises here is of no kind of its own
+        ray.shutdown()
+        if tries > 1:
+            return _begin(ray, address, tries - 1)
+        first = f"{error} ".splitlines()[0].strip()
+        hint = "`ray start --head` there?" if address else "try again when it is less busy"
+        where = address or "this machine"
+        raise Unavailable(f"no Ray cluster at {where}: {first}", hint) from error
 
 
 _OWN: dict[str, Any] = {
