@@ -6,8 +6,8 @@ predicted.
 
 Every date is landed in the evening, validated and priced (TCA, once there is a champion). Weekly
 drift looks at the week, every `--month` dates a refit is asked to be promoted (its gates, or an
-override on refusal), every 15th an earlier date is landed again with a corrected fee, once a regime
-is demoted; gc runs weekly. The clock is the desk's own, one process does it all, so that memory
+override on refusal), every `--reland` an earlier date is landed again with a corrected fee, once a
+regime is demoted; gc runs weekly. The clock is the desk's own, one process does it all, so that memory
 which grows is seen. At the end the ledgers are verified, rows are counted, and every date is
 validated and priced again: each must come out as the bytes that are live. Prints Markdown.
 """
@@ -39,7 +39,7 @@ from pipelines.store.landing import Landing
 from pipelines.store.settings import Run, Settings
 from pipelines.store.warehouse import Warehouse
 
-WEEK, RELAND, LOOK_BACK = 5, 15, 7
+WEEK = 5
 DEMOTED, RUNG = "stressed", "self_only"
 PARTS = ("warehouse", "audit", "mlflow", "refits", "releases", "reports")
 
@@ -72,10 +72,11 @@ class Reading:
 class Year:
     """The desk and its clock."""
 
-    def __init__(self, root: Path, spec: DeskSpec, month: int) -> None:
+    def __init__(self, root: Path, spec: DeskSpec, month: int, reland: int) -> None:
         simulate.run(None, root / "pool", spec)
         self.pool, self.landing = root / "pool" / "landing", root / "landing"
-        self.home, self.month, self.counts = root / "home", month, Counts()
+        self.home, self.counts = root / "home", Counts()
+        self.month, self.reland = month, reland
         self.readings: list[Reading] = []
         self.start = time.perf_counter()
 
@@ -86,8 +87,8 @@ class Year:
         for number, date in enumerate(dates, start=1):
             self._land(date)
             self._daily(date)
-            if number % RELAND == 0:
-                self._land_again(dates[number - LOOK_BACK], date)
+            if number % self.reland == 0:
+                self._land_again(dates[number - self.reland // 2 - 1], date)
             if number % WEEK == 0:
                 self._weekly(date)
             if number % self.month == 0:
@@ -237,6 +238,7 @@ def main(say: Callable[[str], object] = print) -> int:
     parser.add_argument("--symbols", type=int, default=4)
     parser.add_argument("--days", type=int, default=252)
     parser.add_argument("--month", type=int, default=21, help="dates from refit to refit")
+    parser.add_argument("--reland", type=int, default=15, help="dates from one to the next")
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     spec = DeskSpec(
@@ -245,7 +247,7 @@ def main(say: Callable[[str], object] = print) -> int:
     )  # fmt: skip
     root = Path(tempfile.mkdtemp(prefix="crossimpact-year-"))
     try:
-        year = Year(root, spec, given.month)
+        year = Year(root, spec, given.month, given.reland)
         year.live_through(spec.dates)
         end = ending(year, spec.dates)
     finally:
