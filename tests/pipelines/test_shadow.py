@@ -109,7 +109,7 @@ def test_what_was_executed_is_the_shortfall_of_tca(desk, result):
 
 
 def test_executed_flow_is_that_of_the_features(desk):
-    """Fills by order and bucket, at the mids, are the buckets' own flow but for the fills' prices."""
+    """Fills by order and bucket, at the mids, are the buckets' own flow to a thousandth."""
     from crossimpact.shadow.day import flows
 
     settings, _, dates, _ = desk

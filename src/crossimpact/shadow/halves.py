@@ -41,7 +41,7 @@ class Half:
 
 
 def split(dates: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The dates of odd and of even ISO weeks; by turns where one of them has less than a third.
+    """The dates of odd and of even ISO weeks; by turns where either is less than a third or too few.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def split(dates: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     odd = tuple(day for day in dates if date.fromisoformat(day).isocalendar().week % 2)
     even = tuple(day for day in dates if day not in odd)
-    if 3 * min(len(odd), len(even)) < len(dates):
+    if min(len(odd), len(even)) < max(len(dates) / 3, MIN_DAYS):
         odd, even = tuple(dates[::2]), tuple(dates[1::2])
     if min(len(odd), len(even)) < MIN_DAYS:
         raise EstimationError(

@@ -56,3 +56,19 @@ def day(made: ImpactModel, orders: int = 12, buckets: int = 18, seed: int = 0) -
         "2026-03-27", made.symbols, made.adv, OPENS, 5.0, (made.regime,) * buckets, mid,
         np.full((buckets, n), 1e-4), made.adv / buckets * noise, parents, np.zeros((buckets, n)),
     )  # fmt: skip
+
+
+def whole_day(made: ImpactModel, buckets: int = 12) -> Day:
+    """An order in every name, all day long, on prices that stand still at 100."""
+    n = made.n
+    quantity = np.where(np.arange(n) % 2, 1.0, -1.0) * made.adv / 100 * 0.02
+    orders = Orders(
+        made.symbols, made.symbols, np.arange(n), quantity, np.full(n, 100.0), np.zeros(n),
+        np.full(n, float(buckets)), np.zeros(n),
+    )  # fmt: skip
+    zero = np.zeros((buckets, n))
+    return Day(
+        "2026-03-27", made.symbols, made.adv, OPENS, 5.0, (made.regime,) * buckets,
+        np.full((buckets + 1, n), 100.0), zero, np.tile(made.adv / buckets, (buckets, 1)), orders,
+        zero,
+    )  # fmt: skip

@@ -9,7 +9,9 @@ import pytest
 
 from crossimpact.errors import ModelError, UsageError
 from crossimpact.kernel.decay import Decay
-from crossimpact.scaled import BPS, Array
+from crossimpact.model import ImpactModel
+from crossimpact.path_manipulation import largest_coupling
+from crossimpact.scaled import BPS, Array, from_scaled, to_scaled
 from crossimpact.shadow.baselines import twap, vwap
 from crossimpact.shadow.counterfactual import (
     EXECUTED,
@@ -21,6 +23,8 @@ from crossimpact.shadow.counterfactual import (
     on_prices_of,
 )
 from crossimpact.shadow.day import Day, Schedule, flows
+from crossimpact.shadow.draws import drawn
+from crossimpact.shadow.evidence import verdict
 from crossimpact.shadow.impact import Judge, carry, curves
 from tests.crossimpact.shadow import days
 
@@ -177,3 +181,38 @@ def test_a_day_with_a_number_that_is_none_is_refused():
 def test_without_what_was_executed_nothing_is_judged():
     with pytest.raises(UsageError, match="what was executed is missing"):
         replayed(other=twap(DAY, days.POV))
+
+
+def best(model: ImpactModel, flow: Array, steps: int = 300) -> Array:
+    """Flows of the same sums over time that cost less by the model: gradient steps with an exact
+    line search (the cost is quadratic)."""
+    for _ in range(steps):
+        slope = model.path_marginal_cost(flow / model.adv)
+        step = model.adv * (slope.mean(axis=0) - slope)
+        curved = model.path_cost(step / model.adv)
+        size = (
+            curved.self_now + curved.cross_now + curved.self_carried + curved.cross_carried
+        ).sum()
+        flow = flow - (slope * step).sum() / (2 * size) * step
+    return flow
+
+
+def test_a_wrong_and_overconfident_chooser_claims_a_gain_and_the_judge_says_loss():
+    """Couplings of other names, as large as can be: what they call best is worse than what the true
+    model calls best, and the judge, who was not told, says so in nine draws of ten."""
+    truth = replace(days.model(8), alpha=np.zeros(8))
+    rolled = 50 * np.roll(to_scaled(truth.gamma, truth.adv), (3, 3), (0, 1))
+    large = replace(truth, gamma=from_scaled(rolled, truth.adv), gamma_se=np.empty(0))
+    wrong = replace(large, gamma=0.9 * largest_coupling(large) * large.gamma)
+    day = days.whole_day(truth)
+    even = np.tile(day.orders.quantity * 100 / day.shape[0], (day.shape[0], 1))
+    done, chose = (best(model, even) for model in (truth, wrong))
+    schedules = {
+        name: Schedule(flow.T / 100, np.zeros_like(flow.T))
+        for name, flow in ((EXECUTED, done), ("chosen", chose))
+    }
+    told = Replayed(day, schedules, np.zeros(truth.n))
+    judge, same = (Judge.of({m.regime: m}, day.symbols, day.adv) for m in (truth, wrong))
+    claimed = -costs(same, same.estimate(), told)["chosen"].sum()
+    judged = drawn(judge, told, {}, np.ones(truth.n, dtype=bool)).by_basket["chosen"].sum(axis=0)
+    assert claimed > 0 and verdict(judged, 0.0) == "loss"
