@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import dag, task
+from airflow.sdk import Param, dag, task
 
 from dags.common import (
     ACCEPTED,
@@ -28,7 +28,8 @@ champion has not seen; by hand, for `date`, or for every such date when none is 
 day through the live session's own policies and charges them by a judge that was fitted on other
 days than the chooser; writes `shadow_baskets` and `shadow_daily`.
 
-A date that speaks against the champion is in the log and the tables; it fails no task.
+A date that speaks against the champion is in the log and the tables; it fails no task. Nor does a
+champion whose window has too few dates for two halves: the log says so.
 
 *Read:* `docs/shadow.md`, `docs/operations.md`.
 """
@@ -48,6 +49,21 @@ A date that speaks against the champion is in the log and the tables; it fails n
     params={
         "landing": landing_param(),
         "date": date_param("Date", "Replay this date only; empty: the dates just accepted"),
+        "every_min": Param(
+            5.0,
+            type="number",
+            minimum=1,
+            title="Minutes between plans",
+            description="Of a replayed session, beside the plans that something asks for",
+        ),
+        "horizon": Param(
+            12,
+            type="integer",
+            minimum=1,
+            maximum=96,
+            title="Horizon",
+            description="Intervals a replayed session plans ahead",
+        ),
     },
 )
 def shadow_daily() -> None:
@@ -72,11 +88,16 @@ def shadow_daily() -> None:
         doc_md="Both tables of one date.",
     )
     def shadow(partition: dict[str, str], params: Any = None) -> dict[str, Any]:
+        from crossimpact.errors import EstimationError
         from dags import summaries
-        from pipelines.shadow import run
+        from pipelines.shadow import Asked, run
 
-        root = landing(partition).root
-        result = run(settings(params), root, partition["date"])
+        root, asked = landing(partition).root, Asked(params["every_min"], params["horizon"])
+        try:
+            result = run(settings(params), root, partition["date"], asked)
+        except EstimationError as error:  # a young desk: its champion has too few dates
+            log.info("no shadow of %s: %s", partition["date"], error)
+            return {"date": partition["date"], "rows": {}, "refused": [str(error)]}
         summaries.say(summaries.shadow(result))
         return {"date": result.date, "rows": result.rows, "refused": list(result.refused)}
 

@@ -36,6 +36,8 @@ LOG = "demo.log"
 KEPT = timedelta(days=30)
 #: Minutes between the live session's plans, but for what makes one at once.
 PLAN_MIN = 30.0
+#: Plans of the sessions in the shadow: fewer and nearer than a desk's.
+SHADOW = {"every_min": PLAN_MIN, "horizon": 6}
 #: Seconds between a name's quotes there: fewer than a desk's, and none of them stale.
 QUOTE_S = 25.0
 
@@ -59,7 +61,7 @@ class Clock:
 
 
 def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> summary.Summary:
-    """A simulated desk, the four DAGs over it, its last date played live, and what came of it."""
+    """A simulated desk, the DAGs over it, its last date played live, and what came of it."""
     clock, desk = Clock(terminal), home / "demo"
     with clock.stage("simulate"):
         simulate(desk, size, today)
@@ -70,6 +72,8 @@ def demo(home: Path, size: dict[str, int], today: date, terminal: TextIO) -> sum
     for dag_id in ("validate_contract", "monthly_refit", "weekly_drift", "daily_tca"):
         with clock.stage(dag_id):
             dagrun.run(dag_id, everywhere)
+    with clock.stage("shadow_daily"):  # of the dates the champion has not seen: the last one
+        dagrun.run("shadow_daily", {**everywhere, **SHADOW})
     with clock.stage("live"):
         session = play(home, desk)
     with clock.stage("summary"):

@@ -114,7 +114,7 @@ class Live:
 @dataclass(frozen=True)
 class Summary:
     """A finished demo. `drift` are the rows of its mart; `pull` is a live scheduler's answer;
-    `stages` in seconds."""
+    `shadow` the evidence of the last date, a row per policy; `stages` in seconds."""
 
     tables: Mapping[str, Mapping[str, int]]
     regimes: Mapping[str, RegimeAnswer]
@@ -128,6 +128,7 @@ class Summary:
     reports: list[str]
     pull: Mapping[str, Any]
     live: Live
+    shadow: Sequence[Mapping[str, object]]
     stages: Mapping[str, float] = field(default_factory=dict)
     peak_mb: float = 0.0
 
@@ -175,7 +176,15 @@ def collect(
         reports=sorted(str(path) for path in settings.reports.rglob("*.html")),
         pull=consume.pull(settings, who="demo", clock=clock),
         live=live(session),
+        shadow=shadow(settings, landing.all_dates()),
     )
+
+
+def shadow(settings: Settings, landed: Sequence[str]) -> list[Mapping[str, object]]:
+    """The evidence of the last date that was in the shadow; empty where none was."""
+    from pipelines import shadow as shadows
+
+    return list(shadows.evidence(shadows.published(settings, landed)))
 
 
 def live(session: Path) -> Live:

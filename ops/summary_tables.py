@@ -30,6 +30,7 @@ def render(console: Console, summary: Summary) -> None:
         (f"Implementation shortfall, {dates[0]} to {dates[-1]}", _shortfall_table(shortfall)),
         ("Drift of the last week against the champion", _drift_table(summary.drift)),
         ("The last date, played live", _live_table(summary.live)),
+        ("The last date in the shadow, judged by other days' fits", _shadow_table(summary.shadow)),
         (f"Time (peak memory {summary.peak_mb:,.0f} MB)", _stages_table(summary.stages)),
     ):
         console.print(f"\n[bold]{title}[/bold]", highlight=False)
@@ -175,6 +176,18 @@ def _live_table(live: Live) -> Table:
         ("journal", live.problem or f"{recap.lines:,} lines verified"),
     ):
         view.add_row(name, value)
+    return view
+
+
+def _shadow_table(rows: Sequence[Mapping[str, object]]) -> Table:
+    names = {
+        "is_bps": "shortfall, bps", "gain_bps": "gain", "interval": "95%",
+        "claimed_bps": "claimed", "worst_kernel": "worst kernel", "p95_bps": "p95",
+        "completion": "filled", "verdict": "verdict",
+    }  # fmt: skip
+    view = _table("policy", *names.values())
+    for row in rows:
+        view.add_row(str(row["policy"]), *(str(row[name]) for name in names))
     return view
 
 

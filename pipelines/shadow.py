@@ -120,7 +120,7 @@ def run(settings: Settings, landing_root: Path, date: str, asked: Asked | None =
     recomputed = not _is_current(warehouse, date, inputs)
     if recomputed:
         _publish(warehouse, date, *_made(settings, date, pair, asked), inputs)
-    daily = tuple(DayRow(**row) for row in warehouse.rows(LAYER, DAILY, date) or [])
+    daily = published(settings, [date])
     manifests = {table: warehouse.manifest(LAYER, table, date) for table in SCHEMAS}
     extra = next(iter(m.extra for m in (manifests[DAILY],) if m), {})
     return Result(
@@ -269,6 +269,14 @@ def _publish(
                 inputs=inputs, extra={"notes": list(notes)},
             )  # fmt: skip
             connection.unregister("made")
+
+
+def published(settings: Settings, dates: Sequence[str]) -> tuple[DayRow, ...]:
+    """The rows of `shadow_daily` of the last of these dates that has them; empty without one."""
+    warehouse = Warehouse(settings)
+    known = [date for date in warehouse.dates(LAYER, DAILY) if date in dates]
+    rows = warehouse.rows(LAYER, DAILY, known[-1]) if known else None
+    return tuple(DayRow(**row) for row in rows or [])
 
 
 def evidence(daily: Sequence[DayRow]) -> list[dict[str, Any]]:

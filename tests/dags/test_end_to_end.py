@@ -94,6 +94,12 @@ def test_the_last_date_is_played_live_by_the_champion_and_its_journal_is_whole(f
     assert [path for path in first["reports"] if path.endswith(f"live-{date}.html")]
 
 
+def test_a_champion_of_too_few_dates_leaves_the_shadow_empty(first, home):
+    """Five dates before the last one make no two halves: the DAG says so and fails nothing."""
+    assert first["shadow"] == []
+    assert not Warehouse(Settings(home)).dates("shadow", "shadow_daily")
+
+
 def test_the_champion_leads_back_to_the_run_that_made_it(first, home):
     version = tracking.find(Settings(home).mlflow_uri, "champion")
     assert version.tags["airflow.dag_id"] == "monthly_refit"

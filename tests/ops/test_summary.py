@@ -134,6 +134,19 @@ def test_render_shows_the_facts(width):
             "reason": "",
             "regimes": [{"regime": "stressed", "rung": "fixed_pov"}],
         },
+        shadow=[
+            {
+                "policy": "optimal",
+                "is_bps": 55.81,
+                "gain_bps": 2.87,
+                "interval": "-1.02 to 7.53",
+                "claimed_bps": 2.91,
+                "worst_kernel": "none -5.70",
+                "p95_bps": 114.6,
+                "completion": 0.83,
+                "verdict": "unproven",
+            }
+        ],
         live=summary.Live(RECAP, "line 7 was changed"),
         drift=[{"regime": "normal", "buckets": 60, "verdict": "watch", "reason": "slope 2"}],
         stages={"simulate": 1.25},

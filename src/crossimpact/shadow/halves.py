@@ -41,7 +41,7 @@ class Half:
 
 
 def split(dates: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The dates of odd and of even ISO weeks; by turns where either is less than a third or too few.
+    """The dates of odd and of even ISO weeks; by turns where either are under a third, or too few.
 
     Raises
     ------
