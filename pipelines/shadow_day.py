@@ -20,8 +20,6 @@ from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse, scalar, sql
 
 Columns = dict[str, NDArray[Any]]
-#: Mids may be carried on from bucket to bucket where a book is missing; a name without any is out.
-ACCEPTED = ("parent_orders", "child_fills", "public_trades")
 #: By which a window may end after the last bucket and still be of the date, buckets.
 LATE = 1.0
 
@@ -146,32 +144,14 @@ def _recorded(
     B, n = int(market["t"].max()) + 1, len(symbols)
     mid = _mids(market, B, n)
     priced = np.isfinite(mid).all(axis=0)
-    width = np.timedelta64(settings.bucket_s, "s")
-    first = market["ts"][market["t"] == 0][0]
-    place = {symbol: i for i, symbol in enumerate(symbols)}
-    there = np.array([s in place and bool(priced[place[s]]) for s in orders["symbol"]], dtype=bool)
-    orders = {name: column[there] for name, column in orders.items()}
-    if not len(orders["order_id"]):
-        raise CrossImpactError(
-            f"no parent order of {date} is of a name with prices", "check its snapshots"
-        )
-    start, end = ((orders[name] - first) / width for name in ("start_ts", "end_ts"))
-    parents = Orders(
-        ids=tuple(map(str, orders["order_id"])),
-        baskets=tuple(map(str, orders["basket_id"])),
-        name=np.array([place[s] for s in orders["symbol"]], dtype=np.intp),
-        quantity=orders["quantity"].astype(float),
-        decision_px=orders["decision_px"].astype(float),
-        start=np.clip(start, 0.0, B - 1e-6),
-        end=np.clip(end, 0.0, float(B)),
-        alpha_bps=orders["alpha_bps"].astype(float),
-    )
+    grid = _Grid(market["ts"][market["t"] == 0][0], np.timedelta64(settings.bucket_s, "s"), B)
+    parents, orders = _orders(date, grid, symbols, priced, orders)
     wide = {name: _wide(market, name, B, n) for name in ("spread_bps", "volume_usd", "q_usd")}
     day = Day(
         date=date,
         symbols=symbols,
         adv=_by_name(market, "adv_notional", n),
-        opens=_moment(first),
+        opens=_moment(grid.first),
         bucket_min=settings.bucket_s / 60,
         regimes=_regimes(market, B),
         mid=np.where(priced, mid, 1.0),
@@ -180,14 +160,49 @@ def _recorded(
         orders=parents,
         other_flow=np.zeros((B, n)),
     )
-    executed = _executed(day, fills, first, width)
+    executed = _executed(day, fills, grid)
     rest = np.nan_to_num(wide["q_usd"]) - flows(day, executed)
-    rest[np.abs(rest) < 1e-3 * np.abs(wide["q_usd"])] = 0.0
-    spanning = frozenset(
-        basket for basket, late in zip(parents.baskets, end > B + LATE, strict=True) if late
-    )
+    late = grid.at(orders["end_ts"]) > B + LATE
+    spanning = frozenset(b for b, out in zip(parents.baskets, late, strict=True) if out)
     whole = replace(day, other_flow=_orphans(day, fills, rest))
     return Recorded(whole, executed, orders["realized_usd"].astype(float), spanning)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """When the first bucket begins, how wide they are, and how many."""
+
+    first: np.datetime64
+    width: np.timedelta64
+    buckets: int
+
+    def at(self, moments: NDArray[Any]) -> Array:
+        """Moments in buckets since the first one began."""
+        return np.asarray((moments - self.first) / self.width, dtype=np.float64)
+
+
+def _orders(
+    date: str, grid: _Grid, symbols: Sequence[str], priced: NDArray[np.bool_], orders: Columns
+) -> tuple[Orders, Columns]:
+    """The orders of names with prices, and their columns."""
+    place = {symbol: i for i, symbol in enumerate(symbols)}
+    there = np.array([s in place and bool(priced[place[s]]) for s in orders["symbol"]], dtype=bool)
+    if not there.any():
+        raise CrossImpactError(
+            f"no parent order of {date} is of a name with prices", "check its snapshots"
+        )
+    kept = {name: column[there] for name, column in orders.items()}
+    last = float(grid.buckets)
+    return Orders(
+        ids=tuple(map(str, kept["order_id"])),
+        baskets=tuple(map(str, kept["basket_id"])),
+        name=np.array([place[s] for s in kept["symbol"]], dtype=np.intp),
+        quantity=kept["quantity"].astype(float),
+        decision_px=kept["decision_px"].astype(float),
+        start=np.clip(grid.at(kept["start_ts"]), 0.0, np.nextafter(last, 0.0)),
+        end=np.clip(grid.at(kept["end_ts"]), 0.0, last),
+        alpha_bps=kept["alpha_bps"].astype(float),
+    ), kept
 
 
 def _orphans(day: Day, fills: Columns, rest: Array) -> Array:
@@ -196,11 +211,10 @@ def _orphans(day: Day, fills: Columns, rest: Array) -> Array:
     return rest if any(str(o) not in known for o in fills["order_id"]) else np.zeros_like(rest)
 
 
-def _executed(day: Day, fills: Columns, first: np.datetime64, width: np.timedelta64) -> Schedule:
+def _executed(day: Day, fills: Columns, grid: _Grid) -> Schedule:
     place = {order: k for k, order in enumerate(day.orders.ids)}
-    B = day.shape[0]
-    shares, crossing = np.zeros((len(place), B)), np.zeros((len(place), B))
-    bucket = np.clip(((fills["ts"] - first) / width).astype(int), 0, B - 1)
+    shares, crossing = np.zeros((2, len(place), grid.buckets))
+    bucket = np.clip(grid.at(fills["ts"]).astype(int), 0, grid.buckets - 1)
     for k, order in enumerate(fills["order_id"]):
         if (p := place.get(str(order))) is not None:
             shares[p, bucket[k]] += fills["shares"][k]

@@ -157,8 +157,3 @@ class Schedule:
 def flows(day: Day, schedule: Schedule) -> Array:
     """All own flow under a schedule, signed USD at the observed mids, shape (B, n)."""
     return day.by_name(schedule.shares * day.px[:, :-1]) + day.other_flow
-
-
-def participation(day: Day, schedule: Schedule) -> Array:
-    """Own flow over the market's volume of an average bucket, shape (B, n)."""
-    return np.asarray(np.abs(flows(day, schedule)) * day.shape[0] / day.adv)

@@ -29,7 +29,6 @@ from crossimpact.release.policy import DEFAULT, RefitPolicy
 
 #: Days a half needs: below, errors of a fit are no errors.
 MIN_DAYS = 4
-Moments = Callable[[Sequence[str], Transform], History]
 
 
 @dataclass(frozen=True)

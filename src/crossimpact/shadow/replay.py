@@ -10,7 +10,7 @@ against errors, and would leave unfilled what the desk did fill.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -126,41 +126,63 @@ def replay(chooser: Chooser, day: Day, judge: Judge, executed: Schedule) -> Outc
     executed
         What the desk did, whose impact is in the observed mids.
     """
-    orders, (B, _) = day.orders, day.shape
-    prices = _Prices(day, judge, flows(day, executed))
-    session = chooser.session(day.opens - timedelta(seconds=1))
-    shares, crossing = np.zeros((len(orders), B)), np.zeros((len(orders), B))
-    target, aggressive = np.zeros(len(orders)), np.zeros(len(orders), dtype=bool)
-    place = {order: k for k, order in enumerate(orders.ids)}
-    due = _even(day)
-    answered: dict[str, int] = {}
-    refused = np.zeros(len(orders), dtype=bool)
-    for bucket in range(B):
-        for event in _told(day, bucket, prices.carried(bucket)):
-            for recorded in session.apply(event):
+    run = _Run(chooser, day, _Prices(day, judge, flows(day, executed)))
+    for bucket in range(day.shape[0]):
+        run.tell(_told(day, bucket, run.prices.carried(bucket)))
+        done = run.fill(bucket)
+        paid = run.prices.traded(bucket, run.flow(bucket, done))
+        run.tell(_fills(day, bucket, np.where(run.refused, 0.0, done), run.prices, paid))
+    names = tuple(order for order, out in zip(day.orders.ids, run.refused, strict=True) if out)
+    return Outcome(Schedule(run.shares, run.crossing), run.answered, names)
+
+
+@dataclass
+class _Run:
+    """A replay on its way: the session, its last targets, and what was filled of them."""
+
+    chooser: Chooser
+    day: Day
+    prices: _Prices
+    answered: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        orders = len(self.day.orders)
+        self.session = self.chooser.session(self.day.opens - timedelta(seconds=1))
+        self.shares, self.crossing = np.zeros((2, orders, self.day.shape[0]))
+        self.target, self.aggressive = np.zeros(orders), np.zeros(orders, dtype=bool)
+        self.refused = np.zeros(orders, dtype=bool)
+        self._place = {order: k for k, order in enumerate(self.day.orders.ids)}
+        self._even = _even(self.day)
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Give the session events; keep the targets of its last decision."""
+        for event in events:
+            for recorded in self.session.apply(event):
                 decision = recorded.decision
-                answered[decision.answered] = answered.get(decision.answered, 0) + 1
+                self.answered[decision.answered] = self.answered.get(decision.answered, 0) + 1
                 for row in decision.targets:
-                    target[place[row.parent]] = row.target
-                    aggressive[place[row.parent]] = row.style == "aggressive"
-        begun = (orders.start < bucket + 1) & (day.overlap[:, bucket] > 0)
-        refused |= begun & np.array([order not in session.book.orders for order in orders.ids])
-        filled = shares.sum(axis=1)
+                    k = self._place[row.parent]
+                    self.target[k], self.aggressive[k] = row.target, row.style == "aggressive"
+
+    def fill(self, bucket: int) -> Array:
+        """What the market gives of the targets in a bucket, signed shares, shape (P,)."""
+        orders, begun = self.day.orders, self.day.overlap[:, bucket] > 0
+        unknown = np.array([order not in self.session.book.orders for order in orders.ids])
+        self.refused |= begun & unknown
         last = orders.end <= bucket + 1
-        wanted = np.where(refused, due[:, bucket], np.where(last, orders.quantity, target)) - filled
+        stands = np.where(last, orders.quantity, self.target)
+        wanted = np.where(self.refused, self._even[:, bucket], stands) - self.shares.sum(axis=1)
         wanted[wanted * orders.quantity < 0] = 0.0
-        done = within_volume(day, bucket, wanted, chooser.settings.caps.pov)
-        shares[:, bucket] = done
-        crossing[:, bucket] = np.where((aggressive | last) & ~refused, done, 0.0)
-        usd = np.bincount(orders.name, done * day.px[:, bucket], minlength=day.shape[1])
-        paid = prices.traded(bucket, usd + day.other_flow[bucket])
-        for event in _fills(day, bucket, np.where(refused, 0.0, done), prices, paid):
-            for recorded in session.apply(event):
-                answered[recorded.decision.answered] = (
-                    answered.get(recorded.decision.answered, 0) + 1
-                )
-    names = tuple(order for order, out in zip(orders.ids, refused, strict=True) if out)
-    return Outcome(Schedule(shares, crossing), answered, names)
+        done = within_volume(self.day, bucket, wanted, self.chooser.settings.caps.pov)
+        self.shares[:, bucket] = done
+        self.crossing[:, bucket] = np.where((self.aggressive | last) & ~self.refused, done, 0.0)
+        return done
+
+    def flow(self, bucket: int, done: Array) -> Array:
+        """All own flow of a bucket, signed USD, shape (n,)."""
+        day = self.day
+        usd = np.bincount(day.orders.name, done * day.px[:, bucket], minlength=day.shape[1])
+        return np.asarray(usd + day.other_flow[bucket])
 
 
 def _even(day: Day) -> Array:

@@ -28,12 +28,10 @@ JUDGES: tuple[Judge, ...] = get_args(Judge)
 
 @dataclass(frozen=True)
 class Controls:
-    """What explains a basket's cost beside the policy, bps of its notional, shape (baskets,), and
-    which participation history ends at."""
+    """What explains a basket's cost beside the policy, bps of its notional, shape (baskets,)."""
 
     market_bps: Array
     spread_bps: Array
-    most: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Rows:
     daily: tuple[DayRow, ...]
 
 
-def controls(verdicts: Verdicts, most: float) -> Controls:
+def controls(verdicts: Verdicts) -> Controls:
     """The market's move over each order's window as a cost, and half the spread at its start.
 
     The market is the mean of all names by their volume.
@@ -58,7 +56,7 @@ def controls(verdicts: Verdicts, most: float) -> Controls:
     notional = replayed.by_basket(orders.notional)
     spread = day.half_spread[first, orders.name]
     both = (replayed.by_basket(each * orders.notional) / BPS / notional for each in (move, spread))
-    return Controls(*both, most)
+    return Controls(*both)
 
 
 def rows(
@@ -85,7 +83,7 @@ def rows(
             f"no basket of {verdicts.replayed.day.date} is evidence: {', '.join(set(status))}",
             "see docs/shadow.md",
         )
-    beside = controls(verdicts, most)
+    beside = controls(verdicts)
     outside = beyond_history(verdicts.replayed, most)
     each = [on_prices_of(verdicts.replayed, mid) for mid in other_mids]
     placebo = {n: float(np.mean([one[n] for one in each])) for n in (each[0] if each else {})}
