@@ -206,7 +206,8 @@ def observed(truth: ImpactModel, market: Day, flows: dict[str, Array]) -> Replay
 
 
 def _judge(model: ImpactModel, replayed: Replayed) -> Judge:
-    return Judge.of({model.regime: model}, replayed.day.symbols, replayed.day.adv)
+    day = replayed.day
+    return Judge.of({model.regime: model}, day.symbols, day.adv, SESSIONS // 2)
 
 
 if __name__ == "__main__":

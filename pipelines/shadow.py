@@ -189,7 +189,7 @@ def _made(
     """Both tables, and what to know of them."""
     recorded = read(settings, date)
     day = recorded.day
-    judges = [Judge.of(half.release.models, day.symbols, day.adv) for half in pair]
+    judges = [Judge.of(half.release.models, day.symbols, day.adv, len(half.dates)) for half in pair]
     schedules, notes = _schedules(settings, recorded, pair, judges, asked)
     replayed = Replayed(day, schedules, recorded.realized_usd)
     status = statuses(recorded, judges[0].known & judges[1].known)

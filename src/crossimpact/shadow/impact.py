@@ -49,18 +49,24 @@ class Judge:
         With the day's symbols, in its order; a name a model does not know moves by nothing.
     known
         Whether some model knows the name, shape (n,).
+    days
+        Of the fit: errors of few days are themselves uncertain, so draws are Student's t with one
+        degree of freedom less; 0: as many as one likes.
     """
 
     models: Mapping[str, ImpactModel]
     known: Array
+    days: int = 0
 
     @classmethod
-    def of(cls, models: Mapping[str, ImpactModel], symbols: Sequence[str], adv: Array) -> Judge:
+    def of(
+        cls, models: Mapping[str, ImpactModel], symbols: Sequence[str], adv: Array, days: int = 0
+    ) -> Judge:
         """A release's models on the day's names and volumes."""
         known = np.zeros(len(symbols), dtype=bool)
         for model in models.values():
             known[Alignment.between(model.symbols, symbols).target] = True
-        return cls({r: _on(model, symbols, adv) for r, model in models.items()}, known)
+        return cls({r: _on(model, symbols, adv) for r, model in models.items()}, known, days)
 
     def shaped(self, reference: Array) -> Judge:
         """The same numbers on the square root of the flow, equal to it at the reference."""
@@ -74,11 +80,13 @@ class Judge:
         return {regime: _numbers(model) for regime, model in self.models.items()}
 
     def draws(self, count: int, seed: int) -> Iterator[dict[str, Numbers]]:
-        """So many sets from the standard errors: own impact and couplings (a pair's two sides
-        together) normal, half-lives lognormal, all numbers of a kernel at once."""
+        """So many sets from the standard errors: own impact, couplings (a pair's two sides
+        together), half-lives in logarithms, all numbers of a kernel at once."""
         rng = np.random.default_rng(seed)
+        free = self.days - 1
         for _ in range(count):
-            yield {regime: _drawn(self.models[regime], rng) for regime in sorted(self.models)}
+            wide = math.sqrt(free / rng.chisquare(free)) if free > 0 else 1.0
+            yield {r: _drawn(self.models[r], rng, wide) for r in sorted(self.models)}
 
 
 def curves() -> dict[str, tuple[Curve, ...]]:
@@ -143,12 +151,13 @@ def _numbers(model: ImpactModel) -> Numbers:
     return Numbers(model.beta, model.gamma, kernel.scale_self, kernel.scale_cross, kernel.value)
 
 
-def _drawn(model: ImpactModel, rng: np.random.Generator) -> Numbers:
+def _drawn(model: ImpactModel, rng: np.random.Generator, wide: float) -> Numbers:
+    """All standard errors times `wide`."""
     n = model.n
-    beta = model.beta + np.nan_to_num(model.beta_se) * rng.standard_normal(n)
-    upper: Array = np.triu(rng.standard_normal((n, n)), 1)
+    beta = model.beta + wide * np.nan_to_num(model.beta_se) * rng.standard_normal(n)
+    upper: Array = wide * np.triu(rng.standard_normal((n, n)), 1)
     gamma = model.gamma + COUPLING_DOUBT * np.nan_to_num(model.gamma_se) * (upper + upper.T)
-    shocks = rng.standard_normal(4)
+    shocks = wide * rng.standard_normal(4)
     drawn = _numbers(model)._replace(beta=np.maximum(beta, 0.0), gamma=gamma)
     if model.kernel is None:
         return drawn

@@ -62,6 +62,15 @@ def test_draws_have_the_standard_errors_and_pairs_stay_symmetric():
     assert (np.diagonal(gamma, axis1=1, axis2=2) == 0).all()
 
 
+def test_errors_of_few_days_draw_wider():
+    known = days.replace(JUDGE, days=5)
+    few, many = (
+        np.array([each[MODEL.regime].beta for each in judge.draws(400, 0)]).std(axis=0).mean()
+        for judge in (known, JUDGE)
+    )
+    assert few == pytest.approx(np.sqrt(2) * many, rel=0.25)  # t of 4: variance 2
+
+
 def test_a_pair_that_was_not_found_is_in_doubt_too():
     lone = np.zeros_like(MODEL.gamma)
     lone[0, 1], lone[1, 0] = MODEL.gamma[0, 1] or 1.0, MODEL.gamma[1, 0] or 1.0
