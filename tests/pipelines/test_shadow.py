@@ -19,18 +19,18 @@ from crossimpact.errors import (
     UsageError,
 )
 from crossimpact.release.bundle import Release
-from crossimpact.release.content import Policy, Window
-from crossimpact.shadow.halves import fitted, split
+from crossimpact.release.content import Window
+from crossimpact.shadow.halves import split
 from crossimpact.shadow.tables import BasketRow, DayRow
 from crossimpact.simulate import DeskSpec
-from pipelines import features, shadow, simulate, tca, validate
+from pipelines import shadow, simulate, tca, validate
 from pipelines.shadow_day import read
 from pipelines.shadow_halves import window_before
 from pipelines.shadow_tables import BASKETS, DAILY, LAYER, SCHEMAS
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
-from tests.pipelines.tca_desk import POV
+from tests.pipelines.tca_desk import model, release
 
 SPEC = DeskSpec(symbols=5, days=9, seed=11, snapshot_s=60, noise_scale=0.3)
 #: Cheap: plans seldom and near.
@@ -39,22 +39,20 @@ ASKED = shadow.Asked(every_min=30.0, horizon=2)
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> tuple[Settings, Path, list[str], Release]:
-    """A desk, and a champion of its first eight dates."""
+    """A desk, and a champion of its first eight dates, by whom nothing is judged."""
     root = tmp_path_factory.mktemp("desk")
     simulate.run(None, root, SPEC)
     settings, landing = Settings(root / "home"), Landing(root / "landing")
     dates = landing.all_dates()
     validate.run(settings, landing, dates)
-    features.prepare(settings, landing, dates)
-    panel = features.load_panel(settings, dates[:-1])
-    unfitted = Release(
-        as_of=dates[-2], window=Window(dates[0], dates[-2], len(dates) - 1), flow="own",
-        bucket_s=300, contract_version="1", code_version="0.1.0", data_digest="0" * 64, models={},
-        fallback={r: Policy("fixed_pov", "", POV) for r in ("normal", "stressed", "unknown")},
-        report={},
-    )  # fmt: skip
-    champion = fitted(panel, unfitted).release
-    return settings, root / "landing", dates, champion
+    made = (model(regime) for regime in ("normal", "stressed"))
+    window = Window(dates[0], dates[-2], len(dates) - 1)
+    return (
+        settings,
+        root / "landing",
+        dates,
+        replace(release(*made), as_of=dates[-2], window=window),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -129,16 +127,6 @@ def test_a_rerun_publishes_nothing_and_changes_no_byte(desk, result):
     assert state(settings) == before
 
 
-def test_a_second_home_gives_the_same_bytes(desk, result, tmp_path):
-    settings, landing, dates, _ = desk
-    shutil.copytree(settings.home, tmp_path / "home")
-    other = Settings(tmp_path / "home")
-    shutil.rmtree(other.home / "warehouse" / LAYER)
-    shutil.rmtree(other.home / "shadow")
-    assert shadow.run(other, landing, dates[-1], ASKED).recomputed
-    assert state(other) == state(settings)
-
-
 def refused(desk, error: type[CrossImpactError], match: str, date: str, home: Path) -> None:
     """Refused by name, and nothing of the date is there."""
     settings, landing, *_ = desk
@@ -187,12 +175,13 @@ def test_a_date_without_orders_or_volume_is_refused(desk, table, monkeypatch, tm
         read(settings, dates[-1])
 
 
-def test_a_killed_run_leaves_the_old_tables_or_the_new(desk, result, monkeypatch, tmp_path):
-    """Killed between the tables: the date is made again, whole."""
+def test_a_run_killed_between_the_tables_is_made_again_to_the_byte(desk, result, tmp_path):
+    """Halves included, which lie in another home here."""
     settings, landing, dates, _ = desk
     shutil.copytree(settings.home, tmp_path / "home")
     other = Settings(tmp_path / "home")
     (other.home / "warehouse" / LAYER / DAILY / f"date={dates[-1]}" / "_manifest.json").unlink()
+    shutil.rmtree(other.home / "shadow")
     assert shadow.run(other, landing, dates[-1], ASKED).recomputed
     assert state(other) == state(settings)
 
