@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 
 from crossimpact.errors import UsageError
 from crossimpact.scaled import BPS, Array
-from crossimpact.shadow.day import Day, Schedule, flows
+from crossimpact.shadow.day import Day, Index, Schedule, flows
 from crossimpact.shadow.impact import Curve, Judge, Numbers, carry
 
 #: Name under which the day's own schedule is among all.
@@ -96,6 +96,27 @@ class Replayed:
 
 
 @dataclass(frozen=True)
+class Pushes:
+    """What moves prices by a judge's transform: per regime its buckets, and the flows of all
+    schedules in them, ADV fractions, shape (schedules, its buckets, n)."""
+
+    shape: tuple[int, ...]
+    by_regime: Mapping[str, tuple[Index, Array]]
+
+    @classmethod
+    def of(cls, judge: Judge, replayed: Replayed) -> Pushes:
+        usd, day = replayed.flows, replayed.day
+        labels = np.array(day.regimes)
+        rows = {regime: np.flatnonzero(labels == regime) for regime in judge.models}
+        flows = {
+            regime: (those, judge.models[regime].flow(usd[:, those] / day.adv))
+            for regime, those in rows.items()
+            if len(those)
+        }
+        return cls(usd.shape, flows)
+
+
+@dataclass(frozen=True)
 class Moves:
     """Price moves under each schedule, bps, signed, that its fills meet beyond the observed mids.
 
@@ -112,19 +133,15 @@ class Moves:
     left: Array
 
     @classmethod
-    def of(cls, judge: Judge, numbers: Mapping[str, Numbers], replayed: Replayed) -> Moves:
+    def of(cls, pushes: Pushes, numbers: Mapping[str, Numbers]) -> Moves:
         """Under one set of a judge's numbers."""
-        usd, day = replayed.flows, replayed.day
-        own, cross, left = (np.zeros(usd.shape) for _ in range(3))
-        for regime, those in numbers.items():
-            rows = np.flatnonzero(np.array(day.regimes) == regime)
-            if not len(rows):
-                continue
-            flow = judge.models[regime].flow(usd[:, rows] / day.adv)
-            own[:, rows] = flow * those.beta
-            pushed = flow.reshape(-1, flow.shape[-1]) @ those.gamma.T
-            cross[:, rows] = pushed.reshape(flow.shape)
-            left[:, rows] = those.scale_self * own[:, rows] + those.scale_cross * cross[:, rows]
+        own, cross, left = np.zeros((3, *pushes.shape))
+        for regime, (rows, flow) in pushes.by_regime.items():
+            those = numbers[regime]
+            now = flow * those.beta
+            others = (flow.reshape(-1, flow.shape[-1]) @ those.gamma.T).reshape(flow.shape)
+            own[:, rows], cross[:, rows] = now, others
+            left[:, rows] = those.scale_self * now + those.scale_cross * others
         return cls(own, cross, left)
 
     def carried(self, kernel: Array, executed: int) -> Array:
@@ -148,7 +165,7 @@ def costs(
     curve
         A kernel in place of the numbers' own.
     """
-    moves = Moves.of(judge, numbers, replayed)
+    moves = Moves.of(Pushes.of(judge, replayed), numbers)
     kernel = kernel_of(numbers, replayed.day, curve)
     at = replayed.names.index(EXECUTED)
     met = moves.carried(kernel, at)
@@ -166,7 +183,7 @@ def kernel_of(numbers: Mapping[str, Numbers], day: Day, curve: Curve | None = No
 def expected_usd(judge: Judge, numbers: Mapping[str, Numbers], replayed: Replayed) -> Array:
     """What a judge expects that the executed flow cost each basket, what it carried included, USD,
     shape (baskets,)."""
-    moves = Moves.of(judge, numbers, replayed)
+    moves = Moves.of(Pushes.of(judge, replayed), numbers)
     at = replayed.names.index(EXECUTED)
     met = kernel_of(numbers, replayed.day) @ moves.left[at]
     met[:-1] += moves.own[at] + moves.cross[at]
@@ -178,7 +195,7 @@ def bad_fills(
 ) -> dict[str, tuple[int, float]]:
     """Per schedule, in how many buckets and names the others' flow of the same bucket cost more
     than `BAD_BPS`, and what it cost there, USD."""
-    moves = Moves.of(judge, numbers, replayed)
+    moves = Moves.of(Pushes.of(judge, replayed), numbers)
     result = {}
     for k, name in enumerate(replayed.names):
         usd = replayed.flows[k]

@@ -7,14 +7,14 @@ kernels are felt backwards from what was traded, so each costs no product at all
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from crossimpact.scaled import Array
-from crossimpact.shadow.counterfactual import EXECUTED, Moves, Replayed, kernel_of
+from crossimpact.shadow.counterfactual import EXECUTED, Moves, Pushes, Replayed, kernel_of
 from crossimpact.shadow.impact import Curve, Judge, carry
 
 #: Of the numbers; with fewer a verdict at a tenth is not told from chance.
@@ -55,28 +55,30 @@ def drawn(
     counted
         Which baskets a total is over, flags of shape (baskets,).
     """
-    names = replayed.names
-    exposed = {k: _Exposed.of(replayed, carry_of(curve, replayed), counted) for k, curve in
-               _numbered(curves).items()}  # fmt: skip
-    by_basket = {n: np.empty((len(counted), count)) for n in names}
-    total = {key: {n: np.empty(count) for n in names} for key in exposed}
-    fixed = {n: replayed.observed_usd[n] for n in names}
-    at = names.index(EXECUTED)
+    names, at = replayed.names, replayed.names.index(EXECUTED)
+    numbered = _numbered(curves)
+    exposed = _Exposed.of(replayed, [carry_of(c, replayed) for c in numbered.values()], counted)
+    fixed = np.array([replayed.observed_usd[name] for name in names])
+    by_basket = np.empty((len(names), len(counted), count))
+    total = np.empty((len(numbered), len(names), count))
+    pushes = Pushes.of(judge, replayed)
     with threadpool_limits(1):  # the same digits whatever the machine's cores
         for d, numbers in enumerate(judge.draws(count, seed)):
-            moves = Moves.of(judge, numbers, replayed)
+            moves = Moves.of(pushes, numbers)
             now = moves.own + moves.cross
             met = moves.carried(kernel_of(numbers, replayed.day), at)
             met[:, :-1] += now
-            paid = [replayed.exposure[n] @ met[k].ravel() for k, n in enumerate(names)]
-            change = moves.left - moves.left[at]
-            for k, n in enumerate(names):
-                by_basket[n][:, d] = paid[at] - paid[k] - fixed[n]
-            for key, each in exposed.items():
-                spent = each.cost(now, change)
-                for k, n in enumerate(names):
-                    total[key][n][d] = spent[at] - spent[k] - fixed[n][counted].sum()
-    return Drawn(by_basket, total)
+            paid = np.array([replayed.exposure[n] @ met[k].ravel() for k, n in enumerate(names)])
+            by_basket[:, :, d] = paid[at] - paid - fixed
+            spent = exposed.cost(now, moves.left - moves.left[at])
+            total[:, :, d] = spent[:, at, None] - spent - fixed[:, counted].sum(axis=1)
+    return Drawn(
+        dict(zip(names, by_basket, strict=True)),
+        {
+            key: dict(zip(names, those, strict=True))
+            for key, those in zip(numbered, total, strict=True)
+        },
+    )
 
 
 def carry_of(curve: Curve, replayed: Replayed) -> Array:
@@ -91,20 +93,24 @@ def _numbered(curves: Mapping[str, tuple[Curve, ...]]) -> dict[tuple[str, int], 
 
 @dataclass(frozen=True)
 class _Exposed:
-    """USD that a bps costs the counted baskets together, per schedule: met in its bucket, and left
-    by each bucket, shape (schedules, B, n)."""
+    """USD that a bps costs the counted baskets together, per schedule: met in its bucket, shape
+    (schedules, B n, 1), and left by each bucket under each kernel, (schedules, kernels, B n)."""
 
     now: Array
     later: Array
 
     @classmethod
-    def of(cls, replayed: Replayed, kernel: Array, counted: Array) -> _Exposed:
+    def of(cls, replayed: Replayed, kernels: Sequence[Array], counted: Array) -> _Exposed:
         B, n = replayed.day.shape
         flags = counted.astype(float)
         usd = np.array([(flags @ e).reshape(B + 1, n) for e in replayed.exposure.values()])
-        return cls(usd[:, :-1], np.asarray(kernel.T @ usd))
+        later = np.empty((len(usd), len(kernels), B * n))
+        for k, kernel in enumerate(kernels):
+            later[:, k] = (kernel.T @ usd).reshape(len(usd), -1)
+        return cls(usd[:, :-1].reshape(len(usd), -1), later)
 
     def cost(self, now: Array, change: Array) -> Array:
-        """Shape (schedules,)."""
-        both = np.einsum("sbi,sbi->s", self.now, now) + np.einsum("sbi,sbi->s", self.later, change)
-        return np.asarray(both)
+        """Shape (kernels, schedules)."""
+        flat = change.reshape(len(change), -1, 1)
+        met = np.einsum("sx,sx->s", self.now, now.reshape(len(now), -1))
+        return np.asarray((self.later @ flat)[:, :, 0].T + met)

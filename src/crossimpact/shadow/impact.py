@@ -138,7 +138,7 @@ def _on(model: ImpactModel, symbols: Sequence[str], adv: Array) -> ImpactModel:
         alpha_se=np.empty(0),
         alpha=onto(model.alpha),
         beta=onto(model.beta),
-        beta_se=onto(model.beta_se),
+        beta_se=np.nan_to_num(onto(model.beta_se)),
         gamma=onto(model.gamma, axes=(0, 1)),
         gamma_se=onto(model.gamma_se, axes=(0, 1)),
     )
@@ -154,11 +154,13 @@ def _numbers(model: ImpactModel) -> Numbers:
 def _drawn(model: ImpactModel, rng: np.random.Generator, wide: float) -> Numbers:
     """All standard errors times `wide`."""
     n = model.n
-    beta = model.beta + wide * np.nan_to_num(model.beta_se) * rng.standard_normal(n)
-    upper: Array = wide * np.triu(rng.standard_normal((n, n)), 1)
-    gamma = model.gamma + COUPLING_DOUBT * np.nan_to_num(model.gamma_se) * (upper + upper.T)
+    beta = model.beta + wide * model.beta_se * rng.standard_normal(n)
+    pairs = rng.standard_normal((n, n))
+    pairs = (pairs + pairs.T) * (wide * COUPLING_DOUBT / math.sqrt(2))  # both sides of a pair
+    pairs *= model.gamma_se
+    pairs += model.gamma
     shocks = wide * rng.standard_normal(4)
-    drawn = _numbers(model)._replace(beta=np.maximum(beta, 0.0), gamma=gamma)
+    drawn = _numbers(model)._replace(beta=np.maximum(beta, 0.0), gamma=pairs)
     if model.kernel is None:
         return drawn
     kernel, errors = model.kernel, model.kernel.errors
