@@ -33,8 +33,10 @@ def shadow(
         asked = step.Asked(every, horizon, draws)
         result = step.run(place, landing, day or Landing(landing).all_dates()[-1], asked)
     if json_:
+        step.check(result)
         show(result.to_dict(), as_json=True)
-    else:
-        show({"release": result.release_id, "notes": "; ".join(result.notes),
-              "evidence": step.evidence(result.daily)})  # fmt: skip
+        return
+    lines = step.evidence(result.daily)
+    show({"release": result.release_id, "notes": "; ".join(result.notes), "evidence": lines},
+         as_json=False)  # fmt: skip
     step.check(result)

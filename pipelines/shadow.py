@@ -150,13 +150,13 @@ def check(result: Result) -> None:
     Raises
     ------
     GateRefused
-        With every reason.
+        With every reason; its report is the result.
     """
     if result.refused:
         raise GateRefused(
             f"shadow of {result.date}: {'; '.join(result.refused)}",
             "see docs/shadow.md",
-            {"refused": list(result.refused)},
+            result.to_dict(),
         )
 
 

@@ -70,6 +70,7 @@ WRONG = [
 READING = [
     ("show",), ("gates",), ("promote",), ("rollback",), ("demote", "normal", "self_only"),
     ("pull",), ("ledger",), ("ledger", "verify"), ("drift", "{landing}"), ("tca", "{landing}"),
+    ("shadow", "{landing}"),
     ("export", "violations", "{tmp}/v.csv"), ("export", "gamma", "{tmp}/g.csv"),
     ("export", "self", "{tmp}/s.csv"), ("export", "regimes", "{tmp}/r.csv"),
     ("export", "kernel", "{tmp}/k.csv"),
@@ -113,7 +114,7 @@ def test_wrong_words_import_nothing_heavy(landing, tmp_path):
         assert (code, loaded) == (2, [])
 
 
-@pytest.mark.parametrize("command", ["validate", "refit", "drift", "tca"])
+@pytest.mark.parametrize("command", ["validate", "refit", "drift", "tca", "shadow"])
 def test_a_landed_date_of_the_future_is_refused(run, landing, tmp_path, command):
     zone = tmp_path / "fast"
     for day in ("2026-03-02", "2226-01-05", "2226-31-31x"):
