@@ -18,6 +18,7 @@ from typing import Annotated, Any, TextIO, cast
 import typer
 
 from cli import (
+    alerts,
     audit,
     console,
     data,
@@ -190,6 +191,7 @@ app.add_typer(export.app, name="export", rich_help_panel=data.MEASURE)
 app.add_typer(doctor.app)
 app.add_typer(retention.app)
 app.add_typer(metrics.app, name="metrics", rich_help_panel="Operation")
+app.add_typer(alerts.app, name="alerts", rich_help_panel="Operation")
 app.add_typer(about)
 
 

@@ -11,7 +11,7 @@ from cli import views, views_rollout
 from cli.console import show
 from cli.options import Date, Home, Json, Reason, approver_password, known_home, now, who
 from cli.options import date as parse_date
-from crossimpact.errors import GateRefused
+from crossimpact.errors import GateRefused, StaleModel
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -77,11 +77,15 @@ def commit(date: Date = None, home: Home = None, json_: Json = False) -> None:
 
 @app.command()
 def judge(home: Home = None, json_: Json = False) -> None:
-    """After the close: reveal salts, ask the stop gates, go down at once when one fails (exit 4)."""
+    """After the close: reveal salts, ask the stop gates; one that fails takes it down (exit 4)."""
     place = known_home(home)
     from pipelines.rollout import notices, steps
 
-    moved = steps.judge(place, who=who(), now=now())
+    try:
+        moved = steps.judge(place, who=who(), now=now())
+    except StaleModel as error:
+        notices.stale(place, error, now())
+        raise
     notices.moved(place, moved, now())
     result = moved.to_dict()
     show(result if json_ else views.gated(result), as_json=json_)

@@ -20,10 +20,11 @@ from crossimpact.errors import ProblemError, StaleModel
 from crossimpact.plain_data import canonical_json
 from crossimpact.policy.live import events
 from crossimpact.policy.live.decision import Decision, Recorded
-from crossimpact.policy.live.events import Event, Level, Mode
+from crossimpact.policy.live.events import Event, Level, Mode, ParentOrder
 from crossimpact.policy.live.session import Session
 from crossimpact.policy.live.settings import Settings
 from crossimpact.release.bundle import Release
+from pipelines.live.arms import Assign, stamped
 from pipelines.live.guarded import Guarded, told
 from pipelines.live.journal import Line, open_journal
 from pipelines.live.rows import Raw
@@ -79,9 +80,14 @@ class Engine:
     ----------
     path
         Of the journal; one that is there is gone on with, and its opening holds.
+    assign
+        Whose a basket is, in a rollout; without one every parent is as it was told.
     """
 
-    def __init__(self, path: Path, opening: Opening, releases: Releases) -> None:
+    def __init__(
+        self, path: Path, opening: Opening, releases: Releases, assign: Assign | None = None
+    ) -> None:
+        self._assign = assign
         self.journal, lines = open_journal(path)
         self.counts, self.places = Counts(), dict[str, int]()
         self.last: Decision | None = None
@@ -170,6 +176,8 @@ class Engine:
             return None
         if event.seq < 0 and raw.number >= 0:
             event = msgspec.structs.replace(event, source=raw.feed, seq=raw.number)
+        if self._assign is not None and isinstance(event, ParentOrder):
+            return stamped(event, self.session.book, self._assign)
         return event
 
     def _apply(self, event: Event, raw: Raw) -> None:

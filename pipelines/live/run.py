@@ -29,6 +29,7 @@ from pipelines.live.places import Places
 from pipelines.live.play import Player
 from pipelines.live.recap import Recap
 from pipelines.live.release_store import ReleaseStore
+from pipelines.rollout.assigner import assigner
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 
@@ -102,7 +103,8 @@ def run(
         allowed=allowances.read(places.allowances),
     )  # fmt: skip
     path = places.journal(asked.session)
-    engine = Engine(path, Opening(told, mode=asked.mode, approver=asked.approver), store)
+    opening = Opening(told, mode=asked.mode, approver=asked.approver)
+    engine = Engine(path, opening, store, assigner(settings))
     made = [feed(address, engine.places, follow=asked.follow) for address in asked.feeds]
     outs = [output(address) for address in asked.outputs]
     outs += [one for one in made if isinstance(one, SocketFeed)]

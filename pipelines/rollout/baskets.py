@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -65,23 +65,30 @@ class Drawn:
     baskets: int
 
 
-def of_date(settings: Settings, day: str) -> list[Basket] | None:
-    """The date's baskets, in the order they began; None without TCA of the date."""
-    warehouse = Warehouse(settings)
-    if warehouse.manifest("marts", ORDERS, day) is None:
-        return None
+def of_dates(settings: Settings, dates: Iterable[str]) -> dict[str, list[Basket]]:
+    """The baskets of every date that has its TCA, in the order they began."""
+    warehouse, layer = Warehouse(settings), shadow_tables.LAYER
+    priced, shadowed = (
+        {*warehouse.dates(*of)} for of in (("marts", ORDERS), (layer, shadow_tables.BASKETS))
+    )
+    known = [day for day in dates if day in priced]
+    result: dict[str, list[Basket]] = {day: [] for day in known}
+    if not known:
+        return result
     with warehouse.connect() as connection:
-        warehouse.attach(connection, "marts", ORDERS, [day])
-        warehouse.attach(connection, "accepted", "instruments", [day])
-        if warehouse.manifest(shadow_tables.LAYER, shadow_tables.BASKETS, day) is None:
+        warehouse.attach(connection, "marts", ORDERS, known, dated=True)
+        warehouse.attach(connection, "accepted", "instruments", known, dated=True)
+        if judged := [day for day in known if day in shadowed]:
+            warehouse.attach(connection, layer, shadow_tables.BASKETS, judged)
+        else:
             empty = pa.Table.from_pylist([], shadow_tables.SCHEMAS[shadow_tables.BASKETS])
             connection.register(shadow_tables.BASKETS, empty)
-        else:
-            warehouse.attach(connection, shadow_tables.LAYER, shadow_tables.BASKETS, [day])
-        asked = {"date": date.fromisoformat(day)}
-        connection.execute(f"CREATE TABLE found AS {sql('rollout/baskets')}", asked)
-        found = connection.table("found").to_arrow_table().to_pylist()
-    return [Basket(day, **{**row, "start_ts": _utc(row["start_ts"])}) for row in found]
+        connection.execute(f"CREATE TABLE found AS {sql('rollout/baskets')}")
+        for row in connection.table("found").to_arrow_table().to_pylist():
+            day = row["date"].isoformat()
+            told = {**row, "date": day, "start_ts": _utc(row["start_ts"])}
+            result[day].append(Basket(**told))
+    return result
 
 
 def drawn(
@@ -98,16 +105,17 @@ def drawn(
     rows: list[tuple[Basket, DayDraw, bytes]] = []
     left_out: list[LeftOut] = []
     count = 0
-    for day, entry in sorted(commits.items()):
-        if entry.draw is None or day not in salts:
+    known = {day: entry for day, entry in sorted(commits.items()) if day in salts}
+    of_day = of_dates(settings, known)
+    for day, entry in known.items():
+        if entry.draw is None:
             continue
         entry.draw.opens(salts[day])
-        found = of_date(settings, day)
-        if found is None:
+        if day not in of_day:
             left_out.append(LeftOut(day, "", "no TCA of the date"))
             continue
-        count += len(found)
-        good, bad = _split(found, entry, half_lives_min)
+        count += len(of_day[day])
+        good, bad = _split(of_day[day], entry, half_lives_min)
         left_out += bad
         rows += [(basket, entry.draw, salts[day]) for basket in good]
     draws = tuple({draw.date: draw for _, draw, _ in rows}.values())
@@ -118,7 +126,7 @@ def drawn(
 def before(settings: Settings, last: str, dates: int) -> Outcomes:
     """Baskets of the last dates before one, undrawn, for the weights of the controls."""
     known = [d for d in Warehouse(settings).dates("marts", ORDERS) if d < last][-dates:]
-    found = [basket for day in known for basket in of_date(settings, day) or []]
+    found = [basket for day in of_dates(settings, known).values() for basket in day]
     sound = [basket for basket in found if not _unsound(basket)]
     return _outcomes([(basket, None, b"") for basket in sound])
 

@@ -114,8 +114,9 @@ def gather(
         live = _live(settings, plan, standing, found)
     missing = _missing(settings, standing, found, now) if found else ()
     return Evidence(
-        standing.stage, bool(stage and stage.draws), shadow, live, missing, found.left_out if found else (),
-        found.baskets if found else 0, _model(settings, release, standing, now),
+        standing.stage, bool(stage and stage.draws), shadow, live, missing,
+        found.left_out if found else (), found.baskets if found else 0,
+        _model(settings, release, standing, now),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,9 +38,9 @@ Entropy = Callable[[int], bytes]
 
 @dataclass(frozen=True)
 class Moved:
-    """A change of stage, or why there was none."""
+    """A change of stage, or none."""
 
-    changed: bool
+    action: Literal["start", "up", "down", "stop", "none"]
     before: str
     stage: str
     release: str
@@ -48,9 +48,15 @@ class Moved:
     evidence: str = ""
     gates: tuple[gates.Row, ...] = ()
 
+    @property
+    def changed(self) -> bool:
+        """Whether another stage, or none, is in force."""
+        return self.action != "none"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self) | {"gates": [row.to_dict() for row in self.gates]}
+        rows = {"gates": [row.to_dict() for row in self.gates]}
+        return asdict(self) | rows | {"changed": self.changed}
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ def start(settings: Settings, *, signed: Signature, now: Callable[[], datetime])
             first = plan.stage[0].name
             held.append(entry("start", when=now(), who=signed.who, stage=first,
                               release=live.digest, why=signed.reason))  # fmt: skip
-            return Moved(True, "", first, live.id, signed.reason)
+            return Moved("start", "", first, live.id, signed.reason)
     signed.check()
     above = plan.after(_stage(plan, standing).name)
     if above is None:
@@ -135,7 +141,7 @@ def start(settings: Settings, *, signed: Signature, now: Callable[[], datetime])
                           why=signed.reason, approver=signed.approver,
                           evidence=found.digest))  # fmt: skip
     return Moved(
-        True, standing.stage, above.name, live.id, signed.reason, found.digest, tuple(rows)
+        "up", standing.stage, above.name, live.id, signed.reason, found.digest, tuple(rows)
     )
 
 
@@ -155,7 +161,7 @@ def stop(settings: Settings, *, who: str, reason: str, now: datetime) -> Moved:
             raise UsageError("no rollout is on", "`crossimpact rollout start` begins one")
         held.append(entry("stop", when=now, who=who, stage="", release=standing.release,
                           why=reason))  # fmt: skip
-    return Moved(True, standing.stage, "", standing.release[:12], reason)
+    return Moved("stop", standing.stage, "", standing.release[:12], reason)
 
 
 def commit(
@@ -209,7 +215,7 @@ def judge(settings: Settings, *, who: str, now: datetime) -> Moved:
         _running(settings),
     )
     first = plan.stage[0].name
-    down = partial(_down, places, standing, first, who, now)
+    down = partial(_down, settings, standing, first, who, now)
     try:
         live = champion(settings)[0]
     except StaleModel as error:
@@ -217,26 +223,32 @@ def judge(settings: Settings, *, who: str, now: datetime) -> Moved:
         raise
     if broken := _reveal(places, standing, who, now):
         down(live.digest, broken)
-        return Moved(True, standing.stage, first, live.id, broken)
+        return Moved("down", standing.stage, first, live.id, broken)
     found = gathering.gather(settings, plan, live, standing, now)
     shadow_evidence.publish(settings, live, found.shadow)
     rows = tuple(stages.asked_stop(_stage(plan, standing), found.facts))
     if not (refused := stages.told(rows)):
-        return Moved(False, standing.stage, standing.stage, live.id, "", found.digest, rows)
+        return Moved("none", standing.stage, standing.stage, live.id, "", found.digest, rows)
     atomic.write_atomic(places.evidence(found.digest), found.content)
     down(live.digest, refused, found.digest, [str(row) for row in gates.failures(rows)])
-    return Moved(True, standing.stage, first, live.id, refused, found.digest, rows)
+    return Moved("down", standing.stage, first, live.id, refused, found.digest, rows)
 
 
 def _down(
-    places: Places, standing: Standing, first: str, who: str, now: datetime, release: str,
+    settings: Settings, standing: Standing, first: str, who: str, now: datetime, release: str,
     why: str, evidence: str = "", refused: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Back to the first stage, unless somebody moved the rollout meanwhile."""
-    with ledger.locked(places.ledger) as held:
+    """Back to the first stage, unless somebody moved the rollout meanwhile; an open live session
+    goes to advisory, so that what it has asked for already is asked for no longer."""
+    from pipelines.live import run
+
+    with ledger.locked(Places(settings.home).ledger) as held:
         if held.standing and held.standing.since == standing.since and standing.stage != first:
             held.append(entry("down", when=now, who=who, stage=first, release=release, why=why,
                               refused=refused, evidence=evidence))  # fmt: skip
+    if standing.stage != first:
+        with suppress(UsageError):  # no session is open, or it is advisory
+            run.set_mode(settings, "advisory", who, "", f"rollout down: {why}", now)
 
 
 def status(settings: Settings, *, now: datetime) -> Status:
@@ -321,9 +333,10 @@ def _reveal(places: Places, standing: Standing, who: str, now: datetime) -> str:
                 continue
             if not path.exists():
                 continue  # a missing day
+            salt = path.read_bytes().hex()
+            told = entry("reveal", when=now, who=who, stage=standing.stage,
+                         release=standing.release, date=date, salt=salt)  # fmt: skip
             try:
-                told = entry("reveal", when=now, who=who, stage=standing.stage,
-                             release=standing.release, date=date, salt=path.read_bytes().hex())  # fmt: skip
                 held.append(told)
                 path.unlink()
             except CrossImpactError as error:

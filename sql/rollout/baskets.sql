@@ -1,6 +1,5 @@
--- grain: a basket of a date; an order without one is a basket of its own
--- reads: tca_orders (one date), instruments (accepted), shadow_baskets (one date, may be empty)
--- params: $date [date]
+-- grain: a basket x date; an order without one is a basket of its own
+-- reads: tca_orders, instruments (accepted), shadow_baskets (partitions of several dates, the last of fewer)
 -- gives: notional_usd ordered, is_bps of it (positive = worse), orders that met a cross cost by the model (bad_fills)
 --        and that cost (bad_fill_usd), participation [filled over the ADV's even share of the orders' lives, 390
 --        minutes a day], completion [filled over ordered], the controls market_bps, spread_bps, other_expected_bps of
@@ -11,10 +10,11 @@ WITH lived AS (
         coalesce(basket_id, order_id) AS basket,
         adv_notional * greatest(date_diff('second', decision_ts, end_ts), 60) / (390 * 60.0) AS expected_usd
     FROM tca_orders
-    LEFT JOIN instruments USING (symbol)
+    LEFT JOIN instruments USING (date, symbol)
 ),
 baskets AS (
     SELECT
+        date,
         basket AS basket_id,
         min(decision_ts) AS start_ts,
         sum(notional_usd)::DOUBLE AS notional_usd,
@@ -23,16 +23,17 @@ baskets AS (
         sum(greatest(cross_usd, 0))::DOUBLE AS bad_fill_usd,
         coalesce(sum(filled_usd)::DOUBLE / nullif(sum(expected_usd), 0), 0) AS participation,
         coalesce(sum(filled_qty * decision_px) / nullif(sum(parent_qty * decision_px), 0), 0) AS completion,
-        bool_or(coalesce(is_open, false) OR coalesce(first_date::DATE, $date) <> $date) AS spans
+        bool_or(coalesce(is_open, false) OR coalesce(first_date::DATE, date) <> date) AS spans
     FROM lived
-    GROUP BY basket
+    GROUP BY date, basket
 ),
 controls AS (
-    SELECT basket_id, market_bps, spread_bps, other_expected_bps, status
+    SELECT date::DATE AS date, basket_id, market_bps, spread_bps, other_expected_bps, status
     FROM shadow_baskets
     WHERE policy = 'executed' AND judge = 'independent'
 )
 SELECT
+    date,
     basket_id,
     start_ts,
     notional_usd,
@@ -46,5 +47,5 @@ SELECT
     completion,
     spans OR coalesce(status = 'spans days', false) AS spans
 FROM baskets
-LEFT JOIN controls USING (basket_id)
-ORDER BY start_ts, basket_id
+LEFT JOIN controls USING (date, basket_id)
+ORDER BY date, start_ts, basket_id

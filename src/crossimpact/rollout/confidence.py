@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from crossimpact.model import Array
 
@@ -22,7 +22,7 @@ from crossimpact.model import Array
 FIRST = 10
 #: Days that are looked ahead at most.
 HORIZON = 2000
-PATHS = 4000
+PATHS = 2000
 SEED = 20
 
 
@@ -63,18 +63,20 @@ def days_needed(
     return int(reached.argmax()) + 1 if reached.any() else None
 
 
-@cache
 def _shown_by(drift: float, alpha: float, planned: int) -> Array:
     """Share of random walks of that drift that have left the bound by each day, (HORIZON,)."""
-    rng = np.random.default_rng(SEED)
-    left = np.full(PATHS, HORIZON + 1)
-    bound = radius(np.arange(1, HORIZON + 1), alpha, planned)
-    for first in range(0, PATHS, 500):
-        steps = rng.standard_normal((500, HORIZON), dtype=np.float32) + np.float32(drift)
-        out = np.abs(np.cumsum(steps, axis=1)) >= bound
-        left[first : first + 500] = np.where(out.any(axis=1), out.argmax(axis=1) + 1, HORIZON + 1)
-    counts = np.bincount(left, minlength=HORIZON + 2)[1 : HORIZON + 1]
-    return np.asarray(np.cumsum(counts) / PATHS)
+    days = np.arange(1, HORIZON + 1, dtype=np.float32)
+    bound = radius(days, alpha, planned).astype(np.float32)
+    out = np.abs(_walks() + np.float32(drift) * days) >= bound
+    left = np.where(out.any(axis=1), out.argmax(axis=1), HORIZON)
+    return np.asarray(np.cumsum(np.bincount(left, minlength=HORIZON + 1)[:HORIZON]) / PATHS)
+
+
+@cache
+def _walks() -> NDArray[np.float32]:
+    """Random walks without drift, (PATHS, HORIZON); the same ones for every question."""
+    steps = np.random.default_rng(SEED).standard_normal((PATHS, HORIZON), dtype=np.float32)
+    return np.cumsum(steps, axis=1, dtype=np.float32)
 
 
 def _tuned(alpha: float, planned: int) -> float:

@@ -103,8 +103,9 @@ def arms(settings: Settings, day: str, baskets: Mapping[str, float]) -> dict[str
 
 
 def trade(
-    settings: Settings, day: str, *, effect: float = 0.0, completion: float = 1.0, count: int = BASKETS,
-    spans: Sequence[str] = (), shadow: bool = True, gain: float = 4.0, own_sd: float = 20.0,
+    settings: Settings, day: str, *, effect: float = 0.0, completion: float = 1.0,
+    count: int = BASKETS, spans: Sequence[str] = (), shadow: bool = True, gain: float = 4.0,
+    own_sd: float = 20.0,
 ) -> dict[str, bool]:  # fmt: skip
     """A date's orders, which the policy made `effect` bps dearer, their TCA and their shadow; the
     arms."""
@@ -124,25 +125,29 @@ def trade(
         rows.append({
             "order_id": f"{name}/1", "basket_id": name, "symbol": "AB"[k % 2], "decision_ts": begun,
             "end_ts": begun + timedelta(hours=1), "notional_usd": _usd(notional),
-            "total_usd": _usd(notional * bps / 1e4), "cross_usd": _usd(notional * 1e-4 * (k % 3 - 1)),
+            "total_usd": _usd(notional * bps / 1e4),
+            "cross_usd": _usd(notional * 1e-4 * (k % 3 - 1)),
             "filled_usd": _usd(notional * filled), "filled_qty": notional / 100 * filled,
             "parent_qty": notional / 100, "decision_px": 100.0, "is_open": name in spans,
             "first_date": day,
         })  # fmt: skip
         controls[name] = (float(market[k]), 2.0, 5.0, bps)
-    publish(settings, "marts", "tca_orders", day, rows, ORDERS)
     adv = [{"symbol": symbol, "adv_notional": 1e8} for symbol in "AB"]
-    publish(settings, "accepted", "instruments", day, adv, INSTRUMENTS)
-    publish(settings, "accepted", "parent_orders", day, [{"order_id": "x"}], PARENTS)
-    if shadow:
-        judge(settings, day, usd, controls, gain, rng)
+    judged = judge(day, usd, controls, gain, rng) if shadow else []
+    publish(settings, day, [
+        ("marts", "tca_orders", rows, ORDERS),
+        ("accepted", "instruments", adv, INSTRUMENTS),
+        ("accepted", "parent_orders", [{"order_id": "x"}], PARENTS),
+        *((shadow_tables.LAYER, k, found, shadow_tables.SCHEMAS[k]) for k, found in judged),
+    ])  # fmt: skip
     return drawn
 
 
 def judge(
-    settings: Settings, day: str, usd: Mapping[str, float],
-    controls: Mapping[str, tuple[float, float, float, float]], gain: float, rng: np.random.Generator,
-) -> None:  # fmt: skip
+    day: str, usd: Mapping[str, float],
+    controls: Mapping[str, tuple[float, float, float, float]], gain: float,
+    rng: np.random.Generator,
+) -> list[tuple[str, list[dict[str, Any]]]]:  # fmt: skip
     """The date's shadow: the policy gains `gain` bps by the independent judge, more by its own."""
     rows, daily = [], []
     for name, notional in usd.items():
@@ -158,33 +163,30 @@ def judge(
             })  # fmt: skip
     told = gain + float(rng.normal(0, 1))
     for who, kernel, better in (
-        ("independent", "release", told), ("independent", "none", told + 0.5), ("claimed", "release", told + 9),
+        ("independent", "release", told), ("independent", "none", told + 0.5),
+        ("claimed", "release", told + 9),
     ):  # fmt: skip
         daily.append({
             "date": day, "policy": "optimal", "judge": who, "kernel": kernel, "baskets": len(usd),
             "notional_usd": sum(usd.values()), "is_bps": 10.0, "gain_bps": better,
-            "gain_lo_bps": better - 1, "gain_hi_bps": better + 1, "share_gain": 1.0, "p90_bps": 30.0,
-            "p95_bps": 40.0, "bad_fills": 3, "bad_fill_cost_usd": 120.0, "participation": 0.05,
-            "completion": 1.0, "placebo_gain_bps": float(rng.normal(0, 1)), "verdict": "gain",
+            "gain_lo_bps": better - 1, "gain_hi_bps": better + 1, "share_gain": 1.0,
+            "p90_bps": 30.0, "p95_bps": 40.0, "bad_fills": 3, "bad_fill_cost_usd": 120.0,
+            "participation": 0.05, "completion": 1.0,
+            "placebo_gain_bps": float(rng.normal(0, 1)), "verdict": "gain",
         })  # fmt: skip
-    for table, found in ((shadow_tables.BASKETS, rows), (shadow_tables.DAILY, daily)):
-        publish(settings, shadow_tables.LAYER, table, day, found, shadow_tables.SCHEMAS[table])
+    return [(shadow_tables.BASKETS, rows), (shadow_tables.DAILY, daily)]
 
 
-def publish(
-    settings: Settings,
-    layer: str,
-    table: str,
-    day: str,
-    rows: Sequence[Mapping[str, Any]],
-    schema: pa.Schema,
-) -> None:
+Table = tuple[str, str, Sequence[Mapping[str, Any]], pa.Schema]
+
+
+def publish(settings: Settings, day: str, tables: Sequence[Table]) -> None:
     warehouse = Warehouse(settings)
     with warehouse.connect() as connection:
-        connection.register("given", pa.Table.from_pylist([dict(row) for row in rows], schema))
-        warehouse.publish(
-            connection, "SELECT * FROM given", layer, table, day, inputs={"by": "hand"}
-        )
+        for layer, table, rows, schema in tables:
+            connection.register("given", pa.Table.from_pylist([dict(row) for row in rows], schema))
+            made = {"by": "hand"}
+            warehouse.publish(connection, "SELECT * FROM given", layer, table, day, inputs=made)
 
 
 def day_of(settings: Settings, day: str, **traded: Any) -> steps.Moved:

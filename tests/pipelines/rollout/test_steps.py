@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,44 +35,62 @@ def at_aa(settings: Settings) -> None:
     desk.up(settings, SHADOW[-1])
 
 
-def at_slice(settings: Settings) -> None:
-    at_aa(settings)
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Homes with a champion, at the A/A stage, and at the slice."""
+    root = tmp_path_factory.mktemp("homes")
+    desk.home(root / "fresh")
+    at_aa(desk.home(root / "aa"))
+    shutil.copytree(root / "aa", root / "slice")
     for day in AA:
-        assert not desk.day_of(settings, day).changed
-    desk.up(settings, AA[-1])
+        assert not desk.day_of(Settings(root / "slice"), day).changed
+    desk.up(Settings(root / "slice"), AA[-1])
+    return root
+
+
+def copied(homes: Path, name: str, into: Path) -> Settings:
+    return Settings(shutil.copytree(homes / name, into / "home"))
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Settings:
-    return desk.home(tmp_path / "home")
+def fresh(homes: Path, tmp_path: Path) -> Settings:
+    return copied(homes, "fresh", tmp_path)
 
 
-def test_a_rollout_goes_up_by_gates_and_a_second_person_and_down_by_harm(home: Settings) -> None:
-    at_slice(home)
+@pytest.fixture
+def aa(homes: Path, tmp_path: Path) -> Settings:
+    return copied(homes, "aa", tmp_path)
+
+
+@pytest.fixture
+def sliced(homes: Path, tmp_path: Path) -> Settings:
+    return copied(homes, "slice", tmp_path)
+
+
+def test_a_rollout_goes_up_by_gates_and_a_second_person_and_down_by_harm(sliced: Settings) -> None:
     moves = [
         (line.action, line.stage, line.approver)
-        for line in book(home)
+        for line in book(sliced)
         if line.action in ledger.MOVES
     ]
     assert moves == [("start", "shadow", ""), ("up", "aa", "bob"), ("up", "slice", "bob")]
-    found = steps.status(home, now=desk.night(AA[-1]))
+    found = steps.status(sliced, now=desk.night(AA[-1]))
     assert (found.stage, found.next, found.days) == ("slice", "full", 0)
     for day in SLICE:
-        moved = desk.day_of(home, day, effect=60.0)
+        moved = desk.day_of(sliced, day, effect=60.0)
         if moved.changed:
             break
     assert moved.stage == "shadow" and "harm" in moved.why and day < SLICE[-1]
-    last = book(home)[-1]
+    last = book(sliced)[-1]
     assert last.action == "down" and last.refused and last.who == "loop"
-    assert Places(home.home).evidence(last.evidence).exists()
-    assert steps.status(home, now=desk.night(day)).stage == "shadow"
+    assert Places(sliced.home).evidence(last.evidence).exists()
+    assert steps.status(sliced, now=desk.night(day)).stage == "shadow"
 
 
-def test_a_slice_without_effect_says_that_the_evidence_is_not_enough(home: Settings) -> None:
-    at_slice(home)
+def test_a_slice_without_effect_says_that_the_evidence_is_not_enough(sliced: Settings) -> None:
     for day in SLICE[:10]:
-        assert not desk.day_of(home, day).changed
-    found = steps.status(home, now=desk.night(SLICE[9]))
+        assert not desk.day_of(sliced, day).changed
+    found = steps.status(sliced, now=desk.night(SLICE[9]))
     assert found.evidence and found.evidence.live
     mean = found.evidence.live.readings[0]
     assert mean.verdict == "not enough evidence" and mean.power < 0.8
@@ -78,19 +98,19 @@ def test_a_slice_without_effect_says_that_the_evidence_is_not_enough(home: Setti
     assert found.evidence.live.controls["market_bps"] == pytest.approx(1.0, abs=0.4)
     assert found.evidence.to_dict()["facts"]["live"]["missing_days"] == 0
     with pytest.raises(GateRefused, match="non_inferior"):
-        desk.up(home, SLICE[9])
+        desk.up(sliced, SLICE[9])
 
 
-def test_the_first_stage_is_not_left_without_enough_days_gain_and_a_second_person(home) -> None:
-    begin(home, SHADOW[4])
+def test_the_first_stage_is_not_left_without_enough_days_gain_and_a_second_person(fresh) -> None:
+    begin(fresh, SHADOW[4])
     with pytest.raises(GateRefused, match=r"min_days: 5, must be >= 10") as refused:
-        desk.up(home, SHADOW[4])
+        desk.up(fresh, SHADOW[4])
     assert refused.value.report["stage"] == "shadow"
     with pytest.raises(UsageError, match="needs a reason and an approver"):
-        desk.up(home, SHADOW[4], approver="")
+        desk.up(fresh, SHADOW[4], approver="")
     with pytest.raises(GateRefused, match="cannot approve"):
-        desk.up(home, SHADOW[4], approver="Ann")
-    assert len(book(home)) == 1
+        desk.up(fresh, SHADOW[4], approver="Ann")
+    assert len(book(fresh)) == 1
 
 
 @pytest.mark.parametrize(
@@ -100,13 +120,13 @@ def test_the_first_stage_is_not_left_without_enough_days_gain_and_a_second_perso
         ({"shadow": False}, "missing_days: 1, must be <= 0"),
     ],
 )
-def test_a_shadow_that_loses_or_lacks_a_day_refuses(home: Settings, change, told) -> None:
-    begin(home)
+def test_a_shadow_that_loses_or_lacks_a_day_refuses(fresh: Settings, change, told) -> None:
+    begin(fresh)
     last = SHADOW if "gain" in change else DAYS[12:13]
     for day in last:
-        desk.trade(home, day, **change)
+        desk.trade(fresh, day, **change)
     with pytest.raises(GateRefused, match=told):
-        desk.up(home, DAYS[12])
+        desk.up(fresh, DAYS[12])
 
 
 def test_nothing_begins_without_a_champion(tmp_path: Path) -> None:
@@ -119,92 +139,84 @@ def test_nothing_begins_without_a_champion(tmp_path: Path) -> None:
         steps.stop(settings, who="ann", reason="enough", now=desk.night(DAYS[0]))
 
 
-def test_another_champion_takes_a_drawing_rollout_down_at_once(home: Settings) -> None:
-    at_aa(home)
-    desk.promote(home, desk.champion(beta=40.0), version=2)
-    moved = desk.day_of(home, AA[0])
+def test_another_champion_takes_a_drawing_rollout_down_at_once(aa: Settings) -> None:
+    desk.promote(aa, desk.champion(beta=40.0), version=2)
+    moved = desk.day_of(aa, AA[0])
     assert moved.changed and "model" in moved.why and moved.stage == "shadow"
 
 
-def test_a_salt_is_committed_once_and_one_that_was_changed_midway_takes_it_down(home) -> None:
-    at_aa(home)
-    first = steps.commit(home, AA[0], who="ann", now=desk.morning(AA[0]))
-    again = steps.commit(home, AA[0], who="ann", now=desk.morning(AA[0]) + timedelta(minutes=1))
+def test_a_salt_is_committed_once_and_one_that_was_changed_midway_takes_it_down(aa) -> None:
+    first = steps.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]))
+    again = steps.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]) + timedelta(minutes=1))
     assert first == again
-    desk.trade(home, AA[0])
-    Places(home.home).salt(AA[0]).write_bytes(bytes(32))
-    moved = steps.judge(home, who="loop", now=desk.night(AA[0]))
+    desk.trade(aa, AA[0])
+    Places(aa.home).salt(AA[0]).write_bytes(bytes(32))
+    moved = steps.judge(aa, who="loop", now=desk.night(AA[0]))
     assert moved.changed and f"salt of {AA[0]} was changed" in moved.why
-    assert not [line for line in book(home) if line.action == "reveal"]
-    assert ledger.verify(Places(home.home).ledger).ok
+    assert not [line for line in book(aa) if line.action == "reveal"]
+    assert ledger.verify(Places(aa.home).ledger).ok
 
 
-def test_a_salt_written_by_a_killed_process_is_the_one_that_is_committed_to(home) -> None:
-    at_aa(home)
-    path = Places(home.home).salt(AA[0])
+def test_a_salt_written_by_a_killed_process_is_the_one_that_is_committed_to(aa) -> None:
+    path = Places(aa.home).salt(AA[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(range(32)))
-    steps.commit(home, AA[0], who="ann", now=desk.morning(AA[0]))
-    draw = book(home)[-1].draw
+    steps.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]))
+    draw = book(aa)[-1].draw
     assert draw is not None
     draw.opens(bytes(range(32)))
 
 
-def test_a_commitment_after_the_open_and_baskets_that_span_days_are_named(home: Settings) -> None:
-    at_aa(home)
+def test_a_commitment_after_the_open_and_baskets_that_span_days_are_named(aa: Settings) -> None:
     late = desk.morning(AA[0]).replace(hour=15)
-    steps.commit(home, AA[0], who="ann", now=late, entropy=desk.entropy(AA[0]))
-    desk.trade(home, AA[0])
-    steps.judge(home, who="loop", now=desk.night(AA[0]))
-    desk.day_of(home, AA[1], spans=[f"{AA[1]}/B3"])
-    desk.trade(home, AA[2])  # nobody committed
-    found = steps.status(home, now=desk.night(AA[2])).evidence
+    steps.commit(aa, AA[0], who="ann", now=late, entropy=desk.entropy(AA[0]))
+    desk.trade(aa, AA[0])
+    steps.judge(aa, who="loop", now=desk.night(AA[0]))
+    desk.day_of(aa, AA[1], spans=[f"{AA[1]}/B3"])
+    desk.trade(aa, AA[2])  # nobody committed
+    found = steps.status(aa, now=desk.night(AA[2])).evidence
     assert found and found.live and found.live.days == 1
     told = {(row.date, row.basket_id): row.why for row in (*found.missing, *found.left_out)}
     assert "after the open" in told[AA[0], ""]
     assert told[AA[1], f"{AA[1]}/B3"] == "it spans days"
     assert told[AA[2], ""] == "no salt was committed"
     with pytest.raises(GateRefused, match="missing_days: 2"):
-        desk.up(home, AA[2])
+        desk.up(aa, AA[2])
 
 
-def test_a_stage_that_draws_nothing_commits_to_nothing_and_a_date_that_is_over_neither(
-    home,
+def test_a_stage_that_draws_nothing_commits_to_nothing_nor_is_a_date_that_is_over(
+    fresh,
 ) -> None:
-    begin(home)
+    begin(fresh)
     with pytest.raises(UsageError, match="stage shadow draws no basket"):
-        steps.commit(home, AA[0], who="ann", now=desk.morning(AA[0]))
-    desk.up(home, SHADOW[-1])
+        steps.commit(fresh, AA[0], who="ann", now=desk.morning(AA[0]))
+    desk.up(fresh, SHADOW[-1])
     with pytest.raises(UsageError, match="is over"):
-        steps.commit(home, AA[0], who="ann", now=desk.morning(AA[1]))
+        steps.commit(fresh, AA[0], who="ann", now=desk.morning(AA[1]))
 
 
-def test_a_stop_takes_a_reason_and_ends_it(home: Settings) -> None:
-    at_aa(home)
+def test_a_stop_takes_a_reason_and_ends_it(aa: Settings) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
-        steps.stop(home, who="ann", reason=" ", now=desk.night(AA[0]))
-    steps.stop(home, who="ann", reason="halt", now=desk.night(AA[0]))
-    assert steps.status(home, now=desk.night(AA[0])).stage == ""
+        steps.stop(aa, who="ann", reason=" ", now=desk.night(AA[0]))
+    steps.stop(aa, who="ann", reason="halt", now=desk.night(AA[0]))
+    assert steps.status(aa, now=desk.night(AA[0])).stage == ""
     with pytest.raises(UsageError, match="no rollout is on"):
-        steps.commit(home, AA[1], who="ann", now=desk.morning(AA[1]))
+        steps.commit(aa, AA[1], who="ann", now=desk.morning(AA[1]))
 
 
-def test_the_gates_of_a_promotion_get_the_shadow_of_the_release(home: Settings) -> None:
-    import json
-
-    begin(home)
-    steps.judge(home, who="loop", now=desk.night(SHADOW[-1]))
+def test_the_gates_of_a_promotion_get_the_shadow_of_the_release(fresh: Settings) -> None:
+    begin(fresh)
+    steps.judge(fresh, who="loop", now=desk.night(SHADOW[-1]))
     release = desk.champion()
-    told = json.loads(Places(home.home).shadow(release.id).read_text())
+    told = json.loads(Places(fresh.home).shadow(release.id).read_text())
     assert told["p90_ratio"] < 1.0 and told["days"] == 12
 
 
-def test_a_line_that_was_changed_is_named(home: Settings) -> None:
-    at_aa(home)
-    path = Places(home.home).ledger
+def test_a_line_that_was_changed_is_named(aa: Settings) -> None:
+    path = Places(aa.home).ledger
     path.write_bytes(path.read_bytes().replace(b'"aa"', b'"ab"'))
     with pytest.raises(StaleModel, match="broken at line 2"):
-        steps.status(home, now=desk.night(AA[0]))
+        steps.status(aa, now=desk.night(AA[0]))
 
 
 def test_the_same_dates_give_the_same_evidence(tmp_path: Path) -> None:

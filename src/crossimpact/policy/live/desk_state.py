@@ -16,7 +16,11 @@ def desk_state(
 ) -> DeskState:
     """Names that are wanted or were traded, and the parents that are not over."""
     working = book.working()
-    parents = [order for order in book.orders.values() if not (order.cancelled or book.done(order))]
+    parents = [
+        order
+        for order in book.orders.values()
+        if order.told.arm == "policy" and not (order.cancelled or book.done(order))
+    ]
     wanted = {order.told.symbol for order in parents}
     names = tuple(
         _name(book, settings, now, symbol, working.get(symbol, 0.0))

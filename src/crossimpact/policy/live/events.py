@@ -55,7 +55,12 @@ class Regime(_Event, frozen=True, tag="regime"):
 
 
 class ParentOrder(_Event, frozen=True, tag="parent"):
-    """A new parent, or the same one amended (never across sides)."""
+    """A new parent, or the same one amended (never across sides).
+
+    `basket` and `basket_usd` say what it is traded with, and the size of all of that. In a rollout
+    the loop says whose it is (`arm`) and the chance of that (`propensity`), whatever was told: a
+    control's parent is traded by the desk, counts as its flow, and is asked for nothing.
+    """
 
     id: Word
     symbol: Word
@@ -64,6 +69,10 @@ class ParentOrder(_Event, frozen=True, tag="parent"):
     alpha_bps: Number = 0.0
     alpha_half_life_min: Positive | None = None
     critical: bool = False
+    basket: str = ""
+    basket_usd: Positive | None = None
+    arm: Literal["policy", "control"] = "policy"
+    propensity: Annotated[float, Meta(gt=0, le=1)] = 1.0
 
 
 class Cancel(_Event, frozen=True, tag="cancel"):

@@ -57,8 +57,10 @@ def raise_targets(book: Book, state: DeskState, plan: Plan, passed: set[str]) ->
 
 
 def targets(book: Book, level: Level, styles: Mapping[str, Style]) -> tuple[ParentTarget, ...]:
-    """Where each parent is to stand: at what is filled once it is cancelled or killed."""
-    return tuple(_target(order, level, styles) for order in book.orders.values())
+    """Where each of the policy's parents is to stand: at what is filled once it is cancelled or
+    killed."""
+    ours = (order for order in book.orders.values() if order.told.arm == "policy")
+    return tuple(_target(order, level, styles) for order in ours)
 
 
 def _target(order: ParentBook, level: Level, styles: Mapping[str, Style]) -> ParentTarget:

@@ -1,0 +1,1 @@
+"""Alerts to people: an outbox on disk, channels, quiet hours, approvals with a deputy."""
