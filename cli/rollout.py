@@ -90,3 +90,14 @@ def judge(home: Home = None, json_: Json = False) -> None:
     result = moved.to_dict()
     show(result if json_ else views.gated(result), as_json=json_)
     sys.exit(4 if moved.changed else 0)
+
+
+@app.command("post-mortem")
+def post_mortem(date: Date = None, home: Home = None, json_: Json = False) -> None:
+    """The week that holds a date [default: today] as a page: hotspots, breaches, who was wrong."""
+    place, day = known_home(home), parse_date(date) or now().date().isoformat()
+    from pipelines.pages import post_mortem as page
+    from pipelines.rollout.week import look_back
+
+    week = look_back(place, day, now=now())
+    show({"week": week.monday, "page": str(page.build(place, week))}, as_json=json_)

@@ -109,9 +109,8 @@ def gather(
     stage = plan.of(standing.stage)
     live, found = None, None
     if stage and stage.draws:
-        salts = ledger.revealed(ledger.entries(Places(settings.home).ledger))
-        found = baskets.drawn(settings, standing.draws, salts, half_lives(release))
-        live = _live(settings, plan, standing, found)
+        found = drawn(settings, release, standing)
+        live = evidence_of(settings, plan, standing, found)
     missing = _missing(settings, standing, found, now) if found else ()
     return Evidence(
         standing.stage, bool(stage and stage.draws), shadow, live, missing,
@@ -120,15 +119,22 @@ def gather(
     )  # fmt: skip
 
 
+def drawn(settings: Settings, release: Release, standing: Standing) -> Drawn:
+    """The stage's baskets whose salts are revealed."""
+    salts = ledger.revealed(ledger.entries(Places(settings.home).ledger))
+    return baskets.drawn(settings, standing.draws, salts, half_lives(release))
+
+
 def half_lives(release: Release) -> dict[str, float]:
     """Of the impact of each regime that has a kernel, minutes."""
     kernels = {name: model.kernel for name, model in release.models.items()}
     return {name: kernel.half_life_min for name, kernel in kernels.items() if kernel}
 
 
-def _live(
+def evidence_of(
     settings: Settings, plan: RolloutPlan, standing: Standing, found: Drawn
 ) -> LiveEvidence | None:
+    """What the drawn baskets of a stage say; None while there are none."""
     if not len(found.outcomes):
         return None
     first = min(standing.draws)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from crossimpact.atomic import write_atomic
-from crossimpact.model import Array
 from crossimpact.policy.state import PolicyName
 from crossimpact.release.bundle import Release
 from crossimpact.rollout import confidence
@@ -80,6 +80,35 @@ class ShadowEvidence:
         return result
 
 
+@dataclass(frozen=True)
+class ShadowDay:
+    """A date of a policy's shadow; None where nobody judged.
+
+    Attributes
+    ----------
+    gain_bps
+        By the independent judge, under the kernel that is worst for the policy.
+    """
+
+    gain_bps: float | None
+    claimed_bps: float | None
+    placebo_bps: float | None
+    verdict: str
+
+
+def of_day(rows: Sequence[Mapping[str, Any]], policy: str) -> ShadowDay:
+    """What a date's rows of `shadow_daily` say of a policy."""
+    counted = [row for row in rows if row["policy"] == policy and row["kernel"] in JUDGED]
+    counted.sort(key=lambda row: JUDGED.index(row["kernel"]))
+    judged = [row for row in counted if row["judge"] == "independent"]
+    claimed = [row["gain_bps"] for row in counted if row["judge"] == "claimed"]
+    own = claimed[0] if claimed else None
+    if not judged:
+        return ShadowDay(None, own, None, "")
+    gain = min(row["gain_bps"] for row in judged)
+    return ShadowDay(gain, own, judged[0]["placebo_gain_bps"], judged[0]["verdict"])
+
+
 def of_release(
     settings: Settings, release: Release, policy: PolicyName, asked: Statistics
 ) -> ShadowEvidence:
@@ -87,31 +116,25 @@ def of_release(
     warehouse, layer = Warehouse(settings), shadow_tables.LAYER
     accepted = warehouse.dates("accepted", "parent_orders")
     dates = [date for date in accepted if date > release.window.last]
-    known = {*warehouse.dates(layer, shadow_tables.DAILY)}
     daily = {
-        date: _rows(warehouse, shadow_tables.DAILY, date, policy) for date in dates if date in known
+        date: of_day(rows, policy)
+        for date in dates
+        if (rows := warehouse.rows(layer, shadow_tables.DAILY, date)) is not None
     }
-    judged = {d: rows for d, rows in daily.items() if _of(rows, "independent")}
-    baskets = [
-        row for date in judged for row in _rows(warehouse, shadow_tables.BASKETS, date, policy)
-        if row["judge"] == "independent" and row["status"] == "ok"
-    ]  # fmt: skip
-    gains = [min(row["gain_bps"] for row in _of(rows, "independent")) for rows in judged.values()]
-    claimed = [row["gain_bps"] for rows in daily.values() for row in _of(rows, "claimed")]
-    placebo = [_of(rows, "independent")[0]["placebo_gain_bps"] for rows in judged.values()]
-    value, low, high = _mean(np.array(gains), asked)
-    empty, empty_low, _ = _mean(np.array(placebo), asked)
+    judged = {date: row for date, row in daily.items() if row.gain_bps is not None}
+    baskets = [row for date in judged for row in _baskets(warehouse, date, policy)]
+    gain, low, high = _mean([row.gain_bps for row in judged.values()], asked)
+    placebo, placebo_low, _ = _mean([row.placebo_bps for row in judged.values()], asked)
     p90, p95 = _ratios(baskets)
-    verdicts = [_of(rows, "independent")[0]["verdict"] for rows in judged.values()]
     return ShadowEvidence(
         days=len(judged), first=min(judged, default=""), last=max(judged, default=""),
         missing=tuple(date for date in dates if date not in judged),
         claimed_only=tuple(date for date in daily if date not in judged),
-        gain_bps=value, gain_lo_bps=low, gain_hi_bps=high,
-        claimed_bps=float(np.mean(claimed)) if claimed else np.nan,
-        placebo_bps=empty, placebo_lo_bps=empty_low,
+        gain_bps=gain, gain_lo_bps=low, gain_hi_bps=high,
+        claimed_bps=_mean([row.claimed_bps for row in daily.values()], asked)[0],
+        placebo_bps=placebo, placebo_lo_bps=placebo_low,
         outside_evidence=_outside(baskets), p90_ratio=p90, p95_ratio=p95,
-        verdicts={name: verdicts.count(name) for name in sorted(set(verdicts))},
+        verdicts=dict(Counter(row.verdict for row in judged.values())),
     )  # fmt: skip
 
 
@@ -124,24 +147,23 @@ def publish(settings: Settings, release: Release, found: ShadowEvidence) -> None
     write_atomic(Places(settings.home).shadow(release.id), json.dumps(told, sort_keys=True))
 
 
-def _rows(warehouse: Warehouse, table: str, date: str, policy: str) -> list[dict[str, Any]]:
-    rows = warehouse.rows(shadow_tables.LAYER, table, date) or []
-    return [row for row in rows if row["policy"] == policy]
+def _baskets(warehouse: Warehouse, date: str, policy: str) -> list[dict[str, Any]]:
+    """The date's baskets under a policy that are evidence."""
+    rows = warehouse.rows(shadow_tables.LAYER, shadow_tables.BASKETS, date) or []
+    asked = (policy, "independent", "ok")
+    return [row for row in rows if (row["policy"], row["judge"], row["status"]) == asked]
 
 
-def _of(rows: Sequence[Mapping[str, Any]], judge: str) -> list[Mapping[str, Any]]:
-    """A date's rows of a judge under the kernels that count, the release's own first."""
-    found = [row for row in rows if row["judge"] == judge and row["kernel"] in JUDGED]
-    return sorted(found, key=lambda row: JUDGED.index(row["kernel"]))
-
-
-def _mean(daily: Array, asked: Statistics) -> tuple[float, float, float]:
+def _mean(values: Sequence[float | None], asked: Statistics) -> tuple[float, float, float]:
     """Mean over days with bounds of all looks together; infinite in the first days."""
-    if len(daily) < 2:
-        return (float(daily.mean()) if len(daily) else np.nan), -np.inf, np.inf
+    daily = np.array([value for value in values if value is not None], dtype=float)
+    if not len(daily):
+        return np.nan, -np.inf, np.inf
+    value = float(daily.mean())
+    if len(daily) < confidence.FIRST:
+        return value, -np.inf, np.inf
     wide = float(confidence.radius(len(daily), asked.alpha, asked.planned_days))
     wide *= float(daily.std(ddof=1)) / len(daily)
-    value = float(daily.mean())
     return value, value - wide, value + wide
 
 

@@ -39,12 +39,12 @@ def judge_calibration(of: Outcomes) -> JudgeCalibration:
     """Slope of realized on expected cost over baskets, what a day's baskets share taken out."""
     days, n = len(of.days), len(of)
     if not n:
-        return JudgeCalibration(*[np.nan] * 3, 0, 0, np.nan, np.nan)
+        return JudgeCalibration(np.nan, np.nan, np.nan, 0, 0, np.nan, np.nan)
     expected, realized = of.controls[:, EXPECTED], of.is_bps - of.controls[:, MARKET]
     x, y = within_day(of, expected), within_day(of, realized)
     means = float(expected.mean()), float(realized.mean())
     if days < 2 or not (x**2).sum() > 0:
-        return JudgeCalibration(*[np.nan] * 3, days, n, *means)
+        return JudgeCalibration(np.nan, np.nan, np.nan, days, n, *means)
     slope = float(x @ y / (x @ x))
     by_day = np.add.reduceat(x * (y - slope * x), of.first)
     se = float(np.sqrt((by_day**2).sum() * days / (days - 1)) / (x @ x))

@@ -1,4 +1,4 @@
-"""The judge's calibration: a planted slope is found, its interval holds it, silence without days."""
+"""The judge's calibration: a planted slope is found, its interval holds it, else silence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crossimpact.rollout.calibration import EXPECTED, MARKET, judge_calibration
+from crossimpact.rollout.calibration import EXPECTED, judge_calibration
 from crossimpact.rollout.outcomes import Outcomes
 from tests.crossimpact.rollout.desk import slice_of
 
@@ -17,7 +17,7 @@ def planted(slope: float, seed: int = 0) -> Outcomes:
     expected = 15 + 10 * np.random.default_rng(seed).standard_normal(len(of))
     controls = of.controls.copy()
     controls[:, EXPECTED] = expected
-    cost = of.is_bps + controls[:, MARKET] * 0 + slope * expected
+    cost = of.is_bps + slope * expected
     return replace(of, controls=controls, is_bps=cost)
 
 
