@@ -62,6 +62,7 @@ class SecondLoginApproval(ApprovalOperator):
         if user and approves_own(Reply.from_dict(event), user):
             log.warning("%s", own_approval(user))
             return self.execute(context)
+        answered(context["dag_run"].run_id)
         return super().execute_complete(context, event)
 
 
@@ -85,6 +86,31 @@ def standing(settings: Settings) -> Standing:
 
     lines = [line for line in ledger_lines(settings)["ledger"] if line["action"] in CHANGES]
     return Standing(lines[-1]["release"] if lines else None, len(lines))
+
+
+def want_approval(asked: Mapping[str, Any], run_id: str) -> None:
+    """Tell who approves, with the question and every gate; reminder and deputy follow."""
+    from datetime import UTC, datetime
+
+    from dags.common import settings
+    from pipelines.alerts import outbox
+    from pipelines.alerts.outbox import Wanted
+    from pipelines.store.manifest import text_sha256
+
+    home, now = settings({}), datetime.now(UTC)
+    question = "answer under Required Actions in Airflow"
+    key = text_sha256(run_id)
+    outbox.want(home, Wanted(key, asked["subject"], asked["body"], question, now))
+    outbox.send(home, now)
+
+
+def answered(run_id: str) -> None:
+    """Nobody is reminded of a run's approval any longer."""
+    from dags.common import settings
+    from pipelines.alerts import outbox
+    from pipelines.store.manifest import text_sha256
+
+    outbox.answered(settings({}), text_sha256(run_id))
 
 
 def settled(champion: str | None, release: str, refused: Sequence[str]) -> str:

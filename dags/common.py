@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,23 @@ RETRY_POLICY = ExceptionRetryPolicy(
 
 
 def say_why(context: Context) -> None:
-    """One line in the task's log: which task failed, on what, and why."""
+    """One line in the task's log: which task failed, on what, and why; people are told, too."""
     instance = context["task_instance"]
     log.error("%s.%s: %s", instance.dag_id, instance.task_id, context.get("exception"))
+    with suppress(Exception):  # whatever keeps an alert from leaving, it hides no failure
+        tell_people(f"{instance.dag_id}.{instance.task_id}", context.get("exception"))
+
+
+def tell_people(task: str, error: Any) -> None:
+    """A failed task as an alert; one for want of a model is critical."""
+    from crossimpact.errors import StaleModel
+    from pipelines.alerts import outbox
+    from pipelines.alerts.message import Message
+
+    stale, now = isinstance(error, StaleModel), datetime.now(UTC)
+    told = ("stale", "critical") if stale else ("failure", "warning")
+    outbox.add(settings({}), Message(*told, f"{task} failed", str(error), "", now))  # type: ignore[arg-type]
+    outbox.send(settings({}), now)
 
 
 def name_in_log(context: Context) -> None:

@@ -241,14 +241,16 @@ def monthly_refit() -> None:
         asked: dict[str, Any], dag_run: Any = None, triggering_asset_events: Any = None
     ) -> str | None:
         """Nobody is asked when a gate refuses, or where the deployment promotes unasked."""
-        from dags.approval import settled
+        from dags.approval import settled, want_approval
         from dags.runs import promotes_unasked
 
         if why := settled(asked["champion"], asked["release"], asked["refused"]):
             log.warning("the champion stays: %s", why)
             return None
-        unasked = promotes_unasked(dag_run, announced(triggering_asset_events))
-        return "promote" if unasked else "approve"
+        if promotes_unasked(dag_run, announced(triggering_asset_events)):
+            return "promote"
+        want_approval(asked, dag_run.run_id)
+        return "approve"
 
     @task(trigger_rule="none_failed_min_one_success")
     def promote(

@@ -20,14 +20,13 @@ SHADOW, LIVE = "#4477aa", "#d1495b"
 
 def build(settings: Settings, week: Week) -> Path:
     """Write `<home>/reports/rollout-<monday>.html` and the index; return its path."""
-    found = week.status.evidence
-    live = found.live if found else None
+    live = week.live
     content = {
         "week": week,
         "live": live,
         "mean": live.readings[0] if live else None,
         "readings": live.readings if live else (),
-        "missing": [*(found.missing if found else ()), *(found.left_out if found else ())],
+        "missing": week.missing,
         "last": week.path[:, -1].tolist(),
         "path": _path(week),
         "beside": _beside(week),
@@ -64,6 +63,7 @@ def _path(week: Week) -> Markup:
         axes.plot(times, value, ".-", color=LIVE)
         axes.axhline(0, color=plots.INK, linewidth=0.8)
         axes.set_ylabel("policy less control, bps")
+        axes.set_xticks(times[:: max(1, len(times) // 6)])
         axes.xaxis.set_major_formatter(DateFormatter("%d %b"))
         alt = "Mean effect after each day of the stage, with the bounds of all looks"
         return Markup(plots.to_svg(figure, alt))  # noqa: S704 (escaped by the writer)

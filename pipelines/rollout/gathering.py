@@ -147,15 +147,15 @@ def evidence_of(
 def _missing(
     settings: Settings, standing: Standing, found: Drawn, now: datetime
 ) -> tuple[LeftOut, ...]:
-    """Dates since the first draw that say nothing, each with why."""
+    """Dates since the first draw that were traded and say nothing, each with why."""
     if not standing.draws:
         return ()
     first, today = min(standing.draws), utc(now).date().isoformat()
     accepted = Warehouse(settings).dates("accepted", "parent_orders")
     undrawn = [d for d in accepted if d >= first and d not in standing.draws]
-    whole = [row for row in found.left_out if not row.basket_id]
+    whole = [row for row in found.left_out if not row.basket_id and row.date in accepted]
     told = {*found.outcomes.days.tolist(), *(row.date for row in whole)}
-    silent = [d for d in sorted(standing.draws) if d < today and d not in told]
+    silent = [d for d in accepted if d in standing.draws and d < today and d not in told]
     return (
         *(LeftOut(date, "", "no salt was committed") for date in undrawn),
         *whole,

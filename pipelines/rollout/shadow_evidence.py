@@ -115,7 +115,7 @@ def of_release(
     """The shadow of the dates behind a release's window."""
     warehouse, layer = Warehouse(settings), shadow_tables.LAYER
     accepted = warehouse.dates("accepted", "parent_orders")
-    dates = [date for date in accepted if date > release.window.last]
+    dates = [date for date in accepted if date > release.window.last and date >= release.as_of]
     daily = {
         date: of_day(rows, policy)
         for date in dates

@@ -266,6 +266,17 @@ def status(settings: Settings, *, now: datetime) -> Status:
     )  # fmt: skip
 
 
+def is_on(settings: Settings) -> bool:
+    """Whether a rollout is on."""
+    return _standing(settings) is not None
+
+
+def draws(settings: Settings) -> bool:
+    """Whether the stage in force draws baskets."""
+    standing = _standing(settings)
+    return standing is not None and _stage(plan_file.load(settings.home), standing).draws
+
+
 def _standing(settings: Settings) -> Standing | None:
     return ledger.standing(ledger.entries(Places(settings.home).ledger))
 

@@ -14,11 +14,13 @@ from crossimpact.model import Array
 from crossimpact.rollout import ledger
 from crossimpact.rollout.calibration import JudgeCalibration, judge_calibration
 from crossimpact.rollout.effect import adjusted, effect_path, scores
+from crossimpact.rollout.evidence import LiveEvidence
 from crossimpact.rollout.ledger import Entry
 from crossimpact.rollout.outcomes import CONTROLS, Outcomes
 from pipelines import shadow_tables
 from pipelines.release import champion
 from pipelines.rollout import gathering, plan_file, shadow_evidence
+from pipelines.rollout.baskets import LeftOut
 from pipelines.rollout.places import Places
 from pipelines.rollout.steps import Status, status
 from pipelines.store.settings import Settings
@@ -77,6 +79,8 @@ class Week:
 
     Attributes
     ----------
+    live, missing
+        Of the stage that drew the week, up to its last drawn date; what is no evidence.
     path
         Value, standard error, low and high of the effect after each day of the stage, (4, days).
     moves
@@ -91,6 +95,8 @@ class Week:
     breaches: tuple[Breach, ...]
     beside: tuple[DayBeside, ...]
     calibration: JudgeCalibration
+    live: LiveEvidence | None
+    missing: tuple[LeftOut, ...]
     days: tuple[str, ...]
     path: Array
     moves: tuple[Entry, ...]
@@ -126,6 +132,8 @@ def look_back(settings: Settings, date: str, *, now: datetime.datetime) -> Week:
         breaches=_breaches(week),
         beside=_beside(settings, plan.policy, week, of, y),
         calibration=judge_calibration(week),
+        live=live,
+        missing=tuple(row for row in found.left_out if _monday(row.date) == monday),
         days=tuple(of.days.tolist()),
         path=effect_path(of, y, alpha=asked.alpha, planned_days=asked.planned_days),
         moves=tuple(e for e in book if e.action in ledger.MOVES and _monday(e.when[:10]) == monday),

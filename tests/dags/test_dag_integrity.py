@@ -21,7 +21,9 @@ from pipelines.plan import RefitPlan
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
-IDS = ("daily_tca", "monthly_refit", "shadow_daily", "validate_contract", "weekly_drift")
+IDS = (
+    "daily_tca", "monthly_refit", "rollout", "shadow_daily", "validate_contract", "weekly_drift",
+)  # fmt: skip
 FILES = sorted(path for path in DAGS.glob("*.py") if path.stem in IDS)
 PLAN = RefitPlan("k", "own", 300, Path("/l"), ("2026-03-31",), "huber")
 HEAVY = ("duckdb", "mlflow", "great_expectations", "sklearn", "pandas", "pyarrow", "matplotlib")

@@ -15,7 +15,9 @@ import pytest
 from ops import airflow_env
 from tests.dags.late import LATE
 
-DAGS = {"validate_contract", "daily_tca", "shadow_daily", "weekly_drift", "monthly_refit"}
+DAGS = {
+    "validate_contract", "daily_tca", "shadow_daily", "weekly_drift", "monthly_refit", "rollout",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +38,18 @@ def told(
 
 
 def test_every_dag_has_a_deadline_within_its_timeout(told):
-    from dags import daily_tca, monthly_refit, shadow_daily, validate_contract, weekly_drift
+    from dags import (
+        daily_tca,
+        monthly_refit,
+        rollout,
+        shadow_daily,
+        validate_contract,
+        weekly_drift,
+    )
 
+    modules = daily_tca, monthly_refit, rollout, shadow_daily, validate_contract, weekly_drift
     assert set(told["due"]) == DAGS
-    for module in (daily_tca, monthly_refit, shadow_daily, validate_contract, weekly_drift):
+    for module in modules:
         name = module.__name__.rpartition(".")[2]
         dag = getattr(module, name)()
         assert told["due"][name] < dag.dagrun_timeout.total_seconds()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,5 +111,13 @@ def asked_stop(stage: Stage, facts: Mapping[str, Any]) -> list[Row]:
 
 
 def told(rows: Sequence[Row]) -> str:
-    """Refusing rows in words."""
-    return "; ".join(str(row) for row in rows if row.verdict == "fail")
+    """Refusing rows in words, numbers of four digits."""
+    return "; ".join(str(_short(row)) for row in rows if row.verdict == "fail")
+
+
+def _short(row: Row) -> Row:
+    return replace(row, value=_four(row.value), limit=_four(row.limit))
+
+
+def _four(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -38,6 +38,9 @@ ORDERS = pa.schema([
     ("parent_qty", pa.float64()), ("decision_px", pa.float64()), ("is_open", pa.bool_()),
     ("first_date", pa.string()),
 ])  # fmt: skip
+PAIRS = pa.schema([
+    ("symbol_i", pa.string()), ("symbol_j", pa.string()), ("usd", MONEY), ("now_usd", MONEY),
+])  # fmt: skip
 INSTRUMENTS = pa.schema([("symbol", pa.string()), ("adv_notional", pa.float64())])
 PARENTS = pa.schema([("order_id", pa.string())])
 
@@ -116,7 +119,10 @@ def trade(
     }
     drawn = arms(settings, day, usd)
     market = rng.normal(0, 10, count)
-    cost = 15 + rng.normal(0, 10) + market + own_sd * rng.standard_t(4, count) / np.sqrt(2)
+    expected = 5 + 3 * rng.standard_normal(count)
+    cost = (
+        10 + expected + rng.normal(0, 10) + market + own_sd * rng.standard_t(4, count) / np.sqrt(2)
+    )
     rows, controls = [], {}
     for k, (name, notional) in enumerate(usd.items()):
         bps = float(cost[k]) + effect * drawn[name]
@@ -131,16 +137,23 @@ def trade(
             "parent_qty": notional / 100, "decision_px": 100.0, "is_open": name in spans,
             "first_date": day,
         })  # fmt: skip
-        controls[name] = (float(market[k]), 2.0, 5.0, bps)
+        controls[name] = (float(market[k]), 2.0, float(expected[k]), bps)
     adv = [{"symbol": symbol, "adv_notional": 1e8} for symbol in "AB"]
     judged = judge(day, usd, controls, gain, rng) if shadow else []
     publish(settings, day, [
         ("marts", "tca_orders", rows, ORDERS),
+        ("marts", "tca_pairs", [pair(rng)], PAIRS),
         ("accepted", "instruments", adv, INSTRUMENTS),
         ("accepted", "parent_orders", [{"order_id": "x"}], PARENTS),
         *((shadow_tables.LAYER, k, found, shadow_tables.SCHEMAS[k]) for k, found in judged),
     ])  # fmt: skip
     return drawn
+
+
+def pair(rng: np.random.Generator) -> dict[str, Any]:
+    """What the desk's two names cost each other on a date."""
+    usd = float(rng.uniform(500, 1500))
+    return {"symbol_i": "A", "symbol_j": "B", "usd": _usd(usd), "now_usd": _usd(usd / 2)}
 
 
 def judge(

@@ -195,6 +195,13 @@ def test_a_stage_that_draws_nothing_commits_to_nothing_nor_is_a_date_that_is_ove
         steps.commit(fresh, AA[0], who="ann", now=desk.morning(AA[1]))
 
 
+def test_a_committed_date_on_which_nobody_traded_is_no_missing_one(aa: Settings) -> None:
+    steps.commit(aa, "2026-02-21", who="ann", now=desk.morning("2026-02-21"))
+    desk.day_of(aa, AA[0])
+    found = steps.status(aa, now=desk.night(AA[0])).evidence
+    assert found and found.missing == () and found.days == 1
+
+
 def test_a_stop_takes_a_reason_and_ends_it(aa: Settings) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
         steps.stop(aa, who="ann", reason=" ", now=desk.night(AA[0]))
