@@ -5,8 +5,9 @@ central limit theory"): for a sum S_t of t scores of spread sigma,
 
     P(some t: |S_t| >= sigma sqrt(2 (t + 1/r) log(sqrt(t r + 1) / alpha))) <= alpha,
 
-with r chosen so that the bound is tightest at a planned look. Looking once, the normal bound is 1.5
-times as tight: that is the price of looking daily.
+with r chosen so that the bound is tightest at a planned look. As sigma is estimated from the same
+days, each look's bound is that of Student's t at the normal bound's tail. Looking once, the bound
+is 1.6 times as tight: that is the price of looking daily.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 
 from crossimpact.model import Array
 
@@ -36,7 +38,8 @@ def radius(days: ArrayLike, alpha: float, planned: int) -> Array:
         Look at which the bound is tightest for its spread.
     """
     t, r = np.asarray(days, dtype=float), _tuned(alpha, planned)
-    wide = np.sqrt(2 * (t + 1 / r) * np.log(np.sqrt(t * r + 1) / alpha))
+    z = np.sqrt(2 * (1 + 1 / (t * r)) * np.log(np.sqrt(t * r + 1) / alpha))
+    wide = -np.sqrt(t) * stdtrit(np.maximum(t - 1, 1), ndtr(-z))
     return np.where(t < FIRST, np.inf, wide)
 
 
