@@ -22,22 +22,20 @@ TILE = 64  # names: three tiles of this size fit the nearest cache
 
 
 class Pairs(NamedTuple):
-    """The pairs' state, (n, n) each, of which the upper triangle is read: see `shrinkage`."""
+    """The pairs' state, (n, n) each: posterior means, and what the rows say of each pair by itself
+    given all others' (upper triangle)."""
 
     theta: Array
-    shared: Array
-    near: Array
-    slack: Array
-    own: Array
-    slab: Array
-    spread: Array
+    estimate: Array
 
 
 class Known(NamedTuple):
-    """What does not change from pass to pass: the rows, the pairs' strata and template."""
+    """What does not change from pass to pass: the rows, the pairs' strata and template. `turned` is
+    the basis with names swapped: row j's at i, laid out for pairs (i, j)."""
 
     gram: Array
     basis: Array
+    turned: Array
     weight: Array
     scale: Array
     curvature: Array
@@ -70,12 +68,12 @@ def sweep(pairs: Pairs, gradient: Array, known: Known, prior: Array) -> float:
         for b in range(a + 1, len(runs)):
             columns, past = runs[b], slice(0, runs[b].start)
             mine = gradient[rows, columns] - change[rows, past] @ gram[past, columns]
-            theirs = _turned(gradient[columns, rows])
+            theirs = gradient[columns, rows].T.copy()
             theirs -= gram[rows, done] @ change[done, columns]
             moves = np.zeros_like(mine)
             moved = _between(
                 rows.start, columns.start, mine, theirs, blocks[a], blocks[b],
-                _turned(known.basis[columns, rows]), moves, nuisance, prior, *pairs, *known,
+                moves, nuisance, prior, *pairs, *known,
             )  # fmt: skip
             if moved:
                 change[rows, columns], change[columns, rows] = moves, moves.T
@@ -84,16 +82,11 @@ def sweep(pairs: Pairs, gradient: Array, known: Known, prior: Array) -> float:
     return largest
 
 
-def _turned(tile: Array) -> Array:
-    """A tile with its first two axes swapped, laid out anew."""
-    return np.ascontiguousarray(tile.swapaxes(0, 1))
-
-
 @njit(cache=True, error_model="numpy")
 def _within(
     start: int, gradient: Array, block: Array, moves: Array, nuisance: Array, prior: Array,
-    theta: Array, shared: Array, near: Array, slack: Array, own: Array, slab: Array, spread: Array,
-    gram: Array, basis: Array, weight: Array, scale: Array, curvature: Array,
+    theta: Array, estimate: Array,
+    gram: Array, basis: Array, turned: Array, weight: Array, scale: Array, curvature: Array,
     label: NDArray[Any], centre: Array, stray: Array,
 ) -> float:  # fmt: skip
     """All pairs of one run of names; `moves` (upper triangle) of M are filled in."""
@@ -114,10 +107,10 @@ def _within(
             left, right = mine[c], theirs[c]
             for r in range(rank):
                 left += nuisance[i, r] * basis[i, j, r]
-                right += nuisance[j, r] * basis[j, i, r]
+                right += nuisance[j, r] * turned[i, j, r]
             step, moved = _updated(
                 i, j, scale[i, j] * (weight[i] * left + weight[j] * right), prior,
-                theta, shared, near, slack, own, slab, spread, curvature, label, centre, stray,
+                theta, estimate, curvature, label, centre, stray,
             )  # fmt: skip
             if moved < SMALL:
                 continue
@@ -129,21 +122,20 @@ def _within(
                 mine[k] -= moved_by * row[k]
             for r in range(rank):
                 nuisance[i, r] += moved_by * basis[i, j, r]
-                nuisance[j, r] += moved_by * basis[j, i, r]
+                nuisance[j, r] += moved_by * turned[i, j, r]
     return largest
 
 
 @njit(cache=True, error_model="numpy")
 def _between(
     top: int, side: int, mine: Array, theirs: Array, rows: Array, columns: Array,
-    turned: Array, moves: Array, nuisance: Array, prior: Array,
-    theta: Array, shared: Array, near: Array, slack: Array, own: Array, slab: Array, spread: Array,
-    gram: Array, basis: Array, weight: Array, scale: Array, curvature: Array,
+    moves: Array, nuisance: Array, prior: Array,
+    theta: Array, estimate: Array,
+    gram: Array, basis: Array, turned: Array, weight: Array, scale: Array, curvature: Array,
     label: NDArray[Any], centre: Array, stray: Array,
 ) -> float:  # fmt: skip
     """All pairs of two runs of names, from `top` and from `side`: gradients of the first's rows at
-    the second's names and the other way round, both indexed first by first; their Gram blocks,
-    and the basis of the second's rows, `turned` alike."""
+    the second's names and the other way round, both indexed first by first; their Gram blocks."""
     rank, largest = basis.shape[2], 0.0
     for a in range(len(rows)):
         i = top + a
@@ -155,10 +147,10 @@ def _between(
             left, right = mine[a, c], theirs[a, c]
             for r in range(rank):
                 left += nuisance[i, r] * basis[i, j, r]
-                right += nuisance[j, r] * turned[a, c, r]
+                right += nuisance[j, r] * turned[i, j, r]
             step, moved = _updated(
                 i, j, scale[i, j] * (weight[i] * left + weight[j] * right), prior,
-                theta, shared, near, slack, own, slab, spread, curvature, label, centre, stray,
+                theta, estimate, curvature, label, centre, stray,
             )  # fmt: skip
             if moved < SMALL:
                 continue
@@ -170,31 +162,40 @@ def _between(
                 mine[a, k] -= moved_by * row[k]
             for r in range(rank):
                 nuisance[i, r] += moved_by * basis[i, j, r]
-                nuisance[j, r] += moved_by * turned[a, c, r]
+                nuisance[j, r] += moved_by * turned[i, j, r]
     return largest
 
 
 @njit(cache=True, error_model="numpy")
 def _updated(
-    i: int, j: int, force: float, prior: Array,
-    theta: Array, shared: Array, near: Array, slack: Array, own: Array, slab: Array, spread: Array,
+    i: int, j: int, force: float, prior: Array, theta: Array, estimate: Array,
     curvature: Array, label: NDArray[Any], centre: Array, stray: Array,
 ) -> tuple[float, float]:  # fmt: skip
-    """A pair's posterior given the force on it, and its step, also in standard errors; one below
-    `SMALL` is not taken."""
+    """A pair's step given the force on it, also in standard errors; one below `SMALL` is not
+    taken."""
     h = curvature[i, j]
-    pi, omega, mu, tau = prior[label[i, j]]
-    c = centre[i, j]
-    estimate, noise = theta[i, j] + force / h, 1.0 / h
-    wide = noise + tau * tau
-    zero = -0.5 * estimate**2 / noise
-    drawn, alike, loose = -0.5 * (estimate - mu) ** 2 / wide, -np.inf, np.inf
-    if omega > 0.0 and c != 0.0:
-        v = stray[i, j] * stray[i, j]
-        loose = noise + v
-        alike = -0.5 * (estimate - c) ** 2 / loose
-        near[i, j] = (estimate * v + c * noise) / loose
-        slack[i, j] = np.sqrt(noise * v / loose)
+    estimate[i, j] = theta[i, j] + force / h
+    shared, near, _, own, slab, _ = parts(
+        estimate[i, j], 1.0 / h, centre[i, j], stray[i, j], prior[label[i, j]]
+    )
+    step = shared * near + own * slab - theta[i, j]
+    moved = abs(step) * np.sqrt(h)
+    if moved >= SMALL:
+        theta[i, j] += step
+    return step, moved
+
+
+@njit(cache=True, error_model="numpy")
+def parts(
+    estimate: float, noise: float, centre: float, stray: float, prior: Array
+) -> tuple[float, float, float, float, float, float]:
+    """A pair's posterior from its estimate and the variance of that: probability, mean and standard
+    deviation of being like the template, then of being drawn from the slab."""
+    pi, omega, mu, tau = prior
+    wide, loose = noise + tau * tau, noise + stray * stray
+    zero, drawn, alike = -0.5 * estimate**2 / noise, -0.5 * (estimate - mu) ** 2 / wide, -np.inf
+    if omega > 0.0 and centre != 0.0:
+        alike = -0.5 * (estimate - centre) ** 2 / loose
     else:
         omega = 0.0
     top = max(zero, drawn, alike)
@@ -202,14 +203,10 @@ def _updated(
     drawn = pi / np.sqrt(wide) * np.exp(drawn - top)
     alike = omega / np.sqrt(loose) * np.exp(alike - top)
     total = nothing + drawn + alike
-    shared[i, j], own[i, j] = alike / total, drawn / total
-    slab[i, j] = (estimate * tau * tau + mu * noise) / wide
-    spread[i, j] = np.sqrt(noise * tau * tau / wide)
-    step = shared[i, j] * near[i, j] + own[i, j] * slab[i, j] - theta[i, j]
-    moved = abs(step) * np.sqrt(h)
-    if moved >= SMALL:
-        theta[i, j] += step
-    return step, moved
+    near = (estimate * stray * stray + centre * noise) / loose
+    slab = (estimate * tau * tau + mu * noise) / wide
+    slack, spread = np.sqrt(noise / loose) * stray, np.sqrt(noise / wide) * tau
+    return alike / total, near, slack, drawn / total, slab, spread
 
 
 @njit(cache=True, error_model="numpy")
@@ -230,36 +227,24 @@ def subtract_rows(rows: Array, factor: Array, count: int, first: int, target: Ar
 
 
 @njit(cache=True, error_model="numpy")
-def counts(
-    groups: int, strata: int, label: NDArray[Any], curvature: Array,
-    shared: Array, own: Array, slab: Array,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Sums over the pairs that have curvature: one, own and shared probability by stratum,
-    (3, strata); own probability, and that times its slab mean, by group, (2, groups)."""
-    by_stratum, by_group = np.zeros((3, strata)), np.zeros((2, groups))
-    for i in range(len(label)):
-        for j in range(i + 1, len(label)):
-            if curvature[i, j] > 0.0:
-                k, p = label[i, j], own[i, j]
-                by_stratum[0, k] += 1.0
-                by_stratum[1, k] += p
-                by_stratum[2, k] += shared[i, j]
-                by_group[0, k % groups] += p
-                by_group[1, k % groups] += p * slab[i, j]
-    return by_stratum, by_group
-
-
-@njit(cache=True, error_model="numpy")
-def squares(
-    mean: Array, label: NDArray[Any], curvature: Array, own: Array, slab: Array, spread: Array
-) -> Array:
-    """Sums of own probability times ``(slab - mean)^2 + spread^2`` by group, (groups,)."""
-    groups = len(mean)
-    found = np.zeros(groups)
-    for i in range(len(label)):
-        for j in range(i + 1, len(label)):
-            if curvature[i, j] > 0.0:
-                g = label[i, j] % groups
-                far = slab[i, j] - mean[g]
-                found[g] += own[i, j] * (far**2 + spread[i, j] ** 2)
-    return found
+def told(
+    theta: Array, estimate: Array, curvature: Array, label: NDArray[Any], centre: Array,
+    stray: Array, centre_se: Array, prior: Array,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """Of each pair that has curvature: posterior standard deviation, probability of being coupled,
+    and of being drawn from the slab; (n, n) each, symmetric."""
+    n = len(label)
+    sd, inclusion, drawn = np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n))
+    for i in range(n):
+        for j in range(i + 1, n):
+            if curvature[i, j] <= 0.0:
+                continue
+            shared, near, slack, own, slab, spread = parts(
+                estimate[i, j], 1.0 / curvature[i, j], centre[i, j], stray[i, j], prior[label[i, j]]
+            )
+            second = shared * (near**2 + slack**2 + centre_se[i, j] ** 2)
+            second += own * (slab**2 + spread**2)
+            sd[i, j] = sd[j, i] = np.sqrt(max(second - theta[i, j] ** 2, 0.0))
+            inclusion[i, j] = inclusion[j, i] = shared + own
+            drawn[i, j] = drawn[j, i] = own
+    return sd, inclusion, drawn

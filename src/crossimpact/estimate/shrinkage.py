@@ -11,30 +11,24 @@ own data by empirical Bayes. A pair with little data is shrunk toward the templa
 mean; a group that shows nothing is shrunk to zero. The posterior is found by coordinate ascent on
 the factorised approximation (Carbonetto and Stephens 2012; Kim, Wang, Carbonetto and Stephens
 2024), one pass of which costs as much as one of the elastic net: a pair's update moves the residual
-gradients of its two rows only.
+gradients of its two rows only. Between two passes the prior is learned to its end from the pairs'
+estimates as they stand (`empirical_bayes`), where one EM step a pass took it fifty passes and more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossimpact.estimate.empirical_bayes import first_prior, learn, strata_of
 from crossimpact.estimate.equations import Equations, own_share, spread_out
-from crossimpact.estimate.posterior_sweep import Known, Pairs, counts, squares, sweep
+from crossimpact.estimate.posterior_sweep import Known, Pairs, sweep, told
 from crossimpact.model import Array
 
 SWEEPS = 300
-OVERSHOOT = 1.9  # of the steps toward the learned shares, which shrink slowly
 TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
-SETTLING, LEAP, LAST_LEAP = 20, 8, 200  # passes after which the prior is sent ahead of itself
-MOST_ODDS = 30.0  # in logs, of a share over what is left: more is all
-STEADY, FARTHEST = 0.02, 0.95  # ratio of two steps: how alike the last two, and the largest
-PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
-PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
-START = (0.2, 0.1, 0.1)  # share drawn from the slab, share like the template, mean of the slab
 
 
 @dataclass(frozen=True)
@@ -104,29 +98,22 @@ def fit_posterior(
     curvature = pair_curvature(equations, scale)
     theta = np.zeros((n, n)) if start is None else np.where(curvature > 0, start, 0.0)
     if prior is None or len(prior) != strata:
-        prior = np.tile([*START, PRIOR_SPREAD], (strata, 1))
+        prior = first_prior(strata)
     stray = np.zeros((n, n)) if common_spread is None else common_spread
-    pairs = Pairs(theta, *(np.zeros((n, n)) for _ in range(6)))
+    pairs, line = Pairs(theta, theta.copy()), strata_of(label, groups, curvature, centre, stray)
     gram, basis = (np.ascontiguousarray(a) for a in (equations.gram, equations.basis))
-    known = Known(gram, basis, equations.weight, scale, curvature, label, centre, stray)
-    priors = [prior]
-    for step in range(1, SWEEPS + 1):
+    turned = np.ascontiguousarray(basis.swapaxes(0, 1))
+    known = Known(gram, basis, turned, equations.weight, scale, curvature, label, centre, stray)
+    for step in range(SWEEPS):
+        if step:
+            prior = learn(pairs.estimate, line, prior)
         largest = sweep(pairs, row_gradients(equations, scale * theta), known, prior)
-        learned = _learn(pairs, known, groups, strata)
-        prior = np.column_stack((_overshoot(prior[:, :2], learned[:, :2]), learned[:, 2:]))
-        if largest < TOLERANCE:
+        if step and largest < TOLERANCE:
             break
-        priors = [*priors[-3:], prior]
-        if SETTLING <= step <= LAST_LEAP and step % LEAP == 0:
-            prior = _leap(priors)
     centre_se = np.zeros((n, n)) if common_se is None else common_se
-    _, shared, near, slack, own, slab, spread = pairs
-    second = shared * (near**2 + slack**2 + centre_se**2) + own * (slab**2 + spread**2)
-    sd = np.sqrt(np.maximum(second - theta**2, 0.0))
-    coupling, sd, inclusion, own = (
-        a + a.T for a in (np.triu(a, 1) for a in (theta, sd, shared + own, own))
-    )
-    return Posterior(coupling, sd, inclusion, own, prior)
+    sd, inclusion, own = told(*pairs, curvature, label, centre, stray, centre_se, prior)
+    upper = np.triu(theta, 1)
+    return Posterior(upper + upper.T, sd, inclusion, own, prior)
 
 
 def pair_curvature(equations: Equations, scale: Array) -> Array:
@@ -158,48 +145,3 @@ def joint_curvature(
         size = scale[i, other]
         hessian[np.ix_(mine, mine)] += equations.weight[i] * inside * np.outer(size, size)
     return hessian
-
-
-def _overshoot(old: Array, new: Array) -> Array:
-    """Shares a step and a bit beyond the learned ones, in log odds."""
-    return _shares(OVERSHOOT * _odds(new) + (1 - OVERSHOOT) * _odds(old))
-
-
-def _odds(shares: Array) -> Array:
-    """Logs of two shares over what they leave, shape (strata, 2)."""
-    return np.asarray(np.log(shares / (1 - shares.sum(axis=1, keepdims=True))))
-
-
-def _shares(odds: Array) -> Array:
-    """The shares of such odds."""
-    size = np.exp(np.minimum(odds, MOST_ODDS))
-    return np.asarray(size / (1 + size.sum(axis=1, keepdims=True)))
-
-
-def _leap(priors: Sequence[Array]) -> Array:
-    """Where four priors in a row that move by ever smaller steps would end (Aitken 1926): the last
-    few hundredths take most of the passes otherwise. Number by number, and only of one whose steps
-    shrink steadily; shares in log odds, spreads in logs."""
-    path = np.stack([np.column_stack((_odds(p[:, :2]), p[:, 2], np.log(p[:, 3]))) for p in priors])
-    steps = np.diff(path, axis=0)
-    ratio = np.divide(steps[1:], steps[:-1], out=np.zeros_like(steps[1:]), where=steps[:-1] != 0)
-    steady = np.abs(ratio[1] - ratio[0]) < STEADY
-    along = np.where(steady, np.clip(ratio[1], 0.0, FARTHEST), 0.0)
-    there = path[-1] + steps[-1] * along / (1 - along)
-    return np.column_stack((_shares(there[:, :2]), there[:, 2], np.exp(there[:, 3])))
-
-
-def _learn(pairs: Pairs, known: Known, groups: int, strata: int) -> Array:
-    """The prior's ``(pi, omega, mu, tau)`` per stratum that the present posteriors suggest."""
-    label, curvature, of = known.label, known.curvature, np.arange(strata) % groups
-    by_stratum, by_group = counts(
-        groups, strata, label, curvature, pairs.shared, pairs.own, pairs.slab
-    )
-    believed = by_stratum[0] + PRIOR_PAIRS
-    pi = (by_stratum[1] + START[0] * PRIOR_PAIRS) / believed
-    omega = (by_stratum[2] + START[1] * PRIOR_PAIRS) / believed
-    drawn, weighted = by_group
-    mu = weighted / (drawn + 0.5 * PRIOR_PAIRS)
-    around = squares(mu, label, curvature, pairs.own, pairs.slab, pairs.spread)
-    tau = np.sqrt((around + PRIOR_PAIRS * PRIOR_SPREAD**2) / (drawn + PRIOR_PAIRS))
-    return np.column_stack((pi, omega, mu[of], tau[of]))
