@@ -11,6 +11,7 @@ The own terms ``sign(q_i), q_i`` and the peer-flow controls are never penalised.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,10 @@ class Panel:
 
     def typical_flow(self) -> Array:
         """Median ``|q|`` of the buckets in which a symbol traded, shape (n,); 0 if it never did."""
+        return self._typical_flow.copy()
+
+    @cached_property
+    def _typical_flow(self) -> Array:
         size = np.where(self.q != 0, np.abs(self.q), np.nan)
         typical = np.zeros(self.n)
         traded = ~np.isnan(size).all(axis=0)

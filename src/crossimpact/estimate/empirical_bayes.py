@@ -1,13 +1,15 @@
 """The prior of couplings, learned from all pairs at once.
 
-Given each pair's own estimate and its noise, the likelihood of the shares, means and spreads is a
-plain mixture's, and EM climbs it without a look at the rows: a step costs a few sums over pairs, a
-pass of the posterior all products of rows. Shares climb slowest (most pairs tell little of what
-they are), so they go to their end before means and spreads are asked again.
+Given each pair's own estimate and its noise, the likelihood of shares, means and spreads is a plain
+mixture's, and EM climbs it without a look at the rows: a step costs a few sums over pairs, a pass
+of the posterior all products of rows. Shares climb slowest (most pairs tell little of what they
+are), so they take several steps a pass. Not all the way: estimates answer to the prior, and with
+fewer buckets than names shares that run ahead of them end elsewhere, or swing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +21,10 @@ from crossimpact.model import Array
 PRIOR_PAIRS = 2.0  # pairs' worth of belief in the prior's own shape
 PRIOR_SPREAD = 0.2  # of couplings in a slab, before data
 START = (0.2, 0.1, 0.1)  # share drawn from the slab, share like the template, mean of the slab
-ROUNDS, STEPS = 5, 20  # of means and spreads, and of shares in each
-OVERSHOOT = 1.9  # of an EM step of the shares, in log odds
-SETTLED = 1e-6  # largest move of the prior (shares in log odds) after which it is learned
+STEPS = 3  # of the shares in a pass
+OVERSHOOT = 1.9  # of a step of the shares, in log odds
+MOST_ODDS = 30.0  # in logs, of a share over what is left: more is all
+STEADY, FARTHEST = 0.02, 0.95  # ratio of two steps: how alike the last two, and the largest
 
 
 class Strata(NamedTuple):
@@ -69,7 +72,7 @@ def first_prior(strata: int) -> Array:
 
 
 def learn(estimate: Array, pairs: Strata, prior: Array) -> Array:
-    """The prior that the pairs' estimates suggest.
+    """The prior that the pairs' estimates suggest, a few steps of EM on.
 
     Parameters
     ----------
@@ -78,17 +81,34 @@ def learn(estimate: Array, pairs: Strata, prior: Array) -> Array:
     prior
         ``(pi, omega, mu, tau)`` of each stratum to start from, shape (strata, 4).
     """
-    own = estimate[pairs.first, pairs.second]
+    own, prior = estimate[pairs.first, pairs.second], prior.copy()
     densities = np.empty((3, len(own)))
-    for _ in range(ROUNDS):
-        before, prior = prior, prior.copy()
-        _densities(own, pairs.start, pairs.noise, pairs.centre, pairs.stray, prior, densities)
-        moved = _climb(pairs.start, pairs.centre, densities, prior)
-        drawn = _slabs(own, pairs.start, pairs.noise, pairs.centre, prior, densities)
-        prior[:, 2:] = _of_groups(drawn, pairs.group)[pairs.group]
-        if max(moved, np.abs(prior - before)[:, 2:].max()) < SETTLED:
-            break
+    _densities(own, pairs.start, pairs.noise, pairs.centre, pairs.stray, prior, densities)
+    _climb(pairs.start, pairs.centre, densities, prior)
+    drawn = _slabs(own, pairs.start, pairs.noise, pairs.centre, prior, densities)
+    prior[:, 2:] = _of_groups(drawn, pairs.group)[pairs.group]
     return prior
+
+
+def leap(priors: Sequence[Array]) -> Array:
+    """Where four priors in a row that move by ever smaller steps would end (Aitken 1926): the last
+    few hundredths take most of the passes otherwise. Number by number, and only of one whose steps
+    shrink steadily; shares in log odds, spreads in logs."""
+    path = np.stack([_unbounded(prior) for prior in priors])
+    steps = np.diff(path, axis=0)
+    ratio = np.divide(steps[1:], steps[:-1], out=np.zeros_like(steps[1:]), where=steps[:-1] != 0)
+    steady = np.abs(ratio[1] - ratio[0]) < STEADY
+    along = np.where(steady, np.clip(ratio[1], 0.0, FARTHEST), 0.0)
+    there = path[-1] + steps[-1] * along / (1 - along)
+    odds = np.exp(np.minimum(there[:, :2], MOST_ODDS))
+    shares = odds / (1 + odds.sum(axis=1, keepdims=True))
+    return np.column_stack((shares, there[:, 2], np.exp(there[:, 3])))
+
+
+def _unbounded(prior: Array) -> Array:
+    """Shares in log odds over what they leave, means, logs of spreads."""
+    rest = 1 - prior[:, :2].sum(axis=1, keepdims=True)
+    return np.column_stack((np.log(prior[:, :2] / rest), prior[:, 2], np.log(prior[:, 3])))
 
 
 def _of_groups(drawn: Array, group: NDArray[np.int64]) -> Array:
@@ -123,12 +143,11 @@ def _densities(
 
 
 @njit(cache=True, error_model="numpy")
-def _climb(start: NDArray[np.int64], centre: Array, densities: Array, prior: Array) -> float:
-    """Bring each stratum's shares to where EM ends; their first step in log odds, the largest."""
-    largest = 0.0
+def _climb(start: NDArray[np.int64], centre: Array, densities: Array, prior: Array) -> None:
+    """Take `STEPS` of EM with each stratum's shares, slabs as they are."""
     for k in range(len(prior)):
         believed = start[k + 1] - start[k] + PRIOR_PAIRS
-        for step in range(STEPS):
+        for _ in range(STEPS):
             pi, omega = prior[k, 0], prior[k, 1]
             own, shared = START[0] * PRIOR_PAIRS, START[1] * PRIOR_PAIRS
             for p in range(start[k], start[k + 1]):
@@ -137,19 +156,11 @@ def _climb(start: NDArray[np.int64], centre: Array, densities: Array, prior: Arr
                 total = (1.0 - pi - like) * densities[0, p] + drawn + alike
                 own += drawn / total
                 shared += alike / total
-            left = believed - own - shared
-            rest = 1.0 - pi - omega
-            up = OVERSHOOT * np.log(own / left * rest / pi)
-            along = OVERSHOOT * np.log(shared / left * rest / omega)
-            whole = rest + pi * np.exp(up) + omega * np.exp(along)
-            prior[k, 0] = pi * np.exp(up) / whole
-            prior[k, 1] = omega * np.exp(along) / whole
-            moved = max(abs(up), abs(along))
-            if step == 0:
-                largest = max(largest, moved)
-            if moved < SETTLED:
-                break
-    return largest
+            left, rest = believed - own - shared, 1.0 - pi - omega
+            first = (pi / rest) ** (1 - OVERSHOOT) * (own / left) ** OVERSHOOT
+            second = (omega / rest) ** (1 - OVERSHOOT) * (shared / left) ** OVERSHOOT
+            prior[k, 0] = first / (1.0 + first + second)
+            prior[k, 1] = second / (1.0 + first + second)
 
 
 @njit(cache=True, error_model="numpy")

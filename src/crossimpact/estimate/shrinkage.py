@@ -11,8 +11,8 @@ own data by empirical Bayes. A pair with little data is shrunk toward the templa
 mean; a group that shows nothing is shrunk to zero. The posterior is found by coordinate ascent on
 the factorised approximation (Carbonetto and Stephens 2012; Kim, Wang, Carbonetto and Stephens
 2024), one pass of which costs as much as one of the elastic net: a pair's update moves the residual
-gradients of its two rows only. Between two passes the prior is learned to its end from the pairs'
-estimates as they stand (`empirical_bayes`), where one EM step a pass took it fifty passes and more.
+gradients of its two rows only. Between two passes the prior is learned from the pairs' estimates
+(`empirical_bayes`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.empirical_bayes import first_prior, learn, strata_of
+from crossimpact.estimate.empirical_bayes import first_prior, leap, learn, strata_of
 from crossimpact.estimate.equations import Equations, own_share, spread_out
 from crossimpact.estimate.posterior_sweep import Known, Pairs, sweep, told
 from crossimpact.model import Array
 
 SWEEPS = 300
 TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
+SETTLING, LEAP = 8, 4  # passes after which the prior is sent ahead of itself
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,15 @@ def fit_posterior(
     gram, basis = (np.ascontiguousarray(a) for a in (equations.gram, equations.basis))
     turned = np.ascontiguousarray(basis.swapaxes(0, 1))
     known = Known(gram, basis, turned, equations.weight, scale, curvature, label, centre, stray)
-    for step in range(SWEEPS):
-        if step:
-            prior = learn(pairs.estimate, line, prior)
+    priors = [prior]
+    for step in range(1, SWEEPS + 1):
         largest = sweep(pairs, row_gradients(equations, scale * theta), known, prior)
-        if step and largest < TOLERANCE:
+        if step > 1 and largest < TOLERANCE:
             break
+        prior = learn(pairs.estimate, line, prior)
+        priors = [*priors[-3:], prior]
+        if step >= SETTLING and step % LEAP == 0:
+            prior = leap(priors)
     centre_se = np.zeros((n, n)) if common_se is None else common_se
     sd, inclusion, own = told(*pairs, curvature, label, centre, stray, centre_se, prior)
     upper = np.triu(theta, 1)

@@ -186,6 +186,8 @@ def _lent(cross: CrossFit, factor: bool) -> Lead:
 
 def _break(window: Window, blocks: int, seen: Mapping[str, tuple[SelfFit, CrossFit]]) -> Break:
     """Where the couplings of these regimes changed."""
+    if blocks < structural_break.MIN_BLOCKS:
+        return structural_break.NONE
     scores = [_block_scores(window, r, blocks, *found) for r, found in seen.items()]
     return structural_break.detect(scores, [block[0] for block in window.blocks[:blocks]])
 
