@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from crossimpact.estimate.equations import Design, design, without_market
+from crossimpact.estimate.gram import Moments
 from crossimpact.estimate.weighted_rows import Sums, total
 from crossimpact.model import Array
 from crossimpact.panel import Panel, blocked_folds
@@ -39,8 +40,20 @@ def folded(
         for k in range(int(fold.max()) + 1)
     ]
     adv, result = panel.adv, []
-    whole = design(total(parts), adv, reference)
-    for k in range(len(parts) if len(parts) > 1 else 0):
-        rest = total(other for at, other in enumerate(parts) if at != k)
-        result.append((design(rest, adv, reference), design(parts[k], adv, reference)))
-    return Folded(whole, result)
+    for part, rest in zip(parts, without_each(parts), strict=True) if len(parts) > 1 else ():
+        result.append((design(rest, adv, reference), design(part, adv, reference)))
+    return Folded(design(total(parts), adv, reference), result)
+
+
+def without_each(parts: Sequence[Moments]) -> Iterator[Moments]:
+    """The sum of all parts but one, of each in turn; at least two parts. Those after it are added
+    up once for all, from the last."""
+    after = [parts[-1]]
+    for part in parts[-2:0:-1]:
+        after.append(part + after[-1])
+    before = parts[0]
+    yield after.pop()
+    for part in parts[1:-1]:
+        yield before + after.pop()
+        before = before + part
+    yield before

@@ -136,11 +136,12 @@ def fit_lent(
 
 def _multiple(equations: Equations, shape: Array, factors: Array | None, name: str) -> Template:
     """The factor on `shape` that fits best, none where it is not significant."""
-    push = quadratic(equations, shape)
+    seen = shape @ equations.gram
+    push = _quadratic(equations, shape, seen)
     if not push > 0:
         return none(len(shape))
     factor = float((equations.weight[:, None] * shape * equations.xy).sum()) / push
-    se = np.sqrt(overdispersion(equations, shape, factors) / push)
+    se = np.sqrt(_overdispersion(equations, shape, factors, seen, push) / push)
     if abs(factor) < cutoff(1) * se:
         return none(len(shape))
     return Template(factor * shape, se * np.abs(shape), {name: factor})
@@ -162,6 +163,8 @@ def kyle(flow: Array, moves: Array) -> Array:
 
 def loss(equations: Equations, M: Array) -> float:
     """Noise-weighted squared error of M on these rows, less that of no cross impact."""
+    if not M.any():
+        return 0.0
     cross = float((equations.weight[:, None] * M * equations.xy).sum())
     return quadratic(equations, M) - 2 * cross
 
@@ -240,11 +243,18 @@ def overdispersion(equations: Equations, shape: Array | Grouped, factors: Array 
     what row i's regressor ``X shape_i`` has beyond its own flow, and C the noise correlation, the
     score has variance ``sum_ik C_ik sqrt(w_i w_k) v_i'v_k``.
     """
-    gram, own = equations.gram, np.diagonal(equations.gram)
-    left = shape @ gram  # X shape_i with every flow
-    push = _quadratic(equations, shape.dense() if isinstance(shape, Grouped) else shape, left)
+    left = shape @ equations.gram  # X shape_i with every flow
+    dense = shape.dense() if isinstance(shape, Grouped) else shape
+    return _overdispersion(equations, shape, factors, left, _quadratic(equations, dense, left))
+
+
+def _overdispersion(
+    equations: Equations, shape: Array | Grouped, factors: Array | None, left: Array, push: float
+) -> float:
+    """The same from ``shape @ gram`` and `quadratic`."""
     if factors is None or not push > 0:
         return 1.0
+    gram, own = equations.gram, np.diagonal(equations.gram)
     slope = np.divide(np.diagonal(left), own, out=np.zeros_like(own), where=own > 0)
     cross = (shape @ left.T).T  # the shape is symmetric
     cross -= slope[:, None] * left.T + left * slope - np.outer(slope, slope) * gram

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from crossimpact.estimate.equations import summed, without_market
-from crossimpact.estimate.folds import folded
-from crossimpact.estimate.weighted_rows import history
+from crossimpact.estimate.folds import folded, without_each
+from crossimpact.estimate.weighted_rows import history, total
 
 from .desk import BUCKETS, draw
 
@@ -30,6 +31,19 @@ def test_whole_and_folds_are_the_sums_of_their_days():
                 a, b = getattr(one.equations, name), getattr(other.equations, name)
                 a, b = (np.einsum("ijr,ijr->ij", x, x) if x.ndim == 3 else x for x in (a, b))
                 np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-8 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_sum_of_all_parts_but_one_leaves_out_that_one(count):
+    panel, _ = draw(2, T=count * BUCKETS)
+    parts = [day["normal"].moments() for _, day in history(panel, "linear")]
+    rests = list(without_each(parts))
+    assert len(rests) == count
+    for part, rest in zip(parts, rests, strict=True):
+        assert (part + rest).buckets == panel.q.shape[0]
+        for name, value in (part + rest).arrays().items():
+            whole = total(parts).arrays()[name]
+            np.testing.assert_allclose(value, whole, rtol=1e-12, atol=1e-12 * np.abs(whole).max())
 
 
 def test_a_single_day_holds_nothing_out():
