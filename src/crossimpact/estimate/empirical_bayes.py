@@ -71,7 +71,7 @@ def first_prior(strata: int) -> Array:
     return np.tile([*START, PRIOR_SPREAD], (strata, 1))
 
 
-def learn(estimate: Array, pairs: Strata, prior: Array) -> Array:
+def learn(estimate: Array, pairs: Strata, prior: Array, rounds: int = 1) -> Array:
     """The prior that the pairs' estimates suggest, a few steps of EM on.
 
     Parameters
@@ -80,13 +80,16 @@ def learn(estimate: Array, pairs: Strata, prior: Array) -> Array:
         What the rows say of each pair by itself, given all others, shape (n, n).
     prior
         ``(pi, omega, mu, tau)`` of each stratum to start from, shape (strata, 4).
+    rounds
+        Of EM: means and spreads take a step in each, shares `STEPS`.
     """
     own, prior = estimate[pairs.first, pairs.second], prior.copy()
     densities = np.empty((3, len(own)))
-    _densities(own, pairs.start, pairs.noise, pairs.centre, pairs.stray, prior, densities)
-    _climb(pairs.start, pairs.centre, densities, prior)
-    drawn = _slabs(own, pairs.start, pairs.noise, pairs.centre, prior, densities)
-    prior[:, 2:] = _of_groups(drawn, pairs.group)[pairs.group]
+    for _ in range(rounds):
+        _densities(own, pairs.start, pairs.noise, pairs.centre, pairs.stray, prior, densities)
+        _climb(pairs.start, pairs.centre, densities, prior)
+        drawn = _slabs(own, pairs.start, pairs.noise, pairs.centre, prior, densities)
+        prior[:, 2:] = _of_groups(drawn, pairs.group)[pairs.group]
     return prior
 
 

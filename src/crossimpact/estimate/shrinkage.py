@@ -30,6 +30,9 @@ from crossimpact.model import Array
 SWEEPS = 300
 TOLERANCE = 1e-3  # standard errors by which no estimate moves any more
 SETTLING, LEAP = 8, 4  # passes after which the prior is sent ahead of itself
+ROUNDS = 4  # of EM between two passes, where estimates take it calmly
+CALM, UPSET = 0.1, 0.5  # standard errors below which their largest move is that, above which not
+UPSETS = 2  # after so many a round at a time
 
 
 @dataclass(frozen=True)
@@ -105,12 +108,16 @@ def fit_posterior(
     gram, basis = (np.ascontiguousarray(a) for a in (equations.gram, equations.basis))
     turned = np.ascontiguousarray(basis.swapaxes(0, 1))
     known = Known(gram, basis, turned, equations.weight, scale, curvature, label, centre, stray)
-    priors = [prior]
+    priors, further, upsets = [prior], False, 0
     for step in range(1, SWEEPS + 1):
         largest = sweep(pairs, row_gradients(equations, scale * theta), known, prior)
         if step > 1 and largest < TOLERANCE:
             break
-        prior = learn(pairs.estimate, line, prior)
+        if largest < CALM:
+            further = upsets < UPSETS
+        elif further and largest > UPSET:
+            further, upsets = False, upsets + 1
+        prior = learn(pairs.estimate, line, prior, ROUNDS if further else 1)
         priors = [*priors[-3:], prior]
         if step >= SETTLING and step % LEAP == 0:
             prior = leap(priors)
