@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crossimpact.estimate.empirical_bayes import first_prior, leap, learn, strata_of
+from crossimpact.estimate.empirical_bayes import Strata, first_prior, leap, learn, strata_of
 from crossimpact.estimate.equations import Equations, own_share, spread_out
 from crossimpact.estimate.posterior_sweep import Known, Pairs, sweep, told
 from crossimpact.model import Array
@@ -108,11 +108,20 @@ def fit_posterior(
     gram, basis = (np.ascontiguousarray(a) for a in (equations.gram, equations.basis))
     turned = np.ascontiguousarray(basis.swapaxes(0, 1))
     known = Known(gram, basis, turned, equations.weight, scale, curvature, label, centre, stray)
+    prior = _ascend(equations, pairs, known, line, prior)
+    centre_se = np.zeros((n, n)) if common_se is None else common_se
+    sd, inclusion, own = told(*pairs, curvature, label, centre, stray, centre_se, prior)
+    upper = np.triu(theta, 1)
+    return Posterior(upper + upper.T, sd, inclusion, own, prior)
+
+
+def _ascend(equations: Equations, pairs: Pairs, known: Known, line: Strata, prior: Array) -> Array:
+    """Pass over the pairs and learn the prior in turn, to the fixed point; the prior there."""
     priors, further, upsets = [prior], False, 0
     for step in range(1, SWEEPS + 1):
-        largest = sweep(pairs, row_gradients(equations, scale * theta), known, prior)
+        largest = sweep(pairs, row_gradients(equations, known.scale * pairs.theta), known, prior)
         if step > 1 and largest < TOLERANCE:
-            break
+            return prior
         if largest < CALM:
             further = upsets < UPSETS
         elif further and largest > UPSET:
@@ -121,10 +130,7 @@ def fit_posterior(
         priors = [*priors[-3:], prior]
         if step >= SETTLING and step % LEAP == 0:
             prior = leap(priors)
-    centre_se = np.zeros((n, n)) if common_se is None else common_se
-    sd, inclusion, own = told(*pairs, curvature, label, centre, stray, centre_se, prior)
-    upper = np.triu(theta, 1)
-    return Posterior(upper + upper.T, sd, inclusion, own, prior)
+    return prior
 
 
 def pair_curvature(equations: Equations, scale: Array) -> Array:
