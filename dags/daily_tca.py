@@ -29,7 +29,8 @@ and a one-page report per date.
 
 *After unpausing,* run it once by hand: what was accepted while it was paused does not come again.
 
-*Read:* the page that the log of each `tca` task names; `docs/operations.md`.
+*Read:* [the desk's reports](/reports/index.html), also in the menu: a page a date, its week's
+hotspots, the index; the log of each `tca` task names its own. `docs/tca.md`, "Reading the day".
 """
 
 
@@ -57,7 +58,7 @@ def daily_tca() -> None:
 
     @task(
         map_index_template="{{ task.op_kwargs['partition']['date'] }}",
-        doc_md="Marts and report of one date.",
+        doc_md="Marts and [page](/reports/index.html) of one date.",
     )
     def tca(partition: dict[str, str], params: Any = None) -> dict[str, Any]:
         from dags import summaries

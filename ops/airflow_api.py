@@ -27,10 +27,14 @@ class Api:
 
     def send(self, method: str, path: str, user: str = "operator", **more: Any) -> Any:
         """The response to a call."""
+        return self.fetch(f"/api/v2/{path}", user, method, **more)
+
+    def fetch(self, path: str, user: str, method: str = "GET", **more: Any) -> Any:
+        """The response of any page of the server."""
         login = {"username": user, "password": self.passwords[user]}
         token = self.client.post("/auth/token", json=login).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
-        return self.client.request(method, f"/api/v2/{path}", headers=headers, **more)
+        return self.client.request(method, path, headers=headers, **more)
 
     def get(self, path: str, **params: Any) -> Any:
         """The body of a page, read by whom may only read."""

@@ -77,12 +77,13 @@ def read_only(home: Path) -> dict[str, Path]:
 
 
 def lay_out(home: Path) -> None:
-    """Copy the DAG files to where Airflow imports them, in folders that nobody writes to.
+    """Copy the files of DAGs and plugins to where Airflow imports them, in folders that nobody
+    writes to.
 
     The modes of folders and files say so; `confined` makes them bind a server that root runs.
     """
     for folder in read_only(home).values():
-        files = sorted(DAGS.glob("*.py")) if folder.name == DAGS.name else []
+        files = sorted((DAGS if folder.name == DAGS.name else PLUGINS).glob("*.py"))
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         for left in {path.name for path in folder.iterdir()} - {path.name for path in files}:

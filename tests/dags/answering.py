@@ -46,6 +46,9 @@ MEDDLING = (
     ("POST", "connections", {"connection_id": "c", "conn_type": "http"}),
     ("POST", "assets/events", {"asset_id": 1, "extra": {}}),
 )  # fmt: skip
+#: Below `/reports/`: what is there, and what is asked for though it is none of the reports.
+REPORTS = ("index.html", "tca-2026-03-02-orders.csv")
+NO_REPORTS = ("", ".lock", "absent.html", "link.html", "..%2Fledger.jsonl", "%2e%2e/ledger.jsonl")
 #: Who answers, in turn: a reader, who may not; the approver; and again, which is too late.
 USERS = ("auditor", "approver", "approver")
 
@@ -100,6 +103,24 @@ class Stage:
             int(self.api.send(method, path.format(run=run), "approver", json=body).status_code)
             for method, path, body in MEDDLING
         ]
+
+    def reports(self) -> dict[str, Any]:
+        """What a reader and a stranger see of the desk's reports; where the menu leads."""
+        folder = self.settings.reports
+        folder.mkdir(exist_ok=True)
+        for name in (*REPORTS, ".lock"):
+            (folder / name).write_text(name)
+        (folder / "link.html").symlink_to(self.settings.ledger_path)
+        seen = {n: self.api.fetch(f"/reports/{n}", "auditor") for n in (*REPORTS, *NO_REPORTS)}
+        views = [view for plugin in self.api.get("plugins")["plugins"]
+                 for view in plugin["external_views"]]  # fmt: skip
+        return {
+            "statuses": {name: page.status_code for name, page in seen.items()},
+            "texts": [seen[name].text for name in REPORTS],
+            "policy": seen[REPORTS[0]].headers["content-security-policy"],
+            "stranger": self.api.client.get("/reports/index.html").status_code,
+            "menu": [view["href"] for view in views],
+        }
 
     def promoted_again(self, run: Mapping[str, Any], **asked: Any) -> dict[str, Any]:
         """The run's promote task once more; `asked` is what else the gates' answer had said."""
@@ -169,6 +190,7 @@ def acts(stage: Stage, home: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "refused", stage.run("monthly_refit")
     for path, text in attested:
         path.write_text(text)
+    yield "reports", stage.reports()
     yield "rejected", stage.answered("Reject")
     approved = stage.answered("Approve", triggered_by="operator")
     yield "approved", approved

@@ -13,7 +13,7 @@ import pytest
 
 from crossimpact.release import gates
 from ops.airflow_env import ROOT
-from tests.dags.answering import MEDDLING, REASON
+from tests.dags.answering import MEDDLING, NO_REPORTS, REASON, REPORTS
 from tests.dags.desk import without_champion
 
 HANGS_S = 1800
@@ -55,6 +55,16 @@ def test_a_reject_leaves_everything_as_it_was(acts):
 @pytest.mark.parametrize("name", ["rejected", "approved"])
 def test_a_reader_may_not_answer_and_the_first_answer_counts(acts, name):
     assert acts[name]["statuses"] == [403, 200, 409]
+
+
+def test_airflow_shows_the_desks_reports_to_who_is_logged_in_and_nothing_else(acts):
+    act = acts["reports"]
+    assert {name: act["statuses"][name] for name in REPORTS} == dict.fromkeys(REPORTS, 200)
+    assert {act["statuses"][name] for name in NO_REPORTS} == {404}
+    assert act["texts"] == list(REPORTS)
+    assert act["policy"].startswith("default-src 'none'")
+    assert act["stranger"] == 401
+    assert "/reports/index.html" in act["menu"]
 
 
 def test_whoever_is_asked_sees_every_gate(acts, first):

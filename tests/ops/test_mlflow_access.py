@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from ops import credentials, serve
-from ops.airflow_env import DAGS, confined, lay_out, prepare, read_only
+from ops.airflow_env import DAGS, PLUGINS, confined, lay_out, prepare, read_only
 from ops.processes import Process
 from ops.stack.intrusion import writes
 from tests.registry import servers
@@ -362,6 +362,9 @@ def test_the_server_cannot_write_where_airflow_imports(mlflow: Mlflow) -> None:
     assert sorted(p.name for p in folders["AIRFLOW__CORE__DAGS_FOLDER"].iterdir()) == sorted(
         p.name for p in DAGS.glob("*.py")
     )
+    assert {p.name for p in folders["AIRFLOW__CORE__PLUGINS_FOLDER"].iterdir()} == {
+        p.name for p in PLUGINS.glob("*.py")
+    }
     for folder in folders.values():
         assert all(not p.stat().st_mode & 0o222 for p in [folder, *folder.iterdir()])
         written = folder / "run" / "artifacts"
