@@ -96,7 +96,8 @@ def promotes_unasked(run: Run, events: Iterable[Any]) -> bool:
 
 
 def origin(run: Run) -> dict[str, str]:
-    """Tags that lead from MLflow back to the run; its address where the base address is known."""
+    """Tags that lead from MLflow back to the run; its address, and that of the desk's reports, where
+    the base address is known."""
     from airflow.sdk.configuration import conf
 
     base = conf.get("api", "base_url", fallback="")
@@ -106,4 +107,5 @@ def origin(run: Run) -> dict[str, str]:
     if base:
         run_id = quote(run.run_id, safe="")
         tags["airflow.url"] = f"{base.rstrip('/')}/dags/{run.dag_id}/runs/{run_id}"
+        tags["reports.url"] = f"{base.rstrip('/')}/reports/index.html"
     return tags

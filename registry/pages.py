@@ -101,8 +101,11 @@ def urls(uri: str, version: int, run: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def description(card: str) -> str:
-    """The card as the registry holds it: the sections that fit, whole, and which do not."""
+def description(card: str, reports: str = "") -> str:
+    """The card as the registry holds it, after a link to the desk's reports where their address is
+    known: the sections that fit, whole, and which do not."""
+    if reports:
+        card = f"What was traded and what it cost: [the desk's reports]({reports}).\n\n{card}"
     head, *sections = re.split(r"^(?=## )", _spaced(card), flags=re.MULTILINE)
     kept, left, room = [head], [], DESCRIPTION_LENGTH - len(head) - LEFT_LENGTH
     for section in sections:

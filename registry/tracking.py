@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+#: Tag with the address of the desk's reports.
+REPORTS = "reports.url"
 PARAM_LENGTH = 6000
 TAG_LENGTH = 5000
 #: A registration waits so long for another, which may be drawing its figures.
@@ -184,7 +186,10 @@ def _start(
     for left in client.search_runs([experiment], f"tags.digest = '{release.digest}'"):
         client.set_terminated(left.info.run_id, "KILLED")
     name = f"{release.as_of} {release.id}"
-    note = {"mlflow.note.content": pages.description(card), "mlflow.user": connection.user()}
+    note = {
+        "mlflow.note.content": pages.description(card, origin.get(REPORTS, "")),
+        "mlflow.user": connection.user(),
+    }
     tags = {**pages.tags(release), **pages.RUN_TAGS, **note, **origin}
     run = client.create_run(experiment, tags=tags, run_name=name)
     return str(run.info.run_id)
@@ -255,7 +260,8 @@ def _create(
     if client.get_registered_model(MODEL).description != pages.ABOUT:
         client.update_registered_model(MODEL, pages.ABOUT)
     source = client.get_run(run).info.artifact_uri
-    text, told = pages.description(card), {**pages.tags(release), **origin}
+    text = pages.description(card, origin.get(REPORTS, ""))
+    told = {**pages.tags(release), **origin}
     created = client.create_model_version(MODEL, source, run, tags=told, description=text)
     return Version.of(created.version, run, (), told)
 

@@ -88,9 +88,10 @@ def test_origin_leads_back_to_the_run(monkeypatch):
         "airflow.triggered_by": "anna",
         "airflow.url": "http://127.0.0.1:18080/dags/monthly_refit/runs/"
         "manual__2026-11-28T17%3A00%3A00%2B00%3A00",
+        "reports.url": "http://127.0.0.1:18080/reports/index.html",
     }
     monkeypatch.delenv("AIRFLOW__API__BASE_URL")
-    assert "airflow.url" not in runs.origin(BY_HAND)
+    assert not {"airflow.url", "reports.url"} & runs.origin(BY_HAND).keys()
 
 
 def test_ages_count_calendar_days():

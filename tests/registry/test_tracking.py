@@ -122,6 +122,9 @@ def test_the_description_holds_whole_sections_and_names_the_others() -> None:
     assert re.search("\\| a\u00a0+ \\| b \\|\n\n\u00a0+\n\n", text)
     assert pages.description("# Card\nwhat it is") == "# Card\nwhat it is"
     assert len(pages.description("x" * 9000)) == 5000
+    linked = pages.description("# Card\nwhat it is", "http://a/reports/index.html")
+    assert "[the desk's reports](http://a/reports/index.html)" in linked
+    assert linked.endswith("# Card\nwhat it is")
 
 
 def test_what_is_found_out_later_is_noted_on_version_and_run(store: Store) -> None:
