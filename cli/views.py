@@ -137,12 +137,7 @@ def priced(result: Data) -> Data:
         f"{cell(total['bps'], 'x_bps')} bps of {money(summary['notional_usd'])} USD ordered",
         "priced by": result["release_id"] + (", in sample" if result["in_sample"] else ""),
         "note": result["note"],
-        "causes": [
-            {"cause": _spoken(part), "USD": round(row["usd"]), "bps": row["bps"]}
-            for part, row in split.items()
-            if part != "total" and row["usd"] is not None
-        ],
-        "total": f"{money(total['usd'])} USD",
+        "causes": _causes(split),
         "calibration": _slope(slope),
         "not in the model": result["unpriced"],
         "page": result["report"],
@@ -150,8 +145,22 @@ def priced(result: Data) -> Data:
     }
 
 
-def _spoken(part: str) -> str:
-    return part.replace("_", " ")
+def _causes(split: Mapping[str, Data]) -> list[Data]:
+    """The six parts that sum to the total, below each what is in it and is not nothing."""
+    from pipelines.tca_tables import INSIDE
+
+    rows = []
+    for part, inside in INSIDE.items():
+        names = [(part, ""), *((name, "  ") for name in inside if split[name]["usd"])]
+        rows += [
+            {
+                "cause": f"{indent}{name.replace('_', ' ')}",
+                "USD": round(split[name]["usd"] or 0),
+                "bps": split[name]["bps"],
+            }
+            for name, indent in [*names, *([("total", "")] if part == "opportunity" else [])]
+        ]
+    return rows
 
 
 def _slope(found: Data) -> str:

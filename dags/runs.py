@@ -96,8 +96,8 @@ def promotes_unasked(run: Run, events: Iterable[Any]) -> bool:
 
 
 def origin(run: Run) -> dict[str, str]:
-    """Tags that lead from MLflow back to the run; its address, and that of the desk's reports, where
-    the base address is known."""
+    """Tags that lead from MLflow back to the run; where the base address is known its address, and
+    that of the desk's reports."""
     from airflow.sdk.configuration import conf
 
     base = conf.get("api", "base_url", fallback="")
