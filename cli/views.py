@@ -149,7 +149,7 @@ def _causes(split: Mapping[str, Data]) -> list[Data]:
     """The six parts that sum to the total, below each what is in it and is not nothing."""
     from pipelines.tca_tables import INSIDE
 
-    rows = []
+    rows: list[Data] = []
     for part, inside in INSIDE.items():
         names = [(part, ""), *((name, "  ") for name in inside if split[name]["usd"])]
         rows += [
@@ -280,7 +280,7 @@ def _scenario(row: Data) -> Data:
     } | _interval(cost)
 
 
-def _interval(cost: Data) -> Data:
+def _interval(cost: Data) -> dict[str, Any]:
     total = round(cost["total_usd"])
     return {"total": total, "95%": _range(cost), "bps": cost["total_bps"]}
 

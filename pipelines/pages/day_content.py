@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -222,13 +223,12 @@ def _worth(warehouse: Warehouse, refused: Manifest | None, date: str) -> float |
     if refused is None or refused.table not in WORTH:
         return None
     rows = warehouse.rows(refused.layer, refused.table, date) or []
-    factors = [[row.get(column) for column in WORTH[refused.table]] for row in rows]
-    worth = (
-        float(np.prod([float(v) for v in values]))
-        for values in factors
-        if all(isinstance(v, int | float | Decimal) for v in values)
-    )
-    return float(sum(value for value in worth if np.isfinite(value)))
+    worth = (math.prod(_number(row.get(c)) for c in WORTH[refused.table]) for row in rows)
+    return math.fsum(value for value in worth if math.isfinite(value))
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float | Decimal) else math.nan
 
 
 def _data_alert(day: Row, quality: Sequence[Quality]) -> Alert | None:

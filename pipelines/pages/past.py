@@ -52,8 +52,8 @@ def usual(values: Iterable[float | None]) -> Usual | None:
         return None
     low, high = np.quantile(known, MIDDLE)
     mean, doubt = known.mean(), WIDTH * known.std(ddof=1) / np.sqrt(len(known))
-    found = map(float, (mean, mean - doubt, mean + doubt, low, high))
-    return Usual(*found, dates=len(known))
+    ends = float(mean - doubt), float(mean + doubt)
+    return Usual(float(mean), *ends, float(low), float(high), len(known))
 
 
 @dataclass(frozen=True)

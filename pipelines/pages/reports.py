@@ -121,7 +121,8 @@ def _link(settings: Settings, pages: list[str]) -> None:
             "before": pages[place - 1] if place else None,
             "after": pages[place + 1] if place + 1 < len(pages) else None,
         }
-        linked = NEIGHBOURS.sub(lambda _, a=around: render("neighbours.html.j2", **a), text)
+        named = render("neighbours.html.j2", **around).replace("\\", "")
+        linked = NEIGHBOURS.sub(named, text)
         if linked != text:
             write_atomic(path, linked)
 

@@ -92,14 +92,20 @@ def expected_cost(
         raise ModelError(f"flows have shape {q.shape} for {len(owner)} orders")
     path = np.zeros((q.shape[1], model.n))
     np.add.at(path.T, owner, q)
-    parts = _causes(model, path, q, owner, np.asarray(arrivals, dtype=int))
+    spread, *causes, delay = _causes(model, path, q, owner, np.asarray(arrivals, dtype=int))
+    self_now, self_carried, cross_now, cross_carried = causes
     felt = _felt(model, path)
     notional = BPS * q * model.adv[owner, None]
     se, basket_se = _errors(model, path, notional, owner, felt)
     now, carried = (np.triu(part + part.T, 1) for part in model.path_pair_cost(path))
     whole = (BPS * path * model.adv).T @ felt.pushing
     return ExpectedCost(
-        *parts,
+        spread=spread,
+        self_now=self_now,
+        self_carried=self_carried,
+        cross_now=cross_now,
+        cross_carried=cross_carried,
+        delay=delay,
         se=se,
         basket_se=basket_se,
         pairs_now=now,
@@ -121,7 +127,7 @@ def _causes(
     parts[5] = BPS * q.sum(axis=1) * model.adv[owner] * moved[arrivals, owner]
     for name in np.unique(owner):
         mine = np.flatnonzero(owner == name)
-        since = order_path(prediction, kernels, regimes, name, q[mine], arrivals[mine])
+        since = order_path(prediction, kernels, regimes, name, q[mine], arrivals[mine].tolist())
         cost = order_costs(prediction, since, name, q[mine], model.adv[name])
         own = cost.own_carried + cost.sibling_carried
         parts[1:5, mine] = cost.self_now, own, cost.cross_now, cost.cross_carried
