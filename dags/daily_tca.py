@@ -69,7 +69,20 @@ def daily_tca() -> None:
         summaries.say(summaries.tca(result))
         return result.to_dict()
 
-    tca.expand(partition=partitions())
+    @task(trigger_rule="none_failed", doc_md="Pages that were made before an earlier date's marts.")
+    def pages(found: list[dict[str, str]], params: Any = None) -> list[str]:
+        """Dates are analysed side by side, and a page shows the dates before its own."""
+        from pipelines.pages.reports import made_too_early
+        from pipelines.tca import run_as_of
+
+        zones = {partition["date"]: partition for partition in found}
+        early = made_too_early(settings(params), zones)
+        for date in early:
+            run_as_of(settings(params), landing(zones[date]).root, date)
+        return early
+
+    found = partitions()
+    tca.expand(partition=found) >> pages(found)
 
 
 daily_tca()

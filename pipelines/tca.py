@@ -23,7 +23,7 @@ from pipelines.pricing import Pricing, as_of
 from pipelines.store.landing import Landing
 from pipelines.store.provenance import code_digest
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import Manifest, Warehouse, text_sha256
+from pipelines.store.warehouse import Manifest, Warehouse
 from pipelines.tca_day import extent
 from pipelines.tca_marts import ACCEPTED, FEATURES, LAYER, OPTIONAL
 from pipelines.tca_tables import CAUSES, PARTS, TABLES
@@ -93,7 +93,7 @@ def run(settings: Settings, landing_root: Path, date: str, pricing: Pricing) -> 
         tell("tca marts", date)
         tca_marts.build(warehouse, date, pricing, inputs)
     tell("tca page", date)
-    page = reports.build(settings, date, pricing, text_sha256(*map(str, inputs.items())))
+    page = reports.build(settings, date, pricing, reports.inputs_digest(inputs))
     return _result(warehouse, date, pricing, recomputed, page)
 
 

@@ -6,6 +6,7 @@ Pages read published partitions and the release that priced them, never live sta
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def build(settings: Settings, date: str, pricing: Pricing, digest: str) -> Path:
     """
     path = settings.reports / f"tca-{date}.html"
     warehouse = Warehouse(settings)
-    digest = text_sha256(digest, *_beside(warehouse, date))
+    digest = _digest(warehouse, date, digest)
     if not (path.exists() and digest in path.read_text(encoding="utf-8")):
         marts = read_marts(warehouse, date)
         content = day_content.content(warehouse, date, pricing, marts)
@@ -60,6 +61,30 @@ def build(settings: Settings, date: str, pricing: Pricing, digest: str) -> Path:
     hotspots.build(warehouse, date, render)
     write_index(settings)
     return path
+
+
+def made_too_early(settings: Settings, dates: Iterable[str]) -> list[str]:
+    """Those of the dates, ascending, whose page does not stand beside all that is there by now:
+    earlier dates were analysed after it, or made anew."""
+    warehouse = Warehouse(settings)
+    return [date for date in sorted(dates) if not _is_current(warehouse, date)]
+
+
+def _is_current(warehouse: Warehouse, date: str) -> bool:
+    manifest = warehouse.manifest("marts", "tca_daily", date)
+    path = warehouse.settings.reports / f"tca-{date}.html"
+    if manifest is None or not path.exists():
+        return manifest is None
+    return _digest(warehouse, date, inputs_digest(manifest.inputs)) in path.read_text("utf-8")
+
+
+def inputs_digest(inputs: Mapping[str, str]) -> str:
+    """Of everything that marts were made from."""
+    return text_sha256(*map(str, sorted(inputs.items())))
+
+
+def _digest(warehouse: Warehouse, date: str, marts: str) -> str:
+    return text_sha256(marts, *_beside(warehouse, date))
 
 
 def _beside(warehouse: Warehouse, date: str) -> list[str]:

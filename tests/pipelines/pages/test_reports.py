@@ -187,6 +187,20 @@ def test_pages_name_their_neighbours_also_those_that_come_later(tmp_path: Path) 
     assert Page(linked).references == before
 
 
+def test_a_page_that_came_before_an_earlier_dates_marts_is_found(tmp_path: Path) -> None:
+    settings = Settings(make(tmp_path).report.parents[1])
+    warehouse = Warehouse(settings)
+    assert reports.made_too_early(settings, [DATE, "2024-03-01"]) == []
+    with warehouse.connect() as connection:
+        warehouse.attach(connection, "marts", "tca_daily", [DATE], view=True)
+        query = "SELECT * REPLACE ('2024-03-04' AS date) FROM tca_daily"
+        warehouse.publish(connection, query, "marts", "tca_daily", "2024-03-04", inputs={})
+    assert reports.made_too_early(settings, [DATE]) == [DATE]
+    assert "2024-03-04" not in (settings.reports / f"tca-{DATE}.html").read_text()
+    make(tmp_path)
+    assert reports.made_too_early(settings, [DATE]) == []
+
+
 def test_the_tables_beside_the_page_are_its_marts(tmp_path: Path) -> None:
     folder = make(tmp_path).report.parent
     with (folder / f"tca-{DATE}-orders.csv").open(newline="") as stream:
