@@ -24,8 +24,8 @@ DOC = """
 
 Runs when `validate_contract` has updated `accepted_partitions`, for the dates it names; by hand,
 for `date`, or for every accepted date when none is given. Splits each parent's shortfall exactly
-into self, cross, delay, fees and spread, and opportunity, priced by the champion, and writes marts
-and a one-page report per date.
+into self, cross, timing, delay, fees and spread, and opportunity, each with its causes, priced by
+the release that was live then, and writes marts and a one-page report per date.
 
 *After unpausing,* run it once by hand: what was accepted while it was paused does not come again.
 

@@ -1,8 +1,7 @@
-"""Daily TCA: the shortfall of every parent order, split five ways and held against the model.
+"""Daily TCA: every order's shortfall, split into its causes and held against the model.
 
-The money is summed in `sql/marts/` as exact decimals; the model's share of it comes from
-`crossimpact.tca` as a relation of price moves per bucket and symbol. What a rerun would not change
-is not recomputed: every mart names the digests it was made from.
+The marts are made in `tca_marts` and declared in `tca_tables`. What a rerun would not change is not
+recomputed: every mart names the digests it was made from.
 """
 
 from __future__ import annotations
