@@ -189,7 +189,8 @@ class Judgement:
         waive(self.connection, waivers)
         books.price()
         for cross in contract.CROSS_RULES:  # each sees what those before it condemned
-            if cross.id not in books.offenders:
+            hangs = not cross.cascade or self._violations.any_refused()
+            if cross.id not in books.offenders and hangs:
                 self._violations.note_rule(cross)
                 waive(self.connection, waivers, cross.id)
         self.connection.execute(sql("validate/busts_are_no_fills"))

@@ -96,6 +96,12 @@ class Violations:
             query = " UNION ".join(offenders)
             self.note(table.name, contract.UNIQUE_KEY, "quarantine", query)
 
+    def any_refused(self) -> bool:
+        """Whether any row is refused yet on which another could hang, of an earlier date's orders
+        as well."""
+        query = "SELECT EXISTS (FROM broken_rows) OR EXISTS (FROM earlier_parents WHERE is_refused)"
+        return bool(scalar(self._connection, query))
+
     def note_rule(self, rule: contract.CrossRule) -> None:
         """The offenders of a rule across rows or tables, as its query finds them."""
         query = sql(f"checks/{rule.query or rule.id}")
