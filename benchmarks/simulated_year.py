@@ -7,8 +7,8 @@ predicted.
 Every date is landed in the evening, validated and priced (TCA, once there is a champion). Weekly
 drift looks at the week, every `--month` dates a refit is asked to be promoted (its gates, or an
 override on refusal), every `--reland` an earlier date is landed again with a corrected fee, once a
-regime is demoted; gc runs weekly. The clock is the desk's own, one process does it all, so that memory
-which grows is seen. At the end the ledgers are verified, rows are counted, and every date is
+regime is demoted; gc runs weekly. The clock is the desk's own, one process does it all, so that
+memory which grows is seen. At the end the ledgers are verified, rows are counted, and every date is
 validated and priced again: each must come out as the bytes that are live. Prints Markdown.
 """
 

@@ -25,7 +25,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 settings.register_profile("patient", deadline=None)  # a slow machine is no failure
 settings.load_profile("patient")
 HOME = Path(tempfile.mkdtemp(prefix="crossimpact-tests-"))
-OURS = ("LANDING", "LOG_FORMAT", "METRICS_HOST", "PULL_DEADLINE_S", "REDIS_PASSWORD", "RUN_ID")
+OURS = (
+    "DESK", "LANDING", "LOG_FORMAT", "METRICS_HOST", "PULL_DEADLINE_S", "REDIS_PASSWORD", "RUN_ID",
+    "WAREHOUSE",
+)  # fmt: skip
 for name in ("MLFLOW_TRACKING_URI", *(f"CROSSIMPACT_{word}" for word in OURS)):
     os.environ.pop(name, None)
 os.environ.update(airflow_env(HOME), AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR")
