@@ -143,7 +143,7 @@ def _recorded(
     symbols = tuple(str(name) for name in np.unique(market["symbol"]))
     B, n = int(market["t"].max()) + 1, len(symbols)
     mid = _mids(market, B, n)
-    priced = np.isfinite(mid).all(axis=0)
+    priced = np.asarray(np.isfinite(mid).all(axis=0), dtype=bool)
     grid = _Grid(market["ts"][market["t"] == 0][0], np.timedelta64(settings.bucket_s, "s"), B)
     parents, orders = _orders(date, grid, symbols, priced, orders)
     wide = {name: _wide(market, name, B, n) for name in ("spread_bps", "volume_usd", "q_usd")}

@@ -84,15 +84,15 @@ class Verdicts:
             rows = self.pooled(lambda k, name: self._sqrt[k].by_basket[name], policy, judge)
             return Gain(point, rows[self.counted].sum(axis=0))
         found = [
-            Gain(
-                self.pooled(lambda k, name, c=c: -self._other_costs[k][kernel, c][name],
-                            policy, judge),
-                self.pooled(lambda k, name, c=c: self._drawn[k].total[kernel, c][name],
-                            policy, judge),
-            )
-            for c in range(len(self._curves[kernel]))
-        ]  # fmt: skip
+            self._with_curve(policy, judge, (kernel, c)) for c in range(len(self._curves[kernel]))
+        ]
         return min(found, key=lambda gain: float(gain.by_basket[self.counted].sum()))
+
+    def _with_curve(self, policy: Policy, judge: Judge, curve: tuple[str, int]) -> Gain:
+        return Gain(
+            self.pooled(lambda k, name: -self._other_costs[k][curve][name], policy, judge),
+            self.pooled(lambda k, name: self._drawn[k].total[curve][name], policy, judge),
+        )
 
     def bad_fills(self, policy: Policy, judge: Judge) -> tuple[int, float]:
         """Of `counterfactual.bad_fills`."""

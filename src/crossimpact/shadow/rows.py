@@ -141,17 +141,16 @@ def _daily(
     notional = replayed.by_basket(replayed.day.orders.notional)
     was, usd = replayed.by_basket(replayed.realized_usd), notional * BPS
     total = float(usd[counted].sum())
+    names = replayed.names
+    paces = {name: _participation(verdicts, name) for name in names}
+    filled = {name: _completion(verdicts, name) for name in names}
+    beyonds = {n: float(np.average(outside[n][counted], weights=notional[counted])) for n in names}
+    shifts = {name: placebo.get(name, 0.0) for name in names}
     for policy in POLICIES:
         for judge in JUDGES:
-            pace, done, beyond = (
-                float(verdicts.pooled(lambda _, name, of=of: np.array(of(name)), policy, judge))
-                for of in (
-                    lambda name: _participation(verdicts, name),
-                    lambda name: _completion(verdicts, name),
-                    lambda name: np.average(outside[name][counted], weights=notional[counted]),
-                )
+            pace, done, beyond, shift = (
+                _mean(verdicts, those, policy, judge) for those in (paces, filled, beyonds, shifts)
             )
-            shift = verdicts.pooled(lambda _, name: np.array(placebo.get(name, 0.0)), policy, judge)
             bad, bad_usd = verdicts.bad_fills(policy, judge)
             found = {kernel: verdicts.gain(policy, judge, kernel) for kernel in KERNELS}
             said = _agreed({k: verdict(g.draws, beyond) for k, g in found.items()})
@@ -177,9 +176,14 @@ def _daily(
                     bad_fill_cost_usd=bad_usd,
                     participation=pace,
                     completion=done,
-                    placebo_gain_bps=float(shift) / total,
+                    placebo_gain_bps=shift / total,
                     verdict=said[kernel],
                 )
+
+
+def _mean(verdicts: Verdicts, of: Mapping[str, float], policy: Policy, judge: Judge) -> float:
+    """Of either half's schedule."""
+    return float(verdicts.pooled(lambda _, name: np.array(of[name]), policy, judge))
 
 
 def _agreed(said: dict[Kernel, Verdict]) -> dict[Kernel, Verdict]:
