@@ -17,7 +17,6 @@ app = typer.Typer()
 def shadow(
     landing: LandingPath,
     date_: Date = None,
-    every: Annotated[float, typer.Option(min=1.0, help="Minutes between a session's plans")] = 5.0,
     horizon: Annotated[int, typer.Option(min=1, max=96, help="Intervals planned ahead")] = 12,
     draws: Annotated[int, typer.Option(min=200, help="Of each judge's numbers")] = 200,
     home: Home = None,
@@ -30,7 +29,7 @@ def shadow(
         from pipelines import shadow as step
         from pipelines.store.landing import Landing
 
-        asked = step.Asked(every, horizon, draws)
+        asked = step.Asked(horizon, draws)
         result = step.run(place, landing, day or Landing(landing).all_dates()[-1], asked)
     if json_:
         step.check(result)

@@ -49,13 +49,6 @@ champion whose window has too few dates for two halves: the log says so.
     params={
         "landing": landing_param(),
         "date": date_param("Date", "Replay this date only; empty: the dates just accepted"),
-        "every_min": Param(
-            5.0,
-            type="number",
-            minimum=1,
-            title="Minutes between plans",
-            description="Of a replayed session, beside the plans that something asks for",
-        ),
         "horizon": Param(
             12,
             type="integer",
@@ -92,7 +85,7 @@ def shadow_daily() -> None:
         from dags import summaries
         from pipelines.shadow import Asked, run
 
-        root, asked = landing(partition).root, Asked(params["every_min"], params["horizon"])
+        root, asked = landing(partition).root, Asked(params["horizon"])
         try:
             result = run(settings(params), root, partition["date"], asked)
         except EstimationError as error:  # a young desk: its champion has too few dates

@@ -36,8 +36,8 @@ LOG = "demo.log"
 KEPT = timedelta(days=30)
 #: Minutes between the live session's plans, but for what makes one at once.
 PLAN_MIN = 30.0
-#: Plans of the sessions in the shadow: fewer and nearer than a desk's.
-SHADOW = {"every_min": PLAN_MIN, "horizon": 6}
+#: Sessions in the shadow look less far ahead than a desk's.
+SHADOW = {"horizon": 3}
 #: Seconds between a name's quotes there: fewer than a desk's, and none of them stale.
 QUOTE_S = 25.0
 

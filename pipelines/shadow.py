@@ -55,9 +55,8 @@ STALE_BUCKETS = 1.5
 
 @dataclass(frozen=True)
 class Asked:
-    """How the sessions decide: minutes between plans, and intervals planned ahead."""
+    """Intervals a session plans ahead, and draws of each judge."""
 
-    every_min: float = 5.0
     horizon: int = 12
     draws: int = DRAWS
 
@@ -245,7 +244,7 @@ def _session(
         name=f"shadow-{date}",
         limits=NO_LIMITS,
         policy=rule,
-        every_min=max(asked.every_min, minutes),
+        every_min=minutes,
         interval_min=minutes,
         horizon=asked.horizon,
         stale_s=STALE_BUCKETS * settings.bucket_s,

@@ -33,8 +33,8 @@ from pipelines.store.warehouse import Warehouse
 from tests.pipelines.tca_desk import model, release
 
 SPEC = DeskSpec(symbols=5, days=9, seed=11, snapshot_s=60, noise_scale=0.3)
-#: Cheap: plans seldom and near.
-ASKED = shadow.Asked(every_min=30.0, horizon=2)
+#: Cheap.
+ASKED = shadow.Asked(horizon=1)
 
 
 @pytest.fixture(scope="module")

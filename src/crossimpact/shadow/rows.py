@@ -10,17 +10,15 @@ import numpy as np
 
 from crossimpact.errors import EstimationError
 from crossimpact.scaled import BPS, Array
-from crossimpact.shadow.counterfactual import beyond_history, on_prices_of
-from crossimpact.shadow.evidence import interval, verdict
+from crossimpact.shadow.counterfactual import EXECUTED, beyond_history, on_prices_of
+from crossimpact.shadow.evidence import agreed, interval, verdict
 from crossimpact.shadow.judging import KERNELS, POLICIES, Verdicts
 from crossimpact.shadow.tables import (
     BasketRow,
     DayRow,
     Judge,
-    Kernel,
     Policy,
     Status,
-    Verdict,
 )
 
 JUDGES: tuple[Judge, ...] = get_args(Judge)
@@ -153,9 +151,10 @@ def _daily(
             )
             bad, bad_usd = verdicts.bad_fills(policy, judge)
             found = {kernel: verdicts.gain(policy, judge, kernel) for kernel in KERNELS}
-            said = _agreed({k: verdict(g.draws, beyond) for k, g in found.items()})
+            each = {k: verdict(g.draws, beyond) for k, g in found.items()}
+            said = agreed(each, done, filled[EXECUTED])
             for kernel, gain in found.items():
-                each = (was - gain.by_basket)[counted] / usd[counted]
+                paid = (was - gain.by_basket)[counted] / usd[counted]
                 point, draws = float(gain.by_basket[counted].sum()), gain.draws / total
                 low, high = interval(draws)
                 yield DayRow(
@@ -170,8 +169,8 @@ def _daily(
                     gain_lo_bps=low,
                     gain_hi_bps=high,
                     share_gain=float((draws > 0).mean()),
-                    p90_bps=float(np.quantile(each, 0.9)),
-                    p95_bps=float(np.quantile(each, 0.95)),
+                    p90_bps=float(np.quantile(paid, 0.9)),
+                    p95_bps=float(np.quantile(paid, 0.95)),
                     bad_fills=bad,
                     bad_fill_cost_usd=bad_usd,
                     participation=pace,
@@ -184,13 +183,6 @@ def _daily(
 def _mean(verdicts: Verdicts, of: Mapping[str, float], policy: Policy, judge: Judge) -> float:
     """Of either half's schedule."""
     return float(verdicts.pooled(lambda _, name: np.array(of[name]), policy, judge))
-
-
-def _agreed(said: dict[Kernel, Verdict]) -> dict[Kernel, Verdict]:
-    """A gain by the judge's own kernel is unproven where another one says loss."""
-    if said["release"] == "gain" and "loss" in said.values():
-        return said | {"release": "unproven"}
-    return said
 
 
 def _participation(verdicts: Verdicts, name: str) -> float:

@@ -9,7 +9,7 @@ from crossimpact.shadow import impact
 from crossimpact.shadow.baselines import twap, vwap
 from crossimpact.shadow.counterfactual import EXECUTED, Replayed, costs
 from crossimpact.shadow.draws import drawn
-from crossimpact.shadow.evidence import verdict
+from crossimpact.shadow.evidence import agreed, verdict
 from crossimpact.shadow.impact import Judge
 from crossimpact.shadow.judging import KERNELS, POLICIES, UNCHOSEN, Verdicts, chosen
 from crossimpact.shadow.rows import rows
@@ -141,10 +141,12 @@ def test_a_schedule_of_both_halves_alike_is_claimed_as_it_is_judged():
         assert gains["independent", kernel] == pytest.approx(gains["claimed", kernel])
 
 
-def test_a_gain_that_another_kernel_calls_a_loss_is_unproven():
-    from crossimpact.shadow.rows import _agreed
-
+def test_a_gain_that_another_kernel_calls_a_loss_or_that_fills_less_is_unproven():
     said = dict.fromkeys(KERNELS, "gain")
-    assert _agreed(said)["release"] == "gain"
-    assert _agreed({**said, "power": "loss"})["release"] == "unproven"
-    assert _agreed({**said, "power": "unproven"})["release"] == "gain"
+    assert agreed(said, 0.9, 0.91) == said
+    assert agreed({**said, "power": "loss"}, 0.9, 0.9)["release"] == "unproven"
+    assert agreed({**said, "power": "unproven"}, 0.9, 0.9)["release"] == "gain"
+    assert set(agreed(said, 0.87, 0.9).values()) == {"unproven"}
+    lost = dict.fromkeys(KERNELS, "loss")
+    assert agreed(lost, 0.5, 0.9) == lost
+    assert set(agreed(said, float("nan"), 0.9).values()) == {"unproven"}
