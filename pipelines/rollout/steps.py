@@ -120,6 +120,8 @@ def start(settings: Settings, *, signed: Signature, now: Callable[[], datetime])
             held.append(entry("start", when=now(), who=signed.who, stage=first,
                               release=live.digest, why=signed.reason))  # fmt: skip
             return Moved("start", "", first, live.id, signed.reason)
+    if not (signed.reason.strip() and signed.approver.strip()):
+        raise UsageError("a stage up needs a reason and an approver", "add --reason R --approver A")
     signed.check()
     above = plan.after(_stage(plan, standing).name)
     if above is None:
