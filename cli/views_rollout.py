@@ -33,7 +33,7 @@ def _enough(mean: Data) -> str:
     """Whether the mean effect can be told, and when it can."""
     if mean["verdict"] != "not enough evidence":
         return f"mean cost: {mean['verdict']}"
-    more = "beyond 2,000" if mean["days_needed"] is None else f"{mean['days_needed']:,}"
+    more = "beyond 1,250" if mean["days_needed"] is None else f"{mean['days_needed']:,}"
     return f"not enough evidence: power {mean['power']:.2f}, {more} more days needed"
 
 

@@ -29,7 +29,7 @@ MADE = {
     "fallback.json", "guardrails.json", "manifest.json", "_manifest.json", "reports/index.html",
     "secrets/passwords.json", "OUT/ingest.json", "MAP.toml", "truth.json", "reproduced.json",
     "landing.json", "_stale.json", "waivers.toml", "calendar.toml", "warehouse.json",
-    "_owner.json",
+    "_owner.json", "alerts.toml",
 }  # fmt: skip
 SUFFIX = r"\.(?:py|sql|toml|j2|md|yaml|lock)"
 

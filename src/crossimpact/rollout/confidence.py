@@ -23,8 +23,8 @@ from crossimpact.model import Array
 #: Days before which nothing is said: the spread is not known yet.
 FIRST = 10
 #: Days that are looked ahead at most.
-HORIZON = 2000
-PATHS = 2000
+HORIZON = 1250
+PATHS = 1600
 SEED = 20
 
 
@@ -67,19 +67,28 @@ def days_needed(
 
 
 def _shown_by(drift: float, alpha: float, planned: int) -> Array:
-    """Share of random walks of that drift that have left the bound by each day, (HORIZON,)."""
+    """Share of random walks of that drift that have left the bound by each day, (HORIZON,).
+
+    The spread is estimated from each walk's own days, as it is from real ones.
+    """
     days = np.arange(1, HORIZON + 1, dtype=np.float32)
+    walk, squares = _walks()
+    moved = walk + np.float32(drift) * days
+    squares = squares + np.float32(2 * drift) * walk + np.float32(drift**2) * days
+    variance = np.maximum(squares - moved**2 / days, 0) / np.maximum(days - 1, 1)
     bound = radius(days, alpha, planned).astype(np.float32)
-    out = np.abs(_walks() + np.float32(drift) * days) >= bound
+    known = np.isfinite(bound)
+    out = (moved**2 >= np.where(known, bound, 0) ** 2 * variance) & known
     left = np.where(out.any(axis=1), out.argmax(axis=1), HORIZON)
     return np.asarray(np.cumsum(np.bincount(left, minlength=HORIZON + 1)[:HORIZON]) / PATHS)
 
 
 @cache
-def _walks() -> NDArray[np.float32]:
-    """Random walks without drift, (PATHS, HORIZON); the same ones for every question."""
+def _walks() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Random walks without drift and the sums of their squared steps, (PATHS, HORIZON) each; the
+    same ones for every question."""
     steps = np.random.default_rng(SEED).standard_normal((PATHS, HORIZON), dtype=np.float32)
-    return np.cumsum(steps, axis=1, dtype=np.float32)
+    return np.cumsum(steps, axis=1), np.cumsum(steps**2, axis=1)
 
 
 def _tuned(alpha: float, planned: int) -> float:
