@@ -96,7 +96,7 @@ def content(warehouse: Warehouse, date: str, pricing: Pricing, marts: Marts) -> 
         "regimes": regime_line(marts.buckets, release.bucket_s),
         "calibration": slope,
         "calibrations": marts.calibration,
-        "in_stress": words.in_stress(marts.calibration),
+        "in_stress": manifest.extra.get("in_stress", "") if manifest else "",
         "calibration_trend": calibration_trend(warehouse, date),
         "figures": _figures(marts.orders, marts.buckets, slope.get("slope")),
         **_shown_path(marts.orders, marts.path),

@@ -278,19 +278,6 @@ def guardrail_alert(minutes: Mapping[str, float]) -> Alert | None:
     )
 
 
-def in_stress(calibration: Sequence[Row]) -> str:
-    """Whether cross was underpredicted in stress, with its interval; empty where nothing tells."""
-    row = next((r for r in calibration if (r["scope"], r["name"]) == ("regime", "stressed")), None)
-    if row is None or row["slope"] is None:
-        return ""
-    low, high = row["low"], row["high"]
-    answer = "yes" if low > 1 else "no, overpredicted" if high < 1 else "the data do not tell"
-    return (
-        f"Was cross underpredicted in stress? {_capital(answer)}: names moved {bps(row['slope'])} "
-        f"times as much as predicted (95% {bps(low)} to {bps(high)})."
-    )
-
-
 # -- small words ---------------------------------------------------------------------------------
 
 

@@ -137,15 +137,6 @@ def test_at_most_five_alerts_those_that_weigh_most_first() -> None:
     assert words.alerts(quiet) == []
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "answer"), [(1.1, 1.3, "Yes"), (0.6, 0.9, "No, overp"), (0.8, 1.4, "The data")]
-)
-def test_stress_is_answered_by_its_interval(low: float, high: float, answer: str) -> None:
-    row = {"scope": "regime", "name": "stressed", "slope": 1.0, "low": low, "high": high}
-    assert f"in stress? {answer}" in words.in_stress([row])
-    assert words.in_stress([]) == "" == words.in_stress([row | {"slope": None}])
-
-
 def test_the_waterfall_ends_at_the_total_whatever_the_signs() -> None:
     steps = day_figures.waterfall(day(), past())
     assert [step.key for step in steps] == list(SEGMENTS)
