@@ -15,7 +15,7 @@ from pipelines.pages.plots import SEGMENTS
 Row = Mapping[str, Any]
 #: Names in the heatmap and the network of pairs.
 NAMES = 12
-QUANTILES = {"p50": "Half of the orders cost less than", "p90": "Nine in ten", "p95": "19 in 20"}
+QUANTILES = {"p50": "Half", "p90": "9 in 10", "p95": "19 in 20"}
 #: Of the network's drawing.
 SIZE, MARGIN = 320.0, 58.0
 
