@@ -26,7 +26,7 @@ def pretrade(
 ) -> None:
     """Expected cost of a basket by cause and pair, at three urgencies, by the champion."""
     if not file.is_file():
-        raise UsageError(f"{file} is not a file", "give BASKET.csv, see docs/tca.md")
+        raise UsageError(f"{file} is not a file", "give BASKET.csv, see docs/reading_the_day.md")
     place = known_home(home)
     with stages("pretrade"):
         from pipelines import pretrade as step

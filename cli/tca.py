@@ -78,7 +78,7 @@ def export(
     home: Home = None,
     json_: Json = False,
 ) -> None:
-    """The tables of TCA (docs/tca.md) as files that stand by themselves."""
+    """The tables of TCA (docs/reading_the_day.md) as files that stand by themselves."""
     if not (csv or xlsx or duckdb):
         raise UsageError(
             "nothing to write", "give --csv FOLDER, --xlsx FILE.xlsx or --duckdb FILE.duckdb"

@@ -26,6 +26,7 @@ def build(warehouse: Warehouse, date: str, render: Callable[..., str]) -> Path:
     year, week, _ = calendar_date.fromisoformat(date).isocalendar()
     name = f"{year}-W{week:02d}"
     dates = [d for d in warehouse.dates("marts", "tca_daily") if _is_in(d, year, week)]
+    dates = [d for d in dates if all(warehouse.manifest("marts", m, d) for m in TABLES.values())]
     path = warehouse.settings.reports / f"hotspots-{name}.html"
     found = (warehouse.manifest("marts", mart, d) for mart in TABLES.values() for d in dates)
     digest = text_sha256(*(manifest.sha256 for manifest in found if manifest))
