@@ -81,7 +81,7 @@ def daily_tca() -> None:
             run_as_of(settings(params), landing(zones[date]).root, date)
         return early
 
-    found = partitions()
+    found: Any = partitions()
     tca.expand(partition=found) >> pages(found)
 
 

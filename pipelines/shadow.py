@@ -191,7 +191,7 @@ def _made(
     judges = [Judge.of(half.release.models, day.symbols, day.adv, len(half.dates)) for half in pair]
     schedules, notes = _schedules(settings, recorded, pair, judges, asked)
     replayed = Replayed(day, schedules, recorded.realized_usd)
-    status = statuses(recorded, judges[0].known & judges[1].known)
+    status = statuses(recorded, np.logical_and(judges[0].known, judges[1].known))
     counted = np.array([each == "ok" for each in status])
     before = sorted({*pair[0].dates, *pair[1].dates})
     most = most_participation(settings, before, day.shape[0])
