@@ -387,7 +387,11 @@ def test_a_symbol_outside_the_model_is_named(tmp_path: Path) -> None:
 
 def test_a_date_without_orders_has_zeros_and_a_page(tmp_path: Path) -> None:
     result = run(desk(tmp_path, []))
-    assert result.rows == dict.fromkeys(TABLES, 0) | {"tca_buckets": 3, "tca_daily": 1}
+    assert result.rows == dict.fromkeys(TABLES, 0) | {
+        "tca_buckets": 3,
+        "tca_daily": 1,
+        "tca_calibration": 4,  # all, a regime with a bucket of the book, two sectors: nothing tells
+    }
     assert result.split["total"] == {"usd": 0.0, "bps": None}
     assert result.report.exists()
 
