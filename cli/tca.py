@@ -32,10 +32,12 @@ DAY = "day"
 class DayUnlessNamed(TyperGroup):
     """`crossimpact tca LANDING` stays what it was: `crossimpact tca day LANDING`."""
 
+    default = DAY
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         asks_help = bool(args) and args[0] in ctx.help_option_names
         named = bool(args) and args[0] in self.commands
-        return super().parse_args(ctx, args if asks_help or named else [DAY, *args])
+        return super().parse_args(ctx, args if asks_help or named else [self.default, *args])
 
 
 app = typer.Typer(

@@ -147,9 +147,12 @@ def platform_knows(words: str) -> bool:
     while rest and getattr(command, "commands", None):
         if rest[0].startswith("-"):
             break
-        if rest[0] not in command.commands:
+        if rest[0] in command.commands:
+            command = command.commands[rest.pop(0)]
+        elif default := getattr(command, "default", None):  # what goes without its word
+            command = command.commands[default]
+        else:
             return False
-        command = command.commands[rest.pop(0)]
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
     return flags(rest) <= known | {"-h", "--help"}
 
