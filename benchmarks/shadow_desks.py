@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.shadow_desks --case strong --desks 40
 
 A desk of `closed_loop` is drawn, its earlier days are fitted in two disjoint halves. Days are then
-executed by self-only (what was done), and `optimal` plans the same orders with each half's model.
+executed by self-only of a half (what was done), and `optimal` plans the same orders with its model.
 The shadow judges each half's schedules by the other half, from the observed prices alone; the
 planted market, in which either schedule was really executed, says what the gain was.
 
@@ -40,6 +40,7 @@ from crossimpact.model import BPS, Array, ImpactModel
 from crossimpact.panel import Panel
 from crossimpact.shadow import day as days
 from crossimpact.shadow.counterfactual import EXECUTED, Replayed, costs
+from crossimpact.shadow.draws import DRAWS
 from crossimpact.shadow.draws import drawn as gains_drawn
 from crossimpact.shadow.evidence import verdict
 from crossimpact.shadow.halves import ladders_of
@@ -151,23 +152,21 @@ def _day(
     number: int,
 ) -> Row:
     market = drawn(truth, np.random.default_rng([seed, number, 5]))
-    own = planned({"self_only": halves[0].self_only()}, "optimal", HORIZON)
-    flows = {EXECUTED: cleared(market, own(truth, market))}
-    for k, model in enumerate(choosers):
-        work = planned({"full": model}, "optimal", HORIZON)
-        flows[f"optimal {k}"] = cleared(market, work(truth, market))
-    replayed = observed(truth, market, flows)
-    counted = np.ones(1, dtype=bool)
-    paid = {name: true_usd(truth, market, each) for name, each in flows.items()}
     gain = claimed = true = 0.0
-    draws = np.zeros(200)
-    for k in (0, 1):
-        name = f"optimal {k}"
-        judge, same = (_judge(model, replayed) for model in (halves[1 - k], choosers[k]))
-        gain -= costs(judge, judge.estimate(), replayed)[name].sum() / 2
-        claimed -= costs(same, same.estimate(), replayed)[name].sum() / 2
-        draws += gains_drawn(judge, replayed, {}, counted).by_basket[name].sum(axis=0) / 2
-        true += (paid[EXECUTED] - paid[name]) / 2
+    draws = np.zeros(DRAWS)
+    for k, model in enumerate(choosers):
+        own = planned({"self_only": halves[k].self_only()}, "optimal", HORIZON)
+        work = planned({"full": model}, "optimal", HORIZON)
+        flows = {EXECUTED: own(truth, market), "optimal": work(truth, market)}
+        flows = {name: cleared(market, flow) for name, flow in flows.items()}
+        replayed = observed(truth, market, flows)
+        judge, same = (_judge(each, replayed) for each in (halves[1 - k], model))
+        gain -= costs(judge, judge.estimate(), replayed)["optimal"].sum() / 2
+        claimed -= costs(same, same.estimate(), replayed)["optimal"].sum() / 2
+        told = gains_drawn(judge, replayed, {}, np.ones(1, dtype=bool))
+        draws += told.by_basket["optimal"].sum(axis=0) / 2
+        paid = [true_usd(truth, market, flow) for flow in flows.values()]
+        true += (paid[0] - paid[1]) / 2
     return Row(float(np.abs(market.orders).sum()), true, gain, claimed, draws)
 
 
