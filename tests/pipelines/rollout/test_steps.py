@@ -196,9 +196,9 @@ def test_a_stage_that_draws_nothing_commits_to_nothing_nor_is_a_date_that_is_ove
 
 
 def test_a_committed_date_on_which_nobody_traded_is_no_missing_one(aa: Settings) -> None:
-    steps.commit(aa, "2026-02-21", who="ann", now=desk.morning("2026-02-21"))
-    desk.day_of(aa, AA[0])
-    found = steps.status(aa, now=desk.night(AA[0])).evidence
+    steps.commit(aa, "2026-02-21", who="ann", now=desk.morning("2026-02-21"))  # a Saturday
+    desk.day_of(aa, "2026-02-23")
+    found = steps.status(aa, now=desk.night("2026-02-23")).evidence
     assert found and found.missing == () and found.days == 1
 
 
