@@ -203,7 +203,13 @@ def read(line: bytes, *, own: bool = False) -> Event:
     return event
 
 
+#: Of a parent outside baskets and rollouts nothing is written: earlier journals replay.
+_OF_ROLLOUTS = {"basket": "", "basket_usd": None, "arm": "policy", "propensity": 1.0}
+
+
 def plain(event: Event) -> dict[str, object]:
     """As a journal keeps it."""
     result: dict[str, object] = msgspec.to_builtins(event)
+    if isinstance(event, ParentOrder) and _OF_ROLLOUTS.items() <= result.items():
+        return {name: value for name, value in result.items() if name not in _OF_ROLLOUTS}
     return result

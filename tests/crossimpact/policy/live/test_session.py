@@ -101,6 +101,16 @@ def test_events_survive_their_journal() -> None:
         assert events.read(line, own=True) == row
 
 
+def test_a_parent_of_no_rollout_is_written_as_before_there_were_any() -> None:
+    alone = next(row for row in opening() if isinstance(row, events.ParentOrder))
+    told = events.plain(alone)
+    assert not {"basket", "basket_usd", "arm", "propensity"} & told.keys()
+    assert events.read(msgspec.json.encode(told)) == alone
+    control = msgspec.structs.replace(alone, basket="b", basket_usd=1e6, arm="control")
+    assert events.plain(control)["arm"] == "control"
+    assert events.read(msgspec.json.encode(events.plain(control))) == control
+
+
 # -- bad input, told and lived through -------------------------------------------------------------
 
 SKIPPED = {
