@@ -135,6 +135,11 @@ def test_a_webhook_is_posted_the_message_as_json(tmp_path: Path) -> None:
     outbox.add(settings, told("slice to shadow", severity="critical", kind="demotion"))
     assert outbox.send(settings, NOON).sent == 1
     server.shutdown()
+    for host in ("127.0.0.1.desk.example", "localhost.desk.example", "user@desk.example"):
+        (tmp_path / "url").write_text(f"http://{host}/hook")  # in plain text, elsewhere
+        outbox.add(settings, told(host, severity="critical"))
+        sent = outbox.send(settings, NOON)
+        assert sent.sent == 0 and "ValueError" in sent.failed[0]
     assert got[0]["text"] == "slice to shadow, critical" and got[0]["kind"] == "demotion"
 
 
