@@ -30,7 +30,8 @@ the release that was live then, and writes marts and a one-page report per date.
 *After unpausing,* run it once by hand: what was accepted while it was paused does not come again.
 
 *Read:* [the desk's reports](/reports/index.html), also in the menu: a page a date, its week's
-hotspots, the index; the log of each `tca` task names its own. `docs/reading_the_day.md`.
+hotspots, the index; the log of each `tca` task names its own. `docs/reading_the_day.md`; the
+DAGs: `docs/operations.md`.
 """
 
 

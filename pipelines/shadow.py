@@ -166,7 +166,7 @@ def _inputs(
     layer = settings.feature_layer
     tables = (
         ("accepted", "parent_orders"), ("accepted", "child_fills"), ("accepted", "public_trades"),
-        (layer, "buckets"), (layer, "regimes"), ("marts", "tca_parent"),
+        (layer, "buckets"), (layer, "regimes"), ("marts", "tca_orders"),
     )  # fmt: skip
     found = {f"{name}/{t}": warehouse.manifest(name, t, date) for name, t in tables}
     digests = {name: manifest.sha256 if manifest else "none" for name, manifest in found.items()}

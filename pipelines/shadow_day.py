@@ -109,7 +109,7 @@ def _columns(
     with warehouse.connect() as connection:
         _attach(connection, settings, warehouse, date)
         for layer, table in (
-            ("accepted", "parent_orders"), ("accepted", "child_fills"), ("marts", "tca_parent"),
+            ("accepted", "parent_orders"), ("accepted", "child_fills"), ("marts", "tca_orders"),
         ):  # fmt: skip
             warehouse.attach(connection, layer, table, [date], view=True)
         return (

@@ -7,7 +7,6 @@ own. The database needs nothing beside itself: tables, not links to this home.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -143,25 +142,19 @@ def to_duckdb(
     """
     dates = _dates(settings, first, last)
     _refuse_folder(path)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     rows = {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _opened(settings, dates) as connection:
-            connection.execute(f"ATTACH '{quoted(draft)}' AS made")
-            for table in _tables():
-                connection.execute(f"CREATE TABLE made.{table.name} AS {_query(table)}")
-                _comment(connection, table)
-                count = connection.execute(f"SELECT count(*) FROM made.{table.name}").fetchone()
-                rows[table.name] = count[0] if count else 0
-            connection.execute("USE made")
-            connection.execute(sql("marts/export_views"))
-            connection.execute("USE memory")
-            connection.execute("DETACH made")
+    with atomic.replacing(path) as draft, _opened(settings, dates) as connection:
+        connection.execute(f"ATTACH '{quoted(draft)}' AS made")
+        for table in _tables():
+            connection.execute(f"CREATE TABLE made.{table.name} AS {_query(table)}")
+            _comment(connection, table)
+            count = connection.execute(f"SELECT count(*) FROM made.{table.name}").fetchone()
+            rows[table.name] = count[0] if count else 0
+        connection.execute("USE made")
+        connection.execute(sql("marts/export_views"))
+        connection.execute("USE memory")
+        connection.execute("DETACH made")
         draft.chmod(0o444)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return Export(str(path), dates[0], dates[-1], len(dates), rows)
 
 

@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from crossimpact.atomic import replacing
+from crossimpact.atomic import move, replacing
 from crossimpact.progress import tell
 from crossimpact.release.bundle import MANIFEST, sha256
 from crossimpact.release.policy import RetentionPolicy
@@ -248,7 +248,7 @@ def _unlink_with_folder(path: Path) -> None:
 def _move_away(home: Path, folder: Path) -> None:
     """A folder goes whole by one rename; what is killed then lies in the scratch folder."""
     with scratch.folder(home) as place:
-        folder.rename(place / folder.name)
+        move(folder, place / folder.name)
 
 
 def _rotate(log: Path) -> None:

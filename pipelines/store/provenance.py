@@ -30,6 +30,8 @@ SOURCES = (Path(crossimpact.__file__).parent.parent, SQL_DIR.parent)
 APPLICATION = ("dags", "expectations", "pipelines", "registry", "sql")
 #: Distributions that are not called as they are imported; others of that kind are found slowly.
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+#: Who does a step's pieces, which comes out the same.
+DECIDES_NOTHING = frozenset({"pipelines.engine.cluster"})
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
@@ -107,7 +109,7 @@ def sources(*modules: str, places: tuple[Path, ...], queries: Path) -> Sources:
     where = cache(partial(_path, places=places))
     while left:
         name = left.pop()
-        if name in texts:
+        if name in texts or name in DECIDES_NOTHING:
             continue
         path = where(name)
         if path is None:

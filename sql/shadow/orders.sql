@@ -1,5 +1,5 @@
 -- grain: an accepted parent order
--- reads: parent_orders, tca_parent (accepted and mart, one date)
+-- reads: parent_orders, tca_orders (accepted and mart, one date)
 -- gives: order_id, basket_id (the order's own id where it has none), symbol, quantity (signed shares),
 --        decision_px [price], start_ts, end_ts, alpha_bps [bps, 0 where none], realized_usd: its shortfall as TCA has
 --        it, positive = worse [USD]
@@ -8,11 +8,11 @@ SELECT
     coalesce(parent_orders.basket_id, order_id) AS basket_id,
     parent_orders.symbol,
     if(parent_orders.side = 'BUY', 1, -1) * parent_orders.parent_qty AS quantity,
-    decision_px,
-    start_ts,
-    end_ts,
-    coalesce(alpha_bps, 0) AS alpha_bps,
+    parent_orders.decision_px,
+    parent_orders.start_ts,
+    parent_orders.end_ts,
+    coalesce(parent_orders.alpha_bps, 0) AS alpha_bps,
     total_usd::DOUBLE AS realized_usd
 FROM parent_orders
-JOIN tca_parent USING (order_id)
+JOIN tca_orders USING (order_id)
 ORDER BY order_id

@@ -94,7 +94,7 @@ def test_both_tables_have_the_declared_columns_and_a_row_for_all(desk, result):
 def test_what_was_executed_is_the_shortfall_of_tca(desk, result):
     settings, _, dates, _ = desk
     warehouse = Warehouse(settings)
-    parents = warehouse.rows("marts", "tca_parent", dates[-1])
+    parents = warehouse.rows("marts", "tca_orders", dates[-1])
     paid = {}
     for row in parents:
         basket = row["basket_id"] or row["order_id"]

@@ -120,7 +120,7 @@ def test_gc_keeps_every_digest_a_record_names_and_drops_what_else_is_old(home: P
     assert [release["as_of"] for release in found.releases] == ["2026-02-05"]
     assert [v["verdict"] for v in told.verdicts] == ["accepted", "accepted"]
     assert replay.run(settings, landing, dry_run=True).dates == []
-    assert validate_dates(settings, Landing(landing), [desk.DATE])[0]["problems"] == []
+    assert validate_dates(settings, Landing(landing), [desk.DATE])[0].problems == ()
 
 
 def test_gc_dry_run_says_the_same_and_removes_nothing_and_a_second_run_finds_nothing(
