@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
 #: A planted pair is strong when its coupling is at least this share of its regime's strongest.
 STRONG = 0.5
-#: Rows of the printed split: realized cross is shown with what the model predicted of it.
+#: Rows of the printed split: timing is shown with what is known of it.
 SPLIT = {
     "self": "self",
-    "cross_realized": "cross, realized",
-    "cross": "  of it predicted",
+    "cross": "cross",
+    "timing": "timing",
+    "peers": "  of it others' flow",
+    "market": "  of it the market",
     "residual": "  of it unexplained",
     "delay": "delay",
     "fees_spread": "fees and spread",

@@ -180,15 +180,16 @@ def _live_table(live: Live) -> Table:
 
 
 def _shadow_table(rows: Sequence[Mapping[str, object]]) -> Table:
-    names = {
-        "is_bps": "shortfall, bps", "gain_bps": "gain", "interval": "95%",
-        "claimed_bps": "claimed", "worst_kernel": "worst kernel", "p95_bps": "p95",
-        "completion": "filled", "verdict": "verdict",
-    }  # fmt: skip
-    view = _table("policy", *names.values())
+    view = _table("policy", "bps", "gain", "95%", "claimed", "worst", "p95", "filled", "verdict")
     for row in rows:
-        view.add_row(str(row["policy"]), *(str(row[name]) for name in names))
+        numbers = ("is_bps", "gain_bps", "interval", "claimed_bps", "worst_bps", "p95_bps")
+        told = (_tenths(row[name]) for name in numbers)
+        view.add_row(str(row["policy"]), *told, f"{row['completion']:.0%}", str(row["verdict"]))
     return view
+
+
+def _tenths(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

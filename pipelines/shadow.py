@@ -293,16 +293,17 @@ def evidence(daily: Sequence[DayRow]) -> list[dict[str, Any]]:
                 "policy": policy,
                 "is_bps": round(row.is_bps, 2),
                 "gain_bps": round(row.gain_bps, 2),
-                "interval": f"{row.gain_lo_bps:.2f} to {row.gain_hi_bps:.2f}",
+                "interval": f"{row.gain_lo_bps:.1f}, {row.gain_hi_bps:.1f}",
                 "share_gain": round(row.share_gain, 2),
                 "claimed_bps": round(claimed.gain_bps, 2),
-                "worst_kernel": f"{worst.kernel} {worst.gain_bps:.2f}",
+                "worst_kernel": worst.kernel,
+                "worst_bps": round(worst.gain_bps, 2),
                 "p90_bps": round(row.p90_bps, 1),
                 "p95_bps": round(row.p95_bps, 1),
                 "bad_fills": row.bad_fills,
                 "completion": round(row.completion, 3),
                 "placebo_bps": round(row.placebo_gain_bps, 2),
-                "verdict": row.verdict,
+                "verdict": "" if policy == EXECUTED else row.verdict,
             }
         )
     return lines
