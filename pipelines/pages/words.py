@@ -255,17 +255,29 @@ def order_alert(orders: Sequence[Row]) -> Alert | None:
     return Alert("Orders", text, 2.0)
 
 
+#: What of a rule is counted, one and several.
+BROKEN = {
+    "stagger": ("coupled pair traded together", "coupled pairs traded together"),
+    "same_time_fill": ("fill dear by others' at its time", "fills dear by others' at their time"),
+    "benchmark_gaming": (
+        "order that waits on its benchmark",
+        "orders that wait on their benchmark",
+    ),
+}
+
+
 def rule_alert(breaches: Sequence[Row]) -> Alert | None:
     """Rules that were broken, by rule."""
     if not breaches:
         return None
     costs: dict[str, list[float]] = {}
     for row in breaches:
-        costs.setdefault(row["rule"].replace("_", " "), []).append(float(row["cost_usd"] or 0))
+        costs.setdefault(row["rule"], []).append(float(row["cost_usd"] or 0))
     told = [
-        f"{rule} {_counted(len(c), 'time')}, {usd(sum(c))} USD" for rule, c in sorted(costs.items())
+        f"{len(c):,} {BROKEN[rule][len(c) > 1]}, {usd(sum(c))} USD"
+        for rule, c in sorted(costs.items())
     ]
-    return Alert("Rules", _capital("; ".join(told)) + ".", 2.5)
+    return Alert("Rules", "; ".join(told) + ".", 2.5)
 
 
 def guardrail_alert(minutes: Mapping[str, float]) -> Alert | None:

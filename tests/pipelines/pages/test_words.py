@@ -126,7 +126,7 @@ def test_at_most_five_alerts_those_that_weigh_most_first() -> None:
     assert [alert.kind for alert in told] == ["Model", "Guardrail", "Cost", "Rules", "Orders"]
     texts = {alert.kind: alert.text for alert in told}
     assert "Cross is underpredicted in stressed: slope 1.40 (1.20 to 1.60)" in texts["Model"]
-    assert texts["Rules"] == "Same time fill 2 times, 40.00 USD."
+    assert texts["Rules"] == "2 fills dear by others' at their time, 40.00 USD."
     assert texts["Orders"].startswith("1 order out of the ordinary, 500 USD together")
     assert groups[1] and groups[1].text.startswith("2 rows of child_fills quarantined; 1,000 USD")
     quiet = [
