@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli import views
 from cli.console import show
 from cli.options import Date, Home, Json, LandingPath, date, known_home, landing_zone
 from cli.progress import stages
@@ -35,7 +36,5 @@ def shadow(
         step.check(result)
         show(result.to_dict(), as_json=True)
         return
-    lines = step.evidence(result.daily)
-    show({"release": result.release_id, "notes": "; ".join(result.notes), "evidence": lines},
-         as_json=False)  # fmt: skip
+    show(views.shadowed(result.release_id, result.notes, result.daily), as_json=False)
     step.check(result)

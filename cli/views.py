@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.console import cell, number
+
+if TYPE_CHECKING:
+    from crossimpact.shadow.tables import DayRow
 
 Data = Mapping[str, Any]
 REFIT_METRICS = {
@@ -14,6 +17,28 @@ REFIT_METRICS = {
 }  # fmt: skip
 OVER_TIME = "impact over time"
 EVIDENCE = ("regime", "statistic", "value", "se", "low", "high", "evidence", "limit", "verdict")
+
+
+def shadowed(release: str, notes: Sequence[str], daily: Sequence[DayRow]) -> Data:
+    """A line per policy, bps."""
+    from crossimpact.shadow.summary import lines
+
+    rows = [
+        {
+            "policy": line.policy,
+            "bps": round(line.is_bps, 1),
+            "gain": round(line.gain_bps, 1),
+            "95%": f"{line.gain_lo_bps:.1f} to {line.gain_hi_bps:.1f}",
+            "claimed": round(line.claimed_bps, 1),
+            "worst": f"{line.worst_kernel} {line.worst_bps:.1f}",
+            "p95": round(line.p95_bps, 1),
+            "filled": f"{line.completion:.0%}",
+            "placebo": round(line.placebo_gain_bps, 1),
+            "verdict": line.verdict,
+        }
+        for line in lines(daily)
+    ]
+    return {"release": release, "notes": "; ".join(notes), "evidence": rows}
 
 
 def span(window: Data) -> str:

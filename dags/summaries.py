@@ -98,7 +98,7 @@ def tca(result: day.Result) -> Iterator[str]:
 
 def shadow(result: shadows.Result) -> Iterator[str]:
     """One date's evidence: what `optimal` would have gained, and whether that speaks against it."""
-    from crossimpact.shadow.rows import headline
+    from crossimpact.shadow.summary import headline
 
     row = headline(result.daily)
     made = "made anew" if result.recomputed else "unchanged"

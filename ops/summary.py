@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crossimpact.model import ImpactModel
     from crossimpact.release.content import Window
     from crossimpact.release.gates import Row
+    from crossimpact.shadow.summary import PolicyLine
     from pipelines.live.recap import Recap
     from pipelines.release import RegimeAnswer
     from pipelines.store.landing import Landing
@@ -130,7 +131,7 @@ class Summary:
     reports: list[str]
     pull: Mapping[str, Any]
     live: Live
-    shadow: Sequence[Mapping[str, object]]
+    shadow: Sequence[PolicyLine]
     stages: Mapping[str, float] = field(default_factory=dict)
     peak_mb: float = 0.0
 
@@ -145,6 +146,7 @@ class Summary:
             "window": self.window.to_dict(),
             "gates": [row.to_dict() for row in self.gates],
             "live": self.live.recap.to_dict() | {"problem": self.live.problem},
+            "shadow": [asdict(line) for line in self.shadow],
             "shortfall": {"dates": self.shortfall.dates, **self.shortfall.usd},
         }
 
@@ -182,11 +184,12 @@ def collect(
     )
 
 
-def shadow(settings: Settings, landed: Sequence[str]) -> list[Mapping[str, object]]:
+def shadow(settings: Settings, landed: Sequence[str]) -> list[PolicyLine]:
     """The evidence of the last date that was in the shadow; empty where none was."""
-    from pipelines import shadow as shadows
+    from crossimpact.shadow.summary import lines
+    from pipelines.shadow import published
 
-    return list(shadows.evidence(shadows.published(settings, landed)))
+    return lines(published(settings, landed))
 
 
 def live(session: Path) -> Live:

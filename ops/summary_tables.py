@@ -16,6 +16,7 @@ from ops.summary import SPLIT, Live, Lived, Shortfall, Summary, unbalanced
 
 if TYPE_CHECKING:
     from crossimpact.release.gates import Row
+    from crossimpact.shadow.summary import PolicyLine
 
 
 def render(console: Console, summary: Summary) -> None:
@@ -179,17 +180,14 @@ def _live_table(live: Live) -> Table:
     return view
 
 
-def _shadow_table(rows: Sequence[Mapping[str, object]]) -> Table:
-    view = _table("policy", "bps", "gain", "95%", "claimed", "worst", "p95", "filled", "verdict")
-    for row in rows:
-        numbers = ("is_bps", "gain_bps", "interval", "claimed_bps", "worst_bps", "p95_bps")
-        told = (_tenths(row[name]) for name in numbers)
-        view.add_row(str(row["policy"]), *told, f"{row['completion']:.0%}", str(row["verdict"]))
+def _shadow_table(lines: Sequence[PolicyLine]) -> Table:
+    """What `crossimpact shadow` shows more of: kernels, tails, what was filled."""
+    view = _table("policy", "bps", "gain", "95%", "claim", "verdict")
+    for line in lines:
+        reach = f"{line.gain_lo_bps:.1f}, {line.gain_hi_bps:.1f}"
+        numbers = (f"{value:.1f}" for value in (line.is_bps, line.gain_bps))
+        view.add_row(line.policy, *numbers, reach, f"{line.claimed_bps:.1f}", line.verdict)
     return view
-
-
-def _tenths(value: object) -> str:
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

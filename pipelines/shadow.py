@@ -28,7 +28,8 @@ from crossimpact.shadow.halves import Half
 from crossimpact.shadow.impact import Judge
 from crossimpact.shadow.judging import Verdicts, chosen
 from crossimpact.shadow.replay import NO_LIMITS, Chooser, replay
-from crossimpact.shadow.rows import Rows, headline, rows
+from crossimpact.shadow.rows import Rows, rows
+from crossimpact.shadow.summary import headline
 from crossimpact.shadow.tables import DayRow, Policy
 from pipelines import plan, tca
 from pipelines.release import champion
@@ -276,34 +277,3 @@ def published(settings: Settings, dates: Sequence[str]) -> tuple[DayRow, ...]:
     known = [date for date in warehouse.dates(LAYER, DAILY) if date in dates]
     rows = warehouse.rows(LAYER, DAILY, known[-1]) if known else None
     return tuple(DayRow(**row) for row in rows or [])
-
-
-def evidence(daily: Sequence[DayRow]) -> list[dict[str, Any]]:
-    """The table a person reads: a line per policy, by the independent judge, with what the chooser
-    claims and the worst kernel beside it."""
-    lines = []
-    for policy in dict.fromkeys(row.policy for row in daily):
-        row = headline(daily, policy)
-        those = [each for each in daily if each.policy == policy]
-        claimed = next(r for r in those if (r.judge, r.kernel) == ("claimed", "release"))
-        others = [r for r in those if r.judge == "independent" and r.kernel != "release"]
-        worst = min(others, key=lambda r: r.gain_bps)
-        lines.append(
-            {
-                "policy": policy,
-                "is_bps": round(row.is_bps, 2),
-                "gain_bps": round(row.gain_bps, 2),
-                "interval": f"{row.gain_lo_bps:.1f}, {row.gain_hi_bps:.1f}",
-                "share_gain": round(row.share_gain, 2),
-                "claimed_bps": round(claimed.gain_bps, 2),
-                "worst_kernel": worst.kernel,
-                "worst_bps": round(worst.gain_bps, 2),
-                "p90_bps": round(row.p90_bps, 1),
-                "p95_bps": round(row.p95_bps, 1),
-                "bad_fills": row.bad_fills,
-                "completion": round(row.completion, 3),
-                "placebo_bps": round(row.placebo_gain_bps, 2),
-                "verdict": "" if policy == EXECUTED else row.verdict,
-            }
-        )
-    return lines

@@ -27,7 +27,7 @@ LATE = 1.0
 @dataclass(frozen=True)
 class Recorded:
     """A date as it was: the day, what was executed, realized shortfalls by order (USD), and the
-    buckets of each name with a market."""
+    baskets with an order that lasts beyond the date."""
 
     day: Day
     executed: Schedule
@@ -215,10 +215,10 @@ def _executed(day: Day, fills: Columns, grid: _Grid) -> Schedule:
     place = {order: k for k, order in enumerate(day.orders.ids)}
     shares, crossing = np.zeros((2, len(place), grid.buckets))
     bucket = np.clip(grid.at(fills["ts"]).astype(int), 0, grid.buckets - 1)
-    for k, order in enumerate(fills["order_id"]):
-        if (p := place.get(str(order))) is not None:
-            shares[p, bucket[k]] += fills["shares"][k]
-            crossing[p, bucket[k]] += fills["crossing"][k]
+    at = np.array([place.get(str(order), -1) for order in fills["order_id"]], dtype=np.intp)
+    ours = at >= 0
+    for total, name in ((shares, "shares"), (crossing, "crossing")):
+        np.add.at(total, (at[ours], bucket[ours]), fills[name][ours])
     return Schedule(shares, crossing)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,24 +14,18 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from crossimpact import contract
 from crossimpact.model import Array
 from crossimpact.release.bundle import Release
 from pipelines.pages import day_figures, past, plots, venues, words
+from pipelines.pages.data_quality import Quality, data_quality
 from pipelines.pages.day_figures import Stretch
 from pipelines.pages.past import Past
 from pipelines.pages.words import Alert
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import Manifest, Warehouse
+from pipelines.store.warehouse import Warehouse
 from registry import pages as registry_pages
 
-QUALITY_LAYERS = ("accepted", "quarantine", "violations")
-#: What a row of a table is worth, where it has a price.
-WORTH = {
-    "child_fills": ("fill_px", "fill_qty"),
-    "parent_orders": ("parent_notional",),
-}
 WORST_PARENTS = 15
 SHOWN_PAIRS = 20
 SHOWN = 3  # buckets that make a path
@@ -181,55 +174,6 @@ def calibration_trend(warehouse: Warehouse, date: str) -> day_figures.Trend | No
 
 
 # -- what the numbers rest on --------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Quality:
-    """A table's rows of the date, what the quarantined ones are worth, and the rules they broke."""
-
-    table: str
-    accepted: int
-    quarantined: int
-    quarantined_usd: float | None
-    rules: tuple[tuple[str, int], ...]
-
-
-def data_quality(warehouse: Warehouse, date: str) -> list[Quality]:
-    """Per landed table."""
-    tables = []
-    for table in contract.TABLES:
-        accepted, refused, broken = (
-            warehouse.manifest(layer, table, date) for layer in QUALITY_LAYERS
-        )
-        if accepted is None:
-            continue
-        rules: Counter[str] = Counter()
-        if broken is not None and broken.rows:
-            rows = warehouse.rows(broken.layer, table, date, ["rule_id"]) or []
-            rules.update(row["rule_id"] for row in rows)
-        tables.append(
-            Quality(
-                table,
-                accepted.rows,
-                refused.rows if refused else 0,
-                _worth(warehouse, refused, date),
-                tuple(sorted(rules.items(), key=lambda item: (-item[1], item[0]))),
-            )
-        )
-    return tables
-
-
-def _worth(warehouse: Warehouse, refused: Manifest | None, date: str) -> float | None:
-    """USD of quarantined rows that have a price; what cannot be read as one counts as nothing."""
-    if refused is None or refused.table not in WORTH:
-        return None
-    rows = warehouse.rows(refused.layer, refused.table, date) or []
-    worth = (math.prod(_number(row.get(c)) for c in WORTH[refused.table]) for row in rows)
-    return math.fsum(value for value in worth if math.isfinite(value))
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float | Decimal) else math.nan
 
 
 def _data_alert(day: Row, quality: Sequence[Quality]) -> Alert | None:

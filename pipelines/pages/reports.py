@@ -17,7 +17,8 @@ from crossimpact.atomic import write_atomic
 from crossimpact.errors import CrossImpactError
 from crossimpact.release import ledger
 from pipelines.pages import day_content, hotspots, past
-from pipelines.pages.day_content import QUALITY_LAYERS, Marts
+from pipelines.pages.data_quality import QUALITY_LAYERS
+from pipelines.pages.day_content import Marts
 from pipelines.pages.day_figures import trend
 from pipelines.pages.numbers import bps, count, percent, usd
 from pipelines.pricing import Pricing
@@ -34,7 +35,8 @@ _MONTH, _WEEK, _DAY = (
     for pattern in (r"audit-\d{4}-\d{2}", r"hotspots-\d{4}-W\d{2}", r"tca-\d{4}-\d{2}-\d{2}")
 )
 #: Between these lines a page names its neighbours; they change when others come.
-NEIGHBOURS = re.compile(r"(?<=<!-- neighbours -->\n).*?(?=<!-- /neighbours -->)", re.DOTALL)
+NEIGHBOURS_END = "<!-- /neighbours -->"
+NEIGHBOURS = re.compile(rf"(?<=<!-- neighbours -->\n).*?(?={NEIGHBOURS_END})", re.DOTALL)
 Row = dict[str, Any]
 
 
@@ -141,15 +143,26 @@ def _link(settings: Settings, pages: list[str]) -> None:
     """Write what is before and after each page into it, where that has changed."""
     for place, page in enumerate(pages):
         path = settings.reports / f"{page}.html"
-        text = path.read_text(encoding="utf-8")
         around = {
             "before": pages[place - 1] if place else None,
             "after": pages[place + 1] if place + 1 < len(pages) else None,
         }
-        named = render("neighbours.html.j2", **around).replace("\\", "")
-        linked = NEIGHBOURS.sub(named, text)
-        if linked != text:
-            write_atomic(path, linked)
+        named = render("neighbours.html.j2", **around)
+        there = NEIGHBOURS.search(_head(path))
+        if there and there.group() != named:
+            text = path.read_text(encoding="utf-8")
+            write_atomic(path, text[: there.start()] + named + text[there.end() :])
+
+
+def _head(path: Path) -> str:
+    """A page until it has named its neighbours: most are read no further."""
+    read: list[str] = []
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            read.append(line)
+            if NEIGHBOURS_END in line:
+                break
+    return "".join(read)
 
 
 def _index(settings: Settings, pages: list[str]) -> str:

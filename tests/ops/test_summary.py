@@ -15,6 +15,7 @@ from rich.console import Console
 from crossimpact.model import ImpactModel
 from crossimpact.release.content import Window
 from crossimpact.release.gates import Row
+from crossimpact.shadow.summary import PolicyLine
 from ops import summary
 from ops.summary_tables import render
 from pipelines.live.recap import Recap
@@ -135,18 +136,23 @@ def test_render_shows_the_facts(width):
             "regimes": [{"regime": "stressed", "rung": "fixed_pov"}],
         },
         shadow=[
-            {
-                "policy": "optimal",
-                "is_bps": 55.81,
-                "gain_bps": 2.87,
-                "interval": "-1.0, 7.5",
-                "claimed_bps": 2.91,
-                "worst_kernel": "none",
-                "worst_bps": -5.7,
-                "p95_bps": 114.6,
-                "completion": 0.83,
-                "verdict": "unproven",
-            }
+            PolicyLine(
+                policy="optimal",
+                is_bps=55.81,
+                gain_bps=2.87,
+                gain_lo_bps=-1.02,
+                gain_hi_bps=7.53,
+                share_gain=0.88,
+                claimed_bps=2.91,
+                worst_kernel="none",
+                worst_bps=-5.7,
+                p90_bps=98.0,
+                p95_bps=114.6,
+                bad_fills=12,
+                completion=0.83,
+                placebo_gain_bps=-0.1,
+                verdict="unproven",
+            )
         ],
         live=summary.Live(RECAP, "line 7 was changed"),
         drift=[{"regime": "normal", "buckets": 60, "verdict": "watch", "reason": "slope 2"}],
@@ -180,6 +186,8 @@ def test_render_shows_the_facts(width):
         "watch",
         "512 MB",
         "optimal 7, ranked 2",
+        "-1.0, 7.5",
+        "unproven",
         "green 310, amber 80, red 0",
         "advisory, RUN",
         "line 7 was changed",

@@ -21,6 +21,7 @@ from crossimpact.errors import (
 from crossimpact.release.bundle import Release
 from crossimpact.release.content import Window
 from crossimpact.shadow.halves import split
+from crossimpact.shadow.summary import lines
 from crossimpact.shadow.tables import BasketRow, DayRow
 from crossimpact.simulate import DeskSpec
 from pipelines import shadow, simulate, tca, validate
@@ -202,10 +203,11 @@ def test_the_verdict_of_a_day_is_a_gate(result):
 
 
 def test_the_evidence_names_every_policy_and_is_json(result):
-    lines = shadow.evidence(result.daily)
-    assert [line["policy"] for line in lines] == [
+    told = lines(result.daily)
+    assert [line.policy for line in told] == [
         "executed", "twap", "vwap", "self_only", "sector_block", "ranked", "optimal",
     ]  # fmt: skip
+    assert told[0].gain_bps == 0 and told[0].verdict == "" and all(t.verdict for t in told[1:])
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert plain["daily"] == [asdict(row) for row in result.daily]
 

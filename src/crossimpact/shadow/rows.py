@@ -200,11 +200,3 @@ def _completion(verdicts: Verdicts, name: str) -> float:
     both = (replayed.by_basket(each)[counted].sum() for each in (filled, orders.notional))
     done, asked = both
     return float(done / asked)
-
-
-def headline(daily: Sequence[DayRow], policy: Policy = "optimal") -> DayRow:
-    """The row a day stands for: the policy by the independent judge, the judge's own kernel."""
-    return next(
-        row for row in daily
-        if (row.policy, row.judge, row.kernel) == (policy, "independent", "release")
-    )  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 
 from crossimpact.release.bundle import Release
 from pipelines import tca
-from pipelines.pages import day_content, reports
+from pipelines.pages import data_quality, reports
 from pipelines.pages.numbers import usd
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
@@ -141,13 +141,14 @@ def test_quarantine_counts_of_the_date_are_shown(tmp_path: Path) -> None:
     warehouse = Warehouse(Settings(tmp_path))
     with warehouse.connect() as connection:
         broken = "FROM (SELECT unnest(['fill_in_window', 'fill_in_window']) AS rule_id)"
-        columns = {"quarantine": "[rule_id] AS rules, '{}' AS record", "violations": "rule_id"}
+        record = """'{"fill_px":"10.5","fill_qty":"3"}' AS record"""
+        columns = {"quarantine": f"[rule_id] AS rules, {record}", "violations": "rule_id"}
         for layer, chosen in columns.items():
             query = f"SELECT {chosen} {broken}"
             warehouse.publish(connection, query, layer, "child_fills", DATE, inputs={})
     assert "fill_in_window (2)" in make(tmp_path).report.read_text()
-    row = next(r for r in day_content.data_quality(warehouse, DATE) if r.table == "child_fills")
-    assert (row.accepted, row.quarantined) == (6, 2)
+    row = next(r for r in data_quality.data_quality(warehouse, DATE) if r.table == "child_fills")
+    assert (row.accepted, row.quarantined, row.quarantined_usd) == (6, 2, 63.0)
 
 
 def test_the_index_lists_every_page(tmp_path: Path) -> None:
