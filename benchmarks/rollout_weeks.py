@@ -16,7 +16,7 @@ from cli import views, views_rollout
 from cli.console import show
 from crossimpact.errors import GateRefused
 from pipelines.pages import post_mortem
-from pipelines.rollout import steps
+from pipelines.rollout import drawing, steps
 from pipelines.rollout.week import look_back
 from pipelines.store.settings import Settings
 from tests.pipelines.rollout import desk
@@ -75,7 +75,9 @@ def shadowed(settings: Settings, dates: list[str], trade: partial[dict[str, bool
 
 def one_day(settings: Settings, day: str, trade: partial[dict[str, bool]]) -> steps.Moved:
     """Commitment, trading, judgement."""
-    made = steps.commit(settings, day, who="loop", now=desk.morning(day), entropy=desk.entropy(day))
+    made = drawing.commit(
+        settings, day, who="loop", now=desk.morning(day), entropy=desk.entropy(day)
+    )
     arms = trade(day)
     moved = steps.judge(settings, who="loop", now=desk.night(day))
     chances = ", ".join(f"{chance:.2f}" for chance in made.chances)

@@ -70,9 +70,9 @@ def stop(reason: Reason = "", home: Home = None, json_: Json = False) -> None:
 def commit(date: Date = None, home: Home = None, json_: Json = False) -> None:
     """Before the open: fix a date's draw [default: today] and put its hash on record."""
     place, day = known_home(home), parse_date(date) or now().date().isoformat()
-    from pipelines.rollout import steps
+    from pipelines.rollout import drawing
 
-    show(steps.commit(place, day, who=who(), now=now()).to_dict(), as_json=json_)
+    show(drawing.commit(place, day, who=who(), now=now()).to_dict(), as_json=json_)
 
 
 @app.command()

@@ -42,10 +42,10 @@ def rollout() -> None:
         from datetime import UTC, datetime
 
         from crossimpact.errors import StaleModel
-        from pipelines.rollout import notices, steps
+        from pipelines.rollout import in_force, notices, steps
 
         home, now = settings({}), datetime.now(UTC)
-        if not steps.is_on(home):
+        if not in_force.is_on(home):
             return {"stage": ""}
         try:
             moved = steps.judge(home, who="rollout", now=now)
@@ -60,13 +60,13 @@ def rollout() -> None:
     def commit(judged: dict[str, Any]) -> None:
         from datetime import UTC, datetime
 
-        from pipelines.rollout import steps
+        from pipelines.rollout import drawing
 
         home, now = settings({}), datetime.now(UTC)
-        if not judged["stage"] or not steps.draws(home):
+        if not judged["stage"] or not drawing.draws(home):
             log.info("no stage that draws is in force")
             return
-        made = steps.commit(home, now.date().isoformat(), who="rollout", now=now)
+        made = drawing.commit(home, now.date().isoformat(), who="rollout", now=now)
         log.info("%s: salt committed, %s", made.date, made.commitment)
 
     @task(doc_md="Send what waits; remind of approvals.", trigger_rule="all_done")

@@ -40,7 +40,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Hot:
+class DearBasket:
     """A basket among the week's dearest."""
 
     date: str
@@ -63,7 +63,7 @@ class Breach:
 
 
 @dataclass(frozen=True)
-class DayBeside:
+class ShadowBesideLive:
     """A date's gain in the shadow beside the slice's; positive is cheaper by the policy."""
 
     date: str
@@ -91,9 +91,9 @@ class Week:
     dates: tuple[str, ...]
     status: Status
     pairs: tuple[Pair, ...]
-    baskets: tuple[Hot, ...]
+    baskets: tuple[DearBasket, ...]
     breaches: tuple[Breach, ...]
-    beside: tuple[DayBeside, ...]
+    beside: tuple[ShadowBesideLive, ...]
     calibration: JudgeCalibration
     live: LiveEvidence | None
     missing: tuple[LeftOut, ...]
@@ -169,10 +169,10 @@ def _pairs(settings: Settings, dates: Sequence[str]) -> tuple[Pair, ...]:
     return tuple(sorted(rows, key=lambda row: (-row.usd, row.names))[:SHOWN])
 
 
-def _dearest(of: Outcomes) -> tuple[Hot, ...]:
+def _dearest(of: Outcomes) -> tuple[DearBasket, ...]:
     cost = of.is_bps * of.notional_usd / 1e4
     rows = [
-        Hot(str(of.date[k]), str(of.basket[k]), _arm(of, k), float(of.notional_usd[k]),
+        DearBasket(str(of.date[k]), str(of.basket[k]), _arm(of, k), float(of.notional_usd[k]),
             float(cost[k]), float(of.is_bps[k]))
         for k in np.argsort(-cost, kind="stable")[:SHOWN]
     ]  # fmt: skip
@@ -191,7 +191,7 @@ def _breaches(of: Outcomes) -> tuple[Breach, ...]:
 
 def _beside(
     settings: Settings, policy: str, week: Outcomes, of: Outcomes, y: Array
-) -> tuple[DayBeside, ...]:
+) -> tuple[ShadowBesideLive, ...]:
     """What the shadow says of a date, and what the slice does."""
     a, b = scores(of, y)
     daily = zip(of.days.tolist(), a, b, strict=True)
@@ -200,7 +200,9 @@ def _beside(
     for day in week.days.tolist():
         rows = warehouse.rows(shadow_tables.LAYER, shadow_tables.DAILY, day) or []
         told = shadow_evidence.of_day(rows, policy)
-        result.append(DayBeside(day, told.gain_bps, told.claimed_bps, live[day], told.verdict))
+        result.append(
+            ShadowBesideLive(day, told.gain_bps, told.claimed_bps, live[day], told.verdict)
+        )
     return tuple(result)
 
 

@@ -20,7 +20,7 @@ from crossimpact.rollout.design import DayDraw
 from pipelines import release as life
 from pipelines import shadow_tables
 from pipelines.approval import Signature
-from pipelines.rollout import steps
+from pipelines.rollout import drawing, steps
 from pipelines.rollout.places import Places
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
@@ -204,7 +204,7 @@ def publish(settings: Settings, day: str, tables: Sequence[Table]) -> None:
 
 def day_of(settings: Settings, day: str, **traded: Any) -> steps.Moved:
     """A whole date of a stage that draws: commitment, trading, judgement at night."""
-    steps.commit(settings, day, who="loop", now=morning(day), entropy=entropy(day))
+    drawing.commit(settings, day, who="loop", now=morning(day), entropy=entropy(day))
     trade(settings, day, **traded)
     return steps.judge(settings, who="loop", now=night(day))
 

@@ -11,7 +11,7 @@ import pytest
 
 from crossimpact.errors import CrossImpactError, GateRefused, StaleModel, UsageError
 from crossimpact.rollout import ledger
-from pipelines.rollout import steps
+from pipelines.rollout import drawing, steps
 from pipelines.rollout.places import Places
 from pipelines.store.settings import Settings
 from tests.pipelines.rollout import desk
@@ -146,8 +146,8 @@ def test_another_champion_takes_a_drawing_rollout_down_at_once(aa: Settings) -> 
 
 
 def test_a_salt_is_committed_once_and_one_that_was_changed_midway_takes_it_down(aa) -> None:
-    first = steps.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]))
-    again = steps.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]) + timedelta(minutes=1))
+    first = drawing.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]))
+    again = drawing.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]) + timedelta(minutes=1))
     assert first == again
     desk.trade(aa, AA[0])
     Places(aa.home).salt(AA[0]).write_bytes(bytes(32))
@@ -161,7 +161,7 @@ def test_a_salt_written_by_a_killed_process_is_the_one_that_is_committed_to(aa) 
     path = Places(aa.home).salt(AA[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(range(32)))
-    steps.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]))
+    drawing.commit(aa, AA[0], who="ann", now=desk.morning(AA[0]))
     draw = book(aa)[-1].draw
     assert draw is not None
     draw.opens(bytes(range(32)))
@@ -169,7 +169,7 @@ def test_a_salt_written_by_a_killed_process_is_the_one_that_is_committed_to(aa) 
 
 def test_a_commitment_after_the_open_and_baskets_that_span_days_are_named(aa: Settings) -> None:
     late = desk.morning(AA[0]).replace(hour=15)
-    steps.commit(aa, AA[0], who="ann", now=late, entropy=desk.entropy(AA[0]))
+    drawing.commit(aa, AA[0], who="ann", now=late, entropy=desk.entropy(AA[0]))
     desk.trade(aa, AA[0])
     steps.judge(aa, who="loop", now=desk.night(AA[0]))
     desk.day_of(aa, AA[1], spans=[f"{AA[1]}/B3"])
@@ -189,14 +189,14 @@ def test_a_stage_that_draws_nothing_commits_to_nothing_nor_is_a_date_that_is_ove
 ) -> None:
     begin(fresh)
     with pytest.raises(UsageError, match="stage shadow draws no basket"):
-        steps.commit(fresh, AA[0], who="ann", now=desk.morning(AA[0]))
+        drawing.commit(fresh, AA[0], who="ann", now=desk.morning(AA[0]))
     desk.up(fresh, SHADOW[-1])
     with pytest.raises(UsageError, match="is over"):
-        steps.commit(fresh, AA[0], who="ann", now=desk.morning(AA[1]))
+        drawing.commit(fresh, AA[0], who="ann", now=desk.morning(AA[1]))
 
 
 def test_a_committed_date_on_which_nobody_traded_is_no_missing_one(aa: Settings) -> None:
-    steps.commit(aa, "2026-02-21", who="ann", now=desk.morning("2026-02-21"))  # a Saturday
+    drawing.commit(aa, "2026-02-21", who="ann", now=desk.morning("2026-02-21"))  # a Saturday
     desk.day_of(aa, "2026-02-23")
     found = steps.status(aa, now=desk.night("2026-02-23")).evidence
     assert found and found.missing == () and found.days == 1
@@ -208,7 +208,7 @@ def test_a_stop_takes_a_reason_and_ends_it(aa: Settings) -> None:
     steps.stop(aa, who="ann", reason="halt", now=desk.night(AA[0]))
     assert steps.status(aa, now=desk.night(AA[0])).stage == ""
     with pytest.raises(UsageError, match="no rollout is on"):
-        steps.commit(aa, AA[1], who="ann", now=desk.morning(AA[1]))
+        drawing.commit(aa, AA[1], who="ann", now=desk.morning(AA[1]))
 
 
 def test_the_gates_of_a_promotion_get_the_shadow_of_the_release(fresh: Settings) -> None:
@@ -237,4 +237,4 @@ def test_the_same_dates_give_the_same_evidence(tmp_path: Path) -> None:
         digests.append(found.digest if found else "")
     assert digests[0] == digests[1] != ""
     with pytest.raises(CrossImpactError):
-        steps.commit(made, AA[0], who="ann", now=desk.morning(AA[1]))
+        drawing.commit(made, AA[0], who="ann", now=desk.morning(AA[1]))
