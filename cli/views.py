@@ -172,7 +172,7 @@ def priced(result: Data) -> Data:
 
 def _causes(split: Mapping[str, Data]) -> list[Data]:
     """The six parts that sum to the total, below each what is in it and is not nothing."""
-    from pipelines.tca_tables import INSIDE
+    from pipelines.tca_columns import INSIDE
 
     rows: list[Data] = []
     for part, inside in INSIDE.items():

@@ -9,151 +9,35 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from crossimpact.consumer.state import expired
 from crossimpact.errors import ProblemError
-from crossimpact.model import Array, ImpactModel, canonical_json
+from crossimpact.model import Array, ImpactModel
 from crossimpact.pretrade import ExpectedCost, even_flow, expected_cost
-from crossimpact.release import ledger
 from crossimpact.release.bundle import UNKNOWN, Release
 from pipelines import basket_file
 from pipelines.basket_file import Order
+from pipelines.prediction import (
+    CAUSES,
+    URGENCIES,
+    WIDTH,
+    PairCost,
+    Predicted,
+    Result,
+    Scenario,
+    headline,
+)
+from pipelines.pretrade_record import digest, remember
 from pipelines.release import champion
 from pipelines.store.settings import Settings
-from pipelines.store.warehouse import Warehouse, sql, text_sha256
+from pipelines.store.warehouse import Warehouse, sql
 
-#: Share of each order's window that is used.
-URGENCIES = {"low": 1.0, "medium": 0.5, "high": 0.25}
-CAUSES = ("spread", "self_now", "self_carried", "cross_now", "cross_carried", "delay")
-#: Standard errors each way of an interval of 95%.
-WIDTH = 1.96
 MAX_PAIRS = 20
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Expected cost, USD, positive = worse; against the mid at the basket's start.
-
-    Attributes
-    ----------
-    notional_usd
-        To be traded.
-    spread_usd, self_now_usd, self_carried_usd, cross_now_usd, cross_carried_usd, delay_usd
-        Its causes, see `crossimpact.pretrade.ExpectedCost`; they sum to `total_usd`.
-    low_usd, high_usd
-        95% interval of the expected cost, None where a number that it rests on has no error. The
-        market's own moves come on top.
-    """
-
-    notional_usd: float
-    spread_usd: float
-    self_now_usd: float
-    self_carried_usd: float
-    cross_now_usd: float
-    cross_carried_usd: float
-    delay_usd: float
-    total_usd: float
-    low_usd: float | None
-    high_usd: float | None
-
-    @classmethod
-    def of(cls, notional: float, causes: Mapping[str, float], se: float) -> Predicted:
-        total = math.fsum(causes.values())
-        low, high = (total - WIDTH * se, total + WIDTH * se) if se == se else (None, None)
-        named = {f"{name}_usd": value for name, value in causes.items()}
-        return cls(notional_usd=notional, **named, total_usd=total, low_usd=low, high_usd=high)
-
-    @property
-    def total_bps(self) -> float:
-        """Of the notional."""
-        return 1e4 * self.total_usd / self.notional_usd
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "total_bps": self.total_bps}
-
-
-@dataclass(frozen=True)
-class PairCost:
-    """What two names cost each other, both directions: in the same buckets, and by what one's
-    earlier trading left for the other's."""
-
-    symbol_i: str
-    symbol_j: str
-    now_usd: float
-    carried_usd: float
-    low_usd: float | None
-    high_usd: float | None
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """The basket at one urgency in one regime.
-
-    Attributes
-    ----------
-    minutes
-        From the first order's start to the last one's end.
-    rung, reason
-        Who answers; without a model there are no costs, only a share of volume.
-    basket, orders, pairs
-        Orders as in the file; the largest pairs.
-    """
-
-    urgency: str
-    minutes: float
-    regime: str
-    rung: str
-    reason: str
-    basket: Predicted | None = None
-    orders: tuple[Predicted, ...] = ()
-    pairs: tuple[PairCost, ...] = ()
-
-
-@dataclass(frozen=True)
-class Result:
-    """Every scenario of a basket, by one release.
-
-    Attributes
-    ----------
-    prediction
-        Of the same orders by the same release: the same.
-    headline
-        The answer in a sentence.
-    note
-        What to know besides: the release has expired, where prices come from.
-    """
-
-    prediction: str
-    predicted_at: datetime
-    release: str
-    as_of: str
-    headline: str
-    note: str
-    orders: tuple[Order, ...]
-    notionals: tuple[float, ...]
-    scenarios: tuple[Scenario, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = asdict(self)
-        for scenario, of in zip(plain["scenarios"], self.scenarios, strict=True):
-            scenario["basket"] = of.basket.to_dict() if of.basket else None
-            scenario["orders"] = [
-                {"order_id": order.order_id, "symbol": order.symbol, "side": order.side}
-                | cost.to_dict()
-                for order, cost in zip(self.orders, of.orders, strict=bool(of.orders))
-            ]
-        for order, notional in zip(plain["orders"], self.notionals, strict=True):
-            order |= {"notional_usd": notional, "start": order["start"].isoformat(),
-                      "end": order["end"].isoformat()}  # fmt: skip
-        return {**plain, "predicted_at": self.predicted_at.isoformat()}
 
 
 def run(settings: Settings, path: Path, now: datetime) -> Result:
@@ -178,7 +62,7 @@ def run(settings: Settings, path: Path, now: datetime) -> Result:
     scenarios = tuple(_scenarios(release, orders, notionals))
     notes = (expired(release, now, settings.policy.release.valid_for), priced_at)
     result = Result(
-        prediction=_digest(release, orders, notionals),
+        prediction=digest(release, orders, notionals),
         predicted_at=now,
         release=release.id,
         as_of=release.as_of,
@@ -188,7 +72,7 @@ def run(settings: Settings, path: Path, now: datetime) -> Result:
         notionals=notionals,
         scenarios=scenarios,
     )
-    _remember(settings, result, release)
+    remember(settings, result, release)
     return result
 
 
@@ -304,137 +188,3 @@ def _pair(cost: ExpectedCost, symbols: Sequence[str], i: int, j: int) -> PairCos
     total = now + carried
     low, high = (total - WIDTH * se, total + WIDTH * se) if se == se else (None, None)
     return PairCost(symbols[i], symbols[j], now, carried, low, high)
-
-
-# -- in words ------------------------------------------------------------------------------------
-
-
-def headline(scenarios: Sequence[Scenario], release: Release) -> str:
-    """The cost as planned in every regime, the largest cause and pair, and what haste adds."""
-    priced = [s for s in scenarios if s.basket]
-    if not priced:
-        return f"release {release.id} has no model to price this basket: {scenarios[0].reason}"
-    planned = [s for s in priced if s.urgency == "low"]
-    first = planned[0]
-    sentences = ["Expected cost as planned: " + ", ".join(map(_in_regime, planned))]
-    if first.basket:
-        causes = {name: getattr(first.basket, f"{name}_usd") for name in CAUSES}
-        largest = max(causes, key=lambda name: abs(causes[name]))
-        share = causes[largest] / first.basket.total_usd if first.basket.total_usd else math.nan
-        sentences.append(f"the largest cause is {WORDS[largest]}, {share:.0%}")
-    if first.pairs:
-        pair = first.pairs[0]
-        usd = pair.now_usd + pair.carried_usd
-        what = "cost each other" if usd > 0 else "save each other"
-        sentences.append(f"{pair.symbol_i} and {pair.symbol_j} {what} {abs(usd):,.0f} USD")
-    hurried = next(s for s in priced if s.regime == first.regime and s.urgency == "high")
-    if hurried.basket and first.basket:
-        more = hurried.basket.total_usd - first.basket.total_usd
-        sentences.append(f"in a quarter of the time {abs(more):,.0f} USD {_more(more)}")
-    return "; ".join(sentences) + "."
-
-
-WORDS = {
-    "spread": "the spread",
-    "self_now": "own impact at once",
-    "self_carried": "own impact carried over",
-    "cross_now": "cross impact at once",
-    "cross_carried": "cross impact carried over",
-    "delay": "what earlier orders moved before later ones arrive",
-}
-
-
-def _in_regime(scenario: Scenario) -> str:
-    cost = scenario.basket
-    if cost is None:
-        return scenario.reason
-    text = f"{cost.total_usd:,.0f} USD ({cost.total_bps:,.1f} bps"
-    if cost.low_usd is not None and cost.high_usd is not None:
-        text += f"; 95% {cost.low_usd:,.0f} to {cost.high_usd:,.0f}"
-    return f"{text}) in a {scenario.regime} market"
-
-
-def _more(usd: float) -> str:
-    return "more" if usd > 0 else "less"
-
-
-# -- memory --------------------------------------------------------------------------------------
-
-TABLE = "pretrade"
-#: The costs of a row, and what they are.
-COLUMNS = {
-    "notional_usd": "to be traded",
-    "spread_usd": "expected: half spread and fees, alpha of the model",
-    "self_now_usd": "expected: own flow of the bucket",
-    "self_carried_usd": "expected: what earlier own flow of the basket left, since its start",
-    "cross_now_usd": "expected: the basket's other names, same bucket",
-    "cross_carried_usd": "expected: what they left",
-    "delay_usd": "expected: what the basket's earlier orders moved before this one starts",
-    "total_usd": "sum of these, against the mid at the basket's start",
-    "low_usd": "95% interval of the expectation, lower end; null where it is unknown",
-    "high_usd": "upper end",
-    "total_bps": "total of the notional",
-}
-SCHEMA = pa.schema(
-    [("prediction", pa.string()), ("predicted_at", pa.timestamp("us", tz="UTC"))]
-    + [(name, pa.string()) for name in ("release_id", "basket_id", "order_id")]
-    + [("line", pa.int64()), ("symbol", pa.string()), ("side", pa.string())]
-    + [(name, pa.timestamp("us", tz="UTC")) for name in ("start_ts", "end_ts")]
-    + [(name, pa.string()) for name in ("urgency", "regime", "rung")]
-    + [(name, pa.float64()) for name in COLUMNS]
-)
-
-
-def _digest(release: Release, orders: Sequence[Order], notionals: Sequence[float]) -> str:
-    plain = [[str(value) for value in (*order.key, order.symbol, order.side, order.start,
-                                       order.end)] for order in orders]  # fmt: skip
-    said = canonical_json({"orders": plain, "usd": list(notionals)}).decode()
-    return text_sha256(release.digest, said)[:16]
-
-
-def _remember(settings: Settings, result: Result, release: Release) -> None:
-    """Add the prediction to those of the date on which the basket starts; once, however often it
-    is asked for."""
-    warehouse = Warehouse(settings)
-    date = min(order.start for order in result.orders).date().isoformat()
-    rows = list(_rows(result))
-    lock = warehouse.folder("marts", TABLE, date) / ".lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    if not rows:
-        return
-    with ledger.hold(lock), warehouse.connect() as connection:
-        before = warehouse.manifest("marts", TABLE, date)
-        if before and result.prediction in before.inputs:
-            return
-        made = pa.Table.from_pylist(rows, SCHEMA)
-        connection.register("made", made)
-        if before:
-            warehouse.attach(connection, "marts", TABLE, [date], view=True)
-            connection.execute(f"CREATE VIEW predicted AS SELECT * FROM {TABLE}")
-        else:
-            connection.register("predicted", SCHEMA.empty_table())
-        inputs = {**(before.inputs if before else {}), result.prediction: release.digest}
-        warehouse.publish(
-            connection, sql("pretrade/remembered"), "marts", TABLE, date, inputs=inputs
-        )
-
-
-def _rows(result: Result) -> Iterator[dict[str, Any]]:
-    for scenario in result.scenarios:
-        for order, cost in zip(result.orders, scenario.orders, strict=bool(scenario.orders)):
-            yield {
-                "prediction": result.prediction,
-                "predicted_at": result.predicted_at,
-                "release_id": result.release,
-                "basket_id": order.basket_id,
-                "order_id": order.order_id or None,
-                "line": order.line,
-                "symbol": order.symbol,
-                "side": order.side,
-                "start_ts": order.start,
-                "end_ts": basket_file.at_urgency(order, URGENCIES[scenario.urgency]).end,
-                "urgency": scenario.urgency,
-                "regime": scenario.regime,
-                "rung": scenario.rung,
-                **cost.to_dict(),
-            }

@@ -23,9 +23,10 @@ from pipelines.store.landing import Landing
 from pipelines.store.provenance import code_digest
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Manifest, Warehouse
+from pipelines.tca_columns import CAUSES, PARTS
 from pipelines.tca_day import extent
 from pipelines.tca_marts import ACCEPTED, FEATURES, LAYER, OPTIONAL
-from pipelines.tca_tables import CAUSES, PARTS, TABLES
+from pipelines.tca_tables import TABLES
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ import duckdb
 
 from crossimpact import atomic
 from crossimpact.errors import UsageError
-from pipelines import pretrade
+from pipelines import pretrade_record
 from pipelines.store import csv_file
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse, quoted, sql
-from pipelines.tca_tables import TABLES, Column, Table, real, text, time, whole
+from pipelines.tca_columns import Column, Table, real, text, time, whole
+from pipelines.tca_tables import TABLES
 
 LAYER = "marts"
 #: Rows of a sheet, its header aside.
@@ -31,7 +32,7 @@ MAX_SHEET_ROWS = 1_048_575
 FETCHED = 10_000
 DATE = Column("date", "DATE", "", "trading date")
 PRETRADE = Table(
-    pretrade.TABLE,
+    pretrade_record.TABLE,
     "order x urgency x regime of a prediction made before trading",
     ("prediction", "line", "urgency", "regime"),
     (
@@ -50,7 +51,7 @@ PRETRADE = Table(
         text("rung", "who answered"),
         *(
             real(name, "bps" if name.endswith("_bps") else "USD", said)
-            for name, said in pretrade.COLUMNS.items()
+            for name, said in pretrade_record.COLUMNS.items()
         ),
     ),
 )

@@ -33,9 +33,10 @@ from pipelines.hot_pairs import hot_pairs
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse, scalar, sql
+from pipelines.tca_columns import INSIDE, PARTS
 from pipelines.tca_day import Causes, Day, causes, levels, own_left, predictions, read_day
 from pipelines.tca_noise import Exposures
-from pipelines.tca_tables import INSIDE, PARTS, TABLES
+from pipelines.tca_tables import TABLES
 
 LAYER = "marts"
 ACCEPTED = ("parent_orders", "child_fills", "market_snapshots", "benchmark_marks", "instruments")

@@ -29,7 +29,7 @@ import duckdb
 
 from crossimpact import contract
 from crossimpact.errors import CrossImpactError, Unavailable
-from pipelines.store import scratch
+from pipelines.store import row_groups, scratch
 from pipelines.store.files import Files, LocalFiles, Version
 from pipelines.store.manifest import DAYS, JUDGED, MANIFEST, Day, parsed
 from pipelines.store.manifest import Manifest as Manifest
@@ -39,8 +39,6 @@ from pipelines.store.settings import SQL_DIR, Settings
 T = TypeVar("T")
 #: What a full disk says; somebody may make room before the next try.
 NO_SPACE = os.strerror(errno.ENOSPC)
-#: Rows written together.
-ROW_GROUP = 250_000
 #: What a writer that was killed leaves.
 DRAFTS = ".*.tmp"
 
@@ -163,7 +161,7 @@ class Warehouse:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{uuid.uuid4().hex}.tmp"
         try:
-            rows = _write(connection, query, draft)
+            rows = row_groups.write(connection, query, draft)
             sha256 = file_sha256(draft)
             manifest = Manifest(
                 layer, table, date, f"{sha256[:16]}.parquet", rows, sha256, inputs, extra or {}
@@ -318,42 +316,6 @@ def _key(layer: str, table: str, date: str, name: str = MANIFEST) -> str:
 
 def _day_key(date: str) -> str:
     return f"{DAYS}/date={date}/{MANIFEST}"
-
-
-def _write(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
-    """Rows of `query` written to `path`, the same rows as the same bytes.
-
-    In row groups of one size, whatever pieces they come in; not `COPY (query)`, whose pages are cut
-    as the plan's inputs were.
-    """
-    from pyarrow import parquet  # not for those who only read manifests
-
-    rows = 0
-    connection.abort()  # of a result that nobody read to its end
-    reader = connection.sql(query).to_arrow_reader(ROW_GROUP)
-    with parquet.ParquetWriter(path, reader.schema) as writer:
-        for group in _regrouped(reader):
-            writer.write_table(group, row_group_size=ROW_GROUP)
-            rows += group.num_rows
-    return rows
-
-
-def _regrouped(batches: Iterable[Any]) -> Iterator[Any]:
-    """Tables of exactly ROW_GROUP rows, in one piece each, but for the last."""
-    from pyarrow import Table
-
-    held: list[Any] = []
-    size = 0
-    for batch in batches:
-        held.append(batch)
-        size += batch.num_rows
-        while size >= ROW_GROUP:
-            whole = Table.from_batches(held).combine_chunks()
-            yield whole.slice(0, ROW_GROUP)
-            held = whole.slice(ROW_GROUP).to_batches()
-            size -= ROW_GROUP
-    if held:
-        yield Table.from_batches(held).combine_chunks()
 
 
 def sql(name: str) -> str:

@@ -12,7 +12,7 @@ from crossimpact import contract
 from pipelines import release
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
-from pipelines.tca_tables import FIVE
+from pipelines.tca_columns import FIVE
 from registry import tracking
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from crossimpact.errors import CrossImpactError, ProblemError, StaleModel, UsageError
 from crossimpact.kernel.decay import Decay, DecayErrors
-from pipelines import basket_file, pretrade, promotion
+from pipelines import basket_file, prediction, pretrade, promotion
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
 from tests.pipelines.tca_desk import desk as traded_day
@@ -61,7 +61,7 @@ def file(folder: Path, text: str | bytes) -> Path:
 def test_the_same_causes_at_three_urgencies_in_every_regime(home: Settings, tmp_path: Path) -> None:
     result = pretrade.run(home, file(tmp_path, BASKET), at(2))
     assert [(s.regime, s.urgency) for s in result.scenarios] == [
-        (regime, urgency) for regime in ("normal", "stressed") for urgency in pretrade.URGENCIES
+        (regime, urgency) for regime in ("normal", "stressed") for urgency in prediction.URGENCIES
     ]
     normal, stressed = result.scenarios[:3], result.scenarios[3:]
     assert {(s.rung, s.reason, s.basket) for s in stressed} == {("fixed_pov", "3 buckets", None)}
@@ -107,7 +107,7 @@ def test_a_prediction_is_remembered_once_and_beside_others(home: Settings, tmp_p
     assert len(first) == 2 * 3 and len(more) == 2 * len(first)
     assert {row["predicted_at"] for row in more} == {at(2), at(4)}
     row = next(r for r in first if r["order_id"] == "o1" and r["urgency"] == "low")
-    parts = [row[f"{name}_usd"] for name in pretrade.CAUSES]
+    parts = [row[f"{name}_usd"] for name in prediction.CAUSES]
     assert sum(parts) == pytest.approx(row["total_usd"])  # type: ignore[type-var]
 
 

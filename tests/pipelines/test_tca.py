@@ -24,7 +24,8 @@ from pipelines.pages.reports import Row, read_mart
 from pipelines.pricing import Pricing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
-from pipelines.tca_tables import CAUSES, FIVE, PARTS, TABLES
+from pipelines.tca_columns import CAUSES, FIVE, PARTS
+from pipelines.tca_tables import TABLES
 from tests.pipelines.tca_desk import (
     ADV,
     DATE,

@@ -19,7 +19,8 @@ from pipelines.pricing import Pricing
 from pipelines.store.landing import Landing
 from pipelines.store.settings import Settings
 from pipelines.store.warehouse import Warehouse
-from pipelines.tca_tables import CAUSES, PARTS, TABLES
+from pipelines.tca_columns import CAUSES, PARTS
+from pipelines.tca_tables import TABLES
 from tests.pipelines import desk as landed
 from tests.pipelines import tca_desk
 

@@ -10,7 +10,8 @@ from crossimpact.release.bundle import Release
 from pipelines import tca_marts
 from pipelines.pricing import Pricing
 from pipelines.store.warehouse import Warehouse
-from pipelines.tca_tables import CAUSES, DAILY, FIVE, INSIDE, ORDERS, PARTS, TABLES, Table
+from pipelines.tca_columns import CAUSES, FIVE, INSIDE, PARTS, Table
+from pipelines.tca_tables import DAILY, ORDERS, TABLES
 from tests.pipelines.tca_desk import DATE, desk, fill, mark, model, parent, quote, release
 
 UNITS = {
